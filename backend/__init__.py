@@ -1,0 +1,24 @@
+"""Where arrays live: one device string picks NumPy on the CPU or CuPy on an NVIDIA GPU."""
+
+from .arrays import backend_of, device_of
+from .base import Array, Backend, Memory
+from .devices import DeviceStatus, describe_devices, usable_cores
+from .errors import DeviceUnavailableError, EngineUnavailableError, MixedBackendsError
+from .select import get_backend, use_device, why_device
+
+__all__ = [
+    "Array",
+    "Backend",
+    "DeviceStatus",
+    "DeviceUnavailableError",
+    "EngineUnavailableError",
+    "Memory",
+    "MixedBackendsError",
+    "backend_of",
+    "describe_devices",
+    "device_of",
+    "get_backend",
+    "usable_cores",
+    "use_device",
+    "why_device",
+]

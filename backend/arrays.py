@@ -1,0 +1,64 @@
+"""Which backend arrays belong to; nothing is imported to find out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_cupy_array, is_jax_array, is_torch_array
+
+from .base import Array, Backend
+from .errors import MixedBackendsError
+from .select import get_backend
+
+_NOT_PLAIN = (np.ma.MaskedArray, np.matrix)
+
+
+def device_of(array: Array, name: str = "array") -> str:
+    """The device string of one NumPy or CuPy array; TypeError for anything else, with a remedy."""
+    if isinstance(array, np.ndarray) and not isinstance(array, _NOT_PLAIN):
+        return "cpu"
+    if is_cupy_array(array):
+        return f"cuda:{array.device.id}"
+    raise TypeError(
+        f"{name} is {_describe(array)}; expected a NumPy or CuPy array. {_remedy(array, name)}"
+    )
+
+
+def backend_of(*arrays: Array, names: Sequence[str] | None = None) -> Backend:
+    """The one backend on which all `arrays` live.
+
+    Args:
+        arrays: NumPy arrays, or CuPy arrays of one GPU; at least one.
+        names: what to call them in errors; "array 0", "array 1", ... by default.
+
+    Raises:
+        TypeError: no arrays, or one that is neither a NumPy nor a CuPy array.
+        MixedBackendsError: they live on different devices; both sides are named.
+    """
+    if not arrays:
+        raise TypeError("backend_of() needs at least one array")
+    names = names or [f"array {k}" for k in range(len(arrays))]
+    first = device_of(arrays[0], names[0])
+    for name, array in zip(names[1:], arrays[1:], strict=True):
+        if (device := device_of(array, name)) != first:
+            raise MixedBackendsError(
+                f"`{name}` is on {device} but `{names[0]}` is on {first}; expected one device. "
+                f"Move one with get_backend({first!r}).asarray({name})"
+            )
+    return get_backend(first)
+
+
+def _describe(value: Any) -> str:
+    kind = type(value)
+    module = kind.__module__.partition(".")[0]
+    return f"a {kind.__name__}" if module == "builtins" else f"a {module} {kind.__name__}"
+
+
+def _remedy(value: Any, name: str) -> str:
+    if is_torch_array(value):
+        return f"A CPU tensor shares its memory through {name}.detach().numpy()"
+    if is_jax_array(value):
+        return f"JAX arrays can't be written in place: use numpy.array({name})"
+    return f"Make one with numpy.asarray({name}, dtype=numpy.float32)"

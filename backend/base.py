@@ -1,0 +1,70 @@
+"""What every backend offers: where arrays live, and how they get there and back."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any  # a numpy.ndarray or a cupy.ndarray; CuPy may be absent, so the type can't be named
+
+
+class Memory(NamedTuple):
+    """Bytes of the memory that a backend's arrays take from."""
+
+    free: int
+    total: int
+
+
+class Backend:
+    """One array library on one device. Made by `get_backend`, not directly.
+
+    Attributes:
+        xp: the array module, `numpy` or `cupy`.
+        device: the device as a string, "cpu" or "cuda:N".
+
+    Two backends are equal when their device is. A backend pickles as its device string, and
+    unpickling it where that device is missing raises `DeviceUnavailableError`.
+    """
+
+    xp: Any
+    device: str
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        """`values` (array of any backend, list, scalar) as an array here; no copy if it is one."""
+        raise NotImplementedError
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """`array` as a NumPy array; waits for the device and copies only off a GPU."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait until everything launched on this device has ended (nothing to do on the CPU)."""
+        raise NotImplementedError
+
+    def random(self, seed: int | None = None) -> Any:
+        """A new random generator (`numpy.random.Generator` or CuPy's) that draws here."""
+        raise NotImplementedError
+
+    def memory(self) -> Memory:
+        """Free and total bytes of this device's memory."""
+        raise NotImplementedError
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """A context in which `xp` allocates and launches on this device."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Backend) and self.device == other.device
+
+    def __hash__(self) -> int:
+        return hash(("onepass.Backend", self.device))
+
+    def __repr__(self) -> str:
+        return f"get_backend({self.device!r})"
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        from .select import get_backend
+
+        return get_backend, (self.device,)

@@ -1,0 +1,76 @@
+"""Argument checks: each returns the value as the kernels want it, or raises naming the argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+Check = Callable[[str, Any], Any]
+
+
+def finite_number(name: str, value: Any, expected: str = "a finite number") -> float:
+    """A finite number of any Python or NumPy scalar type (not a bool) as a float."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {value!r}; expected {expected}")
+    return number
+
+
+def non_negative(name: str, value: Any) -> float:
+    """A finite number >= 0."""
+    if (number := finite_number(name, value, "a finite number >= 0")) < 0:
+        raise ValueError(f"{name} is {value!r}; expected a finite number >= 0")
+    return number
+
+
+def decay_rate(name: str, value: Any) -> float:
+    """The weight of the past in an exponentially weighted average: a number in [0, 1)."""
+    if not 0 <= (number := finite_number(name, value, "a number in [0, 1)")) < 1:
+        raise ValueError(f"{name} is {value!r}; expected a number in [0, 1), such as 0.9")
+    return number
+
+
+def decay_rates(name: str, value: Any) -> tuple[float, float]:
+    """A pair of decay rates."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}; expected a pair of numbers, such as (0.9, 0.999)")
+    return decay_rate(f"{name}[0]", value[0]), decay_rate(f"{name}[1]", value[1])
+
+
+def step_number(name: str, value: Any) -> int:
+    """The number of this update, counting from 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        kind = ValueError if isinstance(value, Real) and not isinstance(value, bool) else TypeError
+        raise kind(
+            f"{name} is {value!r} ({type(value).__name__}); expected an integer, 1 at the first "
+            "update"
+        )
+    if value < 1:
+        raise ValueError(f"{name} is {value!r}; expected 1 at the first update, then 2, 3, ...")
+    return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False (NumPy's count too)."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected True or False")
+    return bool(value)
+
+
+def one_of(*choices: str) -> Check:
+    """A check for one of these strings."""
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
+        if value not in choices:
+            raise ValueError(
+                f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}"
+            )
+        return value
+
+    return check

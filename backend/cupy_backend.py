@@ -1,0 +1,45 @@
+"""CuPy on one NVIDIA GPU. CuPy is imported when the first such backend is made."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend, Memory
+
+
+class CupyBackend(Backend):
+    """Arrays are `cupy.ndarray` on GPU `index`; launches are asynchronous."""
+
+    def __init__(self, index: int) -> None:
+        import cupy
+
+        self.xp = cupy
+        self.index = index
+        self.device = f"cuda:{index}"
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        with self.scope():
+            array = self.xp.asarray(values, dtype=dtype)
+            return array if array.device.id == self.index else array.copy()
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        return array.get() if hasattr(array, "get") else np.asarray(array)
+
+    def synchronize(self) -> None:
+        with self.scope():
+            self.xp.cuda.runtime.deviceSynchronize()
+
+    def random(self, seed: int | None = None) -> Any:
+        with self.scope():
+            return self.xp.random.default_rng(seed)
+
+    def memory(self) -> Memory:
+        with self.scope():
+            free, total = self.xp.cuda.runtime.memGetInfo()
+        return Memory(free, total)
+
+    def scope(self) -> AbstractContextManager[Any]:
+        return self.xp.cuda.Device(self.index)

@@ -1,0 +1,133 @@
+"""The array arguments of an in-place kernel: checked against its contract before any write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .arrays import backend_of
+from .base import Array
+
+DTYPES = ("float16", "float32", "float64")
+_CHARS = frozenset("efd")
+
+
+def check_arrays(names: Sequence[str], arrays: Sequence[Array]) -> bool:
+    """Check the arrays of one call: the second is only read, every other is written.
+
+    Returns:
+        True where every array is C-contiguous and aligned, so that it can be seen as one run of
+        elements in memory; False where the call is right but a layout needs strided access.
+
+    Raises:
+        TypeError: an argument is no NumPy or CuPy array, holds no floating-point numbers, or its
+            dtype differs from the first array's.
+        MixedBackendsError: the arrays live on different devices.
+        ValueError: shapes differ, a written array is read-only or overlaps itself or another one.
+    """
+    first = arrays[0]
+    if type(first) is np.ndarray:
+        dtype, shape = first.dtype, first.shape
+        plain = dtype.char in _CHARS and dtype.isnative
+        owned = True
+        for k, array in enumerate(arrays):
+            if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
+                plain = False
+                break
+            flags = array.flags
+            if not (flags.carray if k != 1 else flags.c_contiguous and flags.aligned):
+                plain = False
+                break
+            owned = owned and flags.owndata
+        if plain:
+            # Arrays that own their memory can only overlap by being the same object.
+            if owned and len(set(map(id, arrays))) == len(arrays):
+                return True
+            if not any_overlap(names, arrays):
+                return True
+    return _check_thoroughly(names, arrays)
+
+
+def _check_thoroughly(names: Sequence[str], arrays: Sequence[Array]) -> bool:
+    backend_of(*arrays, names=names)
+    first = arrays[0]
+    for name, array in zip(names, arrays, strict=True):
+        if array.dtype.char not in _CHARS:
+            raise TypeError(
+                f"{name} has dtype {array.dtype}; expected {', '.join(DTYPES)}. "
+                f"Convert it with {name}.astype({names[0]}.dtype)"
+                if name != names[0]
+                else f"{name} has dtype {array.dtype}; expected {', '.join(DTYPES)}. "
+                f"Convert it with {name}.astype('float32')"
+            )
+        if array.dtype != first.dtype:
+            raise TypeError(
+                f"{name} has dtype {array.dtype} but {names[0]} has {first.dtype}; expected one "
+                f"dtype. Convert it with {name}.astype({names[0]}.dtype)"
+            )
+        if array.shape != first.shape:
+            raise ValueError(
+                f"{name} has shape {array.shape} but {names[0]} has {first.shape}; expected the "
+                "same shape (nothing is broadcast in place)"
+            )
+    for k, (name, array) in enumerate(zip(names, arrays, strict=True)):
+        if k == 1:
+            continue
+        if not getattr(array.flags, "writeable", True):
+            raise ValueError(
+                f"{name} is read-only but is written in place; expected a writeable array. "
+                f"Pass {name}.copy()"
+            )
+        if overlaps_itself(array):
+            raise ValueError(
+                f"{name} overlaps itself (strides {array.strides}), as a broadcast view does; "
+                f"expected distinct elements. Pass {name}.copy()"
+            )
+    if pair := any_overlap(names, arrays):
+        raise ValueError(
+            f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since one is "
+            f"written while the other is read. Pass {pair[1]}.copy()"
+        )
+    return all(_is_run(array) for array in arrays)
+
+
+def any_overlap(names: Sequence[str], arrays: Sequence[Array]) -> tuple[str, str] | None:
+    """The names of the first two arrays that share memory, or None."""
+    for j in range(1, len(arrays)):
+        for i in range(j):
+            if share_memory(arrays[i], arrays[j]):
+                return names[i], names[j]
+    return None
+
+
+def share_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays share an element; exact, but "yes" where that is too hard to tell."""
+    if not isinstance(a, np.ndarray):
+        import cupy
+
+        return bool(cupy.may_share_memory(a, b))
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=100_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def overlaps_itself(array: Array) -> bool:
+    """Whether two elements of one array share memory: a broadcast view, a sliding window."""
+    if array.size <= 1 or array.flags.c_contiguous or array.flags.f_contiguous:
+        return False
+    reach = 0
+    for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
+        if stride < reach + array.itemsize:
+            return True
+        reach += stride * (length - 1)
+    return False
+
+
+def _is_run(array: Array) -> bool:
+    flags: Any = array.flags
+    return bool(flags.c_contiguous and getattr(flags, "aligned", True) and array.dtype.isnative)

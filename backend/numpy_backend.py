@@ -1,0 +1,40 @@
+"""NumPy on the CPU."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend, Memory
+
+
+class NumpyBackend(Backend):
+    """Arrays are `numpy.ndarray`; everything has ended when a call returns."""
+
+    xp = np
+    device = "cpu"
+
+    def asarray(self, values: Any, dtype: Any = None) -> np.ndarray:
+        if hasattr(values, "__cuda_array_interface__"):
+            values = values.get()
+        return np.asarray(values, dtype=dtype)
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        return self.asarray(array)
+
+    def synchronize(self) -> None:
+        return None
+
+    def random(self, seed: int | None = None) -> np.random.Generator:
+        return np.random.default_rng(seed)
+
+    def memory(self) -> Memory:
+        import psutil
+
+        figures = psutil.virtual_memory()
+        return Memory(free=figures.available, total=figures.total)
+
+    def scope(self) -> AbstractContextManager[Any]:
+        return nullcontext()

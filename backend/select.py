@@ -1,0 +1,92 @@
+"""Choosing a backend: an argument, a surrounding `use_device`, ONEPASS_DEVICE, or the best."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from .base import Backend
+from .devices import CHOICES, parse_device, probe_cuda
+from .errors import DeviceUnavailableError
+from .numpy_backend import NumpyBackend
+
+ENVIRONMENT_VARIABLE = "ONEPASS_DEVICE"
+
+_CPU = NumpyBackend()
+_current: ContextVar[Backend | None] = ContextVar("onepass_device", default=None)
+
+
+def get_backend(device: str | Backend = "auto") -> Backend:
+    """The backend for a device string.
+
+    Args:
+        device: "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" takes, in this order,
+            the device of the surrounding `use_device`, the environment variable ONEPASS_DEVICE,
+            the first usable GPU, the CPU. A backend is returned as it is.
+
+    Raises:
+        ValueError: the string is none of these, or ONEPASS_DEVICE is none of these.
+        TypeError: `device` is neither a string nor a backend.
+        DeviceUnavailableError: a GPU was named and can't be used; `describe_devices()` says the
+            same for every device. "auto" never raises this: it falls back to the CPU.
+
+    Example:
+        >>> get_backend("cpu").xp.__name__
+        'numpy'
+    """
+    if isinstance(device, Backend):
+        return device
+    kind, index = parse_device(device)
+    if kind == "auto":
+        if (current := _current.get()) is not None:
+            return current
+        wished = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
+        kind, index = parse_device(wished, f"environment variable {ENVIRONMENT_VARIABLE}")
+    if kind == "auto":
+        return _cuda(0) if probe_cuda(0).available else _CPU
+    if kind == "cpu":
+        return _CPU
+    return _cuda(index or 0)
+
+
+@contextmanager
+def use_device(device: str | Backend) -> Iterator[Backend]:
+    """Within the `with` block, "auto" means this device; each thread and async task has its own.
+
+    Example:
+        >>> with use_device("cpu") as backend:
+        ...     get_backend() is backend
+        True
+    """
+    backend = get_backend(device)
+    token = _current.set(backend)
+    try:
+        yield backend
+    finally:
+        _current.reset(token)
+
+
+def why_device(backend: Backend) -> str:
+    """One sentence for people: why "auto" gives `backend` at this moment."""
+    if _current.get() is not None:
+        return f"{backend.device} was chosen by use_device"
+    if (wished := os.environ.get(ENVIRONMENT_VARIABLE, "").strip()) not in ("", "auto"):
+        return f"{backend.device} was chosen by {ENVIRONMENT_VARIABLE}={wished}"
+    gpu = probe_cuda(0)
+    if gpu.available:
+        return f"{backend.device} is the first usable GPU ({gpu.name})"
+    return f"{backend.device} because no GPU is usable: {gpu.reason}. To change that: {gpu.remedy}"
+
+
+def _cuda(index: int) -> Backend:
+    status = probe_cuda(index)
+    if not status.available:
+        raise DeviceUnavailableError(
+            f"device {status.device!r} can't be used: {status.reason}. {status.remedy}. "
+            f'Expected {CHOICES}; "auto" falls back to the CPU.'
+        )
+    from .cupy_backend import CupyBackend
+
+    return CupyBackend(index)

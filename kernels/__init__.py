@@ -1,0 +1,26 @@
+"""Fused optimizer steps: each updates parameters and state in place in one pass over memory."""
+
+from .engines import EngineStatus, engines
+from .norm import global_norm
+from .rules.adagrad import adagrad_step
+from .rules.adam import adam_step
+from .rules.amsgrad import amsgrad_step
+from .rules.momentum import momentum_step
+from .rules.rmsprop import rmsprop_step
+from .rules.sgd import sgd_step
+from .validate import validate
+from .warmup import warmup
+
+__all__ = [
+    "EngineStatus",
+    "adagrad_step",
+    "adam_step",
+    "amsgrad_step",
+    "engines",
+    "global_norm",
+    "momentum_step",
+    "rmsprop_step",
+    "sgd_step",
+    "validate",
+    "warmup",
+]

@@ -1,0 +1,67 @@
+"""What an engine is: who compiles and launches a rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...backend import Array
+from ..rule import Rule
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """One engine as `engines()` found it: available, or why not and what to do about it.
+
+    Attributes:
+        name: what the argument `engine=` calls it.
+        available: whether it can run here.
+        devices: the kinds of device it runs on, "cpu" and "cuda".
+        dtypes: the dtypes it takes; float16 is computed in float32.
+        reason: why it is not available; empty where it is.
+        remedy: what would change that.
+    """
+
+    name: str
+    available: bool
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    reason: str = ""
+    remedy: str = ""
+
+
+class Engine:
+    """Compiles rules and runs them in place. One object each, made when it is first asked for."""
+
+    name: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]]
+    dtypes: ClassVar[tuple[str, ...]] = ("float16", "float32", "float64")
+    strided: ClassVar[bool] = True
+    """Whether it takes arrays that are not contiguous."""
+
+    def missing(self) -> tuple[str, str]:
+        """(reason, remedy) where the engine can't run on this machine, ("", "") where it can."""
+        raise NotImplementedError
+
+    def run(
+        self,
+        rule: Rule,
+        arrays: tuple[Array, ...],
+        coefficients: tuple[float, ...],
+        contiguous: bool,
+    ) -> None:
+        """Run `rule` on checked arrays: one device, dtype and shape, not empty, no overlap."""
+        raise NotImplementedError
+
+    def warmup(self, rule: Rule, dtype: str) -> None:
+        """Compile what `run` would compile at its first call."""
+        raise NotImplementedError
+
+    def status(self) -> EngineStatus:
+        reason, remedy = self.missing()
+        return EngineStatus(self.name, not reason, self.devices, self.dtypes, reason, remedy)
+
+
+def compute_dtype(dtype: object) -> str:
+    """The dtype a rule computes in: float32 for float16 arrays, else the arrays' own."""
+    return "float64" if str(dtype) == "float64" else "float32"

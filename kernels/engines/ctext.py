@@ -1,0 +1,84 @@
+"""A rule's Python statements as C text, so that CUDA C code and the rule can't drift apart."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..rule import Rule, prelude
+
+_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_FUNCTIONS = {"sqrt": "sqrt", "maximum": "onepass_maximum"}
+
+PREAMBLE = """
+// NaN if either is NaN, as numpy.maximum; fmax would drop it.
+template <typename C> __device__ __forceinline__ C onepass_maximum(C a, C b) {
+    return (a != a || a > b) ? a : b;
+}
+"""
+
+
+def operation(rule: Rule, compute: str) -> str:
+    """The body that updates one element: reads and writes `p`, `g` and the states by name.
+
+    `compute` is the C type of the arithmetic, "float" or "double"; what is stored is converted to
+    the arrays' own type. Coefficients are named as in the rule and have type `compute`.
+    """
+    names = ("p", "g", *rule.state)
+    lines = [f"{compute} {name}_ = {name};" for name in names]
+    lines += _statements(prelude, {"p": "p_", "g": "g_"}, compute)
+    lines += ["p_ = w; g_ = d;"]
+    lines += _statements(rule.update, {name: f"{name}_" for name in names}, compute)
+    lines += [f"{name} = {name}_;" for name in names if name != "g"]
+    return "\n".join(lines)
+
+
+def _statements(function: Callable[..., Any], renamed: Mapping[str, str], compute: str) -> list[str]:
+    """Each assignment of `function` as a C statement; a name new to it is declared.
+
+    The return must name what the assignments left, in the order that the caller knows: it adds no
+    statement.
+    """
+    definition = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    known = {argument.arg for argument in definition.args.args}
+    lines = []
+    for node in definition.body:
+        if isinstance(node, ast.Assign):
+            (target,) = node.targets
+            if not isinstance(target, ast.Name):
+                raise _unsupported(function, node)
+            declaration = "" if target.id in known else f"{compute} "
+            known.add(target.id)
+            name = renamed.get(target.id, target.id)
+            lines.append(f"{declaration}{name} = {_expression(function, node.value, renamed)};")
+        elif not isinstance(node, ast.Return) or not isinstance(node.value, ast.Tuple):
+            raise _unsupported(function, node)
+    return lines
+
+
+def _expression(function: Callable[..., Any], node: ast.expr, renamed: Mapping[str, str]) -> str:
+    match node:
+        case ast.Name(id=name):
+            return renamed.get(name, name)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            a, b = (_expression(function, side, renamed) for side in (left, right))
+            return f"({a} {_OPERATORS[type(op)]} {b})"
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return f"(-{_expression(function, operand, renamed)})"
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
+            values = ", ".join(_expression(function, value, renamed) for value in args)
+            return f"{_FUNCTIONS[name]}({values})"
+    raise _unsupported(function, node)
+
+
+def _unsupported(function: Callable[..., Any], node: ast.AST) -> TypeError:
+    return TypeError(
+        f"{function.__module__}.{function.__name__}: `{ast.unparse(node)}` can't be translated to "
+        "C; a rule holds assignments to names, + - * /, sqrt, maximum, and one return of a tuple"
+    )
+
+

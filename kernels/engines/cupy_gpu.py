@@ -1,0 +1,67 @@
+"""Engine "cupy": one CuPy ElementwiseKernel a rule, dtype and launch, on any array layout."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from ...backend import Array, get_backend
+from ...backend.devices import probe_cuda
+from ..rule import Rule
+from .base import Engine, compute_dtype
+from .ctext import PREAMBLE, operation
+from .source import scalar_names
+
+_C_TYPE = {"float32": "float", "float64": "double"}
+
+
+class CupyEngine(Engine):
+    """Compiles with NVRTC at the first call; CuPy keeps the machine code on disk."""
+
+    name = "cupy"
+    devices = ("cuda",)
+
+    def missing(self) -> tuple[str, str]:
+        status = probe_cuda(0)
+        return status.reason, status.remedy
+
+    def run(
+        self,
+        rule: Rule,
+        arrays: tuple[Array, ...],
+        coefficients: tuple[float, ...],
+        contiguous: bool,
+    ) -> None:
+        param, grad, *state = arrays
+        with param.device:
+            kernel(rule, param.dtype.name)(grad, *coefficients, param, *state)
+
+    def warmup(self, rule: Rule, dtype: str) -> None:
+        xp = get_backend("cuda").xp
+        arrays = tuple(xp.zeros(1, dtype) for _ in ("p", "g", *rule.state))
+        self.run(rule, arrays, tuple(1.0 for _ in scalar_names(rule)), True)
+
+
+@cache
+def kernel(rule: Rule, dtype: str) -> Any:
+    """The ElementwiseKernel(grad, *coefficients, param, *state) of a rule for one dtype."""
+    import cupy
+
+    return cupy.ElementwiseKernel(**parts(rule, dtype))
+
+
+def parts(rule: Rule, dtype: str) -> dict[str, str]:
+    """What an ElementwiseKernel is made of; plain text, so that it can be proven without a GPU.
+
+    Written arrays are its output parameters, which CuPy hands to the body by reference: the body
+    reads them too.
+    """
+    compute = compute_dtype(dtype)
+    inputs = [f"{dtype} g", *(f"{compute} {name}" for name in scalar_names(rule))]
+    return {
+        "in_params": ", ".join(inputs),
+        "out_params": ", ".join(f"{dtype} {name}" for name in ("p", *rule.state)),
+        "operation": operation(rule, _C_TYPE[compute]),
+        "name": f"onepass_{rule.name.replace('-', '_')}_{dtype}",
+        "preamble": PREAMBLE,
+    }

@@ -1,0 +1,128 @@
+"""Engine "numba": one loop over memory on the CPU, in SIMD instructions, threaded where it pays.
+
+- Small arrays: the compiled loop is called directly (about 1 us).
+- Large arrays: a crew of threads shares the loop (crew.py).
+- Any other layout, and float16: NumPy's iterator hands the loop cache-sized contiguous pieces,
+  converted where needed, and writes them back: still one pass over memory, no whole copy.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, njit, types
+
+from ...backend import Array
+from ..rule import Rule, prelude
+from . import atomics, source
+from .base import Engine, compute_dtype
+from .crew import get_crew
+
+SHARED = 2 << 20  # bytes of all arrays together from which the crew shares a loop
+PIECE = 8192  # elements of a piece of a strided array
+_FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+_prelude = njit(**_OPTIONS)(prelude)
+
+
+class NumbaEngine(Engine):
+    """Compiles each rule when it is first used, and keeps the machine code on disk."""
+
+    name = "numba"
+    devices = ("cpu",)
+
+    def missing(self) -> tuple[str, str]:
+        return "", ""  # Numba is a core dependency
+
+    def run(
+        self,
+        rule: Rule,
+        arrays: tuple[Array, ...],
+        coefficients: tuple[float, ...],
+        contiguous: bool,
+    ) -> None:
+        first = arrays[0]
+        if not contiguous or first.dtype.char == "e":
+            return _run_pieces(loop(rule), arrays, coefficients)
+        nbytes = first.nbytes * len(arrays)
+        if nbytes >= SHARED:
+            return _run_shared(rule, arrays, coefficients, nbytes)
+        if first.ndim != 1:
+            arrays = tuple([array.reshape(-1) for array in arrays])
+        loop(rule)(*arrays, *coefficients)
+
+    def warmup(self, rule: Rule, dtype: str) -> None:
+        compute = compute_dtype(dtype)
+        arrays = tuple(np.zeros(1, dtype=compute) for _ in source.array_names(rule))
+        loop(rule)(*arrays, *(1.0 for _ in source.scalar_names(rule)))
+        if compute == dtype:
+            shared_loop(rule, compute)
+            get_crew()
+
+
+@cache
+def loop(rule: Rule) -> Any:
+    """The compiled loop(*arrays, *coefficients) over contiguous one-dimensional arrays."""
+    arguments = (*source.array_names(rule), *source.scalar_names(rule))
+    text = f"def NAME({', '.join(arguments)}):\n    T = p.dtype.type\n"
+    text += "".join(f"    {name} = T({name})\n" for name in source.scalar_names(rule))
+    text += "    for i in range(p.size):\n"
+    text += "".join(f"        {line}\n" for line in source.element_source(rule).splitlines())
+    namespace = {"prelude": _prelude, "update": njit(**_OPTIONS)(rule.update)}
+    return njit(cache=True, **_OPTIONS)(source.build(rule, "loop", text, namespace))
+
+
+@cache
+def shared_loop(rule: Rule, dtype: str) -> Any:
+    """The same loop over elements low to high of a job, as a C function that helpers can call."""
+    names, scalars = source.array_names(rule), source.scalar_names(rule)
+    text = "def NAME(low, high, job):\n    n = high - low\n"
+    text += f"    addresses = carray(job, ({len(names)},), int64)\n"
+    text += f"    scalars = carray(job, ({_FIRST_SCALAR + len(scalars)},), float64)\n"
+    for k, name in enumerate(names):
+        text += f"    {name} = carray(pointer(addresses[{k}] + low * itemsize), n, dtype)\n"
+    values = ", ".join(f"scalars[{_FIRST_SCALAR + k}]" for k in range(len(scalars)))
+    text += f"    loop({', '.join(names)}, {values})\n"
+    namespace = {
+        "loop": loop(rule),
+        "carray": carray,
+        "pointer": atomics.pointer,
+        "int64": types.int64,
+        "float64": types.float64,
+        "dtype": numba.from_dtype(np.dtype(dtype)),
+        "itemsize": np.dtype(dtype).itemsize,
+    }
+    signature = types.void(types.int64, types.int64, types.voidptr)
+    function = source.build(rule, f"shared_{dtype}", text, namespace)
+    return numba.cfunc(signature, cache=True, **_OPTIONS)(function)
+
+
+def _run_shared(
+    rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...], nbytes: int
+) -> None:
+    job = np.empty(_FIRST_SCALAR + len(coefficients), dtype=np.int64)
+    job[: len(arrays)] = [array.ctypes.data for array in arrays]
+    job.view(np.float64)[_FIRST_SCALAR:] = coefficients
+    function = shared_loop(rule, arrays[0].dtype.name).address
+    get_crew().run(function, arrays[0].size, job, arrays, nbytes)
+
+
+def _run_pieces(
+    compiled: Any, arrays: tuple[Array, ...], coefficients: tuple[float, ...]
+) -> None:
+    contiguous = ["contig", "aligned", "nbo"]
+    written, read = ["readwrite", *contiguous], ["readonly", *contiguous]
+    pieces = np.nditer(
+        list(arrays),
+        flags=["external_loop", "buffered", "grow_inner"],
+        op_flags=[written, read, *[written] * (len(arrays) - 2)],
+        op_dtypes=[np.dtype(compute_dtype(arrays[0].dtype.name))] * len(arrays),
+        casting="same_kind",
+        buffersize=PIECE,
+    )
+    with pieces:
+        for piece in pieces:
+            compiled(*piece, *coefficients)

@@ -1,0 +1,59 @@
+"""Python source of the loop around a rule, for the engines that compile with Numba.
+
+Numba keeps compiled code on disk for functions of a file, not for closures. So each rule gets a
+loop of its own as source text, compiled under the rule's file name (Numba then caches it beside
+that file, and drops it when the file changes) and under a name that holds the text's checksum (so
+that a changed loop is never mistaken for an older one).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any
+from zlib import crc32
+
+from ..rule import PRELUDE, Rule, prelude
+
+
+def array_names(rule: Rule) -> tuple[str, ...]:
+    """The arrays of a rule in order: param, grad, states."""
+    return ("p", "g", *rule.state)
+
+
+def scalar_names(rule: Rule) -> tuple[str, ...]:
+    """The coefficients of a rule in order: the prelude's, then its own."""
+    return (*PRELUDE, *rule.coefficients)
+
+
+def element_source(rule: Rule, index: str = "i") -> str:
+    """The statements that update element `index`; `T` is the type that they compute in."""
+    state = "".join(f", T({name}[{index}])" for name in rule.state)
+    scalars = "".join(f", {name}" for name in rule.coefficients)
+    written = ", ".join(f"{name}[{index}]" for name in ("p", *rule.state))
+    comma = "" if rule.state else ","
+    return (
+        f"w, d = prelude(T(p[{index}]), T(g[{index}]), {', '.join(PRELUDE)})\n"
+        f"{written}{comma} = update(w, d{state}{scalars})\n"
+    )
+
+
+def build(rule: Rule, suffix: str, source: str, namespace: Mapping[str, Any]) -> FunctionType:
+    """The function that `source` defines as NAME, as if it stood in the rule's own file."""
+    name = f"{rule.name.replace('-', '_')}_{suffix}_{crc32((source + _texts(rule)).encode()):08x}"
+    file = inspect.getsourcefile(rule.update) or "<onepass>"
+    scope: dict[str, Any] = {"__name__": rule.update.__module__, **namespace}
+    exec(compile(source.replace("NAME", name), file, "exec"), scope)
+    function: FunctionType = scope[name]
+    return function
+
+
+def rebound(function: Any, replacements: Mapping[str, Any]) -> FunctionType:
+    """A copy of `function` that finds `replacements` in place of its own globals."""
+    scope = {**function.__globals__, **replacements}
+    return FunctionType(function.__code__, scope, function.__name__)
+
+
+def _texts(rule: Rule) -> str:
+    return inspect.getsource(prelude) + inspect.getsource(rule.update)

@@ -1,0 +1,90 @@
+"""A rule: what an optimizer computes for one element, written once for every engine.
+
+`Rule.update` is a Python function of scalars. The array engine calls it on whole arrays, the Numba
+engines compile it, the CuPy engine translates its statements to C. So it may only hold assignments,
+`+ - * /`, `sqrt` and `maximum` (imported from NumPy), one `return` of a tuple, and no numeric
+literal: a literal is float64 and would promote float32. Constants arrive as coefficients, worked
+out once a step in double precision on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from ..backend.checks import Check, finite_number, flag, non_negative
+
+COMMON: Mapping[str, Check] = {
+    "weight_decay": non_negative,
+    "maximize": flag,
+    "grad_scale": finite_number,
+}
+"""The hyperparameters that every rule has."""
+
+
+def prelude(p: Any, g: Any, scale: Any, decay: Any, keep: Any) -> tuple[Any, Any]:
+    """Common to all rules: decoupled weight decay, scaled gradient, L2 weight decay."""
+    w = keep * p
+    d = scale * g + decay * p
+    return w, d
+
+
+PRELUDE = ("scale", "decay", "keep")
+PLAIN = (1.0, 0.0, 1.0)
+"""The prelude coefficients that change nothing."""
+
+
+def prelude_coefficients(
+    lr: float, weight_decay: float, maximize: bool, grad_scale: float, decoupled: bool = False
+) -> tuple[float, float, float]:
+    """(scale, decay, keep): the gradient's factor, the L2 factor, the decoupled shrinking."""
+    scale = -grad_scale if maximize else grad_scale
+    return (scale, 0.0, 1.0 - lr * weight_decay) if decoupled else (scale, weight_decay, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """One optimizer update.
+
+    Attributes:
+        name: what engines and errors call it; also the stem of its public function, plus a variant.
+        update: (p, g, *state, *coefficients) -> (new p, *new state), for scalars.
+        state: names of the state arrays, in the order that `update` takes and returns them.
+        coefficients: names of the remaining arguments of `update`.
+    """
+
+    name: str
+    update: Callable[..., tuple[Any, ...]]
+    state: tuple[str, ...] = ()
+    coefficients: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = self.update.__code__.co_varnames[: self.update.__code__.co_argcount]
+        expected = ("p", "g", *self.state)
+        if names[: len(expected)] != expected:
+            raise TypeError(f"update of rule {self.name} takes {names}; expected {expected} first")
+        object.__setattr__(self, "coefficients", names[len(expected) :])
+
+
+def remembered_checks(checks: Mapping[str, Check]) -> Callable[..., tuple[Any, ...]]:
+    """A function of the hyperparameters, by position, that checks them and returns them.
+
+    Training repeats the same values, so the checks of the last ones are remembered.
+    """
+
+    def check(*values: Any) -> tuple[Any, ...]:
+        return tuple(
+            test(name, value) for (name, test), value in zip(checks.items(), values, strict=True)
+        )
+
+    remembered = lru_cache(maxsize=128, typed=True)(check)
+
+    def checked(*values: Any) -> tuple[Any, ...]:
+        try:
+            return remembered(*values)
+        except TypeError:  # an unhashable value, or one of a wrong type: the plain check tells
+            return check(*values)
+
+    return checked

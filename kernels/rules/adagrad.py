@@ -1,0 +1,69 @@
+"""AdaGrad: each element's step shrinks with the sum of its squared gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy import sqrt
+
+from ...backend import Array
+from ...backend.checks import non_negative
+from ..launch import launch
+from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+
+
+def update(p: Any, g: Any, sum_sq: Any, lr: Any, eps: Any) -> tuple[Any, ...]:
+    sum_sq = sum_sq + g * g
+    p = p - lr * g / (sqrt(sum_sq) + eps)
+    return p, sum_sq
+
+
+ADAGRAD = Rule("adagrad", update, ("sum_sq",))
+HYPERPARAMETERS = {"lr": non_negative, "eps": non_negative, **COMMON}
+_NAMES = ("param", "grad", "sum_sq")
+_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def adagrad_step(
+    param: Array,
+    grad: Array,
+    sum_sq: Array,
+    *,
+    lr: float = 1e-2,
+    eps: float = 1e-10,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    engine: str = "auto",
+) -> None:
+    """One AdaGrad step, in place.
+
+    With g as in `sgd_step`:
+
+        sum_sq = sum_sq + g^2
+        param = param - lr g / (sqrt(sum_sq) + eps)
+
+    Args:
+        param: parameters, any shape, float16/32/64; written in place.
+        grad: gradient of the loss, same shape and dtype; left untouched.
+        sum_sq: state, same shape and dtype, zeros before the first step; written in place.
+        lr: learning rate, >= 0.
+        eps: added to the root, >= 0.
+        weight_decay: L2 coefficient, >= 0.
+        maximize: go up the gradient instead of down.
+        grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+
+    Conventions: eps is outside the root, as in PyTorch; Keras puts it inside and starts the sum
+        at 0.1. With eps = 0, an element whose gradients were all 0 becomes NaN (0 / 0).
+    Source: Duchi, Hazan and Singer (2011), the diagonal form of Figure 1.
+    """
+    lr, eps, weight_decay, maximize, grad_scale = _checked(
+        lr, eps, weight_decay, maximize, grad_scale
+    )
+    coefficients = (*prelude_coefficients(lr, weight_decay, maximize, grad_scale), lr, eps)
+    launch(ADAGRAD, _NAMES, (param, grad, sum_sq), coefficients, engine)

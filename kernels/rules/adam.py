@@ -1,0 +1,100 @@
+"""Adam and AdamW: bias-corrected running averages of the gradient and of its square."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy import sqrt
+
+from ...backend import Array
+from ...backend.checks import decay_rates, flag, non_negative, step_number
+from ..launch import launch
+from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+
+
+def update(
+    p: Any, g: Any, m: Any, v: Any, beta1: Any, rest1: Any, beta2: Any, rest2: Any, lr: Any, eps: Any
+) -> tuple[Any, ...]:
+    m = beta1 * m + rest1 * g
+    v = beta2 * v + rest2 * (g * g)
+    p = p - lr * m / (sqrt(v) + eps)
+    return p, m, v
+
+
+ADAM = Rule("adam", update, ("m", "v"))
+HYPERPARAMETERS = {
+    "lr": non_negative,
+    "betas": decay_rates,
+    "eps": non_negative,
+    "decoupled": flag,
+    **COMMON,
+}
+_NAMES = ("param", "grad", "m", "v")
+_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def adam_step(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    step: int,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    decoupled: bool = False,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    engine: str = "auto",
+) -> None:
+    """One Adam step (AdamW with decoupled=True), in place.
+
+    With g as in `sgd_step`, (b1, b2) = betas, t = step:
+
+        m = b1 m + (1 - b1) g              mhat = m / (1 - b1^t)
+        v = b2 v + (1 - b2) g^2            vhat = v / (1 - b2^t)
+        param = param - lr mhat / (sqrt(vhat) + eps)
+
+    decoupled: weight_decay leaves g alone; param is first multiplied by 1 - lr weight_decay.
+
+    Args:
+        param: parameters, any shape, float16/32/64; written in place.
+        grad: gradient of the loss, same shape and dtype; left untouched.
+        m, v: states, same shape and dtype, zeros before the first step; written in place.
+        step: t, the number of this update, counting from 1.
+        lr: learning rate, >= 0.
+        betas: weights of the past in the two averages, each in [0, 1).
+        eps: added to the root of vhat, >= 0.
+        decoupled: AdamW's weight decay instead of L2.
+        weight_decay: coefficient of either, >= 0.
+        maximize: go up the gradient instead of down.
+        grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+
+    Conventions: as in PyTorch. The kernel uses the equal form of the paper's section 2, with
+        lr sqrt(1 - b2^t) / (1 - b1^t) and eps sqrt(1 - b2^t) worked out once a step in double
+        precision; Keras keeps eps itself there, which makes its eps larger in early steps.
+    Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2.
+    """
+    lr, betas, eps, decoupled, weight_decay, maximize, grad_scale = _checked(
+        lr, betas, eps, decoupled, weight_decay, maximize, grad_scale
+    )
+    t = step if type(step) is int and step > 0 else step_number("step", step)
+    beta1, beta2 = betas
+    root2 = (1.0 - beta2**t) ** 0.5
+    coefficients = (
+        *prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled),
+        beta1,
+        1.0 - beta1,
+        beta2,
+        1.0 - beta2,
+        lr * root2 / (1.0 - beta1**t),
+        eps * root2,
+    )
+    launch(ADAM, _NAMES, (param, grad, m, v), coefficients, engine)

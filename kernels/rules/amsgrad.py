@@ -1,0 +1,94 @@
+"""AMSGrad: Adam whose second moment never falls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy import maximum, sqrt
+
+from ...backend import Array
+from ...backend.checks import step_number
+from ..launch import launch
+from ..rule import Rule, prelude_coefficients, remembered_checks
+from .adam import HYPERPARAMETERS as HYPERPARAMETERS
+
+
+def update(
+    p: Any,
+    g: Any,
+    m: Any,
+    v: Any,
+    v_max: Any,
+    beta1: Any,
+    rest1: Any,
+    beta2: Any,
+    rest2: Any,
+    unbias2: Any,
+    lr: Any,
+    eps: Any,
+) -> tuple[Any, ...]:
+    m = beta1 * m + rest1 * g
+    v = beta2 * v + rest2 * (g * g)
+    v_max = maximum(v_max, unbias2 * v)
+    p = p - lr * m / (sqrt(v_max) + eps)
+    return p, m, v, v_max
+
+
+AMSGRAD = Rule("amsgrad", update, ("m", "v", "v_max"))
+_NAMES = ("param", "grad", "m", "v", "v_max")
+_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def amsgrad_step(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    v_max: Array,
+    *,
+    step: int,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    decoupled: bool = False,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    engine: str = "auto",
+) -> None:
+    """One AMSGrad step, in place.
+
+    With g as in `sgd_step`, (b1, b2) = betas, t = step:
+
+        m = b1 m + (1 - b1) g              mhat = m / (1 - b1^t)
+        v = b2 v + (1 - b2) g^2            vhat = v / (1 - b2^t)
+        v_max = max(v_max, vhat)
+        param = param - lr mhat / (sqrt(v_max) + eps)
+
+    Args:
+        v_max: state, same shape and dtype, zeros before the first step; written in place.
+        The others are those of `adam_step`.
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: as `adam_step`.
+
+    Conventions: the maximum is taken of the bias-corrected vhat, as in optax. PyTorch and Keras
+        take it of v itself and correct afterwards, so their first steps differ from these.
+    Source: Reddi, Kale and Kumar (2018), algorithm 2, with Adam's bias correction.
+    """
+    lr, betas, eps, decoupled, weight_decay, maximize, grad_scale = _checked(
+        lr, betas, eps, decoupled, weight_decay, maximize, grad_scale
+    )
+    t = step if type(step) is int and step > 0 else step_number("step", step)
+    beta1, beta2 = betas
+    coefficients = (
+        *prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled),
+        beta1,
+        1.0 - beta1,
+        beta2,
+        1.0 - beta2,
+        1.0 / (1.0 - beta2**t),
+        lr / (1.0 - beta1**t),
+        eps,
+    )
+    launch(AMSGRAD, _NAMES, (param, grad, m, v, v_max), coefficients, engine)

@@ -1,0 +1,106 @@
+"""Momentum in three forms, each with or without Nesterov's look-ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...backend import Array
+from ...backend.checks import decay_rate, flag, non_negative, one_of
+from ..launch import launch
+from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+
+
+def update(p: Any, g: Any, velocity: Any, momentum: Any, gain: Any, rate: Any) -> tuple[Any, ...]:
+    velocity = momentum * velocity + gain * g
+    p = p + rate * velocity
+    return p, velocity
+
+
+def update_nesterov(
+    p: Any, g: Any, velocity: Any, momentum: Any, gain: Any, rate: Any
+) -> tuple[Any, ...]:
+    velocity = momentum * velocity + gain * g
+    p = p + rate * (momentum * velocity + gain * g)
+    return p, velocity
+
+
+MOMENTUM = Rule("momentum", update, ("velocity",))
+NESTEROV = Rule("nesterov", update_nesterov, ("velocity",))
+HYPERPARAMETERS = {
+    "lr": non_negative,
+    "momentum": decay_rate,
+    "form": one_of("heavy-ball", "averaged", "velocity"),
+    "nesterov": flag,
+    **COMMON,
+}
+_NAMES = ("param", "grad", "velocity")
+_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def gain_and_rate(form: str, lr: float, momentum: float) -> tuple[float, float]:
+    """The gradient's factor in the velocity, and the velocity's factor in the parameter."""
+    if form == "heavy-ball":
+        return 1.0, -lr
+    if form == "averaged":
+        return 1.0 - momentum, -lr
+    return -lr, 1.0
+
+
+def momentum_step(
+    param: Array,
+    grad: Array,
+    velocity: Array,
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    form: str = "heavy-ball",
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    engine: str = "auto",
+) -> None:
+    """One step of gradient descent with momentum, in place.
+
+    With g as in `sgd_step`, b = momentum, v = velocity:
+
+        "heavy-ball":  v = b v + g             param = param - lr v
+        "averaged":    v = b v + (1 - b) g     param = param - lr v
+        "velocity":    v = b v - lr g          param = param + v
+
+    nesterov takes in the last assignment, instead of v, the same expression once more with the
+    new v: b v + g, b v + (1 - b) g, or b v - lr g.
+
+    Args:
+        param: parameters, any shape, float16/32/64; written in place.
+        grad: gradient of the loss, same shape and dtype; left untouched.
+        velocity: state, same shape and dtype, zeros before the first step; written in place.
+        lr: learning rate, >= 0.
+        momentum: b, in [0, 1).
+        form: which recurrence; a change of lr acts at once in the first two, and only on new
+            gradients in "velocity".
+        nesterov: look ahead along the velocity.
+        weight_decay: L2 coefficient, >= 0.
+        maximize: go up the gradient instead of down.
+        grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+
+    Conventions: "heavy-ball" is PyTorch's without dampening; "velocity" is Keras's; "averaged" is
+        the exponentially weighted average of the gradient, without bias correction. PyTorch starts
+        its buffer at the first gradient, which equals starting "heavy-ball" at zeros.
+    Source: Polyak (1964), eq. 9; Nesterov (1983); Sutskever et al. (2013), eqs. 1-4, for the form
+        with the gradient taken at the parameters themselves.
+    """
+    lr, momentum, form, nesterov, weight_decay, maximize, grad_scale = _checked(
+        lr, momentum, form, nesterov, weight_decay, maximize, grad_scale
+    )
+    coefficients = (
+        *prelude_coefficients(lr, weight_decay, maximize, grad_scale),
+        momentum,
+        *gain_and_rate(form, lr, momentum),
+    )
+    launch(NESTEROV if nesterov else MOMENTUM, _NAMES, (param, grad, velocity), coefficients, engine)

@@ -1,0 +1,97 @@
+"""RMSprop: each element's step is divided by a running root mean square of its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy import sqrt
+
+from ...backend import Array
+from ...backend.checks import decay_rate, flag, non_negative
+from ..launch import launch
+from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+
+
+def update(
+    p: Any, g: Any, square_avg: Any, alpha: Any, rest: Any, lr: Any, eps: Any
+) -> tuple[Any, ...]:
+    square_avg = alpha * square_avg + rest * (g * g)
+    p = p - lr * g / (sqrt(square_avg) + eps)
+    return p, square_avg
+
+
+def update_eps_inside(
+    p: Any, g: Any, square_avg: Any, alpha: Any, rest: Any, lr: Any, eps: Any
+) -> tuple[Any, ...]:
+    square_avg = alpha * square_avg + rest * (g * g)
+    p = p - lr * g / sqrt(square_avg + eps)
+    return p, square_avg
+
+
+RMSPROP = Rule("rmsprop", update, ("square_avg",))
+RMSPROP_EPS_INSIDE = Rule("rmsprop-eps-inside", update_eps_inside, ("square_avg",))
+HYPERPARAMETERS = {
+    "lr": non_negative,
+    "alpha": decay_rate,
+    "eps": non_negative,
+    "eps_inside_sqrt": flag,
+    **COMMON,
+}
+_NAMES = ("param", "grad", "square_avg")
+_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def rmsprop_step(
+    param: Array,
+    grad: Array,
+    square_avg: Array,
+    *,
+    lr: float = 1e-2,
+    alpha: float = 0.99,
+    eps: float = 1e-8,
+    eps_inside_sqrt: bool = False,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    engine: str = "auto",
+) -> None:
+    """One RMSprop step, in place.
+
+    With g as in `sgd_step`, s = square_avg:
+
+        s = alpha s + (1 - alpha) g^2
+        param = param - lr g / (sqrt(s) + eps)       or lr g / sqrt(s + eps) with eps_inside_sqrt
+
+    Args:
+        param: parameters, any shape, float16/32/64; written in place.
+        grad: gradient of the loss, same shape and dtype; left untouched.
+        square_avg: state, same shape and dtype, zeros before the first step; written in place.
+        lr: learning rate, >= 0.
+        alpha: weight of the past in the average, in [0, 1).
+        eps: >= 0; outside the root, or inside it.
+        eps_inside_sqrt: which of the two.
+        weight_decay: L2 coefficient, >= 0.
+        maximize: go up the gradient instead of down.
+        grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+
+    Conventions: eps outside the root is PyTorch's, inside is TensorFlow's; an eps of 1e-8 inside
+        acts like 1e-4 outside. No bias correction.
+    Source: Tieleman and Hinton (2012), Coursera lecture 6.5.
+    """
+    lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale = _checked(
+        lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale
+    )
+    coefficients = (
+        *prelude_coefficients(lr, weight_decay, maximize, grad_scale),
+        alpha,
+        1.0 - alpha,
+        lr,
+        eps,
+    )
+    rule = RMSPROP_EPS_INSIDE if eps_inside_sqrt else RMSPROP
+    launch(rule, _NAMES, (param, grad, square_avg), coefficients, engine)

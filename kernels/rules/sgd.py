@@ -1,0 +1,56 @@
+"""Stochastic gradient descent: the plain step that every other rule refines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...backend import Array
+from ...backend.checks import non_negative
+from ..launch import launch
+from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+
+
+def update(p: Any, g: Any, lr: Any) -> tuple[Any, ...]:
+    p = p - lr * g
+    return (p,)
+
+
+SGD = Rule("sgd", update)
+HYPERPARAMETERS = {"lr": non_negative, **COMMON}
+_NAMES = ("param", "grad")
+_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def sgd_step(
+    param: Array,
+    grad: Array,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+    engine: str = "auto",
+) -> None:
+    """One step of gradient descent, in place.
+
+        g = grad_scale * grad + weight_decay * param      (grad negated first if maximize)
+        param = param - lr * g
+
+    Args:
+        param: parameters, any shape, float16/32/64; written in place.
+        grad: gradient of the loss, same shape and dtype; left untouched.
+        lr: learning rate, >= 0.
+        weight_decay: L2 coefficient, >= 0; adds weight_decay * param to the gradient.
+        maximize: go up the gradient instead of down.
+        grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+
+    Source: Robbins and Monro (1951), "A stochastic approximation method".
+    """
+    lr, weight_decay, maximize, grad_scale = _checked(lr, weight_decay, maximize, grad_scale)
+    coefficients = (*prelude_coefficients(lr, weight_decay, maximize, grad_scale), lr)
+    launch(SGD, _NAMES, (param, grad), coefficients, engine)
