@@ -19,7 +19,7 @@ _NO_CUPY = 'pip install "onepass[cuda13]" (driver 580 or newer), or "onepass[cud
 _NO_DRIVER = "install or update the NVIDIA driver; `nvidia-smi` must list the GPU"
 _NO_DEVICE = "check that `nvidia-smi` lists a GPU and that CUDA_VISIBLE_DEVICES does not hide it"
 _NO_COMPILER = (
-    "CuPy needs NVRTC and the CUDA headers: " 'pip install "onepass[cuda13]" (or "onepass[cuda12]")'
+    'CuPy needs NVRTC and the CUDA headers: pip install "onepass[cuda13]" (or "onepass[cuda12]")'
 )
 _NO_MEMORY = "free GPU memory (`nvidia-smi` shows who holds it) or choose another device"
 _DRIVER_STATUS = frozenset({3, 35, 36, 804})  # initialization, insufficient, stub, compat mode

@@ -2,7 +2,7 @@
 
 
 class DeviceUnavailableError(RuntimeError):
-    """A device was asked for by name and can't be used here; the message says why and what to do."""
+    """A device was asked for by name and can't be used; the message says why and what to do."""
 
 
 class EngineUnavailableError(RuntimeError):

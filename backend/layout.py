@@ -121,7 +121,8 @@ def overlaps_itself(array: Array) -> bool:
     if array.size <= 1 or array.flags.c_contiguous or array.flags.f_contiguous:
         return False
     reach = 0
-    for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
+    axes = zip(array.strides, array.shape, strict=True)
+    for stride, length in sorted((abs(step), n) for step, n in axes if n > 1):
         if stride < reach + array.itemsize:
             return True
         reach += stride * (length - 1)

@@ -28,35 +28,45 @@ def operation(rule: Rule, compute: str) -> str:
     the arrays' own type. Coefficients are named as in the rule and have type `compute`.
     """
     names = ("p", "g", *rule.state)
+    local = {name: f"{name}_" for name in names}
     lines = [f"{compute} {name}_ = {name};" for name in names]
-    lines += _statements(prelude, {"p": "p_", "g": "g_"}, compute)
-    lines += ["p_ = w; g_ = d;"]
-    lines += _statements(rule.update, {name: f"{name}_" for name in names}, compute)
+    lines += _statements(prelude, ("w", "d"), local, compute)
+    lines += ["p_ = w;", "g_ = d;"]
+    lines += _statements(rule.update, ("p", *rule.state), local, compute)
     lines += [f"{name} = {name}_;" for name in names if name != "g"]
     return "\n".join(lines)
 
 
-def _statements(function: Callable[..., Any], renamed: Mapping[str, str], compute: str) -> list[str]:
+def _statements(
+    function: Callable[..., Any],
+    returned: tuple[str, ...],
+    renamed: Mapping[str, str],
+    compute: str,
+) -> list[str]:
     """Each assignment of `function` as a C statement; a name new to it is declared.
 
-    The return must name what the assignments left, in the order that the caller knows: it adds no
-    statement.
+    The function must end by returning the names `returned`, which the caller then finds as they
+    are: the return adds no statement.
     """
     definition = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     assert isinstance(definition, ast.FunctionDef)
     known = {argument.arg for argument in definition.args.args}
+    *assignments, last = definition.body
+    if assignments and ast.get_docstring(definition) is not None:
+        del assignments[0]
+    names = ", ".join(returned) + ("," if len(returned) == 1 else "")
+    if ast.dump(last) != ast.dump(ast.parse(f"return ({names})").body[0]):
+        raise _unsupported(function, last, f"; expected `return {names}` at the end")
     lines = []
-    for node in definition.body:
-        if isinstance(node, ast.Assign):
-            (target,) = node.targets
-            if not isinstance(target, ast.Name):
+    for node in assignments:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value):
+                declaration = "" if target in known else f"{compute} "
+                known.add(target)
+                name = renamed.get(target, target)
+                lines.append(f"{declaration}{name} = {_expression(function, value, renamed)};")
+            case _:
                 raise _unsupported(function, node)
-            declaration = "" if target.id in known else f"{compute} "
-            known.add(target.id)
-            name = renamed.get(target.id, target.id)
-            lines.append(f"{declaration}{name} = {_expression(function, node.value, renamed)};")
-        elif not isinstance(node, ast.Return) or not isinstance(node.value, ast.Tuple):
-            raise _unsupported(function, node)
     return lines
 
 
@@ -75,10 +85,9 @@ def _expression(function: Callable[..., Any], node: ast.expr, renamed: Mapping[s
     raise _unsupported(function, node)
 
 
-def _unsupported(function: Callable[..., Any], node: ast.AST) -> TypeError:
+def _unsupported(function: Callable[..., Any], node: ast.AST, more: str = "") -> TypeError:
     return TypeError(
         f"{function.__module__}.{function.__name__}: `{ast.unparse(node)}` can't be translated to "
         "C; a rule holds assignments to names, + - * /, sqrt, maximum, and one return of a tuple"
+        + more
     )
-
-

@@ -110,9 +110,7 @@ def _run_shared(
     get_crew().run(function, arrays[0].size, job, arrays, nbytes)
 
 
-def _run_pieces(
-    compiled: Any, arrays: tuple[Array, ...], coefficients: tuple[float, ...]
-) -> None:
+def _run_pieces(compiled: Any, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:
     contiguous = ["contig", "aligned", "nbo"]
     written, read = ["readwrite", *contiguous], ["readonly", *contiguous]
     pieces = np.nditer(

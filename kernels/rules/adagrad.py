@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from numpy import sqrt
 
 from ...backend import Array
@@ -12,7 +10,7 @@ from ..launch import launch
 from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
 
 
-def update(p: Any, g: Any, sum_sq: Any, lr: Any, eps: Any) -> tuple[Any, ...]:
+def update(p, g, sum_sq, lr, eps):
     sum_sq = sum_sq + g * g
     p = p - lr * g / (sqrt(sum_sq) + eps)
     return p, sum_sq

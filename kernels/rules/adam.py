@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from numpy import sqrt
 
 from ...backend import Array
@@ -12,9 +10,7 @@ from ..launch import launch
 from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
 
 
-def update(
-    p: Any, g: Any, m: Any, v: Any, beta1: Any, rest1: Any, beta2: Any, rest2: Any, lr: Any, eps: Any
-) -> tuple[Any, ...]:
+def update(p, g, m, v, beta1, rest1, beta2, rest2, lr, eps):
     m = beta1 * m + rest1 * g
     v = beta2 * v + rest2 * (g * g)
     p = p - lr * m / (sqrt(v) + eps)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from numpy import maximum, sqrt
 
 from ...backend import Array
@@ -13,20 +11,7 @@ from ..rule import Rule, prelude_coefficients, remembered_checks
 from .adam import HYPERPARAMETERS as HYPERPARAMETERS
 
 
-def update(
-    p: Any,
-    g: Any,
-    m: Any,
-    v: Any,
-    v_max: Any,
-    beta1: Any,
-    rest1: Any,
-    beta2: Any,
-    rest2: Any,
-    unbias2: Any,
-    lr: Any,
-    eps: Any,
-) -> tuple[Any, ...]:
+def update(p, g, m, v, v_max, beta1, rest1, beta2, rest2, unbias2, lr, eps):
     m = beta1 * m + rest1 * g
     v = beta2 * v + rest2 * (g * g)
     v_max = maximum(v_max, unbias2 * v)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...backend import Array
 from ...backend.checks import decay_rate, flag, non_negative, one_of
 from ..launch import launch
 from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
 
 
-def update(p: Any, g: Any, velocity: Any, momentum: Any, gain: Any, rate: Any) -> tuple[Any, ...]:
+def update(p, g, velocity, momentum, gain, rate):
     velocity = momentum * velocity + gain * g
     p = p + rate * velocity
     return p, velocity
 
 
-def update_nesterov(
-    p: Any, g: Any, velocity: Any, momentum: Any, gain: Any, rate: Any
-) -> tuple[Any, ...]:
+def update_nesterov(p, g, velocity, momentum, gain, rate):
     velocity = momentum * velocity + gain * g
     p = p + rate * (momentum * velocity + gain * g)
     return p, velocity
@@ -103,4 +99,6 @@ def momentum_step(
         momentum,
         *gain_and_rate(form, lr, momentum),
     )
-    launch(NESTEROV if nesterov else MOMENTUM, _NAMES, (param, grad, velocity), coefficients, engine)
+    launch(
+        NESTEROV if nesterov else MOMENTUM, _NAMES, (param, grad, velocity), coefficients, engine
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from numpy import sqrt
 
 from ...backend import Array
@@ -12,17 +10,13 @@ from ..launch import launch
 from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
 
 
-def update(
-    p: Any, g: Any, square_avg: Any, alpha: Any, rest: Any, lr: Any, eps: Any
-) -> tuple[Any, ...]:
+def update(p, g, square_avg, alpha, rest, lr, eps):
     square_avg = alpha * square_avg + rest * (g * g)
     p = p - lr * g / (sqrt(square_avg) + eps)
     return p, square_avg
 
 
-def update_eps_inside(
-    p: Any, g: Any, square_avg: Any, alpha: Any, rest: Any, lr: Any, eps: Any
-) -> tuple[Any, ...]:
+def update_eps_inside(p, g, square_avg, alpha, rest, lr, eps):
     square_avg = alpha * square_avg + rest * (g * g)
     p = p - lr * g / sqrt(square_avg + eps)
     return p, square_avg

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...backend import Array
 from ...backend.checks import non_negative
 from ..launch import launch
 from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
 
 
-def update(p: Any, g: Any, lr: Any) -> tuple[Any, ...]:
+def update(p, g, lr):
     p = p - lr * g
     return (p,)
 
