@@ -43,13 +43,15 @@ def decay_rates(name: str, value: Any) -> tuple[float, float]:
 
 def step_number(name: str, value: Any) -> int:
     """The number of this update, counting from 1."""
+    if type(value) is int and 0 < value < 1 << 63:
+        return value
     if not isinstance(value, Integral) or isinstance(value, bool):
         kind = ValueError if isinstance(value, Real) and not isinstance(value, bool) else TypeError
         raise kind(
             f"{name} is {value!r} ({type(value).__name__}); expected an integer, 1 at the first "
             "update"
         )
-    if value < 1:
+    if not 1 <= value < 1 << 63:
         raise ValueError(f"{name} is {value!r}; expected 1 at the first update, then 2, 3, ...")
     return int(value)
 

@@ -12,6 +12,7 @@ from .base import Array
 
 DTYPES = ("float16", "float32", "float64")
 _CHARS = frozenset("efd")
+_OVERLAP_WORK: Any = 100_000  # candidate solutions to look at before giving up
 
 
 def check_arrays(names: Sequence[str], arrays: Sequence[Array]) -> bool:
@@ -111,7 +112,7 @@ def share_memory(a: Array, b: Array) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return np.shares_memory(a, b, max_work=100_000)
+        return np.shares_memory(a, b, max_work=_OVERLAP_WORK)
     except np.exceptions.TooHardError:
         return True
 

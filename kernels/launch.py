@@ -24,4 +24,6 @@ def launch(
     contiguous = check_arrays(names, arrays)
     chosen: Engine = find_engine(engine, arrays[0], contiguous)
     if arrays[0].size:
+        if coefficients[1] == 0.0:
+            rule = rule.without_decay
         chosen.run(rule, arrays, coefficients, contiguous)

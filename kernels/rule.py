@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ..backend.checks import Check, finite_number, flag, non_negative
@@ -24,10 +24,17 @@ COMMON: Mapping[str, Check] = {
 """The hyperparameters that every rule has."""
 
 
-def prelude(p: Any, g: Any, scale: Any, decay: Any, keep: Any) -> tuple[Any, Any]:
-    """Common to all rules: decoupled weight decay, scaled gradient, L2 weight decay."""
+def decayed(p: Any, g: Any, scale: Any, decay: Any, keep: Any) -> tuple[Any, Any]:
+    """Before a rule: decoupled weight decay, scaled gradient, L2 weight decay."""
     w = keep * p
     d = scale * g + decay * p
+    return w, d
+
+
+def undecayed(p: Any, g: Any, scale: Any, decay: Any, keep: Any) -> tuple[Any, Any]:
+    """The same without the L2 term, which is not 0 but NaN where p is infinite."""
+    w = keep * p
+    d = scale * g
     return w, d
 
 
@@ -52,12 +59,14 @@ class Rule:
         name: what engines and errors call it; also the stem of its public function, plus a variant.
         update: (p, g, *state, *coefficients) -> (new p, *new state), for scalars.
         state: names of the state arrays, in the order that `update` takes and returns them.
+        prelude: what comes before `update`: (p, g, scale, decay, keep) -> (p, g).
         coefficients: names of the remaining arguments of `update`.
     """
 
     name: str
     update: Callable[..., tuple[Any, ...]]
     state: tuple[str, ...] = ()
+    prelude: Callable[..., tuple[Any, Any]] = decayed
     coefficients: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +75,11 @@ class Rule:
         if names[: len(expected)] != expected:
             raise TypeError(f"update of rule {self.name} takes {names}; expected {expected} first")
         object.__setattr__(self, "coefficients", names[len(expected) :])
+
+    @cached_property
+    def without_decay(self) -> Rule:
+        """The same rule for calls without L2 weight decay."""
+        return Rule(self.name, self.update, self.state, undecayed)
 
 
 def remembered_checks(checks: Mapping[str, Check]) -> Callable[..., tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import Array
-from ..rule import PLAIN, Rule, prelude
+from ..rule import PLAIN, Rule
 from .base import Engine, compute_dtype
 
 
@@ -32,7 +32,7 @@ class ArrayEngine(Engine):
         p, g, *state = (a.astype(compute, copy=False) for a in arrays)
         with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are
             if coefficients[:3] != PLAIN:
-                p, g = prelude(p, g, *coefficients[:3])
+                p, g = rule.prelude(p, g, *coefficients[:3])
             results = rule.update(p, g, *state, *coefficients[3:])
             for array, result in zip((arrays[0], *arrays[2:]), results, strict=True):
                 array[...] = result

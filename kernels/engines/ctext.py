@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..rule import Rule, prelude
+from ..rule import Rule
 
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _FUNCTIONS = {"sqrt": "sqrt", "maximum": "onepass_maximum"}
@@ -30,7 +30,7 @@ def operation(rule: Rule, compute: str) -> str:
     names = ("p", "g", *rule.state)
     local = {name: f"{name}_" for name in names}
     lines = [f"{compute} {name}_ = {name};" for name in names]
-    lines += _statements(prelude, ("w", "d"), local, compute)
+    lines += _statements(rule.prelude, ("w", "d"), local, compute)
     lines += ["p_ = w;", "g_ = d;"]
     lines += _statements(rule.update, ("p", *rule.state), local, compute)
     lines += [f"{name} = {name}_;" for name in names if name != "g"]

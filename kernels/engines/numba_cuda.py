@@ -10,7 +10,7 @@ import numpy as np
 
 from ...backend import Array, get_backend
 from ...backend.devices import probe_cuda
-from ..rule import Rule, prelude
+from ..rule import Rule
 from . import source
 from .base import Engine, compute_dtype
 
@@ -71,7 +71,7 @@ def python_kernel(rule: Rule, dtype: str) -> Any:
     namespace = {
         "cuda": cuda,
         "T": float64 if compute_dtype(dtype) == "float64" else float32,
-        "prelude": cuda.jit(source.rebound(prelude, {}), device=True),
+        "prelude": cuda.jit(source.rebound(rule.prelude, {}), device=True),
         "update": cuda.jit(source.rebound(rule.update, _device_functions()), device=True),
     }
     return source.build(rule, f"cuda_{dtype}", text, namespace)

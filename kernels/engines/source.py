@@ -14,7 +14,7 @@ from types import FunctionType
 from typing import Any
 from zlib import crc32
 
-from ..rule import PRELUDE, Rule, prelude
+from ..rule import PRELUDE, Rule
 
 
 def array_names(rule: Rule) -> tuple[str, ...]:
@@ -56,4 +56,4 @@ def rebound(function: Any, replacements: Mapping[str, Any]) -> FunctionType:
 
 
 def _texts(rule: Rule) -> str:
-    return inspect.getsource(prelude) + inspect.getsource(rule.update)
+    return inspect.getsource(rule.prelude) + inspect.getsource(rule.update)

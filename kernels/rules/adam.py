@@ -81,7 +81,7 @@ def adam_step(
     lr, betas, eps, decoupled, weight_decay, maximize, grad_scale = _checked(
         lr, betas, eps, decoupled, weight_decay, maximize, grad_scale
     )
-    t = step if type(step) is int and step > 0 else step_number("step", step)
+    t = step_number("step", step)
     beta1, beta2 = betas
     root2 = (1.0 - beta2**t) ** 0.5
     coefficients = (

@@ -64,7 +64,7 @@ def amsgrad_step(
     lr, betas, eps, decoupled, weight_decay, maximize, grad_scale = _checked(
         lr, betas, eps, decoupled, weight_decay, maximize, grad_scale
     )
-    t = step if type(step) is int and step > 0 else step_number("step", step)
+    t = step_number("step", step)
     beta1, beta2 = betas
     coefficients = (
         *prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled),

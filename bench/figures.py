@@ -1,0 +1,156 @@
+"""The figures that this library promises for its optimizer steps, measured and written as JSON.
+
+    python -m onepass.bench.figures results.json
+
+Every row is a ratio of medians of interleaved runs in one process, with what it must reach.
+Correctness is asserted before anything is timed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ..backend import describe_devices, get_backend
+from .cases import CASES, assert_same
+from .info import versions
+from .limits import mover
+from .peers import torch_steps
+from .sizes import BESIDE_PRODUCT, SWEEP
+from .timing import Timing, interleaved
+
+Row = dict[str, Any]
+
+
+def measure() -> Iterator[Row]:
+    """Yield one row a figure: what, the ratio, what it must reach, and the medians behind it."""
+    cpu = get_backend("cpu")
+    for case in CASES.values():
+        assert_same(case, 100_003, "float32", cpu, "numba")
+    yield from _against_numpy_and_limit()
+    yield from _small_call()
+    yield from _beside_a_product()
+    yield from _against_torch()
+
+
+def _row(what: str, ratio: float, need: float, times: dict[str, Timing], at_most: bool) -> Row:
+    return {
+        "figure": what,
+        "value": ratio,
+        "at_most" if at_most else "at_least": need,
+        "reached": ratio <= need if at_most else ratio >= need,
+        "seconds": {name: vars(timing) for name, timing in times.items()},
+    }
+
+
+def idiomatic_adam(p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray) -> None:
+    """Adam as a reader of the paper writes it in NumPy."""
+    t, lr, beta1, beta2, eps = 10, 1e-4, 0.9, 0.999, 1e-8
+    m[:] = beta1 * m + (1 - beta1) * g
+    v[:] = beta2 * v + (1 - beta2) * g**2
+    mhat = m / (1 - beta1**t)
+    vhat = v / (1 - beta2**t)
+    p -= lr * mhat / (np.sqrt(vhat) + eps)
+
+
+def _against_numpy_and_limit() -> Iterator[Row]:
+    adam, size = CASES["adam"], SWEEP["1e7"]
+    arrays = adam.arrays(size, "float32", get_backend("cpu"))
+    mine, theirs = (adam.arrays(1000, "float32", get_backend("cpu")) for _ in range(2))
+    adam.call(mine, "numba")()
+    idiomatic_adam(*theirs)
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    times = interleaved(
+        {
+            "numpy": lambda: idiomatic_adam(*arrays),
+            "fused": adam.call(arrays, "numba"),
+            "limit": mover(adam.arrays(size, "float32", get_backend("cpu"), seed=1)),
+        },
+        rounds=7,
+    )
+    fused = times["fused"].median
+    yield _row("adam 1e7: NumPy / fused", times["numpy"].median / fused, 10, times, False)
+    yield _row("adam 1e7: limit / fused", times["limit"].median / fused, 0.95, times, False)
+
+
+def _small_call() -> Iterator[Row]:
+    adam = CASES["adam"]
+    call = adam.call(adam.arrays(1000, "float32", get_backend("cpu")), "auto")
+    times = interleaved({"fused": call}, rounds=15)
+    yield _row("adam 1e3: whole call, us", times["fused"].median * 1e6, 5.0, times, True)
+
+
+def _beside_a_product() -> Iterator[Row]:
+    adam = CASES["adam"]
+    draw = np.random.default_rng(0)
+    left = draw.standard_normal((256, 784), dtype="float32")
+    right = draw.standard_normal((784, 256), dtype="float32")
+    out = np.empty((256, 256), dtype="float32")
+    for label, size in BESIDE_PRODUCT.items():
+        call = adam.call(adam.arrays(size, "float32", get_backend("cpu")), "auto")
+        alone = interleaved({"alone": call}, rounds=15)
+        after = interleaved(
+            {"after": call}, rounds=15, before=lambda: np.matmul(left, right, out=out)
+        )
+        ratio = after["after"].median / alone["alone"].median
+        yield _row(f"adam {label}: after a product / alone", ratio, 1.5, alone | after, True)
+
+
+def _against_torch() -> Iterator[Row]:
+    try:
+        import torch
+    except ImportError:
+        return
+    for name, case in CASES.items():
+        for label, size in SWEEP.items():
+            arrays = case.arrays(size, "float32", get_backend("cpu"))
+            peers = torch_steps(name, arrays)
+            calls: dict[str, Callable[[], Any]] = {"onepass": case.call(arrays, "auto"), **peers}
+            with torch.no_grad():
+                times = interleaved(calls, rounds=9 if size < 1e7 else 3)
+            best = min(times[peer].median for peer in peers)
+            need = 3.0 if size <= 1e4 else 2.0 if size <= 1e5 else 1.0
+            yield _row(
+                f"{name} {label}: PyTorch's best / onepass",
+                best / times["onepass"].median,
+                need,
+                times,
+                False,
+            )
+
+
+def main(path: str | None = None) -> int:
+    """Measure, print a table, write the JSON file if a path is given; 1 if a figure is missed."""
+    console = Console()
+    table = Table()
+    for column in ("figure", "value", "must be", "reached"):
+        table.add_column(column)
+    rows = []
+    for row in measure():
+        rows.append(row)
+        need = f"<= {row['at_most']}" if "at_most" in row else f">= {row['at_least']}"
+        table.add_row(row["figure"], f"{row['value']:.2f}", need, "yes" if row["reached"] else "NO")
+        console.print(f"{row['figure']}: {row['value']:.2f} ({need})", highlight=False)
+    console.print(table)
+    if path:
+        report = {
+            "date": datetime.date.today().isoformat(),
+            "versions": versions(),
+            "hardware": [str(status) for status in describe_devices()],
+            "rows": rows,
+        }
+        Path(path).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(row["reached"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))

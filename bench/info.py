@@ -1,0 +1,68 @@
+"""`onepass info`: what this machine has, and why not the rest."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.table import Table
+
+from .. import __version__, describe_devices, get_backend
+from ..backend import why_device
+from ..kernels import engines
+
+_PACKAGES = (
+    "numpy",
+    "numba",
+    "cupy-cuda13x",
+    "cupy-cuda12x",
+    "numba-cuda",
+    "scikit-learn",
+    "torch",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this library and the packages that matter to it, where installed."""
+    found = {"python": platform.python_version(), "onepass": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def print_info(console: Console | None = None) -> None:
+    """Print versions, devices and engines, and for whatever is missing its reason and remedy."""
+    console = console or Console()
+    console.print(", ".join(f"{name} {number}" for name, number in versions().items()))
+    backend = get_backend()
+    console.print(f'"auto" takes {why_device(backend)}.\n', highlight=False)
+
+    devices = Table(title="devices", title_justify="left")
+    for column in ("device", "usable", "what, or why not", "remedy"):
+        devices.add_column(column)
+    for device in describe_devices():
+        devices.add_row(
+            device.device, _yes(device.available), device.name or device.reason, device.remedy
+        )
+    console.print(devices)
+
+    table = Table(title="engines", title_justify="left")
+    for column in ("engine", "usable", "runs on", "dtypes", "why not"):
+        table.add_column(column)
+    for engine in engines().values():
+        table.add_row(
+            engine.name,
+            _yes(engine.available),
+            ", ".join(engine.devices),
+            ", ".join(engine.dtypes),
+            engine.reason,
+        )
+    console.print(table)
+
+
+def _yes(available: bool) -> str:
+    return "yes" if available else "no"

@@ -1,0 +1,115 @@
+"""Data sets, splits and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..backend import Backend
+from .types import Array, HostArray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples and labels for training, and others held out for testing, as NumPy arrays.
+
+    Attributes:
+        x_train, x_test: shape (n, features), float32, a row a sample.
+        y_train, y_test: shape (n,), int64, class numbers.
+        classes: how many classes there are.
+        name: what messages and reports call it.
+
+    Raises:
+        ValueError: samples and labels differ in number, the two parts differ in width, or a label
+            is outside 0..classes-1.
+    """
+
+    x_train: HostArray
+    y_train: HostArray
+    x_test: HostArray
+    y_test: HostArray
+    classes: int
+    name: str
+
+    def __post_init__(self) -> None:
+        for part, x, y in (
+            ("train", self.x_train, self.y_train),
+            ("test", self.x_test, self.y_test),
+        ):
+            if x.ndim != 2 or y.shape != x.shape[:1]:
+                raise ValueError(
+                    f"x_{part} and y_{part} have shapes {x.shape} and {y.shape}; expected "
+                    "(n, features) and (n,)"
+                )
+            if y.size and not 0 <= y.min() <= y.max() < self.classes:
+                raise ValueError(
+                    f"y_{part} holds {y.min()} to {y.max()}; expected 0..{self.classes - 1}"
+                )
+        if self.x_train.shape[1] != self.x_test.shape[1]:
+            raise ValueError(
+                f"x_train has {self.x_train.shape[1]} features and x_test has "
+                f"{self.x_test.shape[1]}; expected the same number"
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}, {len(self.x_train)} + {len(self.x_test)} samples of "
+            f"{self.x_train.shape[1]} features, {self.classes} classes)"
+        )
+
+
+def stratified_split(
+    y: HostArray, test_fraction: float, seed: int = 0
+) -> tuple[HostArray, HostArray]:
+    """Shuffled indices (train, test) with the same share of every class in both.
+
+    Args:
+        y: class numbers, shape (n,).
+        test_fraction: between 0 and 1; of each class, this share (rounded) is held out.
+        seed: of the choice and the order.
+
+    Raises:
+        ValueError: `test_fraction` is not between 0 and 1, or leaves a part empty.
+    """
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"test_fraction is {test_fraction!r}; expected a number in (0, 1)")
+    rng = np.random.default_rng(seed)
+    held_out = np.zeros(len(y), bool)
+    for label in np.unique(y):
+        members = rng.permutation(np.flatnonzero(y == label))
+        held_out[members[: round(test_fraction * len(members))]] = True
+    order = rng.permutation(len(y))
+    train, test = order[~held_out[order]], order[held_out[order]]
+    if not (len(train) and len(test)):
+        raise ValueError(
+            f"test_fraction is {test_fraction!r}; expected one that leaves both parts of "
+            f"{len(y)} samples non-empty"
+        )
+    return train, test
+
+
+def minibatches(
+    n: int, batch_size: int, rng: int | np.random.Generator, backend: Backend | None = None
+) -> Iterator[Array]:
+    """Index arrays of one epoch: all of 0..n-1, shuffled, in batches.
+
+    Args:
+        n: number of samples, at least 1.
+        batch_size: samples a batch, at least 1: n or more is batch gradient descent, 1 is
+            stochastic. The last batch holds the rest.
+        rng: a generator, which shuffles every epoch anew; or a seed, which repeats its one order.
+        backend: where the indices are to lie; NumPy by default. The order is copied to a GPU once
+            an epoch, not once a batch.
+
+    Raises:
+        ValueError: `n` or `batch_size` is smaller than 1 (at the call, not at the first batch).
+    """
+    for name, count in (("n", n), ("batch_size", batch_size)):
+        if count < 1:
+            raise ValueError(f"{name} is {count!r}; expected at least 1")
+    order: Array = np.random.default_rng(rng).permutation(n)
+    if backend is not None:
+        order = backend.asarray(order)
+    return (order[start : start + batch_size] for start in range(0, n, batch_size))

@@ -1,0 +1,99 @@
+"""What every layer is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .types import Array, HostArray, Shape
+
+
+class Layer(ABC):
+    """A differentiable function of rows, with or without parameters of its own.
+
+    A layer states what it needs (`shapes`) and how that starts (`initial`); a `Sequential` hands
+    it views into the network's buffers (`bind`). `forward(x, train=True)` saves what `backward`
+    needs; `forward(x)` saves nothing, and so leaves a pending backward as it is.
+
+    Attributes:
+        in_features, out_features: width of a row going in and coming out; None: takes any width
+            and keeps it.
+    """
+
+    in_features: int | None = None
+    out_features: int | None = None
+
+    _params: Mapping[str, Array] | None = None
+    _grads: Mapping[str, Array] | None = None
+    _saved: Any = None
+
+    def shapes(self) -> dict[str, Shape]:
+        """Name -> shape of each parameter; none by default."""
+        return {}
+
+    def initial(self, rng: np.random.Generator) -> dict[str, HostArray]:
+        """Name -> first value of each parameter, drawn from `rng` on the CPU."""
+        return {}
+
+    def bind(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """Read `params` and write `grads` from now on; what a forward saved is dropped.
+
+        Raises:
+            ValueError: names or shapes are not those of `shapes()`.
+        """
+        for word, arrays in (("params", params), ("grads", grads)):
+            given = {name: tuple(array.shape) for name, array in arrays.items()}
+            if given != self.shapes():
+                raise ValueError(f"{word} of {self!r} is {given}; expected {self.shapes()}")
+        self._params, self._grads, self._saved = params, grads, None
+
+    @property
+    def bound(self) -> bool:
+        """Whether a network has given this layer its arrays."""
+        return self._params is not None
+
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """Name -> parameter; RuntimeError before `bind`."""
+        if self._params is None:
+            raise RuntimeError(f"{self!r} has no arrays yet; put it into a Sequential first")
+        return self._params
+
+    @property
+    def grads(self) -> Mapping[str, Array]:
+        """Name -> gradient, overwritten by each backward; RuntimeError before `bind`."""
+        if self._grads is None:
+            raise RuntimeError(f"{self!r} has no arrays yet; put it into a Sequential first")
+        return self._grads
+
+    @property
+    def saved(self) -> Any:
+        """What the last `forward(x, train=True)` saved; RuntimeError where there was none."""
+        if self._saved is None:
+            raise RuntimeError(f"backward of {self!r} needs forward(x, train=True) before it")
+        return self._saved
+
+    @abstractmethod
+    def forward(self, x: Array, train: bool = False) -> Array:
+        """The output for rows `x`, which is left untouched; `train` saves what backward needs."""
+
+    @abstractmethod
+    def backward(self, dy: Array, input_grad: bool = True) -> Array:
+        """Overwrite the gradients of the parameters, and return dJ/dx.
+
+        Args:
+            dy: dJ/dy of the last `forward(x, train=True)`; left untouched.
+            input_grad: False leaves dJ/dx out and returns None: what precedes the first
+                parameters of a network needs no gradient, and a matrix product is saved.
+        """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the views and what was saved: a network binds its layers again."""
+        left_out = ("_params", "_grads", "_saved")
+        return {key: value for key, value in self.__dict__.items() if key not in left_out}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"

@@ -1,0 +1,250 @@
+"""What every optimizer does around its kernel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import kernels
+from ..backend.checks import finite_number, step_number
+from ..backend.layout import check_arrays
+from ..kernels.engines import find_engine
+from .checkpoint import check_keys, check_values
+from .hyperparameter import Hyperparameter
+from .storage import Arrays, storage_of
+from .types import Array
+
+
+class Optimizer(ABC):
+    """Updates arrays in place by one kernel, and keeps the states between steps.
+
+    Args:
+        params: `net.parameters()`: one kernel call a step, each state one flat buffer, gradients
+            taken from the network. Or a list or a dict of arrays: a kernel call for each.
+        lr: learning rate.
+        weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
+        maximize: go up the gradient instead of down.
+        clip_norm: None, or the largest L2 norm of all gradients together; larger ones are scaled
+            down to it. Reads the gradients once more, and waits for a GPU.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    All of them but `params` are plain attributes, checked when set: `optimizer.lr = 1e-4`.
+
+    Raises:
+        TypeError: `params` are none of these, or an array is not floating.
+        ValueError: a hyperparameter is out of its range; there are no arrays; two overlap, or one
+            is read-only.
+        EngineUnavailableError: the engine can't be had for these arrays.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_clip_norm",
+        "_engine",
+        "_hyper",
+        "_params",
+        "_state",
+        "_steps",
+        "_storage",
+    )
+
+    rule: ClassVar[str]
+    """The stem of the kernel's name."""
+    states: ClassVar[tuple[str, ...]] = ()
+    """Names of the state arrays, in the order in which the kernel takes them."""
+
+    lr = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+    maximize = Hyperparameter[bool]()
+
+    def __init__(
+        self, params: Arrays, *, clip_norm: float | None, engine: str, **hyper: Any
+    ) -> None:
+        self._hyper = kernels.validate(self.rule, **hyper)
+        self.clip_norm = clip_norm
+        self._params = params
+        self._storage = storage_of(params)
+        self._backend = self._storage.backend
+        self.engine = engine
+        self._steps = 0
+        self._state: dict[str, list[Array]] = {
+            name: [
+                self._backend.asarray(np.zeros(target.shape, target.dtype))
+                for target in self._storage.targets()
+            ]
+            for name in self.states
+        }
+
+    @property
+    def params(self) -> Arrays:
+        """The parameters as they were given."""
+        return self._params
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return self._steps
+
+    @property
+    def hyper(self) -> Mapping[str, Any]:
+        """Every hyperparameter of the kernel by name, to read."""
+        return MappingProxyType(self._hyper)
+
+    def tune(self, **changes: Any) -> None:
+        """Set several hyperparameters of the kernel at once, or none where one is refused."""
+        if unknown := changes.keys() - self._hyper.keys():
+            raise TypeError(
+                f"{type(self).__name__} has no {', '.join(map(repr, sorted(unknown)))}; expected "
+                f"some of {', '.join(self._hyper)}"
+            )
+        self._hyper = self._hyper | kernels.validate(self.rule, **changes)
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest L2 norm of all gradients together; None: any."""
+        return self._clip_norm
+
+    @clip_norm.setter
+    def clip_norm(self, value: float | None) -> None:
+        self._clip_norm = _checked_clip_norm(value)
+
+    @property
+    def engine(self) -> str:
+        """Who runs the kernel; EngineUnavailableError when set to one that can't."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, value: str) -> None:
+        for target in self._storage.targets():
+            find_engine(value, target, check_arrays(["params"], [target]))
+        self._engine = value
+
+    def step(self, grads: Arrays | None = None, *, grad_scale: float = 1.0) -> None:
+        """Update every parameter and state in place, once; gradients are left untouched.
+
+        Args:
+            grads: a gradient for each array, in the structure of `params`, of the same shapes,
+                dtypes and device. With `net.parameters()` they may be left out, which takes the
+                network's own; other arrays, a dict by name, are copied together first.
+            grad_scale: factor on every gradient, such as 1 / loss_scale; clipping sees the
+                gradients after it.
+
+        Everything is checked before the first write: a step that raises has changed nothing.
+
+        Raises:
+            TypeError, ValueError, MixedBackendsError: gradients don't fit; the array is named.
+            FloatingPointError: the norm is nan or infinite, where `clip_norm` asks for it.
+            EngineUnavailableError: the engine can't be had where the network was moved to.
+        """
+        gradients = self._storage.gradients(grads)
+        self._follow()
+        calls = [
+            (target, gradient, [self._state[name][k] for name in self.states])
+            for k, (target, gradient) in enumerate(
+                zip(self._storage.targets(), gradients, strict=True)
+            )
+        ]
+        if len(calls) > 1:  # a kernel checks its own arrays; here a later one must not fail
+            for target, gradient, states in calls:
+                contiguous = check_arrays(
+                    ["param", "grad", *self.states], [target, gradient, *states]
+                )
+                find_engine(self.engine, target, contiguous)
+        kernels.validate(self.rule, grad_scale=grad_scale)
+        hyper = self._hyper | {
+            "grad_scale": self._clipped(gradients, grad_scale),
+            "engine": self.engine,
+        }
+        for target, gradient, states in calls:
+            self._update(target, gradient, states, hyper)
+        self._steps += 1
+
+    @abstractmethod
+    def _update(
+        self, param: Array, grad: Array, states: Sequence[Array], hyper: Mapping[str, Any]
+    ) -> None:
+        """Call the kernel on one array."""
+
+    def _clipped(self, gradients: Sequence[Array], grad_scale: float) -> float:
+        """The factor on the gradients that also brings their norm down to `clip_norm`."""
+        if self.clip_norm is None:
+            return grad_scale
+        norm = abs(grad_scale) * kernels.global_norm(gradients)
+        if not isfinite(norm):
+            raise FloatingPointError(
+                f"the norm of the gradients is {norm} in step {self.steps + 1}; expected a finite "
+                "one. Nothing was updated: lower lr, or leave this step out"
+            )
+        return grad_scale * self.clip_norm / norm if norm > self.clip_norm else grad_scale
+
+    def _follow(self) -> None:
+        """Bring the states to where the parameters are now."""
+        if (backend := self._storage.backend) != self._backend:
+            self._state = {
+                name: [backend.asarray(self._backend.to_numpy(array)) for array in arrays]
+                for name, arrays in self._state.items()
+            }
+            self._backend = backend
+
+    def state_dict(self) -> dict[str, Any]:
+        """A checkpoint of plain Python values and NumPy copies.
+
+        Returns:
+            {"optimizer": name of the class, "step": steps taken, "hyper": {name: value},
+            "state": {state: {parameter's name or index: array}}}. The engine is left out: it
+            belongs to a machine.
+        """
+        self._follow()
+        return {
+            "optimizer": type(self).__name__,
+            "step": self.steps,
+            "hyper": self._hyper | {"clip_norm": self.clip_norm},
+            "state": {name: self._storage.split(self._state[name]) for name in self.states},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint: all of it is taken, hyperparameters too, or nothing.
+
+        It may come from another device, and from a dict where this has a network's parameters of
+        the same names, or the other way round.
+
+        Raises:
+            TypeError: something has another type or dtype.
+            ValueError: another optimizer made it, keys or names are missing or unexpected, a
+                shape is another, or a hyperparameter is out of its range.
+        """
+        check_keys(state, ("optimizer", "step", "hyper", "state"), "state")
+        if state["optimizer"] != type(self).__name__:
+            raise ValueError(
+                f"state is of {state['optimizer']}; expected one of {type(self).__name__}"
+            )
+        steps = state["step"]
+        if type(steps) is not int or steps != 0:
+            steps = step_number("state['step']", steps)
+        hyper = dict(check_keys(state["hyper"], [*self._hyper, "clip_norm"], "state['hyper']"))
+        clip_norm = _checked_clip_norm(hyper.pop("clip_norm"))
+        hyper = kernels.validate(self.rule, **hyper)
+        check_keys(state["state"], self.states, "state['state']")
+        for name, arrays in state["state"].items():
+            check_values(arrays, self._storage.arrays(), f"state['state'][{name!r}]")
+        loaded = {name: self._storage.join(arrays) for name, arrays in state["state"].items()}
+
+        self._backend, self._state, self._steps = self._storage.backend, loaded, steps
+        self._hyper, self._clip_norm = hyper, clip_norm
+
+    def __repr__(self) -> str:
+        hyper = ", ".join(f"{name}={value!r}" for name, value in self._hyper.items())
+        return f"{type(self).__name__}({hyper}, clip_norm={self.clip_norm!r})"
+
+
+def _checked_clip_norm(value: float | None) -> float | None:
+    if value is None:
+        return None
+    if (norm := finite_number("clip_norm", value)) <= 0:
+        raise ValueError(f"clip_norm is {value!r}; expected None or a finite number > 0")
+    return norm

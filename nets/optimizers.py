@@ -1,0 +1,280 @@
+"""The optimizers: the arguments users know, and which kernel each one calls.
+
+What all of them share is told at `Optimizer`; below, g is the gradient after scaling, clipping and
+L2 weight decay, and t counts steps from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from .. import kernels
+from .hyperparameter import Hyperparameter
+from .optimizer import Optimizer
+from .storage import Arrays
+from .types import Array
+
+Betas = tuple[float, float]
+Hyper = Mapping[str, Any]
+
+
+class SGD(Optimizer):
+    """Plain gradient descent: p -= lr g.
+
+    Source: Robbins and Monro 1951.
+    """
+
+    __slots__ = ()
+    rule = "sgd"
+
+    def __init__(
+        self,
+        params: Arrays,
+        lr: float = 1e-2,
+        *,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        clip_norm: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__(
+            params,
+            clip_norm=clip_norm,
+            engine=engine,
+            lr=lr,
+            weight_decay=weight_decay,
+            maximize=maximize,
+        )
+
+    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
+        kernels.sgd_step(param, grad, **hyper)
+
+
+class Momentum(Optimizer):
+    """Gradient descent with momentum b, in one of three forms; v starts at 0.
+
+        "heavy-ball"  v = b v + g          p -= lr v       (PyTorch's)
+        "averaged"    v = b v + (1 - b) g  p -= lr v
+        "velocity"    v = b v - lr g       p += v          (Keras's)
+
+    `nesterov` looks ahead: the last assignment takes the same expression once more, with the new
+    v, in its place.
+
+    Source: Polyak 1964; Nesterov 1983; Sutskever et al. 2013, eq. 1-4.
+    """
+
+    __slots__ = ()
+    rule = "momentum"
+    states = ("velocity",)
+
+    momentum = Hyperparameter[float]()
+    form = Hyperparameter[str]()
+    nesterov = Hyperparameter[bool]()
+
+    def __init__(
+        self,
+        params: Arrays,
+        lr: float = 1e-2,
+        momentum: float = 0.9,
+        form: str = "heavy-ball",
+        nesterov: bool = False,
+        *,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        clip_norm: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__(
+            params,
+            clip_norm=clip_norm,
+            engine=engine,
+            lr=lr,
+            momentum=momentum,
+            form=form,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            maximize=maximize,
+        )
+
+    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
+        kernels.momentum_step(param, grad, *states, **hyper)
+
+
+class AdaGrad(Optimizer):
+    """h += g^2; p -= lr g / (sqrt(h) + eps).
+
+    Source: Duchi, Hazan and Singer 2011, with the diagonal matrix.
+    """
+
+    __slots__ = ()
+    rule = "adagrad"
+    states = ("sum_sq",)
+
+    eps = Hyperparameter[float]()
+
+    def __init__(
+        self,
+        params: Arrays,
+        lr: float = 1e-2,
+        eps: float = 1e-10,
+        *,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        clip_norm: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__(
+            params,
+            clip_norm=clip_norm,
+            engine=engine,
+            lr=lr,
+            eps=eps,
+            weight_decay=weight_decay,
+            maximize=maximize,
+        )
+
+    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
+        kernels.adagrad_step(param, grad, *states, **hyper)
+
+
+class RMSprop(Optimizer):
+    """s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps).
+
+    With `eps_inside_sqrt`: p -= lr g / sqrt(s + eps).
+
+    Source: Tieleman and Hinton 2012, lecture 6.5.
+    """
+
+    __slots__ = ()
+    rule = "rmsprop"
+    states = ("square_avg",)
+
+    alpha = Hyperparameter[float]()
+    eps = Hyperparameter[float]()
+    eps_inside_sqrt = Hyperparameter[bool]()
+
+    def __init__(
+        self,
+        params: Arrays,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        eps_inside_sqrt: bool = False,
+        *,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        clip_norm: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__(
+            params,
+            clip_norm=clip_norm,
+            engine=engine,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            eps_inside_sqrt=eps_inside_sqrt,
+            weight_decay=weight_decay,
+            maximize=maximize,
+        )
+
+    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
+        kernels.rmsprop_step(param, grad, *states, **hyper)
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr mhat / (sqrt(vhat) + eps).
+
+    mhat = m / (1 - b1^t), vhat = v / (1 - b2^t); `weight_decay` is L2.
+
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
+
+    __slots__ = ()
+    rule = "adam"
+    states: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    betas = Hyperparameter[Betas]()
+    eps = Hyperparameter[float]()
+
+    def __init__(
+        self,
+        params: Arrays,
+        lr: float = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        clip_norm: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__(
+            params,
+            clip_norm=clip_norm,
+            engine=engine,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            maximize=maximize,
+        )
+
+    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
+        kernels.adam_step(param, grad, *states, step=self.steps + 1, **hyper)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p *= 1 - lr weight_decay, apart from the gradient.
+
+    `weight_decay` is 0.01 where it is left out, as in PyTorch.
+
+    Source: Loshchilov and Hutter 2019, algorithm 2 (with lr as the schedule's multiplier).
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        params: Arrays,
+        lr: float = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        *,
+        weight_decay: float = 1e-2,
+        maximize: bool = False,
+        clip_norm: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay=weight_decay,
+            maximize=maximize,
+            clip_norm=clip_norm,
+            engine=engine,
+        )
+
+    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
+        step = self.steps + 1
+        kernels.adam_step(param, grad, *states, step=step, decoupled=True, **hyper)
+
+
+class AMSGrad(Adam):
+    """Adam whose steps are divided by the largest second moment so far.
+
+    v_max = max(v_max, vhat); p -= lr mhat / (sqrt(v_max) + eps). PyTorch takes the maximum before
+    the bias correction, and so differs in its first steps.
+
+    Source: Reddi, Kale and Kumar 2018, algorithm 2.
+    """
+
+    __slots__ = ()
+    rule = "amsgrad"
+    states = ("m", "v", "v_max")
+
+    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
+        kernels.amsgrad_step(param, grad, *states, step=self.steps + 1, **hyper)

@@ -1,0 +1,191 @@
+"""A network: layers one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import Backend
+from .checkpoint import check_values
+from .layer import Layer
+from .parameters import Parameters
+from .types import Array, Device, HostArray
+
+
+class Sequential:
+    """Layers one after another, with all their parameters in one buffer.
+
+    Args:
+        *layers: in order; each belongs to one network only.
+        seed: of the first values, drawn on the CPU layer by layer: one seed, one network,
+            whatever the device.
+        dtype: of parameters, gradients and activations: float16, float32 or float64.
+        device: where the network lives: "auto", "cpu", "cuda", "cuda:N" or a Backend.
+
+    The parameter "weight" of the first layer is called "0.weight", and so on.
+
+    Raises:
+        TypeError: something is not a Layer, or `dtype` is none of the three.
+        ValueError: there is no layer, one is used twice, or widths don't fit (both are named).
+        DeviceUnavailableError: the named device can't be used.
+
+    Example:
+        >>> net = Sequential(Dense(64, 32), ReLU(), Dense(32, 10), device="cpu")
+        >>> list(net.parameters())
+        ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
+
+    def __init__(
+        self,
+        *layers: Layer,
+        seed: int = 0,
+        dtype: npt.DTypeLike = "float32",
+        device: Device = "auto",
+    ) -> None:
+        _check_layers(layers)
+        self.layers = layers
+        shapes = {
+            f"{index}.{name}": shape
+            for index, layer in enumerate(layers)
+            for name, shape in layer.shapes().items()
+        }
+        self._parameters = Parameters(shapes, dtype=dtype, device=device)
+        rng = np.random.default_rng(seed)
+        self.load_state_dict(
+            {
+                f"{index}.{name}": value.astype(self.dtype)
+                for index, layer in enumerate(layers)
+                for name, value in layer.initial(rng).items()
+            }
+        )
+        self._bind()
+
+    @property
+    def backend(self) -> Backend:
+        """Where the network lives."""
+        return self._parameters.backend
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of parameters, gradients and activations."""
+        return self._parameters.dtype
+
+    @property
+    def in_features(self) -> int | None:
+        """Width of a row going in; None where every layer takes any width."""
+        widths = (layer.in_features for layer in self.layers)
+        return next((width for width in widths if width is not None), None)
+
+    @property
+    def out_features(self) -> int | None:
+        """Width of a row coming out; None where every layer takes any width."""
+        widths = (layer.out_features for layer in reversed(self.layers))
+        return next((width for width in widths if width is not None), None)
+
+    def parameters(self) -> Parameters:
+        """The parameters, to read, to write or to give to an optimizer."""
+        return self._parameters
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        """The output for rows `x`, shape (n, in_features).
+
+        `x` is left untouched; from another device or dtype it is brought to the network's.
+        `train` saves what `backward` needs.
+        """
+        if self._parameters.flat is not self._bound_to:
+            self._bind()
+        with self.backend.scope():
+            x = self.backend.asarray(x, dtype=self.dtype)
+            for layer in self.layers:
+                x = layer.forward(x, train)
+        return x
+
+    def backward(self, dy: Array, input_grad: bool = True) -> Array:
+        """Overwrite all gradients, and return dJ/dx.
+
+        Args:
+            dy: dJ/d(output) of the last `forward(x, train=True)`; left untouched.
+            input_grad: False skips what only dJ/dx needs (a matrix product of the first layer)
+                and returns None, as training wants it.
+        """
+        first = 0
+        if not input_grad:
+            learning = (k for k, layer in enumerate(self.layers) if layer.shapes())
+            first = next(learning, len(self.layers))
+        with self.backend.scope():
+            for k in range(len(self.layers) - 1, first - 1, -1):
+                dy = self.layers[k].backward(dy, input_grad=input_grad or k > first)
+        return dy if input_grad else None
+
+    def to(self, device: Device) -> Sequential:
+        """Move the network, in place, and return it; optimizers made before go on working."""
+        self._parameters.move(device)
+        self._bind()
+        return self
+
+    def state_dict(self) -> dict[str, HostArray]:
+        """Name -> copy of each parameter, as NumPy arrays whatever the device."""
+        flat = self.backend.to_numpy(self._parameters.flat)
+        return {name: view.copy() for name, view in self._parameters.split(flat).items()}
+
+    def load_state_dict(self, state: Mapping[str, HostArray]) -> None:
+        """Overwrite all parameters by name, or none of them.
+
+        Raises:
+            TypeError: `state` is not a mapping of NumPy arrays, or a dtype is not the network's.
+            ValueError: a name is missing or unexpected, or a shape is another.
+        """
+        check_values(state, self._parameters, "state")
+        flat = np.empty(self._parameters.flat.shape, self.dtype)
+        for name, view in self._parameters.split(flat).items():
+            view[...] = state[name]
+        with self.backend.scope():
+            self._parameters.flat[...] = self.backend.asarray(flat)
+
+    def _bind(self) -> None:
+        """Hand every layer its views: after making, moving or unpickling the network."""
+        self._bound_to = self._parameters.flat
+        for k, layer in enumerate(self.layers):
+            layer.bind(
+                {name: self._parameters[f"{k}.{name}"] for name in layer.shapes()},
+                {name: self._parameters.grads[f"{k}.{name}"] for name in layer.shapes()},
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"layers": self.layers, "_parameters": self._parameters}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind()
+
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        return self.forward(x, train)
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _check_layers(layers: tuple[Layer, ...]) -> None:
+    """Refuse what is no layer, a layer in use already, and widths that don't fit."""
+    if not layers:
+        raise ValueError("layers are none; expected at least one, such as Dense(64, 10)")
+    giver: tuple[int, Layer] | None = None
+    for k, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"layer {k} is a {type(layer).__name__}; expected a Layer such as Dense(64, 10)"
+            )
+        if layer.bound or any(layer is other for other in layers[:k]):
+            raise ValueError(
+                f"layer {k} {layer!r} is part of a network already; make a new one for each use"
+            )
+        if giver and layer.in_features not in (None, giver[1].out_features):
+            raise ValueError(
+                f"layer {k} {layer!r} takes {layer.in_features} features, but layer {giver[0]} "
+                f"{giver[1]!r} gives {giver[1].out_features}; expected the same number"
+            )
+        if layer.out_features is not None:
+            giver = k, layer

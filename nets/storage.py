@@ -1,0 +1,169 @@
+"""The arrays an optimizer updates: one flat buffer, or arrays that lie apart."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..backend import Backend, backend_of
+from ..backend.layout import any_overlap, check_arrays
+from .checkpoint import check_keys
+from .parameters import Parameters
+from .types import Array, HostArray
+
+Arrays: TypeAlias = Parameters | Mapping[str, Array] | Sequence[Array]
+"""What an optimizer takes as `params` and as `grads`."""
+
+Key: TypeAlias = str | int
+"""A parameter's name, or its index in a list."""
+
+
+class Storage(ABC):
+    """Parameters by key, and the arrays ("targets") on which kernels are called.
+
+    A state has an array for each target while it is in use, and for each key in a checkpoint.
+    """
+
+    @property
+    @abstractmethod
+    def backend(self) -> Backend:
+        """Where the parameters live at this moment."""
+
+    @abstractmethod
+    def arrays(self) -> Mapping[Key, Array]:
+        """Key -> parameter."""
+
+    @abstractmethod
+    def targets(self) -> list[Array]:
+        """The arrays on which kernels are called."""
+
+    @abstractmethod
+    def gradients(self, grads: Any) -> list[Array]:
+        """`grads`, as a user gave them, as one array for each target.
+
+        TypeError or ValueError where the structure, a shape, dtype or device is not the params'.
+        """
+
+    @abstractmethod
+    def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
+        """Key -> NumPy copy, from one array for each target."""
+
+    @abstractmethod
+    def join(self, state: Mapping[Key, HostArray]) -> list[Array]:
+        """One new array for each target, where the parameters live: the inverse of `split`."""
+
+
+class FlatStorage(Storage):
+    """A network's parameters: one target, however many arrays there are."""
+
+    def __init__(self, params: Parameters) -> None:
+        self.params = params
+
+    @property
+    def backend(self) -> Backend:
+        return self.params.backend
+
+    def arrays(self) -> Mapping[Key, Array]:
+        return dict(self.params.items())
+
+    def targets(self) -> list[Array]:
+        return [self.params.flat]
+
+    def gradients(self, grads: Any) -> list[Array]:
+        own = self.params.grads
+        if grads is None:
+            return [self.params.flat_grads]
+        check_keys(grads, own, "grads")
+        if all(grads[key] is own[key] for key in own):
+            return [self.params.flat_grads]
+        for key, param in self.params.items():
+            _check_pair(key, param, grads[key])
+        with self.backend.scope():
+            return [self.backend.xp.concatenate([grads[key].ravel() for key in own])]
+
+    def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
+        flat = self.backend.to_numpy(state[0])
+        return {key: view.copy() for key, view in self.params.split(flat).items()}
+
+    def join(self, state: Mapping[Key, HostArray]) -> list[Array]:
+        return [self.backend.asarray(np.concatenate([state[key].ravel() for key in self.params]))]
+
+
+class SeparateStorage(Storage):
+    """A list or a dict of arrays: a target each."""
+
+    def __init__(self, params: Mapping[str, Array] | Sequence[Array]) -> None:
+        self.named = isinstance(params, Mapping)
+        self.params: dict[Key, Array] = dict(_items(params))
+        if not self.params:
+            raise ValueError("params are empty; expected at least one array")
+        names = [f"params[{key!r}]" for key in self.params]
+        arrays = self.targets()
+        self._backend = backend_of(*arrays, names=names)
+        for name, array in zip(names, arrays, strict=True):
+            check_arrays([name], [array])
+        if pair := any_overlap(names, arrays):
+            raise ValueError(
+                f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since a "
+                "step would update what they share twice"
+            )
+
+    @property
+    def backend(self) -> Backend:
+        return self._backend
+
+    def arrays(self) -> Mapping[Key, Array]:
+        return self.params
+
+    def targets(self) -> list[Array]:
+        return list(self.params.values())
+
+    def gradients(self, grads: Any) -> list[Array]:
+        if grads is None:
+            raise TypeError(
+                "grads are left out; expected a gradient for each array of params (only an "
+                "optimizer made from net.parameters() finds them itself)"
+            )
+        if not isinstance(grads, Mapping if self.named else (list, tuple)):
+            kind = "mapping" if self.named else "list"
+            raise TypeError(f"grads are a {type(grads).__name__}; expected a {kind}, as params are")
+        given = dict(_items(grads))
+        check_keys(given, self.params, "grads")
+        for key, param in self.params.items():
+            _check_pair(key, param, given[key])
+        return [given[key] for key in self.params]
+
+    def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
+        arrays = map(self.backend.to_numpy, state)
+        return {key: array.copy() for key, array in zip(self.params, arrays, strict=True)}
+
+    def join(self, state: Mapping[Key, HostArray]) -> list[Array]:
+        return [self.backend.asarray(state[key].copy()) for key in self.params]
+
+
+def storage_of(params: Arrays) -> Storage:
+    """The storage for what a user gave as `params`; TypeError says what can be given."""
+    if isinstance(params, Parameters):
+        return FlatStorage(params)
+    if isinstance(params, (Mapping, list, tuple)):
+        return SeparateStorage(params)
+    raise TypeError(
+        f"params are a {type(params).__name__}; expected net.parameters(), a list of arrays or a "
+        "dict of arrays (put one array into a list: [array])"
+    )
+
+
+def _items(arrays: Mapping[str, Array] | Sequence[Array]) -> Iterable[tuple[Key, Array]]:
+    if not isinstance(arrays, Mapping):
+        return enumerate(arrays)
+    for key in arrays:
+        if not isinstance(key, str):
+            raise TypeError(f"name {key!r} is a {type(key).__name__}; expected a string")
+    return arrays.items()
+
+
+def _check_pair(key: Key, param: Array, grad: Array) -> None:
+    check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [param, grad])

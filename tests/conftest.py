@@ -1,0 +1,149 @@
+"""Fixtures: one engine at a time on its own device, and a line that says if a GPU was tested."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from tolerances import GPU_FACTOR
+
+settings.register_profile("local", deadline=None, max_examples=20)
+settings.register_profile("ci", deadline=None, max_examples=20, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+ENGINES = [
+    ("array", "cpu"),
+    ("numba", "cpu"),
+    ("array", "cuda"),
+    ("cupy", "cuda"),
+    ("numba-cuda", "cuda"),
+]
+
+
+def why_not(engine: str, device: str) -> str:
+    """Why this engine can't run on this device here; empty when it can."""
+    from onepass import kernels
+
+    engines = kernels.engines()
+    status = engines[engine]
+    if status.available and device == "cuda" and engine == "array":
+        status = engines["cupy"]  # array expressions run on a GPU where CuPy does
+    return "" if status.available else f"{engine} on {device}: {status.reason}"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine and the device its arrays live on."""
+
+    name: str
+    device: str
+
+    @property
+    def factor(self) -> float:
+        return GPU_FACTOR if self.device == "cuda" else 1.0
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        from onepass import kernels
+
+        return tuple(kernels.engines()[self.name].dtypes)
+
+    def asarray(self, array: Any) -> Any:
+        """The same values and dtype on this engine's device, in memory of their own."""
+        import onepass
+
+        copy = np.array(array)
+        return copy if self.device == "cpu" else onepass.get_backend("cuda").asarray(copy)
+
+    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
+        import onepass
+
+        if isinstance(array, np.ndarray | np.generic):
+            return np.asarray(array)
+        return np.asarray(onepass.get_backend("cuda").to_numpy(array))
+
+    def kernel(self, name: str) -> Any:
+        """The public function `name`, asked to run on this engine."""
+        from onepass import kernels
+
+        def run(*args: Any, **options: Any) -> Any:
+            return getattr(kernels, name)(*args, engine=self.name, **options)
+
+        return run
+
+    def arrays(self, rule: Any, shape: Any = 5, dtype: str = "float32") -> dict[str, Any]:
+        """Good arguments for a rule: param 1, grad 0.5, states 0.25."""
+        values = {"param": 1.0, "grad": 0.5}
+        return {
+            name: self.asarray(np.full(shape, values.get(name, 0.25), dtype))
+            for name in rule.arrays
+        }
+
+    def options(self, rule: Any, **changed: Any) -> dict[str, Any]:
+        """The options a rule can't do without, and those given."""
+        needed = {"lr": 0.1, "step": 1}
+        return {k: v for k, v in needed.items() if k in rule.options} | changed
+
+    @contextmanager
+    def refuses(self, error: Any, arrays: dict[str, Any], *words: str) -> Iterator[None]:
+        """The block raises `error`, names every one of `words`, and writes to none of `arrays`."""
+        kept = {name: self._bytes(array) for name, array in arrays.items()}
+        with pytest.raises(error) as caught:
+            yield
+        for name, array in arrays.items():
+            assert self._bytes(array) == kept[name], f"{name} was written before the error"
+        for word in words:
+            assert word in str(caught.value), f"{word!r} is not in: {caught.value}"
+
+    def _bytes(self, array: Any) -> bytes:
+        numeric = hasattr(array, "__array__") or hasattr(array, "__cuda_array_interface__")
+        return (
+            self.to_numpy(array).tobytes()
+            if numeric and hasattr(array, "tobytes")
+            else repr(array).encode()
+        )
+
+
+def _params(pairs: list[tuple[str, str]]) -> list[Any]:
+    return [
+        pytest.param(pair, id="-".join(pair), marks=[pytest.mark.gpu] if pair[1] == "cuda" else [])
+        for pair in pairs
+    ]
+
+
+@pytest.fixture(scope="session", params=_params(ENGINES))
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Every engine in turn; skipped, with the library's own reason, where it can't run."""
+    return _usable(*request.param)
+
+
+@pytest.fixture(scope="session", params=_params([("array", "cpu"), ("array", "cuda")]))
+def reference(request: pytest.FixtureRequest) -> Engine:
+    """The array engine on each device, for what does not depend on the engine."""
+    return _usable(*request.param)
+
+
+def _usable(name: str, device: str) -> Engine:
+    if reason := why_not(name, device):
+        pytest.skip(reason)
+    return Engine(name, device)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line that can't be missed: a green run without a GPU has proved nothing about GPUs."""
+    stats = terminalreporter.stats
+    ran = sum("gpu" in r.keywords for kind in ("passed", "failed") for r in stats.get(kind, ()))
+    skipped = [r for r in stats.get("skipped", ()) if "gpu" in r.keywords]
+    reasons = {
+        r.longrepr[2].removeprefix("Skipped: ").split(": ", 1)[-1]
+        for r in skipped
+        if isinstance(r.longrepr, tuple)
+    }
+    why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
+    terminalreporter.write_line(f"GPU tests: {ran} ran, {len(skipped)} skipped{why}")

@@ -1,0 +1,175 @@
+"""CUDA C text on the host: an ElementwiseKernel that g++ compiles and the CPU runs.
+
+It takes the very strings that CuPy's takes and binds them alike: inputs are const references,
+outputs are references into the arrays, scalars are converted to their declared type.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from onepass.kernels.engines import cupy_gpu
+
+X86 = platform.machine() in ("x86_64", "AMD64")
+BUILDS = {
+    "exact": ("-ffp-contract=off",),  # every operation rounds, as in NumPy
+    "fma": ("-ffp-contract=fast", *(["-mfma"] if X86 else [])),  # as NVRTC contracts
+    "ftz": ("-ffp-contract=off", "-DFLUSH"),  # subnormals are zero, as CuPy's -ftz=true has it
+}
+MISSING = "" if shutil.which("g++") else "g++ is not on the PATH"
+FMA_MISSING = (
+    "this processor has no fused multiply-add"
+    if X86 and " fma " not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    else ""
+)
+
+# rule -> the public function that runs it, and options under which every coefficient shows
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("sgd_step", {"lr": 0.1}),
+    "momentum": ("momentum_step", {"lr": 0.1, "momentum": 0.8, "form": "averaged"}),
+    "nesterov": ("momentum_step", {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
+    "adagrad": ("adagrad_step", {"lr": 0.1, "eps": 1e-2}),
+    "rmsprop": ("rmsprop_step", {"lr": 0.1, "alpha": 0.9, "eps": 1e-2}),
+    "rmsprop-eps-inside": ("rmsprop_step", {"lr": 0.1, "eps": 1e-2, "eps_inside_sqrt": True}),
+    "adam": ("adam_step", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2}),
+    "amsgrad": ("amsgrad_step", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2}),
+}
+# what all rules share: nothing, all of it with L2 decay, all of it with decoupled decay
+EXTRAS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "all": {"weight_decay": 0.05, "maximize": True, "grad_scale": 0.7},
+    "decoupled": {"weight_decay": 0.05, "grad_scale": 0.7, "decoupled": True},
+}
+
+_SOURCE = """
+#ifdef FLUSH
+#include <immintrin.h>
+#endif
+#define __device__
+#define __forceinline__ inline
+inline float sqrt(float x) {{ return __builtin_sqrtf(x); }}  // as CUDA overloads it; <cmath>
+inline double sqrt(double x) {{ return __builtin_sqrt(x); }}  // does too, in twice the time
+typedef float float32;
+typedef double float64;
+struct float16 {{  // what CuPy's class of that name offers
+    _Float16 data;
+    float16(float x) : data(x) {{}}
+    operator float() const {{ return data; }}
+}};
+{preamble}
+extern "C" void {name}(__PTRDIFF_TYPE__ n, {parameters}) {{
+#ifdef FLUSH
+    const unsigned int before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);  // flush results to zero, take operands as zero
+#endif
+    for (__PTRDIFF_TYPE__ i = 0; i < n; ++i) {{
+        {references}
+        {operation}
+    }}
+#ifdef FLUSH
+    _mm_setcsr(before);
+#endif
+}}
+"""
+
+
+class OnHost(np.ndarray):
+    """A NumPy array that the CuPy engine takes for one of its own."""
+
+    device = nullcontext()  # type: ignore[assignment]
+
+
+class ElementwiseKernel:
+    """`cupy.ElementwiseKernel` on the CPU, for contiguous arrays of one shape and scalars."""
+
+    def __init__(
+        self, in_params: str, out_params: str, operation: str, name: str, preamble: str = ""
+    ) -> None:
+        self.inputs = [tuple(each.split()) for each in in_params.split(", ")]
+        self.outputs = [tuple(each.split()) for each in out_params.split(", ")]
+        self.operation, self.name, self.preamble = operation, name, preamble
+
+    def __call__(self, *args: Any, build: str = "exact") -> None:
+        declared = [*self.inputs, *self.outputs]
+        assert len(args) == len(declared), f"{self.name} takes {declared}"
+        values, parameters, references, sizes = [], [], [], set()
+        for (kind, name), value in zip(declared, args, strict=True):
+            if not isinstance(value, np.ndarray):
+                assert (kind, name) in self.inputs, f"{name} is written but is a scalar"
+                values.append(np.ctypeslib.as_ctypes_type(np.dtype(kind))(value))
+                parameters.append(f"{kind} {name}")
+                continue
+            assert value.dtype == kind, f"{name} is {value.dtype} but declared {kind}"
+            assert value.flags.c_contiguous, f"{name} is not contiguous"
+            const = "const " if (kind, name) in self.inputs else ""
+            values.append(ctypes.c_void_p(value.ctypes.data))
+            parameters.append(f"{const}{kind} *_raw_{name}")
+            references.append(f"{const}{kind} &{name} = _raw_{name}[i];")
+            sizes.add(value.size)
+        (size,) = sizes
+        source = _SOURCE.format(
+            name=self.name,
+            preamble=self.preamble,
+            parameters=", ".join(parameters),
+            references="\n".join(references),
+            operation=self.operation,
+        )
+        _compile(source, self.name, BUILDS[build])(ctypes.c_ssize_t(size), *values)
+
+
+@cache
+def _compile(source: str, name: str, flags: tuple[str, ...]) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        text, library = Path(folder, "kernel.cpp"), Path(folder, "kernel.so")
+        text.write_text(source, encoding="utf-8")
+        command = ["g++", "-O2", "-shared", "-fPIC", *flags, "-o", str(library), str(text)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"g++ rejects {name}:\n{done.stderr}\n{source}"
+        return getattr(ctypes.CDLL(str(library)), name)  # stays loaded after the file is gone
+
+
+def run(rule: Any, dtype: str, arrays: Any, coefficients: Any, build: str = "exact") -> None:
+    """One update of `arrays` (param, grad, states) in place by the text that ships."""
+    param, grad, *state = arrays
+    kernel = ElementwiseKernel(**cupy_gpu.parts(rule, dtype))
+    kernel(grad, *coefficients, param, *state, build=build)
+
+
+def on_host(array: Any) -> OnHost:
+    """A copy of `array` for the engine on the host."""
+    return np.array(array).view(OnHost)
+
+
+@contextmanager
+def cupy_engine_on_host(
+    build: str = "exact", edit: Callable[[str], str] = str
+) -> Iterator[list[str]]:
+    """Public functions run the CuPy engine's own code on `OnHost` arrays; yields rules it ran.
+
+    `edit` changes the operation's text, to plant mistakes.
+    """
+    ran: list[str] = []
+
+    def kernel(rule: Any, dtype: str) -> Any:
+        ran.append(rule.name)
+        parts = cupy_gpu.parts(rule, dtype)
+        parts["operation"] = edit(parts["operation"])
+        return lambda *args: ElementwiseKernel(**parts)(*args, build=build)
+
+    engine = cupy_gpu.CupyEngine()
+    with (
+        mock.patch.object(cupy_gpu, "kernel", kernel),
+        mock.patch("onepass.kernels.launch.find_engine", lambda *_: engine),
+    ):
+        yield ran

@@ -1,0 +1,172 @@
+"""The thread crew: right with any number of threads, late helpers, many callers, after a fork."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from onepass import kernels
+from onepass.kernels.engines import crew as crew_module
+from onepass.kernels.engines import numba_cpu
+from onepass.kernels.engines.crew import Crew
+from onepass.kernels.rules.adam import ADAM
+
+SIZE = numba_cpu.SHARED // 4 // 4 + 1023  # float32, four arrays: just above the threshold
+
+
+def arrays(seed=0, size=SIZE):
+    draw = np.random.default_rng(seed)
+    made = [draw.standard_normal(size, dtype="float32") for _ in range(4)]
+    made[3] = np.abs(made[3])
+    return made
+
+
+def expected(given):
+    """The same step in pieces below the threshold, which run on the caller's core."""
+    result = [array.copy() for array in given]
+    for low in range(0, SIZE, 100_000):
+        kernels.adam_step(*(array[low : low + 100_000] for array in result), step=3)
+    return result
+
+
+@pytest.fixture
+def crew_of(monkeypatch):
+    def use(threads):
+        made = Crew(threads)
+        monkeypatch.setattr(numba_cpu, "get_crew", lambda: made)
+        return made
+
+    return use
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_every_number_of_threads_gives_the_same_bits(crew_of, threads):
+    crew_of(threads)
+    given = arrays()
+    want = expected(given)
+    for _ in range(20):
+        got = [array.copy() for array in given]
+        kernels.adam_step(*got, step=3)
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_helpers_do_a_job_of_which_the_caller_does_nothing():
+    """Otherwise the tests above could pass though no helper ever worked."""
+    made, given = Crew(2), arrays()
+    got = [array.copy() for array in given]
+    kernels.adam_step(*given, step=3)
+    coefficients = (1.0, 0.0, 1.0, *adam_coefficients(step=3))
+    job = numba_cpu.job_of(tuple(got), coefficients)
+    chunk = 20_000
+    chunks = -(-SIZE // chunk)
+    function = numba_cpu.shared_loop(ADAM.without_decay, "float32").address
+    made._board[16:20] = function, SIZE, chunk, job.ctypes.data
+    made._board[0] = 1 << 32 | chunks
+    made._start()
+    deadline = time.monotonic() + 20
+    while made._board[8] < chunks and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert made._board[8] == chunks
+    for a, b in zip(got, given, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def adam_coefficients(step, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
+    root = (1 - beta2**step) ** 0.5
+    return beta1, 1 - beta1, beta2, 1 - beta2, lr * root / (1 - beta1**step), eps * root
+
+
+def test_a_step_ends_though_no_helper_ever_comes(crew_of, monkeypatch):
+    monkeypatch.setattr(Crew, "_start", lambda self: None)
+    crew_of(4)
+    got = arrays()
+    want = expected(got)
+    kernels.adam_step(*got, step=3)
+    np.testing.assert_array_equal(got[0], want[0])
+
+
+def test_many_callers_at_once(crew_of):
+    crew_of(3)
+    given = [arrays(seed) for seed in range(4)]
+    wanted = [expected(one) for one in given]
+    failures = []
+
+    def caller(k):
+        for _ in range(10):
+            got = [array.copy() for array in given[k]]
+            kernels.adam_step(*got, step=3)
+            if not all(np.array_equal(a, b) for a, b in zip(got, wanted[k], strict=True)):
+                failures.append(k)
+
+    threads = [threading.Thread(target=caller, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def _in_child(queue):
+    got = arrays()
+    kernels.adam_step(*got, step=3)
+    queue.put(got[0][:1000])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork in a process with threads
+def test_a_forked_child_has_a_crew_of_its_own():
+    kernels.adam_step(*arrays(), step=3)  # the parent's threads are running
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(queue,))
+    child.start()
+    result = queue.get(timeout=60)
+    child.join(60)
+    assert child.exitcode == 0
+    np.testing.assert_array_equal(result, expected(arrays())[0][:1000])
+
+
+@pytest.mark.parametrize("wished", ["0", "-1", "two"])
+def test_a_bad_number_of_threads_is_refused(monkeypatch, wished):
+    monkeypatch.setenv(crew_module.THREADS_VARIABLE, wished)
+    crew_module.get_crew.cache_clear()
+    with pytest.raises(ValueError, match=f"ONEPASS_NUM_THREADS is '{wished}'.*whole number"):
+        kernels.adam_step(*arrays(), step=3)
+    crew_module.get_crew.cache_clear()
+
+
+def test_the_number_of_threads_comes_from_the_environment():
+    code = "from onepass.kernels.engines.crew import get_crew; print(get_crew().threads)"
+    environment = {**os.environ, crew_module.THREADS_VARIABLE: "7"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "7"
+
+
+def test_a_step_right_after_a_matrix_product_does_not_stall():
+    """With OpenMP as Numba comes, this was seen to take several hundred times as long."""
+    x = np.ones((256, 784), dtype="float32")
+    w = np.ones((784, 256), dtype="float32")
+    for size in (30_000, 300_000):
+        given = arrays(size=size)
+        kernels.adam_step(*given, step=3)
+
+        def median(before, given=given):
+            seconds = []
+            for _ in range(41):
+                before()
+                start = time.perf_counter()
+                kernels.adam_step(*given, step=3)
+                seconds.append(time.perf_counter() - start)
+            return float(np.median(seconds))
+
+        alone, after = median(lambda: None), median(lambda: x @ w)
+        assert after < 8 * alone + 1e-4, (size, alone, after)

@@ -1,0 +1,51 @@
+"""The compiled loops are SIMD: in the optimized code of every rule, arithmetic is on vectors."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from numba import njit
+from onepass.kernels.engines import numba_cpu
+from onepass.kernels.engines.source import array_names, scalar_names
+from onepass.kernels.rules import RULES
+
+VECTOR = r"= f(?:mul|add|sub|div)[a-z ]* <(\d+) x {}>"
+LLVM_TYPE = {"float32": "float", "float64": "double"}
+
+
+def optimized_code(function, rule, dtype):
+    """LLVM code of a loop compiled afresh: what comes from the cache has no text."""
+    compiled = njit(**numba_cpu._OPTIONS)(function)
+    arrays = [np.zeros(4, dtype) for _ in array_names(rule)]
+    compiled(*arrays, *[1.0] * len(scalar_names(rule)))
+    (text,) = compiled.inspect_llvm().values()
+    return text
+
+
+@pytest.mark.parametrize("dtype", LLVM_TYPE)
+@pytest.mark.parametrize("name", RULES)
+def test_arithmetic_is_on_vectors_of_the_array_type(name, dtype):
+    rule = RULES[name]
+    text = optimized_code(numba_cpu.loop(rule).py_func, rule, dtype)
+    widths = {int(width) for width in re.findall(VECTOR.format(LLVM_TYPE[dtype]), text)}
+    assert widths, f"{name} {dtype}: no vector arithmetic"
+    assert max(widths) * np.dtype(dtype).itemsize >= 16, widths
+
+
+def test_float32_code_computes_nothing_in_float64_inside_the_loop():
+    rule = RULES["adam"]
+    text = optimized_code(numba_cpu.loop(rule).py_func, rule, "float32")
+    assert not re.search(r"= f(?:mul|add|sub|div)[a-z ]* (?:<\d+ x )?double", text)
+
+
+def test_the_check_finds_a_loop_that_is_not_vectorized():
+    rule = RULES["sgd"]
+
+    def backwards(p, g, scale, decay, keep, lr):  # each element needs the one before it
+        for i in range(1, p.size):
+            p[i] = p[i - 1] - g[i] * lr
+
+    text = optimized_code(backwards, rule, "float64")
+    assert not re.findall(VECTOR.format("double"), text)
