@@ -29,8 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument(
         "--data", default="digits", metavar="digits|mnist:FOLDER", help="default: digits"
     )
-    train.add_argument("--optimizer", default="adam", help="default: adam")
-    train.add_argument("--lr", type=float, help="learning rate; default: the recipe's")
+    train.add_argument(
+        "--optimizer",
+        default="adam",
+        help="sgd, momentum, adagrad, rmsprop, adam, adamw or amsgrad; default: adam",
+    )
+    train.add_argument("--lr", type=float, help="learning rate; default: the optimizer's")
     train.add_argument("--epochs", type=int, help="default: the recipe's")
     train.add_argument("--batch-size", type=int, help="default: the recipe's")
     train.add_argument("--seed", type=int, default=0, help="default: 0")
@@ -67,26 +71,16 @@ def _demo(options: argparse.Namespace) -> None:
 
     from .backend import get_backend
     from .bench.gain import print_gain
+    from .nets.command import train_by_name
 
-    _train(
-        argparse.Namespace(
-            data="digits",
-            optimizer="adam",
-            lr=None,
-            epochs=None,
-            batch_size=None,
-            seed=0,
-            quiet=False,
-            device=options.device,
-        )
-    )
+    train_by_name(device=options.device)
     print_gain(get_backend(options.device), Console())
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .bench.train import train_and_report
+    from .nets.command import train_by_name
 
-    train_and_report(
+    train_by_name(
         data=options.data,
         device=options.device,
         optimizer=options.optimizer,

@@ -51,7 +51,7 @@ def step_number(name: str, value: Any) -> int:
             f"{name} is {value!r} ({type(value).__name__}); expected an integer, 1 at the first "
             "update"
         )
-    if not 1 <= value < 1 << 63:
+    if not 1 <= int(value) < 1 << 63:
         raise ValueError(f"{name} is {value!r}; expected 1 at the first update, then 2, 3, ...")
     return int(value)
 

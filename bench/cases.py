@@ -27,7 +27,9 @@ class Case:
         """param, grad and the states as after some steps: no zeros, no denormal numbers."""
         draw = np.random.default_rng(seed)
         made = [draw.standard_normal(size, dtype="float32") for _ in range(2 + self.states)]
-        made[2:] = [np.abs(array) + 1.0 for array in made[2:]]
+        for state in made[2:]:
+            np.abs(state, out=state)
+            state += 1
         return tuple(backend.asarray(array.astype(dtype)) for array in made)
 
     def call(self, arrays: tuple[Array, ...], engine: str) -> Callable[[], None]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ..backend import Backend
-from .cases import CASES, assert_same
+from ..backend import Array, Backend
+from .cases import CASES, Case, assert_same
 from .sizes import GAIN
 from .timing import interleaved
 
@@ -26,12 +28,11 @@ def print_gain(backend: Backend, console: Console, dtype: str = "float32") -> No
         assert_same(case, min(size, 10_000), dtype, backend, "auto")
         arrays = case.arrays(size, dtype, backend)
 
-        def synchronized(engine: str, case=case, arrays=arrays):  # type: ignore[no-untyped-def]
-            call = case.call(arrays, engine)
-            return lambda: (call(), backend.synchronize())
-
         times = interleaved(
-            {"array": synchronized("array"), "fused": synchronized("auto")},
+            {
+                "array": _synchronized(case, arrays, "array", backend),
+                "fused": _synchronized(case, arrays, "auto", backend),
+            },
             rounds=3,
             block=2e-3,
             pause=0.0,
@@ -41,6 +42,18 @@ def print_gain(backend: Backend, console: Console, dtype: str = "float32") -> No
     for k, name in enumerate(CASES):
         table.add_row(name, *cells[k * len(GAIN) : (k + 1) * len(GAIN)])
     console.print(table)
+
+
+def _synchronized(
+    case: Case, arrays: tuple[Array, ...], engine: str, backend: Backend
+) -> Callable[[], None]:
+    call = case.call(arrays, engine)
+
+    def run() -> None:
+        call()
+        backend.synchronize()
+
+    return run
 
 
 def _seconds(value: float) -> str:

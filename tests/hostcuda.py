@@ -53,9 +53,6 @@ EXTRAS: dict[str, dict[str, Any]] = {
 }
 
 _SOURCE = """
-#ifdef FLUSH
-#include <immintrin.h>
-#endif
 #define __device__
 #define __forceinline__ inline
 inline float sqrt(float x) {{ return __builtin_sqrtf(x); }}  // as CUDA overloads it; <cmath>
@@ -70,15 +67,15 @@ struct float16 {{  // what CuPy's class of that name offers
 {preamble}
 extern "C" void {name}(__PTRDIFF_TYPE__ n, {parameters}) {{
 #ifdef FLUSH
-    const unsigned int before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040);  // flush results to zero, take operands as zero
+    const unsigned int before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before | 0x8040);  // flush results to zero, take operands as zero
 #endif
     for (__PTRDIFF_TYPE__ i = 0; i < n; ++i) {{
         {references}
         {operation}
     }}
 #ifdef FLUSH
-    _mm_setcsr(before);
+    __builtin_ia32_ldmxcsr(before);
 #endif
 }}
 """

@@ -1,36 +1,38 @@
-"""The C text that CuPy compiles does what the rules say: it is run here, on the CPU, by g++."""
+"""The C text that CuPy compiles does what the rules say: here g++ compiles it and the CPU runs it,
+and NVRTC compiles CuPy's own source around it for every GPU generation, without a GPU."""
 
 from __future__ import annotations
+
+import io
+import re
+from unittest import mock
 
 import hostcuda
 import numpy as np
 import pytest
 from hostcuda import CASES, EXTRAS, cupy_engine_on_host, on_host
 from onepass import kernels
-from onepass.kernels.engines import cupy_gpu
-from onepass.kernels.engines.ctext import operation
+from onepass.kernels.engines import cupy_gpu, ctext
 from onepass.kernels.rule import Rule
 from onepass.kernels.rules import RULES
 from oracles import RULES as ORACLES
 from tolerances import DTYPES, GPU_FACTOR, LIMITS, assert_close, assert_walk, signed, wide
 
-needs_compiler = [
-    pytest.mark.hostcuda,
-    pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING),
-]
+pytestmark = pytest.mark.hostcuda
+on_cpu = pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING)
 needs_fma = pytest.mark.skipif(bool(hostcuda.FMA_MISSING), reason=hostcuda.FMA_MISSING)
-BUILDS = ["exact", pytest.param("fma", marks=needs_fma)]
 
 
 def options_of(name, extra):
-    """Only what the rule takes: no optimizer but Adam's family has decoupled decay."""
+    """The case's options and those of EXTRAS that its function takes."""
     function, options = CASES[name]
-    known = {key: EXTRAS[extra][key] for key in EXTRAS[extra] if key in ORACLES[function].options}
-    return function, options | known
+    known = ORACLES[function].options
+    return function, options | {key: v for key, v in EXTRAS[extra].items() if key in known}
 
 
 def walk(name, dtype, extra="all", build="exact", edit=str, steps=20):
     function, options = options_of(name, extra)
+    factor = 1.0 if build == "exact" else GPU_FACTOR
     with cupy_engine_on_host(build, edit) as ran:
         assert_walk(
             getattr(kernels, function),
@@ -39,40 +41,37 @@ def walk(name, dtype, extra="all", build="exact", edit=str, steps=20):
             dtype,
             size=257,
             steps=steps,
-            factor=1.0 if build == "exact" else GPU_FACTOR,
+            factor=factor,
             asarray=on_host,
         )
     assert ran == [name] * steps
 
 
 def one_step(name, extra, arrays, build=None, edit=str):
-    """One step on copies of `arrays`: on the host build, or on the engine "array" without one."""
+    """Copies of `arrays` after a step of the host build, or of the engine "array" without one."""
     function, options = options_of(name, extra)
-    counted = {"step": 3} if "step" in ORACLES[function].options else {}
-    step = getattr(kernels, function)
-    copies = [on_host(array) for array in arrays.values()]
+    options |= {"step": 3} if "step" in ORACLES[function].options else {}
+    copies = {key: on_host(array) for key, array in arrays.items()}
     if build is None:
-        step(*copies, **options, **counted, engine="array")
+        getattr(kernels, function)(*copies.values(), **options, engine="array")
     else:
         with cupy_engine_on_host(build, edit):
-            step(*copies, **options, **counted)
-    return dict(zip(arrays, map(np.asarray, copies), strict=True))
+            getattr(kernels, function)(*copies.values(), **options)
+    return copies
 
 
 def random_arrays(name, dtype, size=4099):
-    rng, rule = np.random.default_rng(7), ORACLES[CASES[name][0]]
-    return {key: np.abs(signed(rng, size, 0.25, 4.0, dtype)) for key in rule.arrays} | {
-        key: signed(rng, size, 0.25, 4.0, dtype) for key in ("param", "grad")
-    }
+    rng = np.random.default_rng(7)
+    arrays = {key: signed(rng, size, 0.25, 4.0, dtype) for key in ORACLES[CASES[name][0]].arrays}
+    return {key: a if key in ("param", "grad") else np.abs(a) for key, a in arrays.items()}
 
 
-def same_bits(actual, expected):
-    """Every element has the same bits, so zeros the same sign; a NaN is a NaN."""
-    for key in expected:
-        a, b = actual[key], expected[key]
-        bits = f"u{a.itemsize}"
-        alike = (a.view(bits) == b.view(bits)) | (np.isnan(a) & np.isnan(b))
-        assert alike.all(), f"{key}: {a[~alike][:3]} instead of {b[~alike][:3]}"
+def assert_same_bits(actual, expected):
+    """Every bit alike, the sign of zeros too; only a NaN may be another NaN."""
+    for key, want in expected.items():
+        got, bits = actual[key], f"u{want.itemsize}"
+        alike = (got.view(bits) == want.view(bits)) | (np.isnan(got) & np.isnan(want))
+        assert alike.all(), f"{key}: {got[~alike][:3]} instead of {want[~alike][:3]}"
 
 
 # --- the text that ships, under the public functions ----------------------------------------------
@@ -80,12 +79,251 @@ def test_every_rule_has_a_case():
     assert set(CASES) == set(RULES)
 
 
-@pytest.mark.hostcuda
-@pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING)
-class TestOnHost:
-    @pytest.mark.parametrize("build", BUILDS)
-    @pytest.mark.parametrize("extra", EXTRAS)
-    @pytest.mark.parametrize("dtype", DTYPES)
-    @pytest.mark.parametrize("name", CASES)
-    def test_text_follows_the_oracle_over_20_steps(self, name, dtype, extra, build):
-        walk(name, dtype, extra, build)
+@on_cpu
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_text_follows_the_oracle_over_20_steps(name, dtype, extra):
+    walk(name, dtype, extra)
+
+
+@on_cpu
+@needs_fma
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_text_with_fused_multiply_adds_stays_within_the_gpu_tolerance(name, dtype):
+    walk(name, dtype, build="fma")
+
+
+@on_cpu
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_text_equals_array_expressions_bit_for_bit(name, dtype, extra):
+    """The order of operations is the same throughout; inf and NaN go where NumPy sends them."""
+    arrays = random_arrays(name, dtype)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.0], dtype)
+    for k, array in enumerate(arrays.values()):
+        array[10 * k : 10 * k + 6] = special
+    assert_same_bits(one_step(name, extra, arrays, "exact"), one_step(name, extra, arrays))
+
+
+@on_cpu
+@needs_fma
+@pytest.mark.parametrize("name", CASES)
+def test_the_fma_build_does_contract(name):
+    """Else the test above would say nothing about a GPU."""
+    arrays = random_arrays(name, "float32")
+    with pytest.raises(AssertionError, match="instead of"):
+        assert_same_bits(one_step(name, "all", arrays, "fma"), one_step(name, "all", arrays))
+
+
+@on_cpu
+@pytest.mark.skipif(not hostcuda.X86, reason="flushing is switched on by an x86 instruction")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_flushing_subnormals_moves_nothing_by_more_than_the_smallest_normal(name):
+    """CuPy compiles everything with -ftz=true and offers no way to change it."""
+    function, options = options_of(name, "plain")
+    info, oracle = np.finfo("float32"), ORACLES[function]
+    arrays = {key: np.zeros(7, "float32") for key in oracle.arrays}
+    arrays["param"] += 1
+    small = [0.0, info.smallest_subnormal, info.tiny / 2, -info.tiny / 2, 1e-20, 1e18, np.inf]
+    arrays["grad"] = np.array(small, "float32")
+    options |= {"step": 3} if "step" in oracle.options else {}
+    expected = oracle.oracle(*map(wide, arrays.values()), **options)
+    flushed = one_step(name, "plain", arrays, "ftz")
+    limit = LIMITS["float32"][0] * GPU_FACTOR
+    for key, want in zip(oracle.written, expected, strict=True):
+        scale = max(float(key == "param"), float(info.tiny / info.eps) / limit)
+        assert_close(np.asarray(flushed[key]), want, "float32", scale=scale, limit=limit, what=key)
+    if name == "momentum":
+        assert flushed["velocity"][2] == 0.0 != expected[1][2], "nothing was flushed"
+
+
+# --- the comparison sees mistakes -----------------------------------------------------------------
+PLANTED = {
+    "m and v swapped": ("adam", "float32", "m = m_;\nv = v_;", "m = v_;\nv = m_;"),
+    "eps dropped": ("adam", "float32", "(sqrt(v_) + eps)", "sqrt(v_)"),
+    "eps moved into the root": ("rmsprop", "float16", "sqrt(square_avg_) + eps",
+                                "sqrt(square_avg_ + eps)"),
+    "float for double": ("sgd", "float64", "double", "float"),
+    "first state for the largest": ("amsgrad", "float32", "sqrt(v_max_)", "sqrt(v_)"),
+    "decay turned": ("momentum", "float32", "+ (decay", "- (decay"),
+    "decoupled decay lost": ("adam", "float64", "(keep * p_)", "p_"),
+    "state not stored": ("adagrad", "float32", "sum_sq = sum_sq_;", ""),
+    "no look-ahead": ("nesterov", "float32", "rate * ((momentum * velocity_) + (gain * g_))",
+                      "rate * velocity_"),
+}  # fmt: skip
+
+
+@on_cpu
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_is_caught(mistake):
+    name, dtype, right, wrong = PLANTED[mistake]
+    assert right in cupy_gpu.parts(RULES[name], dtype)["operation"]
+    extra = "decoupled" if "decoupled" in mistake else "all"
+    with pytest.raises(AssertionError, match="eps of float"):
+        walk(name, dtype, extra, edit=lambda text: text.replace(right, wrong), steps=3)
+
+
+@on_cpu
+def test_a_maximum_that_loses_nan_is_caught():
+    arrays = random_arrays("amsgrad", "float32")
+    arrays["v_max"][3] = np.nan
+    with pytest.raises(AssertionError, match=r"instead of \[nan\]"):
+        assert_same_bits(
+            one_step(
+                "amsgrad",
+                "all",
+                arrays,
+                "exact",
+                lambda text: text.replace("onepass_maximum", "__builtin_fmaxf"),
+            ),
+            one_step("amsgrad", "all", arrays),
+        )
+
+
+# --- what can't be translated ---------------------------------------------------------------------
+def literal(p, g, m):
+    p = p - 2 * g
+    return p, m
+
+
+def power(p, g, m):
+    m = m + g**g
+    return p, m
+
+
+def branch(p, g, m):
+    if g:
+        p = m
+    return p, m
+
+
+def unknown_function(p, g, m):
+    m = np.exp(m)
+    return p, m
+
+
+def order(p, g, m):
+    return m, p
+
+
+def augmented(p, g, m):
+    p -= g
+    return p, m
+
+
+def unpacked(p, g, m):
+    p, m = m, p
+    return p, m
+
+
+def nothing_returned(p, g, m):
+    p = p - g
+
+
+STATEMENTS = {literal: "`2`", power: "`g ** g`", branch: "`if g:", unknown_function: "`np.exp(m)`",
+              order: "`return (m, p)`", augmented: "`p -= g`", unpacked: "`p, m = (m, p)`",
+              nothing_returned: "`p = p - g`"}  # fmt: skip
+
+
+@pytest.mark.parametrize("update", STATEMENTS, ids=lambda update: update.__name__)
+def test_an_unsupported_statement_is_named(update):
+    with pytest.raises(TypeError) as caught:
+        ctext.operation(Rule("planted", update, ("m",)), "float")
+    assert STATEMENTS[update] in str(caught.value)
+    assert f"{__name__}.{update.__name__}" in str(caught.value)
+
+
+# --- CuPy's own source around the text, compiled by NVRTC -----------------------------------------
+REGISTERS = {"float16": 40, "float32": 40, "float64": 64}  # 12 and 8 warps of a scheduler resident
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    """nvrtc(rule, dtype, architecture, form): the machine code or PTX, and what ptxas reports."""
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
+    from cupy._core import _kernel, core
+    from cupy._core._carray import Indexer
+    from cupy.cuda import compiler
+
+    def source(rule, dtype):
+        """What a call on contiguous arrays compiles, with the options that CuPy compiles it."""
+        kernel, infos = cupy.ElementwiseKernel(**cupy_gpu.parts(rule, dtype)), []
+        for parameter in kernel.params:  # _ArgInfo(kind, type, dtype, ndim, contiguous, 32 bits)
+            if parameter.name == "_ind":
+                infos.append(_kernel._ArgInfo(2, Indexer, None, 1, True, True))
+            elif parameter.name == "g" or not parameter.is_const:
+                kind = parameter.dtype.type
+                infos.append(_kernel._ArgInfo(1, cupy.ndarray, kind, 1, True, True))
+            else:
+                infos.append(_kernel._ArgInfo(3, float, parameter.dtype, 0, True, True))
+        code = _kernel._get_elementwise_kernel_code(
+            tuple(infos),
+            _kernel._TypeMap(()),
+            kernel.params,
+            kernel.operation,
+            kernel.name,
+            kernel.preamble,
+        )
+        seen = []
+        with mock.patch.object(
+            compiler,
+            "_compile_module_with_cache",
+            lambda text, options, **_: seen.append((text, options)),
+        ):
+            core.compile_with_cache(code)
+        return seen[0]
+
+    def compile_rule(rule, dtype, architecture="90", form="cubin"):
+        text, options = source(rule, dtype)
+        options += ("-ftz=true", *(["--ptxas-options=-v"] if form == "cubin" else []))
+        log = io.StringIO()
+        plain = compiler._get_arch_for_options_for_nvrtc.__wrapped__  # the memo asks for a device
+        with (
+            mock.patch.object(compiler, "_get_arch_for_options_for_nvrtc", plain),
+            mock.patch.object(compiler, "_use_ptx", form == "ptx"),
+        ):
+            code, _ = compiler.compile_using_nvrtc(text, options, architecture, log_stream=log)
+        return code, log.getvalue()
+
+    try:
+        compiler._get_nvrtc_version()
+        core.assemble_cupy_compiler_options(())
+    except RuntimeError as error:
+        pytest.skip(f"NVRTC or the CUDA headers are missing: {error}")
+    return compile_rule
+
+
+def assert_lean(nvrtc, rule, dtype, architecture):
+    code, log = nvrtc(rule, dtype, architecture)
+    assert code.startswith(b"\x7fELF"), "not a cubin"
+    assert "0 bytes spill stores, 0 bytes spill loads" in log
+    assert int(re.search(r"Used (\d+) registers", log)[1]) <= REGISTERS[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", RULES)
+def test_cubin_for_hopper_spills_nothing_with_and_without_decay(nvrtc, name, dtype):
+    for rule in (RULES[name], RULES[name].without_decay):
+        assert_lean(nvrtc, rule, dtype, "90")
+
+
+@pytest.mark.parametrize("architecture", ["75", "80", "100", "120"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in RULES],
+)
+def test_cubin_for_every_generation_spills_nothing(nvrtc, name, dtype, architecture):
+    assert_lean(nvrtc, RULES[name], dtype, architecture)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", RULES)
+def test_only_float64_arrays_cost_double_precision(nvrtc, name, dtype):
+    ptx = nvrtc(RULES[name], dtype, form="ptx")[0].decode()
+    assert (".f64" in ptx) == (dtype == "float64")
+    assert dtype != "float16" or "cvt.rn.f16.f32" in ptx, "float16 is computed in float32"

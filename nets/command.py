@@ -1,0 +1,81 @@
+"""What `onepass train` does: data and optimizer by name, a recipe, a report in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..backend import get_backend, why_device
+from .data import Dataset
+from .digits import load_digits
+from .mnist import load_mnist
+from .optimizer import Optimizer
+from .optimizers import SGD, AdaGrad, Adam, AdamW, AMSGrad, Momentum, RMSprop
+from .recipes import Recipe, digits_recipe, mnist_recipe
+from .types import Device
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    kind.__name__.lower(): kind for kind in (SGD, Momentum, AdaGrad, RMSprop, Adam, AdamW, AMSGrad)
+}
+
+
+def train_by_name(
+    data: str = "digits",
+    device: Device = "auto",
+    optimizer: str = "adam",
+    lr: float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> float:
+    """Train a recipe's network, print what was done and how well it does; the test accuracy.
+
+    Args:
+        data: "digits" or "mnist:FOLDER".
+        device: "auto", "cpu", "cuda", "cuda:N".
+        optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw" or "amsgrad".
+        lr: learning rate; the optimizer's own default if None.
+        epochs, batch_size: the recipe's if None.
+        seed: of the split, the initial weights and the shuffling.
+        progress: show a bar.
+
+    Raises:
+        ValueError: an unknown name, or a number out of its range.
+        DeviceUnavailableError, OSError, ImportError: the device, the files or scikit-learn are
+            not there; the message says what to do.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer is {optimizer!r}; expected {', '.join(map(repr, OPTIMIZERS))}")
+    backend = get_backend(device)
+    dataset, recipe = _load(data, seed, backend)
+    hyper = {} if lr is None else {"lr": lr}
+    recipe = replace(
+        recipe,
+        optimizer=OPTIMIZERS[optimizer](recipe.net.parameters(), **hyper),
+        epochs=recipe.epochs if epochs is None else epochs,
+        batch_size=recipe.batch_size if batch_size is None else batch_size,
+    )
+    reason = why_device(backend) if device == "auto" else f"{backend.device}, as asked"
+    print(f"device: {reason}.")
+    print(
+        f"{dataset.name}: {len(dataset.x_train)} samples to train on, {len(dataset.x_test)} held "
+        f"out; {type(recipe.optimizer).__name__}, lr {recipe.optimizer.lr:g}, {recipe.epochs} "
+        f"epochs of batches of {recipe.batch_size}, seed {seed}"
+    )
+    history = recipe.train(dataset, progress=progress)
+    accuracy = history.val_accuracy[-1]
+    print(
+        f"test accuracy {accuracy:.2%} after {sum(history.seconds):.1f} s "
+        f"({1e3 * sum(history.seconds) / history.epochs:.0f} ms an epoch)"
+    )
+    return accuracy
+
+
+def _load(data: str, seed: int, device: Device) -> tuple[Dataset, Recipe]:
+    kind, _, folder = data.partition(":")
+    if data == "digits":
+        return load_digits(seed=seed), digits_recipe(seed, device)
+    if kind == "mnist" and folder:
+        return load_mnist(folder), mnist_recipe(seed, device)
+    raise ValueError(f"data is {data!r}; expected 'digits' or 'mnist:FOLDER'")

@@ -1,0 +1,83 @@
+"""The house: imports run one way, heavy libraries come late, docstrings say what they must."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import onepass
+import pytest
+from onepass import kernels, nets
+
+ROOT = Path(onepass.__file__).parent
+BELOW = {
+    "backend": {"backend"},
+    "kernels": {"backend", "kernels"},
+    "nets": {"backend", "kernels", "nets"},
+    "bench": {"backend", "kernels", "nets", "bench"},
+}
+FILES = [
+    path for room in BELOW for path in (ROOT / room).rglob("*.py") if "results" not in path.parts
+]
+
+
+def imports(path):
+    """(module as written from the root, at module level?) of every import of a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(tree):
+        top = node in tree.body
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - (node.level - 1)]
+            stem = ".".join(("onepass", *base, *(node.module or "").split("."))).rstrip(".")
+            yield from ((f"{stem}.{alias.name}", top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module, top
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    room = path.relative_to(ROOT).parts[0]
+    for module, _ in imports(path):
+        parts = module.split(".")
+        if parts[0] == "onepass" and len(parts) > 1 and parts[1] in BELOW:
+            assert parts[1] in BELOW[room], f"{module} from {room}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_numba_and_cupy_are_imported_in_engines_and_backend_only(path):
+    heavy = {"numba", "cupy", "llvmlite"} & {
+        module.partition(".")[0] for module, _ in imports(path)
+    }
+    allowed = path.parent.name in ("engines", "backend") or path.name == "norm.py"
+    assert not heavy or allowed, heavy
+    at_top = {m.partition(".")[0] for m, top in imports(path) if top} & {"cupy"}
+    assert not at_top, "cupy is imported inside functions only"
+
+
+def public_functions():
+    for module in (onepass, kernels, nets):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if callable(thing):
+                yield pytest.param(thing, id=f"{module.__name__}.{name}")
+
+
+@pytest.mark.parametrize("thing", list(public_functions()))
+def test_public_names_have_docstrings(thing):
+    assert len(inspect.getdoc(thing) or "") > 30
+
+
+@pytest.mark.parametrize("name", [name for name in kernels.__all__ if name.endswith("_step")])
+def test_step_docstrings_follow_the_template(name):
+    doc = inspect.getdoc(getattr(kernels, name))
+    for heading in ("in place", "Args:", "Raises:", "Source:", "param = param"):
+        assert heading in doc, heading
+    if name != "amsgrad_step":  # which refers to adam_step for them
+        for argument in inspect.signature(getattr(kernels, name)).parameters:
+            assert f"{argument}:" in doc or f"{argument}, " in doc or f", {argument}" in doc, (
+                argument
+            )

@@ -1,0 +1,55 @@
+"""The command line: what it prints, and its exit status when it can't do what was asked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from onepass.__main__ import main
+
+
+def test_info_names_devices_engines_and_why_not(capsys):
+    assert main(["info"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("numpy", '"auto" takes', "cpu", "cuda:0", "numba-cuda", "float16"):
+        assert word in shown
+
+
+def test_train_prints_device_reason_and_accuracy(capsys):
+    pytest.importorskip("sklearn", reason="digits come from scikit-learn")
+    assert main(["train", "--quiet", "--epochs", "2", "--device", "cpu", "--lr", "0.002"]) == 0
+    shown = capsys.readouterr().out
+    assert "device: cpu, as asked." in shown
+    assert "2 epochs" in shown
+    assert "lr 0.002" in shown
+    assert "test accuracy" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "cifar"], "data is 'cifar'; expected 'digits' or 'mnist:FOLDER'"),
+        (["--data", "mnist:"], "expected 'digits' or 'mnist:FOLDER'"),
+        (["--data", "mnist:/no/such/folder"], "/no/such/folder is not a folder"),
+        (["--optimizer", "adamm"], "optimizer is 'adamm'; expected 'sgd', "),
+        (["--device", "tpu"], "device is 'tpu'; expected"),
+        (["--device", "cuda:99"], "device 'cuda:99' can't be used"),
+        (["--lr", "-1"], "lr is -1.0; expected a finite number >= 0"),
+        (["--epochs", "0"], "epochs is 0; expected at least 1"),
+        (["--batch-size", "0"], "batch_size is 0; expected at least 1"),
+    ],
+)
+def test_train_refuses_with_a_message_and_status_2(capsys, arguments, message):
+    pytest.importorskip("sklearn", reason="digits come from scikit-learn")
+    assert main(["train", "--quiet", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "onepass", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("onepass ")
