@@ -1,9 +1,20 @@
 """Networks on plain arrays: layers, losses, optimizers, data and the training loop.
 
 Example:
-    >>> net = Sequential(Dense(64, 64), ReLU(), Dense(64, 10))
-    >>> optimizer = Adam(net.parameters())
-    >>> history = fit(net, (x, y), loss=SoftmaxCrossEntropy(), optimizer=optimizer)
+    >>> from onepass.nets import Adam, Dense, ReLU, Sequential, SoftmaxCrossEntropy, fit
+    >>> from onepass.nets import load_digits
+    >>> data = load_digits()
+    >>> net = Sequential(Dense(64, 64), ReLU(), Dense(64, 10), seed=0)
+    >>> history = fit(
+    ...     net,
+    ...     (data.x_train, data.y_train),
+    ...     loss=SoftmaxCrossEntropy(),
+    ...     optimizer=Adam(net.parameters()),
+    ...     epochs=2,
+    ...     progress=False,
+    ... )
+    >>> history.loss[1] < history.loss[0]
+    True
 """
 
 from .activations import Activation, ReLU, Sigmoid, Tanh

@@ -14,7 +14,10 @@ class Hyperparameter(Generic[T]):
     """An attribute of an optimizer, checked by `kernels.validate` whenever it is set.
 
     Example:
-        >>> optimizer.lr = optimizer.lr * 0.95
+        >>> import numpy as np
+        >>> from onepass.nets import SGD
+        >>> optimizer = SGD([np.zeros(3)], lr=0.1)
+        >>> optimizer.lr *= 0.5
         >>> optimizer.lr = -1
         Traceback (most recent call last):
         ValueError: lr is -1; expected a finite number >= 0

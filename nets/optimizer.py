@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import kernels
-from ..backend.checks import finite_number, step_number
+from ..backend.checks import step_number
 from ..backend.layout import check_arrays
 from ..kernels.engines import find_engine
 from .checkpoint import check_keys, check_values
+from .clipping import checked_clip_norm, clipped_scale
 from .hyperparameter import Hyperparameter
 from .storage import Arrays, storage_of
 from .types import Array
@@ -111,7 +111,7 @@ class Optimizer(ABC):
 
     @clip_norm.setter
     def clip_norm(self, value: float | None) -> None:
-        self._clip_norm = _checked_clip_norm(value)
+        self._clip_norm = checked_clip_norm(value)
 
     @property
     def engine(self) -> str:
@@ -149,15 +149,13 @@ class Optimizer(ABC):
                 zip(self._storage.targets(), gradients, strict=True)
             )
         ]
-        if len(calls) > 1:  # a kernel checks its own arrays; here a later one must not fail
-            for target, gradient, states in calls:
-                contiguous = check_arrays(
-                    ["param", "grad", *self.states], [target, gradient, *states]
-                )
+        if len(calls) > 1:  # a kernel finds its own engine, but a later one must not fail here
+            for target, gradient, _ in calls:
+                contiguous = target.flags.c_contiguous and gradient.flags.c_contiguous
                 find_engine(self.engine, target, contiguous)
         kernels.validate(self.rule, grad_scale=grad_scale)
         hyper = self._hyper | {
-            "grad_scale": self._clipped(gradients, grad_scale),
+            "grad_scale": clipped_scale(gradients, grad_scale, self.clip_norm),
             "engine": self.engine,
         }
         for target, gradient, states in calls:
@@ -169,18 +167,6 @@ class Optimizer(ABC):
         self, param: Array, grad: Array, states: Sequence[Array], hyper: Mapping[str, Any]
     ) -> None:
         """Call the kernel on one array."""
-
-    def _clipped(self, gradients: Sequence[Array], grad_scale: float) -> float:
-        """The factor on the gradients that also brings their norm down to `clip_norm`."""
-        if self.clip_norm is None:
-            return grad_scale
-        norm = abs(grad_scale) * kernels.global_norm(gradients)
-        if not isfinite(norm):
-            raise FloatingPointError(
-                f"the norm of the gradients is {norm} in step {self.steps + 1}; expected a finite "
-                "one. Nothing was updated: lower lr, or leave this step out"
-            )
-        return grad_scale * self.clip_norm / norm if norm > self.clip_norm else grad_scale
 
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""
@@ -227,7 +213,7 @@ class Optimizer(ABC):
         if type(steps) is not int or steps != 0:
             steps = step_number("state['step']", steps)
         hyper = dict(check_keys(state["hyper"], [*self._hyper, "clip_norm"], "state['hyper']"))
-        clip_norm = _checked_clip_norm(hyper.pop("clip_norm"))
+        clip_norm = checked_clip_norm(hyper.pop("clip_norm"))
         hyper = kernels.validate(self.rule, **hyper)
         check_keys(state["state"], self.states, "state['state']")
         for name, arrays in state["state"].items():
@@ -240,11 +226,3 @@ class Optimizer(ABC):
     def __repr__(self) -> str:
         hyper = ", ".join(f"{name}={value!r}" for name, value in self._hyper.items())
         return f"{type(self).__name__}({hyper}, clip_norm={self.clip_norm!r})"
-
-
-def _checked_clip_norm(value: float | None) -> float | None:
-    if value is None:
-        return None
-    if (norm := finite_number("clip_norm", value)) <= 0:
-        raise ValueError(f"clip_norm is {value!r}; expected None or a finite number > 0")
-    return norm

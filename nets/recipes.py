@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .activations import ReLU
 from .data import Dataset
 from .dense import Dense
 from .history import History
+from .layer import Layer
 from .losses import Loss, SoftmaxCrossEntropy
 from .optimizer import Optimizer
 from .optimizers import Adam
@@ -44,26 +46,21 @@ class Recipe:
 
 def digits_recipe(seed: int = 0, device: Device = "auto") -> Recipe:
     """For `load_digits`: 64-256-128-10, about 98 % of the held-out digits in a second or two."""
-    return _recipe((64, 256, 128, 10), epochs=40, batch_size=32, seed=seed, device=device)
+    net = _network(64, 256, 128, 10, seed=seed, device=device)
+    optimizer = Adam(net.parameters())
+    return Recipe(net, optimizer, SoftmaxCrossEntropy(), epochs=40, batch_size=16, seed=seed)
 
 
 def mnist_recipe(seed: int = 0, device: Device = "auto") -> Recipe:
     """For `load_mnist`: 784-256-128-10, about 98 % of the test digits."""
-    return _recipe((784, 256, 128, 10), epochs=10, batch_size=128, seed=seed, device=device)
+    net = _network(784, 256, 128, 10, seed=seed, device=device)
+    optimizer = Adam(net.parameters())
+    return Recipe(net, optimizer, SoftmaxCrossEntropy(), epochs=10, batch_size=128, seed=seed)
 
 
-def _recipe(
-    widths: tuple[int, int, int, int], *, epochs: int, batch_size: int, seed: int, device: Device
-) -> Recipe:
-    n_in, first, second, classes = widths
-    net = Sequential(
-        Dense(n_in, first),
-        ReLU(),
-        Dense(first, second),
-        ReLU(),
-        Dense(second, classes),
-        seed=seed,
-        device=device,
-    )
-    optimizer = Adam(net.parameters(), lr=1e-3)
-    return Recipe(net, optimizer, SoftmaxCrossEntropy(), epochs, batch_size, seed)
+def _network(*widths: int, seed: int, device: Device) -> Sequential:
+    """Dense layers of these widths, with ReLU between them."""
+    layers: list[Layer] = []
+    for n_in, n_out in pairwise(widths):
+        layers += [Dense(n_in, n_out), ReLU()]
+    return Sequential(*layers[:-1], seed=seed, device=device)

@@ -33,6 +33,7 @@ class Sequential:
         DeviceUnavailableError: the named device can't be used.
 
     Example:
+        >>> from onepass.nets import Dense, ReLU, Sequential
         >>> net = Sequential(Dense(64, 32), ReLU(), Dense(32, 10), device="cpu")
         >>> list(net.parameters())
         ['0.weight', '0.bias', '2.weight', '2.bias']

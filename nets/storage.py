@@ -129,7 +129,7 @@ class SeparateStorage(Storage):
             )
         if not isinstance(grads, Mapping if self.named else (list, tuple)):
             kind = "mapping" if self.named else "list"
-            raise TypeError(f"grads are a {type(grads).__name__}; expected a {kind}, as params are")
+            raise TypeError(f"grads is a {type(grads).__name__}; expected a {kind}, as params are")
         given = dict(_items(grads))
         check_keys(given, self.params, "grads")
         for key, param in self.params.items():
@@ -151,7 +151,7 @@ def storage_of(params: Arrays) -> Storage:
     if isinstance(params, (Mapping, list, tuple)):
         return SeparateStorage(params)
     raise TypeError(
-        f"params are a {type(params).__name__}; expected net.parameters(), a list of arrays or a "
+        f"params is a {type(params).__name__}; expected net.parameters(), a list of arrays or a "
         "dict of arrays (put one array into a list: [array])"
     )
 

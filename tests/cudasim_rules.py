@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
+
+import numpy as np
 
 SIZES = {"float16": (255,), "float32": (1, 255, 256, 1023), "float64": (1, 255, 256, 1023)}
 GRIDS = {
     "small": {"THREADS": 32, "MAX_BLOCKS": 3},  # at most 96 threads, so each takes several elements
     "large": {"THREADS": 256, "MAX_BLOCKS": 1 << 16},  # 4 blocks for 1023 elements, one thread idle
+    "special": {"THREADS": 32},
 }
 STEPS = 2
 CONTROL = "control"  # a rule that isn't what it is compared with
 
 
 def cases() -> list[str]:
-    """The names of all cases: every size on the small grid, one on the large."""
+    """The names of all cases: every size on the small grid, one on the large, inf and NaN."""
     from hostcuda import CASES
 
     small = [f"{name} {dtype} {n} small" for name in CASES for dtype in SIZES for n in SIZES[dtype]]
-    return [*small, "adam float32 1023 large", CONTROL]
+    special = [f"{name} float32 0 special" for name in CASES]
+    return [*small, "adam float32 1023 large", *special, CONTROL]
 
 
 def check(name: str, dtype: str, size: int, grid: dict[str, int], swap: Any = None) -> str:
@@ -35,38 +40,49 @@ def check(name: str, dtype: str, size: int, grid: dict[str, int], swap: Any = No
     from onepass import kernels
     from onepass.kernels.engines import numba_cuda
     from oracles import RULES
-    from tolerances import assert_walk
+    from tolerances import assert_step, assert_walk
 
     function, options = CASES[name]
+    kernel, rule, options = getattr(kernels, function), RULES[function], options | EXTRAS["all"]
     engine, run = numba_cuda.NumbaCudaEngine(), numba_cuda.NumbaCudaEngine.run
 
     def run_rule(rule: Any, *args: Any) -> None:
         run(engine, swap or rule, *args)
 
     with (
-        mock.patch("onepass.kernels.launch.find_engine", lambda *_: engine),
+        mock.patch("onepass.kernels.launch.find_engine", return_value=engine),
         mock.patch.object(engine, "run", run_rule),
         mock.patch.multiple(numba_cuda, **grid),
     ):
         try:
-            assert_walk(
-                getattr(kernels, function),
-                RULES[function],
-                options | EXTRAS["all"],
-                dtype,
-                size=size,
-                steps=STEPS,
-                asarray=on_host,
-            )
+            if size:
+                walk = {"size": size, "steps": STEPS, "asarray": on_host}
+                assert_walk(kernel, rule, options, dtype, **walk)
+            else:
+                options |= {"step": 3} if "step" in rule.options else {}
+                assert_step(kernel, rule, special_arrays(rule.arrays, dtype), options)
         except Exception as error:  # whatever it is, it is the case's result
             return f"{type(error).__name__}: {error}"
     return ""
+
+
+def special_arrays(names: list[str], dtype: str) -> dict[str, Any]:
+    """Each special value in each array, where the others are 1; sums of squares are not below 0."""
+    from hostcuda import on_host
+
+    special = np.array([0.0, np.inf, -np.inf, np.nan], dtype)
+    arrays = {name: np.ones(len(special) * len(names), dtype) for name in names}
+    for k, (name, array) in enumerate(arrays.items()):
+        signed = name in ("param", "grad", "velocity", "m")
+        array[len(special) * k :][: len(special)] = special if signed else np.abs(special)
+    return {name: on_host(array) for name, array in arrays.items()}
 
 
 def main() -> None:
     from numba import cuda
     from onepass.kernels.rules import RULES
 
+    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's on inf and NaN, in every thread
     stream = SimpleNamespace(ptr=7)
     cupy = SimpleNamespace(cuda=SimpleNamespace(get_current_stream=lambda: stream))
     sys.modules["cupy"] = cupy  # type: ignore[assignment]

@@ -105,7 +105,7 @@ class ElementwiseKernel:
             if not isinstance(value, np.ndarray):
                 assert (kind, name) in self.inputs, f"{name} is written but is a scalar"
                 values.append(np.ctypeslib.as_ctypes_type(np.dtype(kind))(value))
-                parameters.append(f"{kind} {name}")
+                parameters.append(f"const {kind} {name}")
                 continue
             assert value.dtype == kind, f"{name} is {value.dtype} but declared {kind}"
             assert value.flags.c_contiguous, f"{name} is not contiguous"
@@ -167,6 +167,6 @@ def cupy_engine_on_host(
     engine = cupy_gpu.CupyEngine()
     with (
         mock.patch.object(cupy_gpu, "kernel", kernel),
-        mock.patch("onepass.kernels.launch.find_engine", lambda *_: engine),
+        mock.patch("onepass.kernels.launch.find_engine", return_value=engine),
     ):
         yield ran

@@ -67,8 +67,9 @@ def test_helpers_do_a_job_of_which_the_caller_does_nothing():
     chunk = 20_000
     chunks = -(-SIZE // chunk)
     function = numba_cpu.shared_loop(ADAM.without_decay, "float32").address
-    made._board[16:20] = function, SIZE, chunk, job.ctypes.data
-    made._board[0] = 1 << 32 | chunks
+    made._board[16:21] = function, SIZE, chunk, job.ctypes.data, chunks
+    made._board[24], made._board[32] = chunks // 2, chunks - chunks // 2
+    made._board[0] = 1
     made._start()
     deadline = time.monotonic() + 20
     while made._board[8] < chunks and time.monotonic() < deadline:

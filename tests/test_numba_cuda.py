@@ -1,4 +1,4 @@
-"""The kernels of the engine "numba-cuda", without a GPU: compiled to PTX, and run on the simulator."""
+"""The engine "numba-cuda" without a GPU: compiled to PTX, and run on Numba's simulator."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def compiled(rule, dtype, capability):
     scalar = numba.from_dtype(np.dtype(compute_dtype(dtype)))
     arguments = [array] * len(source.array_names(rule)) + [scalar] * len(source.scalar_names(rule))
     with (
-        mock.patch.object(api, "get_current_device", lambda: gpu),
-        mock.patch.object(dispatcher, "get_current_device", lambda: gpu),
+        mock.patch.object(api, "get_current_device", return_value=gpu),
+        mock.patch.object(dispatcher, "get_current_device", return_value=gpu),
     ):
         kernel = numba_cuda.python_kernel(rule, dtype)
         return compile_ptx(kernel, numba.void(*arguments), cc=capability)[0]

@@ -5,16 +5,18 @@ milliseconds beside BLAS, the portable one ends the process when two threads cal
 
 Here the caller does the work itself, a chunk at a time, and helpers take chunks beside it. A helper
 that comes late finds nothing left: the caller waits only for chunks that are being worked on.
-Between jobs a helper polls for about 0.1 ms and then sleeps. A sleeping helper costs 20 to 70 us to
-wake, so it is woken only for a job larger than the caches, or when jobs come in quick succession;
-in a training step, where a matrix product has just ended, medium arrays stay on the caller's core.
+Between jobs a helper polls for about 0.1 ms and then sleeps; to wake it takes 20 to 70 us, so the
+crew is for work of 0.2 ms and more. If a helper kept the caller waiting after all (another process
+had its core), the caller works alone for a while.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from threading import Lock, Thread
 from typing import Any
 
@@ -27,54 +29,74 @@ from .atomics import add, call, exchange, load, store
 THREADS_VARIABLE = "ONEPASS_NUM_THREADS"
 MAX_THREADS = 16
 POLLS = 100_000  # about 0.1 ms
-QUICK_SUCCESSION = 1e-4  # seconds since the last job in which a helper is worth waking
-LARGE = 64 << 20  # bytes; a job worth waking a sleeping helper for
+PATIENCE = 1_000_000  # polls, about 1 ms, after which a helper holds the caller up
+REST = 64  # jobs that the caller does alone after that
 MIN_CHUNK = 1 << 14  # elements
-CHUNKS_PER_THREAD = 8
+CHUNKS_PER_THREAD = 16
 
-# The board, one cache line (8 words) for each group that is written together.
-_CLAIM = 0  # generation << 32 | chunks not yet claimed
-_DONE = 8  # chunks ended
-_FUNCTION, _SIZE, _CHUNK, _JOB = 16, 17, 18, 19
+# The board: words that are written together share a cache line (8 words), no others do.
+_POSTED = 0  # jobs so far
+_DONE = 8  # chunks that ended
+_FUNCTION, _SIZE, _CHUNK, _JOB, _CHUNKS = 16, 17, 18, 19, 20
+_CLAIMS = 24  # one line for each thread's share: generation << 32 | chunks not yet claimed
+_LINE = 8
 _LOW = (1 << 32) - 1
 
 
-@njit("void(int64[::1])", nogil=True, cache=True)
-def _work(board: Any) -> None:
-    """Claim and run chunks until none is left. A claim fails if the job changed meanwhile."""
-    while True:
-        claim = load(board, _CLAIM)
-        left = claim & _LOW
-        if left == 0:
-            return
-        function, size, chunk, job = board[_FUNCTION], board[_SIZE], board[_CHUNK], board[_JOB]
-        if exchange(board, _CLAIM, claim, claim - 1):
-            low = (left - 1) * chunk
-            call(function, low, min(low + chunk, size), job)
-            add(board, _DONE, 1)
+@njit("void(int64[::1], int64, int64)", nogil=True, cache=True)
+def _work(board: Any, rank: int, threads: int) -> None:
+    """Claim and run chunks, of one's own share and then of the others', until none is left.
+
+    Each thread has the same share of the array in every job, so that it finds it in its own cache.
+    A claim fails if another thread took the chunk or if the job has changed meanwhile.
+    """
+    for k in range(threads):
+        share = (rank + k) % threads
+        word = _CLAIMS + _LINE * share
+        while True:
+            claim = load(board, word)
+            left = claim & _LOW
+            if left == 0:
+                break
+            function, size, chunk, job = board[_FUNCTION], board[_SIZE], board[_CHUNK], board[_JOB]
+            last = (share + 1) * board[_CHUNKS] // threads
+            if exchange(board, word, claim, claim - 1):
+                low = (last - left) * chunk
+                call(function, low, min(low + chunk, size), job)
+                add(board, _DONE, 1)
 
 
-@njit("void(int64[::1], int64)", nogil=True, cache=True)
-def _help(board: Any, polls: int) -> None:
+@njit("void(int64[::1], int64, int64, int64)", nogil=True, cache=True)
+def _help(board: Any, rank: int, threads: int, polls: int) -> None:
     """Work on every job that comes until `polls` looks in a row found none."""
-    idle = 0
+    seen, idle = -1, 0
     while idle < polls:
-        if load(board, _CLAIM) & _LOW:
-            _work(board)
-            idle = 0
+        posted = load(board, _POSTED)
+        if posted != seen:
+            _work(board, rank, threads)
+            seen, idle = posted, 0
+        elif load(board, _DONE) < load(board, _CHUNKS):
+            idle = 0  # others are still at their last chunks
         idle += 1
 
 
-@njit("boolean(int64[::1], int64, int64, int64, int64, int64)", nogil=True, cache=True)
-def _lead(board: Any, function: int, size: int, chunk: int, job: int, polls: int) -> bool:
+@njit("boolean(int64[::1], int64, int64, int64, int64, int64, int64)", nogil=True, cache=True)
+def _lead(
+    board: Any, threads: int, function: int, size: int, chunk: int, job: int, patience: int
+) -> bool:
     """Post a job, work on it, and say whether all of it has ended."""
-    board[_FUNCTION], board[_SIZE], board[_CHUNK], board[_JOB] = function, size, chunk, job
     chunks = (size + chunk - 1) // chunk
+    board[_FUNCTION], board[_SIZE], board[_CHUNK], board[_JOB] = function, size, chunk, job
     store(board, _DONE, 0)
-    store(board, _CLAIM, (((load(board, _CLAIM) >> 32) + 1) << 32) | chunks)
-    _work(board)
-    while load(board, _DONE) < chunks and polls > 0:
-        polls -= 1
+    store(board, _CHUNKS, chunks)
+    posted = load(board, _POSTED) + 1
+    for share in range(threads):
+        count = (share + 1) * chunks // threads - share * chunks // threads
+        store(board, _CLAIMS + _LINE * share, (posted << 32) | count)
+    store(board, _POSTED, posted)
+    _work(board, 0, threads)
+    while load(board, _DONE) < chunks and patience > 0:
+        patience -= 1
     return load(board, _DONE) == chunks
 
 
@@ -88,18 +110,18 @@ class Crew:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._board = np.zeros(24, dtype=np.int64)
+        self._board = np.zeros(_CLAIMS + _LINE * threads, dtype=np.int64)
         self._leading = Lock()
         self._asleep: list[Any] = []
-        self._started = False
-        self._last_end = 0.0
+        self._helpers: list[Thread] = []
+        self._core: int | None = None  # the one that helpers keep off
         self._kept: Any = None  # what the posted job reads and writes, kept alive until it ended
-        self._chunks = 0
+        self._rest = 0  # jobs still to be done alone
 
-    def run(self, function: int, size: int, job: np.ndarray, kept: Any, nbytes: int) -> None:
+    def run(self, function: int, size: int, job: np.ndarray, kept: Any) -> None:
         """Call `function`(low, high, job's address) over chunks of range(size), and wait.
 
-        `kept` is held until the work has ended; `nbytes` is the memory that it walks through.
+        `kept` is held until the work has ended.
         """
         address = job.ctypes.data
         if self.threads == 1 or not self._leading.acquire(blocking=False):
@@ -107,40 +129,75 @@ class Crew:
             return
         try:
             self._finish()  # a job that an interrupt left
+            if self._rest:
+                self._rest -= 1
+                _alone(function, size, address)
+                return
             self._start()
-            if self._asleep and (
-                nbytes >= LARGE or time.perf_counter() - self._last_end < QUICK_SUCCESSION
-            ):
-                while self._asleep:
-                    self._asleep.pop().release()
+            if self._asleep:
+                self._wake()
             chunk = -(-size // (self.threads * CHUNKS_PER_THREAD))
             chunk = -(-max(chunk, MIN_CHUNK) // 1024) * 1024
-            self._kept, self._chunks = (job, kept), -(-size // chunk)
-            if not _lead(self._board, function, size, chunk, address, POLLS):
+            self._kept = (job, kept)
+            if not _lead(self._board, self.threads, function, size, chunk, address, PATIENCE):
+                self._rest = REST
                 self._finish()
             self._kept = None
-            self._last_end = time.perf_counter()
         finally:
             self._leading.release()
 
+    def _wake(self) -> None:
+        self._make_room()
+        while self._asleep:
+            self._asleep.pop().release()
+
+    def _make_room(self) -> None:
+        """Keep helpers off the caller's core, where the scheduler may put a thread that it wakes.
+
+        Seen on a virtual machine: the helper shared the caller's core while another one idled.
+        """
+        core = _current_core()
+        if core is None or core == self._core:
+            return
+        others = os.sched_getaffinity(0) - {core}
+        if others:
+            for helper in self._helpers:
+                os.sched_setaffinity(helper.native_id, others)
+        self._core = core
+
     def _finish(self) -> None:
-        while self._kept is not None and self._board[_DONE] < self._chunks:
+        while self._board[_DONE] < self._board[_CHUNKS]:
             time.sleep(0)
         self._kept = None
 
     def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            for k in range(1, self.threads):
-                Thread(target=self._serve, name=f"onepass-{k}", daemon=True).start()
+        if not self._helpers:
+            for rank in range(1, self.threads):
+                helper = Thread(target=self._serve, args=(rank,), daemon=True)
+                helper.name = f"onepass-{rank}"
+                helper.start()
+                self._helpers.append(helper)
 
-    def _serve(self) -> None:
+    def _serve(self, rank: int) -> None:
         bell = Lock()
         bell.acquire()
         while True:
-            _help(self._board, POLLS)
+            _help(self._board, rank, self.threads, POLLS)
             self._asleep.append(bell)
             bell.acquire()
+
+
+@cache
+def _core_reader() -> Callable[[], int] | None:
+    """glibc's sched_getcpu, where there is one."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None)
+
+
+def _current_core() -> int | None:
+    reader = _core_reader()
+    return None if reader is None else reader()
 
 
 @lru_cache(maxsize=1)

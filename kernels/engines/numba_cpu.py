@@ -46,9 +46,8 @@ class NumbaEngine(Engine):
         first = arrays[0]
         if not contiguous or first.dtype.char == "e":
             return _run_pieces(loop(rule), arrays, coefficients)
-        nbytes = first.nbytes * len(arrays)
-        if nbytes >= SHARED:
-            return _run_shared(rule, arrays, coefficients, nbytes)
+        if first.nbytes * len(arrays) >= SHARED:
+            return _run_shared(rule, arrays, coefficients)
         if first.ndim != 1:
             arrays = tuple([array.reshape(-1) for array in arrays])
         loop(rule)(*arrays, *coefficients)
@@ -107,11 +106,9 @@ def job_of(arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> np.nda
     return job
 
 
-def _run_shared(
-    rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...], nbytes: int
-) -> None:
+def _run_shared(rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:
     function = shared_loop(rule, arrays[0].dtype.name).address
-    get_crew().run(function, arrays[0].size, job_of(arrays, coefficients), arrays, nbytes)
+    get_crew().run(function, arrays[0].size, job_of(arrays, coefficients), arrays)
 
 
 def _run_pieces(compiled: Any, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:

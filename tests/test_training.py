@@ -1,0 +1,272 @@
+"""Training: digits are learned, runs repeat by seed, and mistakes are told apart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+
+import numpy as np
+import pytest
+from onepass.nets import (
+    SGD,
+    Adam,
+    Dense,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Tanh,
+    accuracy,
+    digits_recipe,
+    fit,
+    load_digits,
+    predict,
+)
+
+LOSS = SoftmaxCrossEntropy()
+
+
+@cache
+def digits():
+    return load_digits()
+
+
+def blobs(n=90, seed=0):
+    """Three clouds of points in the plane, one a class, far enough apart to be told apart."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    centres = np.array([[0, 3], [3, -2], [-3, -2]])
+    return (centres[y] + rng.standard_normal((n, 2)) / 2).astype("float32"), y
+
+
+def network(seed=0, device="cpu", dtype="float32"):
+    return Sequential(Dense(2, 8), Tanh(), Dense(8, 3), seed=seed, device=device, dtype=dtype)
+
+
+def run(net=None, data=None, **options):
+    net = net or network()
+    options = {"optimizer": Adam(net.parameters(), lr=0.05), "progress": False, **options}
+    return net, fit(net, data or blobs(), loss=LOSS, **{"epochs": 3, "batch_size": 16, **options})
+
+
+# What is learned
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_digits_reach_97_percent_held_out(seed):
+    recipe = digits_recipe(seed=seed, device="cpu")
+    history = recipe.train(digits(), progress=False)
+    assert history.val_accuracy[-1] >= 0.97
+    assert history.epochs == recipe.epochs
+    data = digits()
+    assert accuracy(recipe.net, data.x_test, data.y_test) == history.val_accuracy[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_digits_reach_97_percent_held_out_with_more_seeds(seed):
+    history = digits_recipe(seed=seed, device="cpu").train(digits(), progress=False)
+    assert history.val_accuracy[-1] >= 0.97
+
+
+def test_loss_falls_and_history_has_one_entry_an_epoch():
+    _, history = run(epochs=8, validation=blobs(30, seed=1))
+    assert history.loss[-1] < 0.2 * history.loss[0]
+    assert history.accuracy[-1] > 0.95
+    assert history.val_accuracy[-1] > 0.95
+    assert history.epochs == 8
+    for figures in vars(history).values():
+        assert len(figures) == 8
+        assert all(type(figure) is float and figure >= 0 for figure in figures)
+
+
+def test_without_validation_there_are_no_figures_of_it():
+    _, history = run()
+    assert history.val_loss == history.val_accuracy == []
+
+
+def test_figures_are_those_of_the_data_before_the_update():
+    x, y = blobs()
+    net = network(dtype="float64")
+    expected = float(LOSS(net(x), y)[0]), accuracy(net, x, y)
+    _, history = run(net, (x, y), epochs=1, batch_size=1000, validation=(x, y))
+    assert (history.loss[0], history.accuracy[0]) == (pytest.approx(expected[0]), expected[1])
+    after = float(LOSS(net(x), y)[0]), accuracy(net, x, y)
+    assert (history.val_loss[0], history.val_accuracy[0]) == (pytest.approx(after[0]), after[1])
+    assert after[0] < expected[0]
+
+
+def test_the_smaller_last_batch_counts_by_its_samples():
+    x, y = blobs(10)
+    net = network(dtype="float64")
+    frozen_optimizer = SGD(net.parameters(), lr=0.0)
+    _, history = run(net, (x, y), optimizer=frozen_optimizer, epochs=1, batch_size=4)
+    assert frozen_optimizer.steps == 3
+    assert history.loss[0] == pytest.approx(float(LOSS(net(x), y)[0]), rel=1e-12)
+
+
+def test_every_sample_is_used_once_an_epoch_in_a_new_order(monkeypatch):
+    seen = []
+    original = Sequential.forward
+    monkeypatch.setattr(
+        Sequential,
+        "forward",
+        lambda net, x, train=False: (seen.extend(x[:, 0].tolist()), original(net, x, train))[1],
+    )
+    x = np.stack([np.arange(10), np.ones(10)], axis=1).astype("float32")
+    run(data=(x, np.arange(10) % 3), epochs=2, batch_size=4)
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
+    assert seen[:10] != seen[10:]
+
+
+def test_same_seed_same_training_other_seed_another():
+    one, two, other = (run(seed=seed)[0].parameters().flat for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
+
+
+def test_training_on_each_device_follows_the_cpu(reference):
+    figures = []
+    for device in ("cpu", reference.device):
+        net, history = run(network(device=device, dtype="float64"), validation=blobs(30, 1))
+        figures.append([history.loss, history.val_loss, net.state_dict()["0.weight"]])
+    for ours, theirs in zip(*figures, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-8, atol=1e-10)
+
+
+def test_data_may_be_lists_and_of_other_dtypes():
+    x, y = blobs()
+    expected, _ = run(data=(x, y))
+    given, _ = run(data=(x.astype("float64").tolist(), y.tolist()))
+    np.testing.assert_array_equal(given.parameters().flat, expected.parameters().flat)
+
+
+def test_data_is_left_untouched():
+    x, y = blobs()
+    kept = x.copy(), y.copy()
+    run(data=(x, y))
+    np.testing.assert_array_equal(x, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
+
+
+# Progress
+
+
+def test_progress_shows_epoch_loss_accuracy_and_speed(capsys):
+    run(progress=True, epochs=3, validation=blobs(30, 1))
+    shown = capsys.readouterr().out
+    for word in ("epoch 3/3", "loss 0.", "acc ", "held-out ", "samples/s"):
+        assert word in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_without_progress_nothing_is_printed_and_rich_is_not_needed(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich", None)
+    run(progress=False)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+    with pytest.raises(ImportError, match="pass progress=False"):
+        run(progress=True)
+
+
+# Mistakes
+
+
+def refused():
+    x, y = blobs(12)
+    yield "empty", (x[:0], y[:0]), {}, ValueError, "x of data has no rows"
+    yield "lengths", (x, y[:5]), {}, ValueError, r"y of data has shape \(5,\); expected \(12,\)"
+    yield "width", (x[:, :1], y), {}, ValueError, r"has shape \(12, 1\); expected \(n, 2\)"
+    yield "flat", (x[0], y[:2]), {}, ValueError, r"x of data has shape \(2,\)"
+    yield "label", (x, y + 1), {}, ValueError, r"labels hold 3; expected 0\.\.2"
+    yield "negative", (x, y - 1), {}, ValueError, "labels hold -1"
+    yield "float labels", (x, y / 2), {}, TypeError, "labels have dtype float64"
+    yield "one-hot", (x, np.eye(3, dtype=int)[y]), {}, ValueError, "labels.argmax"
+    yield "epochs", (x, y), {"epochs": 0}, ValueError, "epochs is 0"
+    yield "batch_size", (x, y), {"batch_size": 0}, ValueError, "batch_size is 0"
+    yield "validation", (x, y), {"validation": (x, y[:1])}, ValueError, "y of validation has shape"
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error", "message"),
+    [pytest.param(*case, id=name) for name, *case in refused()],
+)
+def test_refuses_before_anything_is_written(data, options, error, message):
+    net = network()
+    before = net.parameters().flat.copy()
+    with pytest.raises(error, match=message):
+        run(net, data, **options)
+    np.testing.assert_array_equal(net.parameters().flat, before)
+
+
+def test_refuses_an_optimizer_of_other_parameters():
+    net = network()
+    for params in (network().parameters(), list(net.parameters().values())):
+        with pytest.raises(ValueError, match=r"expected SGD\(net.parameters\(\)\)"):
+            run(net, optimizer=SGD(params))
+
+
+def test_a_diverging_run_names_the_epoch_and_the_remedy():
+    net = Sequential(Dense(2, 8), ReLU(), Dense(8, 3), device="cpu")
+    with pytest.raises(FloatingPointError, match=r"epoch \d+; try a lower lr \(it is 1e\+30\) or"):
+        run(net, optimizer=SGD(net.parameters(), lr=1e30))
+
+
+def test_bad_data_is_told_from_a_bad_learning_rate():
+    x, y = blobs()
+    x[3, 1] = np.nan
+    with pytest.raises(FloatingPointError, match="in epoch 1; x holds values that are not finite"):
+        run(data=(x, y))
+    with pytest.raises(FloatingPointError, match="the validation loss is nan in epoch 1; x holds"):
+        run(validation=(x, y))
+
+
+# Prediction
+
+
+def test_predict_in_batches_equals_predict_at_once():
+    x, y = blobs()
+    net, _ = run(epochs=8)
+    at_once = predict(net, x, batch_size=1000)
+    assert at_once.dtype == np.int64
+    for batch_size in (1, 7, 90):
+        np.testing.assert_array_equal(predict(net, x, batch_size), at_once)
+    assert accuracy(net, x, y) == np.mean(at_once == y) > 0.95
+    assert predict(net, x[:0]).shape == (0,)
+
+
+def test_predict_on_each_device(reference):
+    x, _ = blobs()
+    net = network(device=reference.device)
+    expected = predict(network(), x)
+    for given in (x, reference.asarray(x)):
+        found = predict(net, given)
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_prediction_refuses():
+    x, y = blobs()
+    net = network()
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        predict(net, x, batch_size=0)
+    with pytest.raises(ValueError, match=r"x has shape \(90, 1\); expected \(n, 2\)"):
+        predict(net, x[:, :1])
+    with pytest.raises(ValueError, match=r"y has shape \(5,\); expected \(90,\)"):
+        accuracy(net, x, y[:5])
+    with pytest.raises(ValueError, match="at least one row"):
+        accuracy(net, x[:0], y[:0])
+
+
+# The package
+
+
+def test_importing_nets_imports_nothing_heavy():
+    code = (
+        "import sys, onepass.nets; "
+        "print([name for name in ('numba', 'cupy', 'sklearn', 'rich') if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
