@@ -24,6 +24,7 @@ _NO_COMPILER = (
 _NO_MEMORY = "free GPU memory (`nvidia-smi` shows who holds it) or choose another device"
 _DRIVER_STATUS = frozenset({3, 35, 36, 804})  # initialization, insufficient, stub, compat mode
 _NO_DEVICE_STATUS = 100
+_NO_MEMORY_STATUS = 2
 
 
 @dataclass(frozen=True)
@@ -101,24 +102,39 @@ def probe_cuda(index: int = 0) -> DeviceStatus:
     except cupy.cuda.memory.OutOfMemoryError as error:
         return unavailable(f"no GPU memory is free ({_first_line(error)})", _NO_MEMORY)
     except (RuntimeError, ImportError, OSError, cupy.cuda.compiler.CompileException) as error:
+        if getattr(error, "status", None) == _NO_MEMORY_STATUS:  # none left even for the context
+            return unavailable(f"no GPU memory is free ({_first_line(error)})", _NO_MEMORY)
         return unavailable(
             f"a trial kernel can't be compiled or run ({_first_line(error)})", _NO_COMPILER
         )
+
+
+def probe_gpus() -> tuple[DeviceStatus, ...]:
+    """Every GPU's status; where there is none, one for "cuda:0" that says why."""
+    first = probe_cuda(0)
+    try:
+        import cupy
+
+        count = cupy.cuda.runtime.getDeviceCount()
+    except (ImportError, RuntimeError):
+        count = 0
+    return (first, *(probe_cuda(index) for index in range(1, count)))
+
+
+def best_gpu() -> DeviceStatus:
+    """The first usable GPU; the first one's status, which says why not, where none is."""
+    gpus = probe_gpus()
+    return next((gpu for gpu in gpus if gpu.available), gpus[0])
 
 
 def describe_devices() -> list[DeviceStatus]:
     """Every device of this machine, the CPU first; a missing GPU is listed with the reason.
 
     Returns:
-        One `DeviceStatus` for the CPU and one for each GPU; where no GPU is usable, one for
+        One `DeviceStatus` for the CPU and one for each GPU; where there is no GPU, one for
         "cuda:0" that says why and how to change it.
     """
-    gpus = [probe_cuda(0)]
-    if gpus[0].available:
-        import cupy
-
-        gpus += [probe_cuda(index) for index in range(1, cupy.cuda.runtime.getDeviceCount())]
-    return [DeviceStatus("cpu", True, name=_cpu_name()), *gpus]
+    return [DeviceStatus("cpu", True, name=_cpu_name()), *probe_gpus()]
 
 
 def _cpu_name() -> str:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_cupy_array
 
 from .base import Array, Backend, Memory
 
@@ -17,7 +18,7 @@ class NumpyBackend(Backend):
     device = "cpu"
 
     def asarray(self, values: Any, dtype: Any = None) -> np.ndarray:
-        if hasattr(values, "__cuda_array_interface__"):
+        if is_cupy_array(values):
             values = values.get()
         return np.asarray(values, dtype=dtype)
 

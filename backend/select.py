@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from .base import Backend
-from .devices import CHOICES, parse_device, probe_cuda
+from .devices import CHOICES, DeviceStatus, best_gpu, parse_device, probe_cuda
 from .errors import DeviceUnavailableError
 from .numpy_backend import NumpyBackend
 
@@ -22,15 +22,15 @@ def get_backend(device: str | Backend = "auto") -> Backend:
     """The backend for a device string.
 
     Args:
-        device: "cpu", "cuda" (the first GPU), "cuda:N", or "auto". "auto" takes, in this order,
-            the device of the surrounding `use_device`, the environment variable ONEPASS_DEVICE,
-            the first usable GPU, the CPU. A backend is returned as it is.
+        device: "cpu", "cuda" (the first usable GPU), "cuda:N", or "auto". "auto" takes, in this
+            order, the device of the surrounding `use_device`, the environment variable
+            ONEPASS_DEVICE, the first usable GPU, the CPU. A backend is returned as it is.
 
     Raises:
         ValueError: the string is none of these, or ONEPASS_DEVICE is none of these.
         TypeError: `device` is neither a string nor a backend.
-        DeviceUnavailableError: a GPU was named and can't be used; `describe_devices()` says the
-            same for every device. "auto" never raises this: it falls back to the CPU.
+        DeviceUnavailableError: a GPU was named, here or in ONEPASS_DEVICE, and can't be used;
+            `describe_devices()` says the same for every device.
 
     Example:
         >>> get_backend("cpu").xp.__name__
@@ -38,17 +38,21 @@ def get_backend(device: str | Backend = "auto") -> Backend:
     """
     if isinstance(device, Backend):
         return device
-    kind, index = parse_device(device)
+    source = "device"
+    kind, index = parse_device(device, source)
     if kind == "auto":
         if (current := _current.get()) is not None:
             return current
-        wished = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
-        kind, index = parse_device(wished, f"environment variable {ENVIRONMENT_VARIABLE}")
+        source = f"environment variable {ENVIRONMENT_VARIABLE}"
+        kind, index = parse_device(
+            os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto", source
+        )
     if kind == "auto":
-        return _cuda(0) if probe_cuda(0).available else _CPU
+        gpu = best_gpu()
+        return _cuda(gpu, source) if gpu.available else _CPU
     if kind == "cpu":
         return _CPU
-    return _cuda(index or 0)
+    return _cuda(best_gpu() if index is None else probe_cuda(index), source)
 
 
 @contextmanager
@@ -74,19 +78,18 @@ def why_device(backend: Backend) -> str:
         return f"{backend.device} was chosen by use_device"
     if (wished := os.environ.get(ENVIRONMENT_VARIABLE, "").strip()) not in ("", "auto"):
         return f"{backend.device} was chosen by {ENVIRONMENT_VARIABLE}={wished}"
-    gpu = probe_cuda(0)
+    gpu = best_gpu()
     if gpu.available:
         return f"{backend.device} is the first usable GPU ({gpu.name})"
     return f"{backend.device} because no GPU is usable: {gpu.reason}. To change that: {gpu.remedy}"
 
 
-def _cuda(index: int) -> Backend:
-    status = probe_cuda(index)
-    if not status.available:
+def _cuda(gpu: DeviceStatus, source: str) -> Backend:
+    if not gpu.available:
         raise DeviceUnavailableError(
-            f"device {status.device!r} can't be used: {status.reason}. {status.remedy}. "
-            f'Expected {CHOICES}; "auto" falls back to the CPU.'
+            f"{source} asks for {gpu.device!r}, which can't be used: {gpu.reason}. {gpu.remedy}. "
+            f'Expected {CHOICES}; "auto" with no {ENVIRONMENT_VARIABLE} falls back to the CPU.'
         )
     from .cupy_backend import CupyBackend
 
-    return CupyBackend(index)
+    return CupyBackend(parse_device(gpu.device)[1] or 0)

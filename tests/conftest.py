@@ -135,11 +135,18 @@ def _usable(name: str, device: str) -> Engine:
     return Engine(name, device)
 
 
+_gpu_tests: set[str] = set()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """One line that can't be missed: a green run without a GPU has proved nothing about GPUs."""
     stats = terminalreporter.stats
-    ran = sum("gpu" in r.keywords for kind in ("passed", "failed") for r in stats.get(kind, ()))
-    skipped = [r for r in stats.get("skipped", ()) if "gpu" in r.keywords]
+    ran = sum(r.nodeid in _gpu_tests for kind in ("passed", "failed") for r in stats.get(kind, ()))
+    skipped = [r for r in stats.get("skipped", ()) if r.nodeid in _gpu_tests]
     reasons = {
         r.longrepr[2].removeprefix("Skipped: ").split(": ", 1)[-1]
         for r in skipped

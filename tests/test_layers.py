@@ -192,6 +192,14 @@ def test_backward_needs_a_training_forward():
         Tanh().backward(np.ones((1, 2)))
 
 
+def test_backward_needs_a_forward_on_the_device_the_network_is_on(reference):
+    net = Sequential(Dense(3, 2), device="cpu")
+    net.forward(np.ones((1, 3)), train=True)
+    net.to(reference.device)
+    with pytest.raises(RuntimeError, match="needs forward"):
+        net.backward(net.backend.asarray(np.ones((1, 2), np.float32)))
+
+
 def test_layer_without_a_network_says_so():
     with pytest.raises(RuntimeError, match=r"Dense\(3, 2\) has no arrays yet"):
         Dense(3, 2).forward(np.ones((1, 3)))

@@ -58,6 +58,14 @@ def test_large_logits_neither_overflow_nor_take_the_logarithm_of_zero(dtype):
     assert gradient.dtype == dtype
 
 
+def test_float16_computes_in_float32():
+    """A sum of exponentials times the rows is beyond float16, 65,504, here."""
+    value, gradient = LOSS(np.zeros((8192, 10), np.float16), np.arange(8192) % 10)
+    assert float(value) == pytest.approx(math.log(10), rel=1e-6)
+    assert gradient.dtype == np.float16
+    np.testing.assert_allclose(np.unique(gradient), [-0.9 / 8192, 0.1 / 8192], rtol=1e-2)
+
+
 def test_adding_a_constant_to_a_row_changes_nothing():
     rng = np.random.default_rng(2)
     logits, labels = rng.standard_normal((4, 3)), np.array([0, 1, 2, 0])

@@ -94,6 +94,13 @@ def test_copied_network_is_bound_to_its_own_buffer(clone):
     assert not net.parameters().flat_grads.any()
 
 
+def test_pickle_holds_each_number_once():
+    net = Sequential(Dense(100, 50), ReLU(), Dense(50, 10), device="cpu")
+    net.forward(np.ones((1000, 100)), train=True)
+    buffers = net.parameters().flat.nbytes + net.parameters().flat_grads.nbytes
+    assert len(pickle.dumps(net)) < buffers + 4096
+
+
 def test_two_parameters_are_never_equal_and_can_be_keys():
     parameters = make()
     assert parameters == parameters

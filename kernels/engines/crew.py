@@ -5,7 +5,7 @@ milliseconds beside BLAS, the portable one ends the process when two threads cal
 
 Here the caller does the work itself, a chunk at a time, and helpers take chunks beside it. A helper
 that comes late finds nothing left: the caller waits only for chunks that are being worked on.
-Between jobs a helper polls for about 0.1 ms and then sleeps; to wake it takes 20 to 70 us, so the
+Between jobs a helper polls for about 0.2 ms and then sleeps; to wake it takes 20 to 70 us, so the
 crew is for work of 0.2 ms and more. If a helper kept the caller waiting after all (another process
 had its core), the caller works alone for a while.
 """
@@ -28,9 +28,9 @@ from .atomics import add, call, exchange, load, store
 
 THREADS_VARIABLE = "ONEPASS_NUM_THREADS"
 MAX_THREADS = 16
-POLLS = 100_000  # about 0.1 ms
-PATIENCE = 1_000_000  # polls, about 1 ms, after which a helper holds the caller up
-REST = 64  # jobs that the caller does alone after that
+POLLS = 200_000  # about 0.2 ms
+PATIENCE = 250_000  # polls, plus one for 4 elements, after which a helper holds the caller up
+MAX_REST = 64  # jobs that the caller then does alone: 1, at once again 2, 4, ... up to this
 MIN_CHUNK = 1 << 14  # elements
 CHUNKS_PER_THREAD = 16
 
@@ -117,6 +117,7 @@ class Crew:
         self._core: int | None = None  # the one that helpers keep off
         self._kept: Any = None  # what the posted job reads and writes, kept alive until it ended
         self._rest = 0  # jobs still to be done alone
+        self._next_rest = 1
 
     def run(self, function: int, size: int, job: np.ndarray, kept: Any) -> None:
         """Call `function`(low, high, job's address) over chunks of range(size), and wait.
@@ -139,8 +140,11 @@ class Crew:
             chunk = -(-size // (self.threads * CHUNKS_PER_THREAD))
             chunk = -(-max(chunk, MIN_CHUNK) // 1024) * 1024
             self._kept = (job, kept)
-            if not _lead(self._board, self.threads, function, size, chunk, address, PATIENCE):
-                self._rest = REST
+            patience = PATIENCE + size // 4
+            if _lead(self._board, self.threads, function, size, chunk, address, patience):
+                self._next_rest = 1
+            else:
+                self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, MAX_REST)
                 self._finish()
             self._kept = None
         finally:
@@ -184,6 +188,12 @@ class Crew:
         while True:
             _help(self._board, rank, self.threads, POLLS)
             self._asleep.append(bell)
+            if self._board[_DONE] < self._board[_CHUNKS]:  # posted since the last look
+                try:
+                    self._asleep.remove(bell)
+                    continue
+                except ValueError:  # the caller has it and rings
+                    pass
             bell.acquire()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..rule import Rule
 
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
-_FUNCTIONS = {"sqrt": "sqrt", "maximum": "onepass_maximum"}
+_FUNCTIONS = {("sqrt", 1): "sqrt", ("maximum", 2): "onepass_maximum"}  # name, arguments
 
 PREAMBLE = """
 // NaN if either is NaN, as numpy.maximum; fmax would drop it.
@@ -30,8 +30,8 @@ def operation(rule: Rule, compute: str) -> str:
     names = ("p", "g", *rule.state)
     local = {name: f"{name}_" for name in names}
     lines = [f"{compute} {name}_ = {name};" for name in names]
-    lines += _statements(rule.prelude, ("w", "d"), local, compute)
-    lines += ["p_ = w;", "g_ = d;"]
+    lines += ["{", *_statements(rule.prelude, ("w", "d"), local, compute)]
+    lines += ["p_ = w;", "g_ = d;", "}"]
     lines += _statements(rule.update, ("p", *rule.state), local, compute)
     lines += [f"{name} = {name}_;" for name in names if name != "g"]
     return "\n".join(lines)
@@ -50,7 +50,8 @@ def _statements(
     """
     definition = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     assert isinstance(definition, ast.FunctionDef)
-    known = {argument.arg for argument in definition.args.args}
+    arguments = {argument.arg for argument in definition.args.args}
+    known = set(arguments)
     *assignments, last = definition.body
     if assignments and ast.get_docstring(definition) is not None:
         del assignments[0]
@@ -60,7 +61,9 @@ def _statements(
     lines = []
     for node in assignments:
         match node:
-            case ast.Assign(targets=[ast.Name(id=target)], value=value):
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if (
+                target not in arguments or target in renamed  # a coefficient is constant
+            ):
                 declaration = "" if target in known else f"{compute} "
                 known.add(target)
                 name = renamed.get(target, target)
@@ -79,9 +82,12 @@ def _expression(function: Callable[..., Any], node: ast.expr, renamed: Mapping[s
             return f"({a} {_OPERATORS[type(op)]} {b})"
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return f"(-{_expression(function, operand, renamed)})"
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in _FUNCTIONS:
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if (
+            name,
+            len(args),
+        ) in _FUNCTIONS:
             values = ", ".join(_expression(function, value, renamed) for value in args)
-            return f"{_FUNCTIONS[name]}({values})"
+            return f"{_FUNCTIONS[name, len(args)]}({values})"
     raise _unsupported(function, node)
 
 

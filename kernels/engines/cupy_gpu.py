@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from ...backend import Array, get_backend
-from ...backend.devices import probe_cuda
+from ...backend.devices import best_gpu
 from ..rule import Rule
 from .base import Engine, compute_dtype
 from .ctext import PREAMBLE, operation
@@ -22,7 +22,7 @@ class CupyEngine(Engine):
     devices = ("cuda",)
 
     def missing(self) -> tuple[str, str]:
-        status = probe_cuda(0)
+        status = best_gpu()
         return status.reason, status.remedy
 
     def run(

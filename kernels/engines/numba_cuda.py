@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array, get_backend
-from ...backend.devices import probe_cuda
+from ...backend.devices import best_gpu
 from ..rule import Rule
 from . import source
 from .base import Engine, compute_dtype
@@ -91,7 +91,7 @@ def _device_functions() -> dict[str, Any]:
 
 @cache
 def _missing() -> tuple[str, str]:
-    gpu = probe_cuda(0)
+    gpu = best_gpu()
     if not gpu.available:
         return gpu.reason, gpu.remedy
     remedy = 'pip install "onepass[numba-cuda]"'

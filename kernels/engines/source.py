@@ -27,14 +27,17 @@ def scalar_names(rule: Rule) -> tuple[str, ...]:
     return (*PRELUDE, *rule.coefficients)
 
 
-def element_source(rule: Rule, index: str = "i") -> str:
-    """The statements that update element `index`; `T` is the type that they compute in."""
-    state = "".join(f", T({name}[{index}])" for name in rule.state)
+def element_source(rule: Rule, at: str = "[i]") -> str:
+    """The statements that update one element, that of array `p` being called `p` followed by `at`.
+
+    `T` is the type that they compute in.
+    """
+    state = "".join(f", T({name}{at})" for name in rule.state)
     scalars = "".join(f", {name}" for name in rule.coefficients)
-    written = ", ".join(f"{name}[{index}]" for name in ("p", *rule.state))
+    written = ", ".join(f"{name}{at}" for name in ("p", *rule.state))
     comma = "" if rule.state else ","
     return (
-        f"w, d = prelude(T(p[{index}]), T(g[{index}]), {', '.join(PRELUDE)})\n"
+        f"w, d = prelude(T(p{at}), T(g{at}), {', '.join(PRELUDE)})\n"
         f"{written}{comma} = update(w, d{state}{scalars})\n"
     )
 
