@@ -34,7 +34,7 @@ def test_train_prints_device_reason_and_accuracy(capsys):
         (["--data", "mnist:/no/such/folder"], "/no/such/folder is not a folder"),
         (["--optimizer", "adamm"], "optimizer is 'adamm'; expected 'sgd', "),
         (["--device", "tpu"], "device is 'tpu'; expected"),
-        (["--device", "cuda:99"], "device 'cuda:99' can't be used"),
+        (["--device", "cuda:99"], "device asks for 'cuda:99', which can't be used"),
         (["--lr", "-1"], "lr is -1.0; expected a finite number >= 0"),
         (["--epochs", "0"], "epochs is 0; expected at least 1"),
         (["--batch-size", "0"], "batch_size is 0; expected at least 1"),

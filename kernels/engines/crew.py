@@ -166,7 +166,8 @@ class Crew:
         others = os.sched_getaffinity(0) - {core}
         if others:
             for helper in self._helpers:
-                os.sched_setaffinity(helper.native_id, others)
+                if helper.native_id is not None:
+                    os.sched_setaffinity(helper.native_id, others)
         self._core = core
 
     def _finish(self) -> None:

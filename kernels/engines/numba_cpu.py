@@ -46,12 +46,13 @@ class NumbaEngine(Engine):
     ) -> None:
         first = arrays[0]
         if not contiguous or first.dtype.char == "e":
-            return _run_pieces(loop(rule), arrays, coefficients)
-        if first.nbytes * len(arrays) >= SHARED:
-            return _run_shared(rule, arrays, coefficients)
-        if first.ndim != 1:
-            arrays = tuple([array.reshape(-1) for array in arrays])
-        loop(rule)(*arrays, *coefficients)
+            _run_pieces(loop(rule), arrays, coefficients)
+        elif first.nbytes * len(arrays) >= SHARED:
+            _run_shared(rule, arrays, coefficients)
+        elif first.ndim == 1:
+            loop(rule)(*arrays, *coefficients)
+        else:
+            loop(rule)(*[array.reshape(-1) for array in arrays], *coefficients)
 
     def warmup(self, rule: Rule, dtype: str) -> None:
         compute = compute_dtype(dtype)
