@@ -14,6 +14,7 @@ from .base import Array
 
 DTYPES = ("float16", "float32", "float64")
 _CHARS = frozenset("efd")
+_NATIVE = frozenset(map(np.dtype, DTYPES))
 _OWNS_DATA = 0x4  # NumPy's NPY_ARRAY_OWNDATA, and C_CONTIGUOUS | ALIGNED | WRITEABLE
 _PLAIN = 0x1 | 0x100 | 0x400
 _ALL = _PLAIN | _OWNS_DATA
@@ -42,7 +43,7 @@ def check_arrays(names: Sequence[str], arrays: Sequence[Array]) -> bool:
                 break
             flags &= array.flags.num
         else:
-            if flags & _PLAIN == _PLAIN and dtype.char in _CHARS and dtype.isnative:
+            if flags & _PLAIN == _PLAIN and dtype in _NATIVE:
                 # Arrays that own their memory overlap only by being the same object; contiguous
                 # ones share memory exactly where their extents do.
                 if flags & _OWNS_DATA and len(set(map(id, arrays))) == len(arrays):

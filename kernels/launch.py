@@ -24,6 +24,5 @@ def launch(
     contiguous = check_arrays(names, arrays)
     chosen: Engine = find_engine(engine, arrays[0], contiguous)
     if arrays[0].size:
-        if coefficients[1] == 0.0:
-            rule = rule.without_decay
-        chosen.run(rule, arrays, coefficients, contiguous)
+        decayed = coefficients[1] != 0.0
+        chosen.run(rule if decayed else rule.without_decay, arrays, coefficients, contiguous)

@@ -82,23 +82,26 @@ class Rule:
         return Rule(self.name, self.update, self.state, undecayed)
 
 
-def remembered_checks(checks: Mapping[str, Check]) -> Callable[..., tuple[Any, ...]]:
-    """A function of the hyperparameters, by position, that checks them and returns them.
+def remembered(
+    checks: Mapping[str, Check], coefficients: Callable[..., tuple[float, ...]]
+) -> Callable[..., tuple[float, ...]]:
+    """`coefficients` of checked hyperparameters, by position in the order of `checks`.
 
-    Training repeats the same values, so the checks of the last ones are remembered.
+    Training repeats the same values, so the results for the last ones are kept.
     """
 
-    def check(*values: Any) -> tuple[Any, ...]:
-        return tuple(
-            test(name, value) for (name, test), value in zip(checks.items(), values, strict=True)
-        )
+    def compute(*values: Any) -> tuple[float, ...]:
+        checked = [
+            check(name, value) for (name, check), value in zip(checks.items(), values, strict=True)
+        ]
+        return coefficients(*checked)
 
-    remembered = lru_cache(maxsize=128, typed=True)(check)
+    kept = lru_cache(maxsize=128, typed=True)(compute)
 
-    def checked(*values: Any) -> tuple[Any, ...]:
+    def look_up(*values: Any) -> tuple[float, ...]:
         try:
-            return remembered(*values)
-        except TypeError:  # an unhashable value, or one of a wrong type: the plain check tells
-            return check(*values)
+            return kept(*values)
+        except TypeError:  # an unhashable value (a list of betas), or one of a wrong type
+            return compute(*values)
 
-    return checked
+    return look_up

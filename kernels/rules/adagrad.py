@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numpy import sqrt
 
 from ...backend import Array
 from ...backend.checks import non_negative
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+from ..rule import COMMON, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, sum_sq, lr, eps):
@@ -19,7 +21,13 @@ def update(p, g, sum_sq, lr, eps):
 ADAGRAD = Rule("adagrad", update, ("sum_sq",))
 HYPERPARAMETERS = {"lr": non_negative, "eps": non_negative, **COMMON}
 _NAMES = ("param", "grad", "sum_sq")
-_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def _coefficients(lr: float, eps: float, *common: Any) -> tuple[float, ...]:
+    return (*prelude_coefficients(lr, *common), lr, eps)
+
+
+_remembered = remembered(HYPERPARAMETERS, _coefficients)
 
 
 def adagrad_step(
@@ -60,8 +68,5 @@ def adagrad_step(
         at 0.1. With eps = 0, an element whose gradients were all 0 becomes NaN (0 / 0).
     Source: Duchi, Hazan and Singer (2011), the diagonal form of Figure 1.
     """
-    lr, eps, weight_decay, maximize, grad_scale = _checked(
-        lr, eps, weight_decay, maximize, grad_scale
-    )
-    coefficients = (*prelude_coefficients(lr, weight_decay, maximize, grad_scale), lr, eps)
+    coefficients = _remembered(lr, eps, weight_decay, maximize, grad_scale)
     launch(ADAGRAD, _NAMES, (param, grad, sum_sq), coefficients, engine)

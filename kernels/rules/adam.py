@@ -7,7 +7,7 @@ from numpy import sqrt
 from ...backend import Array
 from ...backend.checks import decay_rates, flag, non_negative, step_number
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+from ..rule import COMMON, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, m, v, beta1, rest1, beta2, rest2, lr, eps):
@@ -26,7 +26,24 @@ HYPERPARAMETERS = {
     **COMMON,
 }
 _NAMES = ("param", "grad", "m", "v")
-_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def _coefficients(
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    decoupled: bool,
+    weight_decay: float,
+    maximize: bool,
+    grad_scale: float,
+) -> tuple[float, ...]:
+    """All that does not depend on the step, which corrects lr and eps for the averages' bias."""
+    beta1, beta2 = betas
+    prelude = prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled)
+    return (*prelude, beta1, 1.0 - beta1, beta2, 1.0 - beta2, lr, eps)
+
+
+remembered_coefficients = remembered(HYPERPARAMETERS, _coefficients)
 
 
 def adam_step(
@@ -78,19 +95,11 @@ def adam_step(
         precision; Keras keeps eps itself there, which makes its eps larger in early steps.
     Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2.
     """
-    lr, betas, eps, decoupled, weight_decay, maximize, grad_scale = _checked(
+    *prelude, beta1, rest1, beta2, rest2, lr, eps = remembered_coefficients(
         lr, betas, eps, decoupled, weight_decay, maximize, grad_scale
     )
     t = step_number("step", step)
-    beta1, beta2 = betas
     root2 = (1.0 - beta2**t) ** 0.5
-    coefficients = (
-        *prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled),
-        beta1,
-        1.0 - beta1,
-        beta2,
-        1.0 - beta2,
-        lr * root2 / (1.0 - beta1**t),
-        eps * root2,
-    )
+    lr_t = lr * root2 / (1.0 - beta1**t)
+    coefficients = (*prelude, beta1, rest1, beta2, rest2, lr_t, eps * root2)
     launch(ADAM, _NAMES, (param, grad, m, v), coefficients, engine)

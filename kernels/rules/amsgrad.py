@@ -7,8 +7,9 @@ from numpy import maximum, sqrt
 from ...backend import Array
 from ...backend.checks import step_number
 from ..launch import launch
-from ..rule import Rule, prelude_coefficients, remembered_checks
+from ..rule import Rule
 from .adam import HYPERPARAMETERS as HYPERPARAMETERS
+from .adam import remembered_coefficients
 
 
 def update(p, g, m, v, v_max, beta1, rest1, beta2, rest2, unbias2, lr, eps):
@@ -21,7 +22,6 @@ def update(p, g, m, v, v_max, beta1, rest1, beta2, rest2, unbias2, lr, eps):
 
 AMSGRAD = Rule("amsgrad", update, ("m", "v", "v_max"))
 _NAMES = ("param", "grad", "m", "v", "v_max")
-_checked = remembered_checks(HYPERPARAMETERS)
 
 
 def amsgrad_step(
@@ -61,19 +61,10 @@ def amsgrad_step(
         take it of v itself and correct afterwards, so their first steps differ from these.
     Source: Reddi, Kale and Kumar (2018), algorithm 2, with Adam's bias correction.
     """
-    lr, betas, eps, decoupled, weight_decay, maximize, grad_scale = _checked(
+    *prelude, beta1, rest1, beta2, rest2, lr, eps = remembered_coefficients(
         lr, betas, eps, decoupled, weight_decay, maximize, grad_scale
     )
     t = step_number("step", step)
-    beta1, beta2 = betas
-    coefficients = (
-        *prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled),
-        beta1,
-        1.0 - beta1,
-        beta2,
-        1.0 - beta2,
-        1.0 / (1.0 - beta2**t),
-        lr / (1.0 - beta1**t),
-        eps,
-    )
+    unbias2, lr_t = 1.0 / (1.0 - beta2**t), lr / (1.0 - beta1**t)
+    coefficients = (*prelude, beta1, rest1, beta2, rest2, unbias2, lr_t, eps)
     launch(AMSGRAD, _NAMES, (param, grad, m, v, v_max), coefficients, engine)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...backend import Array
 from ...backend.checks import decay_rate, flag, non_negative, one_of
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+from ..rule import COMMON, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, velocity, momentum, gain, rate):
@@ -30,16 +32,21 @@ HYPERPARAMETERS = {
     **COMMON,
 }
 _NAMES = ("param", "grad", "velocity")
-_checked = remembered_checks(HYPERPARAMETERS)
 
 
-def gain_and_rate(form: str, lr: float, momentum: float) -> tuple[float, float]:
-    """The gradient's factor in the velocity, and the velocity's factor in the parameter."""
-    if form == "heavy-ball":
-        return 1.0, -lr
-    if form == "averaged":
-        return 1.0 - momentum, -lr
-    return -lr, 1.0
+def _coefficients(
+    lr: float, momentum: float, form: str, nesterov: bool, *common: Any
+) -> tuple[float, ...]:
+    """The prelude's, then b, the gradient's factor in v, and v's factor in the parameter."""
+    gain, rate = {
+        "heavy-ball": (1.0, -lr),
+        "averaged": (1.0 - momentum, -lr),
+        "velocity": (-lr, 1.0),
+    }[form]
+    return (*prelude_coefficients(lr, *common), momentum, gain, rate)
+
+
+_remembered = remembered(HYPERPARAMETERS, _coefficients)
 
 
 def momentum_step(
@@ -91,14 +98,7 @@ def momentum_step(
     Source: Polyak (1964), eq. 9; Nesterov (1983); Sutskever et al. (2013), eqs. 1-4, for the form
         with the gradient taken at the parameters themselves.
     """
-    lr, momentum, form, nesterov, weight_decay, maximize, grad_scale = _checked(
-        lr, momentum, form, nesterov, weight_decay, maximize, grad_scale
-    )
-    coefficients = (
-        *prelude_coefficients(lr, weight_decay, maximize, grad_scale),
-        momentum,
-        *gain_and_rate(form, lr, momentum),
-    )
+    coefficients = _remembered(lr, momentum, form, nesterov, weight_decay, maximize, grad_scale)
     launch(
         NESTEROV if nesterov else MOMENTUM, _NAMES, (param, grad, velocity), coefficients, engine
     )

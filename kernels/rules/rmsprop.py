@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numpy import sqrt
 
 from ...backend import Array
 from ...backend.checks import decay_rate, flag, non_negative
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+from ..rule import COMMON, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, square_avg, alpha, rest, lr, eps):
@@ -32,7 +34,15 @@ HYPERPARAMETERS = {
     **COMMON,
 }
 _NAMES = ("param", "grad", "square_avg")
-_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def _coefficients(
+    lr: float, alpha: float, eps: float, eps_inside_sqrt: bool, *common: Any
+) -> tuple[float, ...]:
+    return (*prelude_coefficients(lr, *common), alpha, 1.0 - alpha, lr, eps)
+
+
+_remembered = remembered(HYPERPARAMETERS, _coefficients)
 
 
 def rmsprop_step(
@@ -77,15 +87,6 @@ def rmsprop_step(
         acts like 1e-4 outside. No bias correction.
     Source: Tieleman and Hinton (2012), Coursera lecture 6.5.
     """
-    lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale = _checked(
-        lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale
-    )
-    coefficients = (
-        *prelude_coefficients(lr, weight_decay, maximize, grad_scale),
-        alpha,
-        1.0 - alpha,
-        lr,
-        eps,
-    )
+    coefficients = _remembered(lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale)
     rule = RMSPROP_EPS_INSIDE if eps_inside_sqrt else RMSPROP
     launch(rule, _NAMES, (param, grad, square_avg), coefficients, engine)

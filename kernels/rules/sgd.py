@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...backend import Array
 from ...backend.checks import non_negative
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered_checks
+from ..rule import COMMON, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, lr):
@@ -16,7 +18,13 @@ def update(p, g, lr):
 SGD = Rule("sgd", update)
 HYPERPARAMETERS = {"lr": non_negative, **COMMON}
 _NAMES = ("param", "grad")
-_checked = remembered_checks(HYPERPARAMETERS)
+
+
+def _coefficients(lr: float, *common: Any) -> tuple[float, ...]:
+    return (*prelude_coefficients(lr, *common), lr)
+
+
+_remembered = remembered(HYPERPARAMETERS, _coefficients)
 
 
 def sgd_step(
@@ -49,6 +57,5 @@ def sgd_step(
 
     Source: Robbins and Monro (1951), "A stochastic approximation method".
     """
-    lr, weight_decay, maximize, grad_scale = _checked(lr, weight_decay, maximize, grad_scale)
-    coefficients = (*prelude_coefficients(lr, weight_decay, maximize, grad_scale), lr)
+    coefficients = _remembered(lr, weight_decay, maximize, grad_scale)
     launch(SGD, _NAMES, (param, grad), coefficients, engine)
