@@ -78,7 +78,7 @@ def _against_numpy_and_limit() -> Iterator[Row]:
             "fused": adam.call(arrays, "numba"),
             "limit": mover(adam.arrays(size, "float32", get_backend("cpu"), seed=1)),
         },
-        rounds=7,
+        rounds=15,
     )
     fused = times["fused"].median
     yield _row("adam 1e7: NumPy / fused", times["numpy"].median / fused, 10, times, False)
