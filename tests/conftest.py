@@ -7,7 +7,6 @@ import os
 # Two BLAS threads beside any other busy process were seen to make training 40 times as slow.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,5 +156,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for r in skipped
         if isinstance(r.longrepr, tuple)
     }
-    why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
+    shortest = [a for a in reasons if not any(b != a and a.startswith(b) for b in reasons)]
+    why = f" ({'; '.join(sorted(shortest))})" if shortest else ""
     terminalreporter.write_line(f"GPU tests: {ran} ran, {len(skipped)} skipped{why}")
