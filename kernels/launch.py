@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..backend import Array
 from ..backend.layout import check_arrays
-from .engines import Engine, find_engine
+from .engines import cpu_engine, find_engine
 from .rule import Rule
 
 
@@ -21,8 +21,11 @@ def launch(
 
     `coefficients` are the prelude's, then the rule's. Everything is checked before any write.
     """
+    if coefficients[1] == 0.0:
+        rule = rule.without_decay
+    if engine == "auto" and cpu_engine().quick(rule, arrays, coefficients):
+        return
     contiguous = check_arrays(names, arrays)
-    chosen: Engine = find_engine(engine, arrays[0], contiguous)
+    chosen = find_engine(engine, arrays[0], contiguous)
     if arrays[0].size:
-        decayed = coefficients[1] != 0.0
-        chosen.run(rule if decayed else rule.without_decay, arrays, coefficients, contiguous)
+        chosen.run(rule, arrays, coefficients, contiguous)

@@ -10,7 +10,7 @@ import numpy as np
 from ...backend import Array, EngineUnavailableError, device_of
 from .base import Engine, EngineStatus
 
-__all__ = ["Engine", "EngineStatus", "engines", "find_engine", "get_engine"]
+__all__ = ["Engine", "EngineStatus", "cpu_engine", "engines", "find_engine", "get_engine"]
 
 # name -> module and class; a module is imported when its engine is first asked for.
 _TABLE = {
@@ -37,7 +37,8 @@ def get_engine(name: str) -> Engine:
 
 
 @cache
-def _cpu_engine() -> Engine:
+def cpu_engine() -> Engine:
+    """What "auto" takes for NumPy arrays."""
     return get_engine(_AUTO["cpu"])
 
 
@@ -49,7 +50,7 @@ def find_engine(name: str, param: Array, contiguous: bool) -> Engine:
         EngineUnavailableError: it can't run here, on this device, or on this dtype.
     """
     if name == "auto" and type(param) is np.ndarray:
-        return _cpu_engine()
+        return cpu_engine()
     kind = device_of(param).partition(":")[0]
     if name == "auto":
         name = _AUTO[kind]

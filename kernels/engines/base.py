@@ -43,6 +43,14 @@ class Engine:
         """(reason, remedy) where the engine can't run on this machine, ("", "") where it can."""
         raise NotImplementedError
 
+    def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
+        """Run `rule` on unchecked NumPy arrays if that is safe; False if nothing was done.
+
+        An engine whose compiled code refuses what it was not made for, before any write, can take
+        a small step at once; whatever is refused, the checks then explain.
+        """
+        return False
+
     def run(
         self,
         rule: Rule,

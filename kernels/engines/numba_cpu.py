@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import numba
@@ -25,6 +26,8 @@ SHARED = 6 << 20  # bytes of all arrays together from which the crew shares a lo
 LINE = 64  # bytes of a cache line, and of the widest SIMD register
 PIECE = 8192  # elements of a piece of a strided array
 _FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
+_TYPES = {np.dtype("float32"): types.float32, np.dtype("float64"): types.float64}
+_PLAIN_ARRAYS = {np.ndarray}
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
@@ -36,6 +39,21 @@ class NumbaEngine(Engine):
 
     def missing(self) -> tuple[str, str]:
         return "", ""  # Numba is a core dependency
+
+    def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
+        first = arrays[0]
+        if (
+            {*map(type, arrays)} != _PLAIN_ARRAYS
+            or first.ndim != 1
+            or first.dtype not in _TYPES
+            or first.nbytes * len(arrays) >= SHARED
+        ):
+            return False
+        guarded = guarded_loop(rule, first.dtype)
+        try:
+            return guarded(*arrays, *coefficients)
+        except Exception:  # not the types it was compiled for; nothing ran
+            return False
 
     def run(
         self,
@@ -59,6 +77,7 @@ class NumbaEngine(Engine):
         arrays = tuple(np.zeros(1, dtype=compute) for _ in source.array_names(rule))
         loop(rule)(*arrays, *(1.0 for _ in source.scalar_names(rule)))
         if compute == dtype:
+            guarded_loop(rule, np.dtype(dtype))
             shared_loop(rule, compute)
             get_crew()
 
@@ -82,6 +101,26 @@ def loop(rule: Rule) -> Any:
     text += "".join(f"            {line}\n" for line in element)
     namespace = {"prelude": njit(**_OPTIONS)(rule.prelude), "update": njit(**_OPTIONS)(rule.update)}
     return njit(cache=True, **_OPTIONS)(source.build(rule, "loop", text, namespace))
+
+
+@cache
+def guarded_loop(rule: Rule, dtype: np.dtype[Any]) -> Any:
+    """The loop behind the checks that Python leaves to it: True if it ran, False if it refused.
+
+    Its one signature admits only writeable, aligned, contiguous arrays of one dimension and
+    `dtype`; the code itself refuses other lengths and arrays that overlap.
+    """
+    names, scalars = source.array_names(rule), source.scalar_names(rule)
+    text = f"def NAME({', '.join((*names, *scalars))}):\n    nbytes = p.nbytes\n"
+    for name in names[1:]:
+        text += f"    if {name}.size != p.size:\n        return False\n"
+    for a, b in combinations(names, 2):
+        text += f"    if ({a}.ctypes.data < {b}.ctypes.data + nbytes\n"
+        text += f"        and {b}.ctypes.data < {a}.ctypes.data + nbytes):\n        return False\n"
+    text += f"    loop({', '.join((*names, *scalars))})\n    return True\n"
+    function = source.build(rule, f"guarded_{dtype.name}", text, {"loop": loop(rule)})
+    kinds = [_TYPES[dtype][::1]] * len(names) + [types.float64] * len(scalars)
+    return njit(types.boolean(*kinds), cache=True, **_OPTIONS)(function)
 
 
 @cache
