@@ -79,6 +79,7 @@ def _against_numpy_and_limit() -> Iterator[Row]:
             "limit": mover(adam.arrays(size, "float32", get_backend("cpu"), seed=1)),
         },
         rounds=15,
+        block=0.03,
     )
     fused = times["fused"].median
     yield _row("adam 1e7: NumPy / fused", times["numpy"].median / fused, 10, times, False)

@@ -32,6 +32,8 @@ def interleaved(
 ) -> dict[str, Timing]:
     """Time each candidate in `rounds` blocks that take turns, so that drift hits all alike.
 
+    Every second round goes through the candidates backwards, so that none always follows the same.
+
     Args:
         candidates: what to call; GPU candidates synchronize inside the call.
         rounds: blocks of each candidate.
@@ -47,8 +49,9 @@ def interleaved(
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for _ in range(rounds):
-            for name, call in candidates.items():
+        for turn in range(rounds):
+            order = list(candidates.items())
+            for name, call in order if turn % 2 == 0 else reversed(order):
                 time.sleep(pause)
                 call()
                 for _ in range(counts[name]):

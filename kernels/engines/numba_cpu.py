@@ -1,6 +1,7 @@
 """Engine "numba": one loop over memory on the CPU, in SIMD instructions, threaded where it pays.
 
-- Up to 6 MB: the compiled loop is called directly (about 1 us), on the caller's core.
+- Up to 6 MB: the compiled loop is called directly (about 1 us), on the caller's core; it also
+  checks what Python would take longer to check.
 - Large arrays: a crew of threads shares the loop (crew.py).
 - Any other layout, and float16: NumPy's iterator hands the loop cache-sized contiguous pieces,
   converted where needed, and writes them back: still one pass over memory, no whole copy.
@@ -99,7 +100,8 @@ def loop(rule: Rule) -> Any:
     text += "        for i in range(p_.size):\n"
     element = source.element_source(rule, "_[i]").splitlines()
     text += "".join(f"            {line}\n" for line in element)
-    namespace = {"prelude": njit(**_OPTIONS)(rule.prelude), "update": njit(**_OPTIONS)(rule.update)}
+    update = source.rebound(rule.update, {"maximum": njit(**_OPTIONS)(source.maximum)})
+    namespace = {"prelude": njit(**_OPTIONS)(rule.prelude), "update": njit(**_OPTIONS)(update)}
     return njit(cache=True, **_OPTIONS)(source.build(rule, "loop", text, namespace))
 
 

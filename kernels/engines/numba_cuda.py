@@ -82,11 +82,7 @@ def _device_functions() -> dict[str, Any]:
     """NumPy's functions that a rule may use, as Numba CUDA has them."""
     from numba import cuda
 
-    @cuda.jit(device=True)
-    def maximum(a: Any, b: Any) -> Any:
-        return a if a != a or a > b else b  # NaN if either is NaN, as numpy.maximum
-
-    return {"sqrt": math.sqrt, "maximum": maximum}
+    return {"sqrt": math.sqrt, "maximum": cuda.jit(source.maximum, device=True)}
 
 
 @cache

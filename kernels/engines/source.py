@@ -17,6 +17,11 @@ from zlib import crc32
 from ..rule import PRELUDE, Rule
 
 
+def maximum(a: Any, b: Any) -> Any:
+    """numpy.maximum for two scalars: NaN if either is; one comparison less than Numba's own."""
+    return a if a != a or a > b else b
+
+
 def array_names(rule: Rule) -> tuple[str, ...]:
     """The arrays of a rule in order: param, grad, states."""
     return ("p", "g", *rule.state)
@@ -59,4 +64,4 @@ def rebound(function: Any, replacements: Mapping[str, Any]) -> FunctionType:
 
 
 def _texts(rule: Rule) -> str:
-    return inspect.getsource(rule.prelude) + inspect.getsource(rule.update)
+    return "".join(map(inspect.getsource, (rule.prelude, rule.update, maximum)))
