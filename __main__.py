@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument("--lr", type=float, help="learning rate; default: the optimizer's")
     train.add_argument("--epochs", type=int, help="default: the recipe's")
     train.add_argument("--batch-size", type=int, help="default: the recipe's")
-    train.add_argument("--seed", type=int, default=0, help="default: 0")
+    train.add_argument("--seed", type=_seed, default=0, help="0 or more; default: 0")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     _add_device(train)
     train.set_defaults(run=_train)
@@ -48,10 +49,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+    except BrokenPipeError:  # `onepass info | head -1`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (
+        ArithmeticError,
+        ImportError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         print(f"onepass: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 0")
+    return int(text)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,12 @@ def finite_number(name: str, value: Any, expected: str = "a finite number") -> f
     """A finite number of any Python or NumPy scalar type (not a bool) as a float."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{name} is {value!r}; expected {expected}")
+        raise ValueError(f"{name} is {str(value)[:40]}; expected {expected}")
     return number
 
 
@@ -53,6 +56,17 @@ def step_number(name: str, value: Any) -> int:
         )
     if not 1 <= int(value) < 1 << 63:
         raise ValueError(f"{name} is {value!r}; expected 1 at the first update, then 2, 3, ...")
+    return int(value)
+
+
+def count(name: str, value: Any) -> int:
+    """A number of things, at least one."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(
+            f"{name} is {value!r} ({type(value).__name__}); expected an integer, at least 1"
+        )
+    if int(value) < 1:
+        raise ValueError(f"{name} is {value!r}; expected at least 1")
     return int(value)
 
 

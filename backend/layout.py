@@ -96,13 +96,48 @@ def _check_thoroughly(names: Sequence[str], arrays: Sequence[Array]) -> bool:
     return all(_is_run(array) for array in arrays)
 
 
-def any_overlap(names: Sequence[str], arrays: Sequence[Array]) -> tuple[str, str] | None:
-    """The names of the first two arrays that share memory, or None."""
-    for j in range(1, len(arrays)):
-        for i in range(j):
-            if share_memory(arrays[i], arrays[j]):
+def any_overlap(
+    names: Sequence[str], arrays: Sequence[Array], read_only_from: int | None = None
+) -> tuple[str, str] | None:
+    """The names of two arrays that share memory, in the order given, or None.
+
+    Arrays from index `read_only_from` on are only read, and may share memory among themselves.
+    """
+    written = len(arrays) if read_only_from is None else read_only_from
+    if all(array.flags.owndata for array in arrays):  # these overlap by being the same object
+        return _same_object(names, arrays, written)
+    extents = sorted((*_extent(array), k) for k, array in enumerate(arrays))
+    open_ones: list[tuple[int, int]] = []  # (end, index) of those that reach past the next start
+    for start, end, k in extents:
+        open_ones = [(stop, other) for stop, other in open_ones if stop > start]
+        for _, other in open_ones:
+            i, j = sorted((k, other))
+            if i < written and share_memory(arrays[i], arrays[j]):
                 return names[i], names[j]
+        open_ones.append((end, k))
     return None
+
+
+def _same_object(
+    names: Sequence[str], arrays: Sequence[Array], written: int
+) -> tuple[str, str] | None:
+    seen: dict[int, int] = {}
+    for k, array in enumerate(arrays):
+        first = seen.setdefault(id(array), k)
+        if first != k and first < written:
+            return names[first], names[k]
+    return None
+
+
+def _extent(array: Array) -> tuple[int, int]:
+    """The addresses between which an array lies: its first byte, and the one after its last."""
+    start = array.ctypes.data if isinstance(array, ndarray) else array.data.ptr
+    if not array.size:
+        return start, start
+    reach = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
+    low = sum(step for step in reach if step < 0)
+    high = sum(step for step in reach if step > 0)
+    return start + low, start + high + array.itemsize
 
 
 def share_memory(a: Array, b: Array) -> bool:

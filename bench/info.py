@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
 
 def print_info(console: Console | None = None) -> None:
     """Print versions, devices and engines, and for whatever is missing its reason and remedy."""
-    console = console or Console()
+    console = console or Console(markup=False)
     console.print(", ".join(f"{name} {number}" for name, number in versions().items()))
     backend = get_backend()
     console.print(f'"auto" takes {why_device(backend)}.\n', highlight=False)

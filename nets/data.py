@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..backend import Backend
+from ..backend.checks import count
 from .types import Array, HostArray
 
 
@@ -106,9 +107,7 @@ def minibatches(
     Raises:
         ValueError: `n` or `batch_size` is smaller than 1 (at the call, not at the first batch).
     """
-    for name, count in (("n", n), ("batch_size", batch_size)):
-        if count < 1:
-            raise ValueError(f"{name} is {count!r}; expected at least 1")
+    n, batch_size = count("n", n), count("batch_size", batch_size)
     order: Array = np.random.default_rng(rng).permutation(n)
     if backend is not None:
         order = backend.asarray(order)

@@ -68,6 +68,11 @@ class SoftmaxCrossEntropy(Loss):
         xp = backend.xp
         if output.ndim != 2 or 0 in output.shape:
             raise ValueError(f"output has shape {output.shape}; expected (n, C), both at least 1")
+        if output.dtype.kind != "f":
+            raise TypeError(
+                f"output has dtype {output.dtype}; expected floating-point logits. Use "
+                "output.astype('float32')"
+            )
         rows, width = output.shape
         if isinstance(labels, np.ndarray):
             self.check(labels, rows, width)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..backend.checks import count
 from .losses import Loss
 from .sequential import Sequential
 from .types import Array, HostArray
@@ -68,6 +69,5 @@ def rows_of(net: Sequential, x: Array, name: str) -> Array:
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:
-    if size < 1:
-        raise ValueError(f"batch_size is {size!r}; expected at least 1")
+    size = count("batch_size", size)
     return (slice(start, start + size) for start in range(0, n, size))

@@ -134,7 +134,18 @@ class SeparateStorage(Storage):
         check_keys(given, self.params, "grads")
         for key, param in self.params.items():
             _check_pair(key, param, given[key])
+        self._check_overlap(given)
         return [given[key] for key in self.params]
+
+    def _check_overlap(self, given: Mapping[Key, Array]) -> None:
+        """Refuse a gradient that lies in another parameter, which is written before it is read."""
+        names = [f"{kind}[{key!r}]" for kind in ("params", "grads") for key in self.params]
+        arrays = [*self.targets(), *(given[key] for key in self.params)]
+        if pair := any_overlap(names, arrays, read_only_from=len(self.params)):
+            raise ValueError(
+                f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since one "
+                "is written before the other is read. Pass a copy"
+            )
 
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
         arrays = map(self.backend.to_numpy, state)

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
+from ..backend.checks import count
 from .data import minibatches
 from .history import History
 from .losses import Loss
@@ -49,18 +50,16 @@ def fit(
         progress: show a bar (needs rich); False prints nothing.
 
     Raises:
-        ValueError: no samples, x and y differ in number, another width, labels out of range, an
-            optimizer of other arrays, or a count smaller than 1; before anything is written.
-        TypeError: the labels are not integers; before anything is written.
+        ValueError: no samples, x and y differ in number, x is not finite, another width, labels
+            out of range, an optimizer of other arrays, or a count smaller than 1; before anything
+            is written.
+        TypeError: the labels or a count are not integers; before anything is written.
         FloatingPointError: the loss of an epoch is not finite; the message names the epoch.
     """
     if optimizer.params is not net.parameters():
         name = type(optimizer).__name__
         raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
-    if epochs < 1:
-        raise ValueError(f"epochs is {epochs!r}; expected at least 1")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; expected at least 1")
+    epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
     x, y = _prepared(net, data, loss, "data")
     held_out = None if validation is None else _prepared(net, validation, loss, "validation")
     rng = np.random.default_rng(seed)
@@ -79,14 +78,14 @@ def fit(
                 bar.batch()
             seen = float(total) / len(x)  # the one line that waits for the device
             if not isfinite(seen):
-                raise _diverged("loss", seen, epoch, x, optimizer)
+                raise _diverged("loss", seen, epoch, optimizer)
             history.loss.append(seen)
             history.accuracy.append(int(hits) / len(x))
             history.seconds.append(perf_counter() - start)
             if held_out is not None:
                 seen, share = evaluate(net, *held_out, loss)
                 if not isfinite(seen):
-                    raise _diverged("validation loss", seen, epoch, held_out[0], optimizer)
+                    raise _diverged("validation loss", seen, epoch, optimizer)
                 history.val_loss.append(seen)
                 history.val_accuracy.append(share)
             bar.epoch(history, len(x))
@@ -114,16 +113,18 @@ def _prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
         raise ValueError(
             f"y of {name} has shape {y.shape}; expected ({len(x)},), a label for each row of x"
         )
+    if not bool(net.backend.xp.isfinite(x).all()):
+        raise ValueError(
+            f"x of {name} holds values that are not finite; expected numbers only. Find them with "
+            "numpy.isfinite"
+        )
     loss.check(y, len(x), x.shape[1] if net.out_features is None else net.out_features)
     return x, net.backend.asarray(y)
 
 
-def _diverged(
-    what: str, value: float, epoch: int, x: Array, optimizer: Optimizer
-) -> FloatingPointError:
-    """The error for a loss that is not finite: bad data is told from a bad learning rate."""
-    if bool((abs(x) < np.inf).all()):
-        remedy = f"try a lower lr (it is {optimizer.lr}) or clip_norm=1.0"
-    else:
-        remedy = "x holds values that are not finite; remove or replace them"
-    return FloatingPointError(f"the {what} is {value} in epoch {epoch}; {remedy}")
+def _diverged(what: str, value: float, epoch: int, optimizer: Optimizer) -> FloatingPointError:
+    """The error for a loss that is not finite, though the data is."""
+    return FloatingPointError(
+        f"the {what} is {value} in epoch {epoch}; try a lower lr (it is {optimizer.lr}) or "
+        "clip_norm=1.0"
+    )

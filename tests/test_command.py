@@ -48,6 +48,29 @@ def test_train_refuses_with_a_message_and_status_2(capsys, arguments, message):
     assert "Traceback" not in shown.err
 
 
+def test_a_diverging_run_ends_with_a_message_and_status_2(capsys):
+    pytest.importorskip("sklearn", reason="digits come from scikit-learn")
+    assert main(["train", "--quiet", "--epochs", "1", "--lr", "1e30"]) == 2
+    assert "try a lower lr" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m onepass info | head -n 1", shell=True, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+
+
+def test_remedies_keep_their_brackets(capsys, monkeypatch):
+    from onepass.backend import devices
+
+    gone = devices.DeviceStatus("cuda:0", False, reason="none", remedy='pip install "a[b]"')
+    monkeypatch.setattr(devices, "probe_cuda", lambda index=0: gone)
+    assert main(["info"]) == 0
+    assert '"a[b]"' in capsys.readouterr().out
+
+
 def test_runs_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "onepass", "--version"], capture_output=True, text=True, check=True

@@ -67,7 +67,7 @@ def test_helpers_do_a_job_of_which_the_caller_does_nothing():
     chunk = 20_000
     chunks = -(-SIZE // chunk)
     function = numba_cpu.shared_loop(ADAM.without_decay, "float32").address
-    made._board[16:21] = function, SIZE, chunk, job.ctypes.data, chunks
+    made._board[16:22] = function, SIZE, chunk, job.ctypes.data, chunks, 2
     made._board[24], made._board[32] = chunks // 2, chunks - chunks // 2
     made._board[0] = 1
     made._start()
@@ -91,6 +91,24 @@ def test_a_step_ends_though_no_helper_ever_comes(crew_of, monkeypatch):
     want = expected(got)
     kernels.adam_step(*got, step=3)
     np.testing.assert_array_equal(got[0], want[0])
+
+
+def test_a_step_ends_though_threads_can_t_be_started(crew_of, monkeypatch):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "onepass-2":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    made = crew_of(5)
+    want = expected(arrays())
+    for _ in range(3):
+        got = arrays()
+        kernels.adam_step(*got, step=3)
+        np.testing.assert_array_equal(got[0], want[0])
+    assert made.threads == 2
 
 
 def test_many_callers_at_once(crew_of):
@@ -134,7 +152,7 @@ def test_a_forked_child_has_a_crew_of_its_own():
     np.testing.assert_array_equal(result, expected(arrays())[0][:1000])
 
 
-@pytest.mark.parametrize("wished", ["0", "-1", "two"])
+@pytest.mark.parametrize("wished", ["0", "-1", "two", "1025", "\u00b2"])
 def test_a_bad_number_of_threads_is_refused(monkeypatch, wished):
     monkeypatch.setenv(crew_module.THREADS_VARIABLE, wished)
     crew_module.get_crew.cache_clear()

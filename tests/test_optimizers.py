@@ -706,3 +706,29 @@ def test_gradients_on_another_device_write_nothing():
     with pytest.raises(TypeError, match=r"grads\['2.bias'\]. is on cuda:0 but"):
         optimizer.step(gradient | {"2.bias": gpu.asarray(gradient["2.bias"])})
     assert frozen(params) == before
+
+
+@pytest.mark.parametrize("order", [(1, 0), (1, 1)])
+@pytest.mark.parametrize("views", [False, True])
+def test_a_gradient_that_lies_in_another_parameter_is_refused(order, views):
+    params = [np.ones(3, "float32"), np.ones(3, "float32")]
+    if views:
+        params = list(np.ones((2, 3), "float32"))
+    optimizer = SGD(params, lr=1.0)
+    with pytest.raises(ValueError, match=r"params\[\d\].* and grads\[\d\].* overlap"):
+        optimizer.step([params[k][:] if views else params[k] for k in order])
+    assert [p.tolist() for p in params] == [[1.0] * 3] * 2
+    assert optimizer.steps == 0
+
+
+def test_gradients_interleaved_with_parameters_are_right():
+    buffer = np.arange(12, dtype="float32")
+    params = [buffer[0:6:3], buffer[6::3]]
+    SGD(params, lr=1.0).step([buffer[1:6:3], buffer[7::3]])
+    assert buffer.tolist() == [-1, 1, 2, -1, 4, 5, -1, 7, 8, -1, 10, 11]
+
+
+def test_one_gradient_may_serve_two_parameters():
+    params, grad = [np.ones(3, "float32"), np.zeros(3, "float32")], np.ones(3, "float32")
+    SGD(params, lr=1.0).step([grad, grad])
+    assert [p.tolist() for p in params] == [[0.0] * 3, [-1.0] * 3]

@@ -219,13 +219,17 @@ def test_a_diverging_run_names_the_epoch_and_the_remedy():
         run(net, optimizer=SGD(net.parameters(), lr=1e30))
 
 
-def test_bad_data_is_told_from_a_bad_learning_rate():
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_data_that_is_not_finite_is_refused_before_anything_is_written(value):
     x, y = blobs()
-    x[3, 1] = np.nan
-    with pytest.raises(FloatingPointError, match="in epoch 1; x holds values that are not finite"):
-        run(data=(x, y))
-    with pytest.raises(FloatingPointError, match="the validation loss is nan in epoch 1; x holds"):
-        run(validation=(x, y))
+    x[3, 1] = value
+    net = network()
+    before = net.parameters().flat.copy()
+    with pytest.raises(ValueError, match="x of data holds values that are not finite"):
+        run(net, (x, y))
+    with pytest.raises(ValueError, match="x of validation holds values that are not finite"):
+        run(net, validation=(x, y))
+    np.testing.assert_array_equal(net.parameters().flat, before)
 
 
 # Prediction

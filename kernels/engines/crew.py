@@ -21,13 +21,14 @@ from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ...backend import usable_cores
 from .atomics import add, call, exchange, load, store
+from .compile import njit
 
 THREADS_VARIABLE = "ONEPASS_NUM_THREADS"
-MAX_THREADS = 16
+MAX_THREADS = 16  # by default
+MOST_THREADS = 1024  # that can be asked for
 POLLS = 200_000  # about 0.2 ms
 PATIENCE = 250_000  # polls, plus one for 4 elements, after which a helper holds the caller up
 MAX_REST = 64  # jobs that the caller then does alone: 1, at once again 2, 4, ... up to this
@@ -37,19 +38,20 @@ CHUNKS_PER_THREAD = 16
 # The board: words that are written together share a cache line (8 words), no others do.
 _POSTED = 0  # jobs so far
 _DONE = 8  # chunks that ended
-_FUNCTION, _SIZE, _CHUNK, _JOB, _CHUNKS = 16, 17, 18, 19, 20
+_FUNCTION, _SIZE, _CHUNK, _JOB, _CHUNKS, _THREADS = 16, 17, 18, 19, 20, 21
 _CLAIMS = 24  # one line for each thread's share: generation << 32 | chunks not yet claimed
 _LINE = 8
 _LOW = (1 << 32) - 1
 
 
-@njit("void(int64[::1], int64, int64)", nogil=True, cache=True)
-def _work(board: Any, rank: int, threads: int) -> None:
+@njit("void(int64[::1], int64)", nogil=True)
+def _work(board: Any, rank: int) -> None:
     """Claim and run chunks, of one's own share and then of the others', until none is left.
 
     Each thread has the same share of the array in every job, so that it finds it in its own cache.
     A claim fails if another thread took the chunk or if the job has changed meanwhile.
     """
+    threads = board[_THREADS]
     for k in range(threads):
         share = (rank + k) % threads
         word = _CLAIMS + _LINE * share
@@ -59,28 +61,28 @@ def _work(board: Any, rank: int, threads: int) -> None:
             if left == 0:
                 break
             function, size, chunk, job = board[_FUNCTION], board[_SIZE], board[_CHUNK], board[_JOB]
-            last = (share + 1) * board[_CHUNKS] // threads
+            last = (share + 1) * board[_CHUNKS] // board[_THREADS]
             if exchange(board, word, claim, claim - 1):
                 low = (last - left) * chunk
                 call(function, low, min(low + chunk, size), job)
                 add(board, _DONE, 1)
 
 
-@njit("void(int64[::1], int64, int64, int64)", nogil=True, cache=True)
-def _help(board: Any, rank: int, threads: int, polls: int) -> None:
+@njit("void(int64[::1], int64, int64)", nogil=True)
+def _help(board: Any, rank: int, polls: int) -> None:
     """Work on every job that comes until `polls` looks in a row found none."""
     seen, idle = -1, 0
     while idle < polls:
         posted = load(board, _POSTED)
         if posted != seen:
-            _work(board, rank, threads)
+            _work(board, rank)
             seen, idle = posted, 0
         elif load(board, _DONE) < load(board, _CHUNKS):
             idle = 0  # others are still at their last chunks
         idle += 1
 
 
-@njit("boolean(int64[::1], int64, int64, int64, int64, int64, int64)", nogil=True, cache=True)
+@njit("boolean(int64[::1], int64, int64, int64, int64, int64, int64)", nogil=True)
 def _lead(
     board: Any, threads: int, function: int, size: int, chunk: int, job: int, patience: int
 ) -> bool:
@@ -89,18 +91,19 @@ def _lead(
     board[_FUNCTION], board[_SIZE], board[_CHUNK], board[_JOB] = function, size, chunk, job
     store(board, _DONE, 0)
     store(board, _CHUNKS, chunks)
+    store(board, _THREADS, threads)
     posted = load(board, _POSTED) + 1
     for share in range(threads):
         count = (share + 1) * chunks // threads - share * chunks // threads
         store(board, _CLAIMS + _LINE * share, (posted << 32) | count)
     store(board, _POSTED, posted)
-    _work(board, 0, threads)
+    _work(board, 0)
     while load(board, _DONE) < chunks and patience > 0:
         patience -= 1
     return load(board, _DONE) == chunks
 
 
-@njit("void(int64, int64, int64)", nogil=True, cache=True)
+@njit("void(int64, int64, int64)", nogil=True)
 def _alone(function: int, size: int, job: int) -> None:
     call(function, 0, size, job)
 
@@ -180,14 +183,18 @@ class Crew:
             for rank in range(1, self.threads):
                 helper = Thread(target=self._serve, args=(rank,), daemon=True)
                 helper.name = f"onepass-{rank}"
-                helper.start()
+                try:
+                    helper.start()
+                except RuntimeError:  # no more threads to be had: the others take over its share
+                    self.threads = rank
+                    return
                 self._helpers.append(helper)
 
     def _serve(self, rank: int) -> None:
         bell = Lock()
         bell.acquire()
         while True:
-            _help(self._board, rank, self.threads, POLLS)
+            _help(self._board, rank, POLLS)
             self._asleep.append(bell)
             if self._board[_DONE] < self._board[_CHUNKS]:  # posted since the last look
                 try:
@@ -215,9 +222,10 @@ def _current_core() -> int | None:
 def get_crew() -> Crew:
     """The crew of this process; ONEPASS_NUM_THREADS says of how many threads."""
     wished = os.environ.get(THREADS_VARIABLE, "").strip()
-    if wished and (not wished.isdigit() or int(wished) < 1):
+    if wished and not (wished.isascii() and wished.isdigit() and 1 <= int(wished) <= MOST_THREADS):
         raise ValueError(
-            f"environment variable {THREADS_VARIABLE} is {wished!r}; expected a whole number >= 1"
+            f"environment variable {THREADS_VARIABLE} is {wished!r}; expected a whole number from "
+            f"1 to {MOST_THREADS}"
         )
     return Crew(int(wished) if wished else min(usable_cores(), MAX_THREADS))
 

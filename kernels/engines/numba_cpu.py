@@ -15,12 +15,13 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray, njit, types
+from numba import carray, types
 
 from ...backend import Array
 from ..rule import Rule
 from . import atomics, source
 from .base import Engine, compute_dtype
+from .compile import cfunc, njit
 from .crew import get_crew
 
 SHARED = 6 << 20  # bytes of all arrays together from which the crew shares a loop (about 0.2 ms)
@@ -37,6 +38,9 @@ class NumbaEngine(Engine):
 
     name = "numba"
     devices = ("cpu",)
+
+    def __init__(self) -> None:
+        get_crew()  # a wrong ONEPASS_NUM_THREADS is told now, not at the first large step
 
     def missing(self) -> tuple[str, str]:
         return "", ""  # Numba is a core dependency
@@ -100,9 +104,10 @@ def loop(rule: Rule) -> Any:
     text += "        for i in range(p_.size):\n"
     element = source.element_source(rule, "_[i]").splitlines()
     text += "".join(f"            {line}\n" for line in element)
-    update = source.rebound(rule.update, {"maximum": njit(**_OPTIONS)(source.maximum)})
-    namespace = {"prelude": njit(**_OPTIONS)(rule.prelude), "update": njit(**_OPTIONS)(update)}
-    return njit(cache=True, **_OPTIONS)(source.build(rule, "loop", text, namespace))
+    inline = numba.njit(**_OPTIONS)  # compiled into the loop, and kept with it
+    update = source.rebound(rule.update, {"maximum": inline(source.maximum)})
+    namespace = {"prelude": inline(rule.prelude), "update": inline(update)}
+    return njit(**_OPTIONS)(source.build(rule, "loop", text, namespace))
 
 
 @cache
@@ -122,7 +127,7 @@ def guarded_loop(rule: Rule, dtype: np.dtype[Any]) -> Any:
     text += f"    loop({', '.join((*names, *scalars))})\n    return True\n"
     function = source.build(rule, f"guarded_{dtype.name}", text, {"loop": loop(rule)})
     kinds = [_TYPES[dtype][::1]] * len(names) + [types.float64] * len(scalars)
-    return njit(types.boolean(*kinds), cache=True, **_OPTIONS)(function)
+    return njit(types.boolean(*kinds), **_OPTIONS)(function)
 
 
 @cache
@@ -147,7 +152,7 @@ def shared_loop(rule: Rule, dtype: str) -> Any:
     }
     signature = types.void(types.int64, types.int64, types.voidptr)
     function = source.build(rule, f"shared_{dtype}", text, namespace)
-    return numba.cfunc(signature, cache=True, **_OPTIONS)(function)
+    return cfunc(signature, **_OPTIONS)(function)
 
 
 def job_of(arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> np.ndarray:

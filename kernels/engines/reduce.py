@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from .compile import njit
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+@njit(error_model="numpy", fastmath={"reassoc", "contract"})
 def sum_of_squares(array: Any) -> float:
     """The sum of squares of a contiguous one-dimensional array, accumulated in float64."""
     total = 0.0

@@ -93,6 +93,8 @@ def adam_step(
     Conventions: as in PyTorch. The kernel uses the equal form of the paper's section 2, with
         lr sqrt(1 - b2^t) / (1 - b1^t) and eps sqrt(1 - b2^t) worked out once a step in double
         precision; Keras keeps eps itself there, which makes its eps larger in early steps.
+        float16 states lose what float16 can't hold: gradients below about 2e-4 leave v at 0, and
+        the step grows. Scale the loss up (and grad_scale down), or keep these arrays in float32.
     Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2.
     """
     *prelude, beta1, rest1, beta2, rest2, lr, eps = remembered_coefficients(
