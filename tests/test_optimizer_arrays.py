@@ -1,0 +1,159 @@
+"""Optimizers: arrays and gradients that are refused, before anything is written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onepass.kernels.engines.array import ArrayEngine
+from onepass.nets import (
+    SGD,
+    Adam,
+)
+from six_gradients import flat_parameters, frozen, start
+
+
+def refused_params():
+    shared = np.zeros(6)
+    locked = np.zeros(3)
+    locked.flags.writeable = False
+    yield "one array", np.zeros(3), TypeError, r"put one array into a list: \[array\]"
+    yield "generator", (np.zeros(3) for _ in range(2)), TypeError, "params is a generator"
+    yield "no arrays", [], ValueError, "params are empty"
+    yield "empty dict", {}, ValueError, "params are empty"
+    yield "same twice", [shared, shared], ValueError, r"params\[0\] and params\[1\] overlap"
+    yield "overlap", {"a": shared[:4], "b": shared[3:]}, ValueError, r"params\['a'\] and .*overlap"
+    yield "integers", [np.zeros(3), np.zeros(3, int)], TypeError, r"params\[1\] has dtype int64"
+    yield "list", {"w": [0.0]}, TypeError, r"params\['w'\] is a list"
+    yield "read-only", [locked], ValueError, r"params\[0\] is read-only"
+    yield "broadcast", [np.broadcast_to(shared, (2, 6))], ValueError, r"params\[0\]"
+    yield "key", {1: np.zeros(3)}, TypeError, "name 1 is a int; expected a string"
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [pytest.param(*case, id=name) for name, *case in refused_params()],
+)
+def test_refuses_params(params, error, message):
+    with pytest.raises(error, match=message):
+        SGD(params)
+
+
+def test_neighbouring_views_of_one_buffer_are_fine():
+    buffer = np.zeros((4, 6))
+    optimizer = SGD([buffer[:, :3], buffer[:, 3:]], lr=1.0)
+    optimizer.step([np.full((4, 3), 1.0), np.full((4, 3), 2.0)])
+    np.testing.assert_array_equal(buffer, [[-1] * 3 + [-2] * 3] * 4)
+
+
+def refused_grads():
+    """(change of a right dict of gradients, error, what the message says)."""
+    yield "left out", lambda g: None, TypeError, "grads are left out"
+    yield "list", lambda g: list(g.values()), TypeError, "grads is a list; expected a mapping"
+    yield (
+        "missing",
+        lambda g: {k: v for k, v in g.items() if k != "2.bias"},
+        ValueError,
+        "grads lacks '2.bias'",
+    )
+    yield "extra", lambda g: g | {"x": g["2.bias"]}, ValueError, "has the unexpected 'x'"
+    yield (
+        "shape",
+        lambda g: g | {"2.bias": np.zeros(3)},
+        ValueError,
+        r"grads\['2.bias'\] has shape \(3,\) but params\['2.bias'\] has \(2,\)",
+    )
+    yield (
+        "dtype",
+        lambda g: g | {"2.bias": np.zeros(2, "float32")},
+        TypeError,
+        r"grads\['2.bias'\] has dtype float32 but params\['2.bias'\] has float64",
+    )
+    yield "none", lambda g: g | {"2.bias": None}, TypeError, r"grads\['2.bias'\] is a NoneType"
+
+
+CHANGES = [pytest.param(*case, id=name) for name, *case in refused_grads()]
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+@pytest.mark.parametrize(("change", "error", "message"), CHANGES)
+def test_refused_gradients_write_nothing(kind, change, error, message):
+    params, (gradient, *_) = start()
+    optimizer = kind(params)
+    optimizer.step(gradient)
+    before = frozen((params, optimizer.state_dict()))
+    with pytest.raises(error, match=message):
+        optimizer.step(change(gradient))
+    assert frozen((params, optimizer.state_dict())) == before
+    assert optimizer.steps == 1
+
+
+@pytest.mark.parametrize(("change", "error", "message"), CHANGES[1:])
+def test_refused_gradients_of_a_network_write_nothing(change, error, message):
+    params, (gradient, *_) = start()
+    parameters = flat_parameters(params)
+    optimizer = Adam(parameters)
+    before = frozen((parameters.flat, optimizer.state_dict()))
+    with pytest.raises(error, match=message):
+        optimizer.step(change(gradient))
+    assert frozen((parameters.flat, optimizer.state_dict())) == before
+
+
+def test_a_list_of_another_length_is_refused():
+    arrays = [np.zeros(2), np.zeros(3)]
+    with pytest.raises(ValueError, match="grads lacks 1"):
+        SGD(arrays).step([np.ones(2)])
+    with pytest.raises(ValueError, match="grads has the unexpected 2"):
+        SGD(arrays).step([np.ones(2), np.ones(3), np.ones(4)])
+    assert not arrays[0].any()
+
+
+def test_a_later_array_that_fails_stops_the_first_from_being_written():
+    first, last = np.zeros(3), np.zeros(3)
+    optimizer = Adam([first, last])
+    last.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        optimizer.step([np.ones(3), np.ones(3)])
+    assert not first.any()
+    last.flags.writeable = True
+    with pytest.raises(ValueError, match="overlap"):
+        optimizer.step([np.ones(3), last])
+    assert not first.any()
+    assert optimizer.steps == 0
+
+
+def test_an_engine_that_refuses_a_later_array_writes_nothing(monkeypatch):
+    monkeypatch.setattr(ArrayEngine, "strided", False)
+    first, last = np.zeros(3), np.zeros(6)[::2]
+    with pytest.raises(ValueError, match="contiguous arrays only"):
+        SGD([first, last], engine="array")
+    optimizer = SGD([first, np.zeros(3)], engine="array")
+    with pytest.raises(ValueError, match="contiguous arrays only"):
+        optimizer.step([np.ones(3), np.ones(6)[::2]])
+    assert not first.any()
+    assert optimizer.steps == 0
+
+
+@pytest.mark.parametrize("order", [(1, 0), (1, 1)])
+@pytest.mark.parametrize("views", [False, True])
+def test_a_gradient_that_lies_in_another_parameter_is_refused(order, views):
+    params = [np.ones(3, "float32"), np.ones(3, "float32")]
+    if views:
+        params = list(np.ones((2, 3), "float32"))
+    optimizer = SGD(params, lr=1.0)
+    with pytest.raises(ValueError, match=r"params\[\d\].* and grads\[\d\].* overlap"):
+        optimizer.step([params[k][:] if views else params[k] for k in order])
+    assert [p.tolist() for p in params] == [[1.0] * 3] * 2
+    assert optimizer.steps == 0
+
+
+def test_gradients_interleaved_with_parameters_are_right():
+    buffer = np.arange(12, dtype="float32")
+    params = [buffer[0:6:3], buffer[6::3]]
+    SGD(params, lr=1.0).step([buffer[1:6:3], buffer[7::3]])
+    assert buffer.tolist() == [-1, 1, 2, -1, 4, 5, -1, 7, 8, -1, 10, 11]
+
+
+def test_one_gradient_may_serve_two_parameters():
+    params, grad = [np.ones(3, "float32"), np.zeros(3, "float32")], np.ones(3, "float32")
+    SGD(params, lr=1.0).step([grad, grad])
+    assert [p.tolist() for p in params] == [[0.0] * 3, [-1.0] * 3]
