@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ class Memory(NamedTuple):
     total: int
 
 
-class Backend:
+class Backend(ABC):
     """One array library on one device. Made by `get_backend`, not directly.
 
     Attributes:
@@ -31,29 +32,29 @@ class Backend:
     xp: Any
     device: str
 
+    @abstractmethod
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         """`values` (array of any backend, list, scalar) as an array here; no copy if it is one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_numpy(self, array: Array) -> np.ndarray:
         """`array` as a NumPy array; waits for the device and copies only off a GPU."""
-        raise NotImplementedError
 
+    @abstractmethod
     def synchronize(self) -> None:
         """Wait until everything launched on this device has ended (nothing to do on the CPU)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def random(self, seed: int | None = None) -> Any:
         """A new random generator (`numpy.random.Generator` or CuPy's) that draws here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def memory(self) -> Memory:
         """Free and total bytes of this device's memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scope(self) -> AbstractContextManager[Any]:
         """A context in which `xp` allocates and launches on this device."""
-        raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Backend) and self.device == other.device

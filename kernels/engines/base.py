@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,7 +31,7 @@ class EngineStatus:
     remedy: str = ""
 
 
-class Engine:
+class Engine(ABC):
     """Compiles rules and runs them in place. One object each, made when it is first asked for."""
 
     name: ClassVar[str]
@@ -39,9 +40,9 @@ class Engine:
     strided: ClassVar[bool] = True
     """Whether it takes arrays that are not contiguous."""
 
+    @abstractmethod
     def missing(self) -> tuple[str, str]:
         """(reason, remedy) where the engine can't run on this machine, ("", "") where it can."""
-        raise NotImplementedError
 
     def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
         """Run `rule` on unchecked NumPy arrays if that is safe; False if nothing was done.
@@ -51,6 +52,7 @@ class Engine:
         """
         return False
 
+    @abstractmethod
     def run(
         self,
         rule: Rule,
@@ -59,11 +61,10 @@ class Engine:
         contiguous: bool,
     ) -> None:
         """Run `rule` on checked arrays: one device, dtype and shape, not empty, no overlap."""
-        raise NotImplementedError
 
+    @abstractmethod
     def warmup(self, rule: Rule, dtype: str) -> None:
         """Compile what `run` would compile at its first call."""
-        raise NotImplementedError
 
     def status(self) -> EngineStatus:
         reason, remedy = self.missing()
