@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from numpy import ndarray
+
 from ..backend import Array
 from ..backend.layout import check_arrays
 from .engines import cpu_engine, find_engine
@@ -23,7 +25,8 @@ def launch(
     """
     if coefficients[1] == 0.0:
         rule = rule.without_decay
-    if engine == "auto" and cpu_engine().quick(rule, arrays, coefficients):
+    on_cpu = type(arrays[0]) is ndarray
+    if engine == "auto" and on_cpu and cpu_engine().quick(rule, arrays, coefficients):
         return
     contiguous = check_arrays(names, arrays)
     chosen = find_engine(engine, arrays[0], contiguous)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Two BLAS threads beside any other busy process were seen to make training 40 times as slow.
+# Two BLAS threads stall each other beside any other busy process, and training crawls.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from collections.abc import Iterator

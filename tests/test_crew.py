@@ -194,7 +194,7 @@ for size in (30_000, 300_000):
 
 
 def test_a_step_right_after_a_matrix_product_does_not_stall():
-    """With OpenMP as Numba comes, it was seen to take several hundred times as long."""
+    """With OpenMP as Numba comes, it does: two pools of threads wait for each other."""
     environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
     done = subprocess.run(
         [sys.executable, "-c", BESIDE_A_PRODUCT],

@@ -5,9 +5,9 @@ milliseconds beside BLAS, the portable one ends the process when two threads cal
 
 Here the caller does the work itself, a chunk at a time, and helpers take chunks beside it. A helper
 that comes late finds nothing left: the caller waits only for chunks that are being worked on.
-Between jobs a helper polls for about 0.2 ms and then sleeps; to wake it takes 20 to 70 us, so the
-crew is for work of 0.2 ms and more. If a helper kept the caller waiting after all (another process
-had its core), the caller works alone for a while.
+Between jobs a helper polls for about 0.2 ms and then sleeps; waking it costs as much as a small
+step, so the crew is for large arrays. If a helper kept the caller waiting after all (another
+process had its core), the caller works alone for a while.
 """
 
 from __future__ import annotations

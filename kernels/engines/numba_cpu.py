@@ -24,7 +24,7 @@ from .base import Engine, compute_dtype
 from .compile import cfunc, njit
 from .crew import get_crew
 
-SHARED = 6 << 20  # bytes of all arrays together from which the crew shares a loop (about 0.2 ms)
+SHARED = 6 << 20  # bytes of all arrays together from which the crew shares a loop
 LINE = 64  # bytes of a cache line, and of the widest SIMD register
 PIECE = 8192  # elements of a piece of a strided array
 _FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
@@ -92,7 +92,7 @@ def loop(rule: Rule) -> Any:
     """The compiled loop(*arrays, *coefficients) over contiguous one-dimensional arrays.
 
     The elements before the first cache line that `p` begins go first, so that the rest is loaded
-    and stored in whole lines: large NumPy arrays begin 16 bytes into one (10 to 15 % slower).
+    and stored in whole lines: large NumPy arrays begin 16 bytes into one.
     """
     names = source.array_names(rule)
     arguments = (*names, *source.scalar_names(rule))
