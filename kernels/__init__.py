@@ -1,5 +1,6 @@
 """Fused optimizer steps: each updates parameters and state in place in one pass over memory."""
 
+from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engines import EngineStatus, engines
 from .norm import global_norm
 from .rules.adagrad import adagrad_step
@@ -16,6 +17,9 @@ __all__ = [
     "adagrad_step",
     "adam_step",
     "amsgrad_step",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
     "engines",
     "global_norm",
     "momentum_step",

@@ -52,7 +52,8 @@ def test_numba_and_cupy_are_imported_in_engines_and_backend_only(path):
     heavy = {"numba", "cupy", "llvmlite"} & {
         module.partition(".")[0] for module, _ in imports(path)
     }
-    allowed = path.parent.name in ("engines", "backend") or path.name == "norm.py"
+    engine = path.parent.name in ("engines", "backend") or path.name.startswith(("numba_", "cupy_"))
+    allowed = engine or path.name == "norm.py"
     assert not heavy or allowed, heavy
     at_top = {m.partition(".")[0] for m, top in imports(path) if top} & {"cupy"}
     assert not at_top, "cupy is imported inside functions only"

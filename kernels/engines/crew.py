@@ -122,10 +122,26 @@ class Crew:
         self._rest = 0  # jobs still to be done alone
         self._next_rest = 1
 
-    def run(self, function: int, size: int, job: np.ndarray, kept: Any) -> None:
+    def alone(self, function: int, size: int, job: np.ndarray) -> None:
+        """Call `function`(0, size, job's address) in this thread."""
+        _alone(function, size, job.ctypes.data)
+
+    def run(
+        self,
+        function: int,
+        size: int,
+        job: np.ndarray,
+        kept: Any,
+        chunk: int | None = None,
+        elements: int | None = None,
+    ) -> None:
         """Call `function`(low, high, job's address) over chunks of range(size), and wait.
 
-        `kept` is held until the work has ended.
+        Args:
+            kept: held until the work has ended.
+            chunk: how many of `size` at a time; by default `size` counts elements, and thousands
+                of them make a chunk.
+            elements: how many there are in all, where `size` counts something else.
         """
         address = job.ctypes.data
         if self.threads == 1 or not self._leading.acquire(blocking=False):
@@ -140,10 +156,11 @@ class Crew:
             self._start()
             if self._asleep:
                 self._wake()
-            chunk = -(-size // (self.threads * CHUNKS_PER_THREAD))
-            chunk = -(-max(chunk, MIN_CHUNK) // 1024) * 1024
+            if chunk is None:
+                chunk = -(-size // (self.threads * CHUNKS_PER_THREAD))
+                chunk = -(-max(chunk, MIN_CHUNK) // 1024) * 1024
             self._kept = (job, kept)
-            patience = PATIENCE + size // 4
+            patience = PATIENCE + (size if elements is None else elements) // 4
             if _lead(self._board, self.threads, function, size, chunk, address, patience):
                 self._next_rest = 1
             else:

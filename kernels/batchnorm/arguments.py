@@ -1,0 +1,152 @@
+"""The arguments of batch normalization, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from numbers import Integral
+from typing import Any
+
+from ...backend import Array, backend_of
+from ...backend.checks import finite_number
+from ...backend.layout import DTYPES, any_overlap, overlaps_itself
+from ..engines.base import compute_dtype
+from .layout import Layout, layout_of
+
+VECTORS = ("gamma", "beta", "running_mean", "running_var")
+
+
+def check_input(name: str, x: Array) -> None:
+    """x is a NumPy or CuPy array of floating-point numbers."""
+    backend_of(x, names=[name])
+    if x.dtype.char not in "efd":
+        raise TypeError(
+            f"{name} has dtype {x.dtype}; expected {', '.join(DTYPES)}. "
+            f"Convert it with {name}.astype('float32')"
+        )
+
+
+def check_layout(x: Array, channel_axis: Any) -> Layout:
+    """The layout of x around its channel axis."""
+    if x.ndim < 2:
+        raise ValueError(
+            f"x has shape {x.shape}; expected at least 2 axes, such as (samples, channels)"
+        )
+    if not isinstance(channel_axis, Integral) or isinstance(channel_axis, bool):
+        raise TypeError(f"channel_axis is {channel_axis!r}; expected an integer, such as 1 or -1")
+    if not -x.ndim <= channel_axis < x.ndim:
+        raise ValueError(
+            f"channel_axis is {channel_axis} but x has {x.ndim} axes; expected "
+            f"{-x.ndim} to {x.ndim - 1}"
+        )
+    return layout_of(x, int(channel_axis) % x.ndim)
+
+
+def check_vectors(x: Array, layout: Layout, vectors: Sequence[Array | None]) -> None:
+    """gamma, beta, running_mean and running_var are None or one value a channel, beside x."""
+    given = [(name, v) for name, v in zip(VECTORS, vectors, strict=True) if v is not None]
+    backend_of(x, *(v for _, v in given), names=["x", *(name for name, _ in given)])
+    dtypes = {x.dtype.name, compute_dtype(x.dtype.name)}
+    for name, vector in given:
+        if vector.dtype.name not in dtypes:
+            raise TypeError(
+                f"{name} has dtype {vector.dtype} but x has {x.dtype}; expected "
+                f"{' or '.join(sorted(dtypes))}. Convert it with {name}.astype({x.dtype.name!r})"
+            )
+        if vector.shape != (layout.channels,):
+            raise ValueError(
+                f"{name} has shape {vector.shape}; expected ({layout.channels},), one value for "
+                f"each channel along axis {layout.axis} of x, whose shape is {x.shape}"
+            )
+
+
+def check_running(mean: Array | None, var: Array | None) -> None:
+    """Both running statistics or none, distinct and writeable."""
+    if (mean is None) != (var is None):
+        missing, given = ("running_mean", "running_var")[:: 1 if mean is None else -1]
+        raise ValueError(f"{missing} is None but {given} is given; expected both or neither")
+    for name, vector in (("running_mean", mean), ("running_var", var)):
+        if vector is not None:
+            _check_writeable(name, vector)
+
+
+def check_out(name: str, out: Array, x: Array) -> None:
+    """`out` can take the result for an `x`, called `name`."""
+    backend_of(x, out, names=[name, "out"])
+    if out.dtype != x.dtype:
+        raise TypeError(f"out has dtype {out.dtype} but {name} has {x.dtype}; expected the same")
+    if out.shape != x.shape:
+        raise ValueError(f"out has shape {out.shape} but {name} has {x.shape}; expected the same")
+    _check_writeable("out", out)
+
+
+def check_overlap(
+    written: Sequence[tuple[str, Array | None]], read: Sequence[tuple[str, Array | None]]
+) -> None:
+    """No written array shares memory with another array, except to be the very same view."""
+    given = [(name, array) for name, array in (*written, *read) if array is not None]
+    count = sum(array is not None for _, array in written)
+    pair = any_overlap([name for name, _ in given], [array for _, array in given], count)
+    if pair:
+        raise ValueError(
+            f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since one is "
+            f"written while the other is read. Pass {pair[1]}.copy()"
+        )
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays are one view of the same elements."""
+    return a is b or (_start(a), a.shape, a.strides) == (_start(b), b.shape, b.strides)
+
+
+def _positive(name: str, value: Any) -> float:
+    """A finite number > 0."""
+    if (number := finite_number(name, value, "a finite number > 0, such as 1e-5")) <= 0:
+        raise ValueError(f"{name} is {value!r}; expected a finite number > 0, such as 1e-5")
+    return number
+
+
+def _fraction(name: str, value: Any) -> float:
+    """A number in [0, 1]."""
+    if not 0 <= (number := finite_number(name, value, "a number in [0, 1], such as 0.1")) <= 1:
+        raise ValueError(f"{name} is {value!r}; expected a number in [0, 1], such as 0.1")
+    return number
+
+
+def _activation(value: Any) -> bool:
+    """Whether it is ReLU."""
+    if value is not None and not (isinstance(value, str) and value == "relu"):
+        raise ValueError(f"activation is {value!r}; expected None or 'relu'")
+    return value is not None
+
+
+def options(momentum: Any, eps: Any, activation: Any) -> tuple[float, float, bool]:
+    """(momentum, eps, whether there is a ReLU), checked."""
+    try:
+        return _remembered(momentum, eps, activation)
+    except TypeError:  # a value that can't be remembered, or one of a wrong type
+        return _options(momentum, eps, activation)
+
+
+def _options(momentum: Any, eps: Any, activation: Any) -> tuple[float, float, bool]:
+    return _fraction("momentum", momentum), _positive("eps", eps), _activation(activation)
+
+
+_remembered = lru_cache(maxsize=64, typed=True)(_options)
+
+
+def _check_writeable(name: str, array: Array) -> None:
+    if not getattr(array.flags, "writeable", True):
+        raise ValueError(
+            f"{name} is read-only but is written in place; expected a writeable array. "
+            f"Pass {name}.copy()"
+        )
+    if overlaps_itself(array):
+        raise ValueError(
+            f"{name} overlaps itself (strides {array.strides}), as a broadcast view does; "
+            f"expected distinct elements. Pass {name}.copy()"
+        )
+
+
+def _start(array: Array) -> int:
+    return int(array.ctypes.data if hasattr(array, "ctypes") else array.data.ptr)

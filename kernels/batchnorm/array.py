@@ -1,0 +1,92 @@
+"""Engine "array": batch normalization as the paper prints it, in NumPy or CuPy expressions.
+
+It is the readable reference and the pure-array path that the fused engines are measured against.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from ..engines.base import compute_dtype
+from .base import BatchNormEngine, Running, Saved
+from .layout import Layout
+
+
+class ArrayBatchNorm(BatchNormEngine):
+    """Takes any layout."""
+
+    def forward(
+        self,
+        x: Array,
+        y: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        running: Running | None,
+        eps: float,
+        relu: bool,
+    ) -> Array:
+        dtype = compute_dtype(x.dtype)
+        with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are
+            wide = x.astype(dtype, copy=False)
+            mu = wide.mean(axis=layout.others, dtype="float64", keepdims=True)
+            center = mu.astype(dtype)
+            rest = (mu - center).astype(dtype)
+            deviation = (wide - center) - rest
+            var = (deviation * deviation).mean(axis=layout.others, dtype="float64", keepdims=True)
+            inv_std = (1.0 / (var + eps) ** 0.5).astype(dtype)
+            _finish(deviation * inv_std, y, layout, gamma, beta, relu)
+            if running is not None:
+                unbiased = var.reshape(-1) * (layout.count / (layout.count - 1))
+                for old, new in ((running.mean, mu.reshape(-1)), (running.var, unbiased)):
+                    old[...] = (1.0 - running.momentum) * old + running.momentum * new
+        return backend_of(x).xp.stack([part.reshape(-1) for part in (center, rest, inv_std)])
+
+    def backward(
+        self, dy: Array, dx: Array, saved: Saved, gamma: Array | None, beta: Array | None
+    ) -> tuple[Array, Array]:
+        layout, dtype = saved.layout, compute_dtype(dy.dtype)
+        center, rest, inv_std = map(layout.along, saved.kept)
+        with np.errstate(all="ignore"):
+            dy = dy.astype(dtype, copy=False)
+            xhat = ((saved.x.astype(dtype, copy=False) - center) - rest) * inv_std
+            if saved.activation == "relu":
+                y = xhat if gamma is None else layout.along(gamma) * xhat
+                y = y if beta is None else y + layout.along(beta)
+                dy = backend_of(dy).xp.where(y <= 0, dy.dtype.type(0), dy)
+            dgamma = (dy * xhat).sum(axis=layout.others, dtype="float64").astype(dtype)
+            dbeta = dy.sum(axis=layout.others, dtype="float64").astype(dtype)
+            m = layout.count
+            scale = inv_std / m if gamma is None else layout.along(gamma) * inv_std / m
+            dx[...] = scale * (m * dy - layout.along(dbeta) - xhat * layout.along(dgamma))
+        return dgamma, dbeta
+
+    def inference(
+        self,
+        x: Array,
+        y: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        mean: Array,
+        var: Array,
+        eps: float,
+        relu: bool,
+    ) -> None:
+        with np.errstate(all="ignore"):
+            xhat = (x - layout.along(mean)) / layout.along((var + var.dtype.type(eps)) ** 0.5)
+            _finish(xhat, y, layout, gamma, beta, relu)
+
+
+def _finish(
+    xhat: Array, y: Array, layout: Layout, gamma: Array | None, beta: Array | None, relu: bool
+) -> None:
+    """y = gamma xhat + beta, and ReLU."""
+    if gamma is not None:
+        xhat = layout.along(gamma) * xhat
+    if beta is not None:
+        xhat = xhat + layout.along(beta)
+    if relu:
+        xhat = backend_of(xhat).xp.maximum(xhat, 0)
+    y[...] = xhat

@@ -1,0 +1,105 @@
+"""The gradients of batch normalization."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from .arguments import check_input, check_out, check_overlap, same_memory
+from .base import Saved
+from .engines import choose, get
+from .layout import layout_of
+from .quick import quick_pair
+from .vectors import computed, readable
+
+
+def batch_norm_backward(
+    dy: Array, saved: Saved, *, out: Array | None = None, engine: str = "auto"
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients of a loss J with respect to x, gamma and beta of `batch_norm_forward`.
+
+    With the forward's mu, sigma^2 and xhat over the m values of each channel, and dy = 0 where a
+    ReLU in the forward gave y = 0,
+
+        dgamma = sum(dy xhat)        dbeta = sum(dy)
+        dx = gamma / (m sqrt(sigma^2 + eps)) (m dy - dbeta - xhat dgamma)
+
+    Args:
+        dy: dJ/dy, of x's shape and dtype; left untouched unless it is `out`.
+        saved: what `batch_norm_forward` returned; its x must still hold what it held then.
+        out: where dx goes, of x's shape and dtype; may be dy, or saved.x, which uses `saved` up.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Returns:
+        dx, dgamma and dbeta, the latter (C,), in the dtype of gamma and beta; None where those are.
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+
+    Conventions: the mean and the variance depend on x, so this is not the gradient of
+        `batch_norm_inference`. float16 computes in float32.
+    Source: Ioffe and Szegedy (2015), section 3, its six gradients put into one another.
+    """
+    if not isinstance(saved, Saved):
+        raise TypeError(
+            f"saved is a {type(saved).__name__}; expected the second result of batch_norm_forward"
+        )
+    if saved.overwritten:
+        raise ValueError(
+            "saved.x was overwritten, by out=x of the forward or by out=saved.x of a backward; "
+            "expected the forward's input as it was. Leave out= away in the forward"
+        )
+    x, layout = saved.x, saved.layout
+    if engine in ("auto", "numba") and out is None and x.size and quick_pair(dy, x):
+        dx, dtype = np.empty(x.shape, x.dtype), computed(x)
+        affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
+        return _typed(dx, get("numba").backward(dy, dx, saved, *affine), saved)
+    check_input("dy", dy)
+    backend_of(x, dy, names=["saved.x", "dy"])
+    if dy.dtype != x.dtype:
+        raise TypeError(
+            f"dy has dtype {dy.dtype} but saved.x has {x.dtype}; expected the same. "
+            f"Convert it with dy.astype({x.dtype.name!r})"
+        )
+    if dy.shape != x.shape:
+        raise ValueError(f"dy has shape {dy.shape} but saved.x has {x.shape}; expected the same")
+    dense = layout.order is not None and layout_of(dy, layout.axis) == layout
+    replaces = False
+    if out is not None:
+        check_out("dy", out, dy)
+        dense = dense and layout_of(out, layout.axis) == layout
+        replaces = same_memory(out, x)
+        check_overlap(
+            [("out", out)],
+            [
+                ("saved.x", None if replaces else x),
+                ("dy", None if same_memory(out, dy) else dy),
+                ("saved.gamma", saved.gamma),
+                ("saved.beta", saved.beta),
+            ],
+        )
+    chosen, backend = choose(engine, x, dense), backend_of(x)
+    dtype = computed(x)
+    with backend.scope():
+        dx = backend.xp.empty_like(x) if out is None else out
+        if x.size:
+            affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
+            gradients = chosen.backward(dy, dx, saved, *affine)
+            if replaces:
+                saved.overwritten = True
+        else:
+            gradients = backend.xp.zeros((2, layout.channels), dtype)
+    return _typed(dx, gradients, saved)
+
+
+def _typed(
+    dx: Array, gradients: tuple[Array, Array], saved: Saved
+) -> tuple[Array, Array | None, Array | None]:
+    """With dgamma and dbeta in the dtypes of gamma and beta, or None where those are."""
+    with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
+        dgamma, dbeta = (
+            None if vector is None else gradient.astype(vector.dtype, copy=False)
+            for vector, gradient in zip((saved.gamma, saved.beta), gradients, strict=True)
+        )
+    return dx, dgamma, dbeta

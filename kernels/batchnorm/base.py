@@ -1,0 +1,95 @@
+"""What an engine of batch normalization owes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...backend import Array
+from .layout import Layout
+
+
+@dataclass(eq=False, slots=True)
+class Saved:
+    """What `batch_norm_backward` needs of a forward, from `batch_norm_forward`.
+
+    Attributes:
+        x: the input itself, not a copy: change it only after backward.
+        gamma, beta: as they were given.
+        kept: (3, C), in float32 or float64: center, rest and inv_std; the mean is center + rest.
+        eps, activation: as they were given.
+        layout: how x lies in memory.
+        overwritten: whether `out=` of a forward or backward took x's memory.
+    """
+
+    x: Array
+    gamma: Array | None
+    beta: Array | None
+    kept: Array
+    eps: float
+    activation: str | None
+    layout: Layout
+    overwritten: bool = False
+
+    @property
+    def mean(self) -> Array:
+        """The mean of each channel, (C,)."""
+        return self.kept[0] + self.kept[1]
+
+    @property
+    def inv_std(self) -> Array:
+        """1 / sqrt(sigma^2 + eps) of each channel, (C,)."""
+        return self.kept[2]
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the channels, counted from 0."""
+        return self.layout.axis
+
+
+class Running(NamedTuple):
+    """Running statistics in the precision of the computation, (C,) each, written in place."""
+
+    mean: Array
+    var: Array
+    momentum: float
+
+
+class BatchNormEngine(ABC):
+    """Runs on checked arrays: x, y, dy, dx of one layout, one value a channel in float32 or 64."""
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Array,
+        y: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        running: Running | None,
+        eps: float,
+        relu: bool,
+    ) -> Array:
+        """Write y and the running statistics; return `Saved.kept`."""
+
+    @abstractmethod
+    def backward(
+        self, dy: Array, dx: Array, saved: Saved, gamma: Array | None, beta: Array | None
+    ) -> tuple[Array, Array]:
+        """Write dx; return dgamma and dbeta."""
+
+    @abstractmethod
+    def inference(
+        self,
+        x: Array,
+        y: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        mean: Array,
+        var: Array,
+        eps: float,
+        relu: bool,
+    ) -> None:
+        """Write y."""

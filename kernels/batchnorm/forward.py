@@ -1,0 +1,122 @@
+"""Batch normalization with the batch's own statistics: training's forward pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from .arguments import (
+    check_input,
+    check_layout,
+    check_out,
+    check_overlap,
+    check_running,
+    check_vectors,
+    options,
+    same_memory,
+)
+from .base import Running, Saved
+from .engines import choose, get
+from .layout import layout_of
+from .quick import quick_layout
+from .vectors import computed, readable, running_of, write_back
+
+
+def batch_norm_forward(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    *,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+    activation: str | None = None,
+    out: Array | None = None,
+    engine: str = "auto",
+) -> tuple[Array, Saved]:
+    """Normalize each channel of `x` by its own mean and variance; running statistics in place.
+
+    Over the m values of each channel,
+
+        mu = mean(x)        sigma^2 = mean((x - mu)^2)
+        xhat = (x - mu) / sqrt(sigma^2 + eps)
+        y = gamma xhat + beta                           (activation="relu": y = max(y, 0))
+
+        running_mean = (1 - momentum) running_mean + momentum mu
+        running_var = (1 - momentum) running_var + momentum sigma^2 m / (m - 1)
+
+    Args:
+        x: input, float16/32/64, of shape (N, C), (N, C, L), (N, C, H, W), (N, C, D, H, W), or any
+            other of two axes or more; left untouched.
+        gamma, beta: scale and shift, (C,), of x's dtype (float32 too for float16); None: 1 and 0.
+        running_mean, running_var: (C,), for inference; written in place. Both or neither.
+        momentum: weight of the new batch in the running statistics, in [0, 1].
+        eps: added to the variance, > 0.
+        channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
+        activation: None, or "relu", in the same pass.
+        out: where y goes, of x's shape and dtype; x itself if no backward follows.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Returns:
+        y, and what `batch_norm_backward` needs, which holds x itself, not a copy.
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions, or a channel has fewer than two values; it is named, and nothing was
+            written.
+
+    Conventions: normalizes with the biased variance and stores the unbiased one, and momentum is
+        the weight of the new batch, as in PyTorch; in Keras and Chainer it is that of the old.
+        NumPy arrays with gaps between their elements run as array expressions under "auto"; the
+        other engines refuse them. float16 computes in float32. A mean that is large beside the
+        deviation costs no precision, a constant channel gives beta.
+    Source: Ioffe and Szegedy (2015), algorithm 1, and section 3.1 for the running statistics.
+    """
+    read, running = (gamma, beta), (running_mean, running_var)
+    if (
+        engine in ("auto", "numba")
+        and out is None
+        and (running_mean is None) == (running_var is None)
+    ):
+        layout = quick_layout(x, channel_axis, read, running)
+        if layout is not None:
+            momentum, eps, relu = options(momentum, eps, activation)
+            y, pair = np.empty(x.shape, x.dtype), Running(*running, momentum)
+            kept = get("numba").forward(
+                x, y, layout, gamma, beta, None if running_mean is None else pair, eps, relu
+            )
+            return y, Saved(x, gamma, beta, kept, eps, activation, layout)
+    check_input("x", x)
+    layout = check_layout(x, channel_axis)
+    check_vectors(x, layout, (gamma, beta, running_mean, running_var))
+    check_running(running_mean, running_var)
+    momentum, eps, relu = options(momentum, eps, activation)
+    dense = layout.order is not None
+    replaces = False
+    if out is not None:
+        check_out("x", out, x)
+        dense = dense and layout_of(out, layout.axis) == layout
+        replaces = same_memory(out, x)
+    check_overlap(
+        [("out", out), ("running_mean", running_mean), ("running_var", running_var)],
+        [("x", None if replaces else x), ("gamma", gamma), ("beta", beta)],
+    )
+    if layout.channels and layout.count < 2:
+        raise ValueError(
+            f"x has shape {x.shape}, which is {layout.count} value(s) a channel; expected at least "
+            "2 to take a variance of (batch_norm_inference takes one)"
+        )
+    chosen, backend = choose(engine, x, dense), backend_of(x)
+    dtype = computed(x)
+    with backend.scope():
+        y = backend.xp.empty_like(x) if out is None else out
+        if x.size:
+            pair = running_of(running_mean, running_var, dtype, momentum)
+            vectors = readable(gamma, dtype), readable(beta, dtype)
+            kept = chosen.forward(x, y, layout, *vectors, pair, eps, relu)
+            write_back(pair, running_mean, running_var)
+        else:
+            kept = backend.xp.zeros((3, layout.channels), dtype)
+    return y, Saved(x, gamma, beta, kept, eps, activation, layout, replaces)

@@ -1,0 +1,99 @@
+"""Batch normalization with running statistics: what a trained network does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from .arguments import (
+    check_input,
+    check_layout,
+    check_out,
+    check_overlap,
+    check_vectors,
+    options,
+    same_memory,
+)
+from .engines import choose, get
+from .layout import layout_of
+from .quick import quick_layout
+from .vectors import computed, readable
+
+
+def batch_norm_inference(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+    activation: str | None = None,
+    out: Array | None = None,
+    engine: str = "auto",
+) -> Array:
+    """Normalize each channel of `x` by its running statistics; returns y, which may replace x.
+
+        y = gamma (x - running_mean) / sqrt(running_var + eps) + beta
+                                                        (activation="relu": y = max(y, 0))
+
+    Args:
+        x: input, float16/32/64, two axes or more; left untouched unless it is `out`.
+        gamma, beta: scale and shift, (C,), of x's dtype (float32 too for float16); None: 1 and 0.
+        running_mean, running_var: (C,), as `batch_norm_forward` keeps them; left untouched.
+        eps: added to the variance, > 0.
+        channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
+        activation: None, or "relu", in the same pass.
+        out: where y goes, of x's shape and dtype; may be x itself.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+
+    Conventions: any number of samples, one and none too. A negative variance gives NaN.
+    Source: Ioffe and Szegedy (2015), algorithm 2, step 11.
+    """
+    if (
+        engine in ("auto", "numba")
+        and out is None
+        and not (running_mean is None or running_var is None)
+    ):
+        layout = quick_layout(x, channel_axis, (gamma, beta, running_mean, running_var))
+        if layout is not None:
+            _, eps, relu = options(0.0, eps, activation)
+            y = np.empty(x.shape, x.dtype)
+            statistics = running_mean, running_var
+            get("numba").inference(x, y, layout, gamma, beta, *statistics, eps, relu)
+            return y
+    check_input("x", x)
+    layout = check_layout(x, channel_axis)
+    for name, vector in (("running_mean", running_mean), ("running_var", running_var)):
+        if vector is None:
+            raise TypeError(f"{name} is None; expected the array that batch_norm_forward updated")
+    check_vectors(x, layout, (gamma, beta, running_mean, running_var))
+    _, eps, relu = options(0.0, eps, activation)
+    dense = layout.order is not None
+    if out is not None:
+        check_out("x", out, x)
+        dense = dense and layout_of(out, layout.axis) == layout
+        check_overlap(
+            [("out", out)],
+            [
+                ("x", None if same_memory(out, x) else x),
+                ("gamma", gamma),
+                ("beta", beta),
+                ("running_mean", running_mean),
+                ("running_var", running_var),
+            ],
+        )
+    chosen, backend = choose(engine, x, dense), backend_of(x)
+    dtype = computed(x)
+    with backend.scope():
+        y = backend.xp.empty_like(x) if out is None else out
+        if x.size:
+            affine = readable(gamma, dtype), readable(beta, dtype)
+            statistics = readable(running_mean, dtype), readable(running_var, dtype)
+            chosen.inference(x, y, layout, *affine, *statistics, eps, relu)
+    return y

@@ -1,0 +1,47 @@
+"""One value a channel, as engines take it: contiguous, in the precision of the computation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array
+from .base import Running
+
+_CHARS = {"float32": "f", "float64": "d"}
+
+
+def computed(x: Array) -> str:
+    """The dtype that batch normalization of `x` computes in."""
+    return "float64" if x.dtype.char == "d" else "float32"
+
+
+def readable(vector: Array | None, dtype: str) -> Array | None:
+    """`vector` itself if engines can take it, else a copy of its C values."""
+    if vector is None:
+        return None
+    kind, flags = vector.dtype, vector.flags
+    if (
+        kind.char == _CHARS[dtype]
+        and kind.isnative
+        and flags.c_contiguous
+        and getattr(flags, "aligned", True)
+    ):
+        return vector
+    return vector.astype(dtype, order="C", copy=True)
+
+
+def running_of(
+    mean: Array | None, var: Array | None, dtype: str, momentum: float
+) -> Running | None:
+    """Both running statistics as engines write them."""
+    pair = readable(mean, dtype), readable(var, dtype)
+    return None if mean is None or var is None else Running(*pair, momentum)
+
+
+def write_back(running: Running | None, mean: Array | None, var: Array | None) -> None:
+    """Copy what an engine wrote to copies into the user's own arrays."""
+    if running is not None:
+        with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
+            for own, written in ((mean, running.mean), (var, running.var)):
+                if own is not written:
+                    own[...] = written

@@ -1,0 +1,67 @@
+"""float16 in Numba code on the CPU: arrays of its bits, read as float32 and rounded when stored.
+
+Numba has no float16 arithmetic on the CPU; LLVM has the two conversions, one instruction each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+
+def conversions_missing() -> bool:
+    """Whether this processor lacks the instructions (x86 before 2012)."""
+    features = llvm.get_host_cpu_features()
+    return "f16c" in features and not features["f16c"]
+
+
+@intrinsic
+def _widened(typing: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        half = builder.bitcast(args[0], ir.HalfType())
+        return builder.fpext(half, ir.FloatType())
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def _rounded(typing: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        half = builder.fptrunc(args[0], ir.HalfType())
+        return builder.bitcast(half, ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+def load(array: Any, i: int) -> Any:
+    """array[i], as float32 where the array holds the bits of float16; a scalar as it is."""
+    raise NotImplementedError("compiled code only")
+
+
+def store(array: Any, i: int, value: Any) -> None:
+    """array[i] = value, rounded where the array holds the bits of float16."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(load)
+def _load(array, i):
+    if isinstance(array, types.Number):
+        return lambda array, i: array
+    if array.dtype == types.uint16:
+        return lambda array, i: _widened(array[i])
+    return lambda array, i: array[i]
+
+
+@overload(store)
+def _store(array, i, value):
+    def store_half(array, i, value):
+        array[i] = _rounded(value)
+
+    def store_float(array, i, value):
+        array[i] = value
+
+    return store_half if array.dtype == types.uint16 else store_float
