@@ -34,7 +34,8 @@ class ArrayBatchNorm(BatchNormEngine):
             center = mu.astype(dtype)
             rest = (mu - center).astype(dtype)
             deviation = (wide - center) - rest
-            var = (deviation * deviation).mean(axis=layout.others, dtype="float64", keepdims=True)
+            square = backend_of(x).xp.square(deviation, dtype="float64")  # 1e20 has one too
+            var = square.mean(axis=layout.others, keepdims=True)
             inv_std = (1.0 / (var + eps) ** 0.5).astype(dtype)
             _finish(deviation * inv_std, y, layout, gamma, beta, relu)
             if running is not None:
