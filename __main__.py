@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument("--epochs", type=int, help="default: the recipe's")
     train.add_argument("--batch-size", type=int, help="default: the recipe's")
     train.add_argument("--seed", type=_seed, default=0, help="0 or more; default: 0")
+    train.add_argument(
+        "--batch-norm", action="store_true", help="normalize the hidden layers, without biases"
+    )
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     _add_device(train)
     train.set_defaults(run=_train)
@@ -106,6 +109,7 @@ def _train(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         batch_size=options.batch_size,
         seed=options.seed,
+        batch_norm=options.batch_norm,
         progress=not options.quiet,
     )
 

@@ -18,6 +18,7 @@ Example:
 """
 
 from .activations import Activation, ReLU, Sigmoid, Tanh
+from .batch_norm import BatchNorm
 from .data import Dataset, minibatches, stratified_split
 from .dense import Dense
 from .digits import load_digits
@@ -42,6 +43,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "Dataset",
     "Dense",
     "History",

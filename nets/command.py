@@ -27,6 +27,7 @@ def train_by_name(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
+    batch_norm: bool = False,
     progress: bool = True,
 ) -> float:
     """Train a recipe's network, print what was done and how well it does; the test accuracy.
@@ -38,6 +39,7 @@ def train_by_name(
         lr: learning rate; the optimizer's own default if None.
         epochs, batch_size: the recipe's if None.
         seed: of the split, the initial weights and the shuffling.
+        batch_norm: normalize the hidden layers.
         progress: show a bar.
 
     Raises:
@@ -48,7 +50,7 @@ def train_by_name(
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer is {optimizer!r}; expected {', '.join(map(repr, OPTIMIZERS))}")
     backend = get_backend(device)
-    dataset, recipe = _load(data, seed, backend)
+    dataset, recipe = _load(data, seed, backend, batch_norm)
     hyper = {} if lr is None else {"lr": lr}
     recipe = replace(
         recipe,
@@ -61,7 +63,7 @@ def train_by_name(
     print(
         f"{dataset.name}: {len(dataset.x_train)} samples to train on, {len(dataset.x_test)} held "
         f"out; {type(recipe.optimizer).__name__}, lr {recipe.optimizer.lr:g}, {recipe.epochs} "
-        f"epochs of batches of {recipe.batch_size}, seed {seed}"
+        f"epochs of batches of {recipe.batch_size}, seed {seed}{', batch norm' * batch_norm}"
     )
     history = recipe.train(dataset, progress=progress)
     accuracy = history.val_accuracy[-1]
@@ -72,10 +74,10 @@ def train_by_name(
     return accuracy
 
 
-def _load(data: str, seed: int, device: Device) -> tuple[Dataset, Recipe]:
+def _load(data: str, seed: int, device: Device, batch_norm: bool) -> tuple[Dataset, Recipe]:
     kind, _, folder = data.partition(":")
     if data == "digits":
-        return load_digits(seed=seed), digits_recipe(seed, device)
+        return load_digits(seed=seed), digits_recipe(seed, device, batch_norm)
     if kind == "mnist" and folder:
-        return load_mnist(folder), mnist_recipe(seed, device)
+        return load_mnist(folder), mnist_recipe(seed, device, batch_norm)
     raise ValueError(f"data is {data!r}; expected 'digits' or 'mnist:FOLDER'")

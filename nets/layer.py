@@ -21,13 +21,16 @@ class Layer(ABC):
     Attributes:
         in_features, out_features: width of a row going in and coming out; None: takes any width
             and keeps it.
+        least_rows: rows that a training batch must have at least.
     """
 
     in_features: int | None = None
     out_features: int | None = None
+    least_rows: int = 1
 
     _params: Mapping[str, Array] | None = None
     _grads: Mapping[str, Array] | None = None
+    _buffers: Mapping[str, Array] | None = None
     _saved: Any = None
 
     def shapes(self) -> dict[str, Shape]:
@@ -38,17 +41,31 @@ class Layer(ABC):
         """Name -> first value of each parameter, drawn from `rng` on the CPU."""
         return {}
 
-    def bind(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Read `params` and write `grads` from now on; what a forward saved is dropped.
+    def initial_buffers(self) -> dict[str, HostArray]:
+        """Name -> first value of each buffer: what forward(train=True) keeps but nothing learns."""
+        return {}
+
+    def bind(
+        self,
+        params: Mapping[str, Array],
+        grads: Mapping[str, Array],
+        buffers: Mapping[str, Array] | None = None,
+    ) -> None:
+        """Read `params`, write `grads` and `buffers` from now on; what a forward saved is dropped.
 
         Raises:
-            ValueError: names or shapes are not those of `shapes()`.
+            ValueError: names or shapes are not those of `shapes()` and `initial_buffers()`.
         """
         for word, arrays in (("params", params), ("grads", grads)):
             given = {name: tuple(array.shape) for name, array in arrays.items()}
             if given != self.shapes():
                 raise ValueError(f"{word} of {self!r} is {given}; expected {self.shapes()}")
-        self._params, self._grads, self._saved = params, grads, None
+        given = {name: tuple(array.shape) for name, array in (buffers or {}).items()}
+        expected = {name: value.shape for name, value in self.initial_buffers().items()}
+        if given != expected:
+            raise ValueError(f"buffers of {self!r} is {given}; expected {expected}")
+        self._params, self._grads, self._buffers = params, grads, buffers or {}
+        self._saved = None
 
     @property
     def bound(self) -> bool:
@@ -68,6 +85,13 @@ class Layer(ABC):
         if self._grads is None:
             raise RuntimeError(f"{self!r} has no arrays yet; put it into a Sequential first")
         return self._grads
+
+    @property
+    def buffers(self) -> Mapping[str, Array]:
+        """Name -> buffer; RuntimeError before `bind`."""
+        if self._buffers is None:
+            raise RuntimeError(f"{self!r} has no arrays yet; put it into a Sequential first")
+        return self._buffers
 
     @property
     def saved(self) -> Any:
@@ -92,7 +116,7 @@ class Layer(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the views and what was saved: a network binds its layers again."""
-        left_out = ("_params", "_grads", "_saved")
+        left_out = ("_params", "_grads", "_buffers", "_saved")
         return {key: value for key, value in self.__dict__.items() if key not in left_out}
 
     def __repr__(self) -> str:

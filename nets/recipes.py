@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from .activations import ReLU
+from .batch_norm import BatchNorm
 from .data import Dataset
 from .dense import Dense
 from .history import History
@@ -44,23 +45,33 @@ class Recipe:
         )
 
 
-def digits_recipe(seed: int = 0, device: Device = "auto") -> Recipe:
-    """For `load_digits`: 64-256-128-10, about 98 % of the held-out digits in a second or two."""
-    net = _network(64, 256, 128, 10, seed=seed, device=device)
+def digits_recipe(seed: int = 0, device: Device = "auto", batch_norm: bool = False) -> Recipe:
+    """For `load_digits`: 64-256-128-10, about 98 % of the held-out digits in a second or two.
+
+    batch_norm: normalize before each ReLU, in layers without biases.
+    """
+    net = _network(64, 256, 128, 10, seed=seed, device=device, batch_norm=batch_norm)
     optimizer = Adam(net.parameters())
     return Recipe(net, optimizer, SoftmaxCrossEntropy(), epochs=40, batch_size=16, seed=seed)
 
 
-def mnist_recipe(seed: int = 0, device: Device = "auto") -> Recipe:
-    """For `load_mnist`: 784-256-128-10, about 98 % of the test digits."""
-    net = _network(784, 256, 128, 10, seed=seed, device=device)
+def mnist_recipe(seed: int = 0, device: Device = "auto", batch_norm: bool = False) -> Recipe:
+    """For `load_mnist`: 784-256-128-10, about 98 % of the test digits.
+
+    batch_norm: normalize before each ReLU, in layers without biases.
+    """
+    net = _network(784, 256, 128, 10, seed=seed, device=device, batch_norm=batch_norm)
     optimizer = Adam(net.parameters())
     return Recipe(net, optimizer, SoftmaxCrossEntropy(), epochs=10, batch_size=128, seed=seed)
 
 
-def _network(*widths: int, seed: int, device: Device) -> Sequential:
-    """Dense layers of these widths, with ReLU between them."""
+def _network(*widths: int, seed: int, device: Device, batch_norm: bool) -> Sequential:
+    """Dense layers of these widths, with ReLU between them, normalized or not."""
+    *hidden, last = pairwise(widths)
     layers: list[Layer] = []
-    for n_in, n_out in pairwise(widths):
-        layers += [Dense(n_in, n_out), ReLU()]
-    return Sequential(*layers[:-1], seed=seed, device=device)
+    for n_in, n_out in hidden:
+        if batch_norm:
+            layers += [Dense(n_in, n_out, bias=False), BatchNorm(n_out, activation="relu")]
+        else:
+            layers += [Dense(n_in, n_out), ReLU()]
+    return Sequential(*layers, Dense(*last), seed=seed, device=device)

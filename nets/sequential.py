@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -54,14 +55,20 @@ class Sequential:
             for name, shape in layer.shapes().items()
         }
         self._parameters = Parameters(shapes, dtype=dtype, device=device)
-        rng = np.random.default_rng(seed)
-        self.load_state_dict(
-            {
-                f"{index}.{name}": value.astype(self.dtype)
+        wide = np.float32 if self.dtype == np.float16 else self.dtype  # averages outlast float16
+        with self.backend.scope():
+            self._buffers = {
+                f"{index}.{name}": self.backend.asarray(value, dtype=wide)
                 for index, layer in enumerate(layers)
-                for name, value in layer.initial(rng).items()
+                for name, value in layer.initial_buffers().items()
             }
-        )
+        rng = np.random.default_rng(seed)
+        values = {
+            f"{index}.{name}": value.astype(self.dtype)
+            for index, layer in enumerate(layers)
+            for name, value in layer.initial(rng).items()
+        }
+        self.load_state_dict({**values, **self._host_buffers()})
         self._bind()
 
     @property
@@ -89,6 +96,15 @@ class Sequential:
     def parameters(self) -> Parameters:
         """The parameters, to read, to write or to give to an optimizer."""
         return self._parameters
+
+    def buffers(self) -> Mapping[str, Array]:
+        """What training keeps but doesn't learn, by name: running statistics."""
+        return MappingProxyType(self._buffers)
+
+    @property
+    def least_rows(self) -> int:
+        """Rows that a training batch must have at least."""
+        return max(layer.least_rows for layer in self.layers)
 
     def forward(self, x: Array, train: bool = False) -> Array:
         """The output for rows `x`, shape (n, in_features).
@@ -123,28 +139,38 @@ class Sequential:
 
     def to(self, device: Device) -> Sequential:
         """Move the network, in place, and return it; optimizers made before go on working."""
+        host = self._host_buffers()
         self._parameters.move(device)
+        with self.backend.scope():
+            self._buffers = {key: self.backend.asarray(value) for key, value in host.items()}
         self._bind()
         return self
 
     def state_dict(self) -> dict[str, HostArray]:
-        """Name -> copy of each parameter, as NumPy arrays whatever the device."""
+        """Name -> copy of each parameter and buffer, as NumPy arrays whatever the device."""
         flat = self.backend.to_numpy(self._parameters.flat)
-        return {name: view.copy() for name, view in self._parameters.split(flat).items()}
+        values = {name: view.copy() for name, view in self._parameters.split(flat).items()}
+        return {**values, **self._host_buffers()}
 
     def load_state_dict(self, state: Mapping[str, HostArray]) -> None:
-        """Overwrite all parameters by name, or none of them.
+        """Overwrite all parameters and buffers by name, or none of them.
 
         Raises:
             TypeError: `state` is not a mapping of NumPy arrays, or a dtype is not the network's.
             ValueError: a name is missing or unexpected, or a shape is another.
         """
-        check_values(state, self._parameters, "state")
+        check_values(state, {**self._parameters, **self._buffers}, "state")
         flat = np.empty(self._parameters.flat.shape, self.dtype)
         for name, view in self._parameters.split(flat).items():
             view[...] = state[name]
         with self.backend.scope():
             self._parameters.flat[...] = self.backend.asarray(flat)
+            for name, buffer in self._buffers.items():
+                buffer[...] = self.backend.asarray(state[name])
+
+    def _host_buffers(self) -> dict[str, HostArray]:
+        """Name -> copy of each buffer."""
+        return {name: self.backend.to_numpy(array).copy() for name, array in self._buffers.items()}
 
     def _bind(self) -> None:
         """Hand every layer its views: after making, moving or unpickling the network."""
@@ -153,13 +179,22 @@ class Sequential:
             layer.bind(
                 {name: self._parameters[f"{k}.{name}"] for name in layer.shapes()},
                 {name: self._parameters.grads[f"{k}.{name}"] for name in layer.shapes()},
+                {name: self._buffers[f"{k}.{name}"] for name in layer.initial_buffers()},
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"layers": self.layers, "_parameters": self._parameters}
+        return {
+            "layers": self.layers,
+            "_parameters": self._parameters,
+            "_buffers": self._host_buffers(),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        with self.backend.scope():
+            self._buffers = {
+                name: self.backend.asarray(value) for name, value in self._buffers.items()
+            }
         self._bind()
 
     def __call__(self, x: Array, train: bool = False) -> Array:

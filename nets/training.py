@@ -51,8 +51,8 @@ def fit(
 
     Raises:
         ValueError: no samples, x and y differ in number, x is not finite, another width, labels
-            out of range, an optimizer of other arrays, or a count smaller than 1; before anything
-            is written.
+            out of range, an optimizer of other arrays, a count smaller than 1, or a batch too small
+            for a layer (BatchNorm takes two samples); before anything is written.
         TypeError: the labels or a count are not integers; before anything is written.
         FloatingPointError: the loss of an epoch is not finite; the message names the epoch.
     """
@@ -61,6 +61,7 @@ def fit(
         raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
     epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
     x, y = _prepared(net, data, loss, "data")
+    _check_last_batch(net, len(x), batch_size)
     held_out = None if validation is None else _prepared(net, validation, loss, "validation")
     rng = np.random.default_rng(seed)
     history = History()
@@ -120,6 +121,17 @@ def _prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
         )
     loss.check(y, len(x), x.shape[1] if net.out_features is None else net.out_features)
     return x, net.backend.asarray(y)
+
+
+def _check_last_batch(net: Sequential, samples: int, batch_size: int) -> None:
+    """Refuse batches that are too small for a layer, before any of them is trained on."""
+    last = samples % batch_size or batch_size
+    if min(last, samples) < net.least_rows:
+        raise ValueError(
+            f"batch_size is {batch_size}, which leaves a batch of {min(last, samples)} of the "
+            f"{samples} samples, but {net!r} takes {net.least_rows} or more to train on; expected "
+            "another batch_size, or a sample less"
+        )
 
 
 def _diverged(what: str, value: float, epoch: int, optimizer: Optimizer) -> FloatingPointError:

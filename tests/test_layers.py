@@ -7,11 +7,22 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from onepass import nets
-from onepass.nets import Dense, Layer, ReLU, Sequential, Sigmoid, SoftmaxCrossEntropy, Tanh
+from onepass.nets import (
+    BatchNorm,
+    Dense,
+    Layer,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    Tanh,
+)
 
 LAYERS: dict[str, Callable[[], Layer]] = {
     "dense": lambda: Dense(4, 3),
     "dense-without-bias": lambda: Dense(4, 3, bias=False),
+    "batch-norm": lambda: BatchNorm(4),
+    "batch-norm-relu": lambda: BatchNorm(4, activation="relu"),
     "relu": ReLU,
     "sigmoid": Sigmoid,
     "tanh": Tanh,
@@ -58,7 +69,7 @@ def test_layer_gradients(name):
     weights = rng.standard_normal(net(x).shape)
 
     def loss():
-        return float(np.sum(weights * net(x)))
+        return float(np.sum(weights * net.forward(x, train=True)))
 
     net.forward(x, train=True)
     dx = net.backward(weights)
@@ -73,6 +84,7 @@ def test_composed_network_gradients():
         Dense(6, 5),
         Tanh(),
         Dense(5, 5, bias=False, init="glorot"),
+        BatchNorm(5),
         Sigmoid(),
         Dense(5, 7, init="xavier"),
         ReLU(),
@@ -86,7 +98,7 @@ def test_composed_network_gradients():
     criterion = SoftmaxCrossEntropy()
 
     def loss():
-        return float(criterion(net(x), labels)[0])
+        return float(criterion(net.forward(x, train=True), labels)[0])
 
     _, dlogits = criterion(net.forward(x, train=True), labels)
     dx = net.backward(dlogits)
