@@ -1,6 +1,7 @@
-"""The figures that this library promises for its optimizer steps, measured and written as JSON.
+"""The figures that this library promises, measured and written as JSON.
 
-    python -m onepass.bench.figures results.json
+    python -m onepass.bench.figures                       # all of them, about 4 minutes
+    python -m onepass.bench.figures results.json rules    # or batch-norm: one part, and a file
 
 Every row is a ratio of medians of interleaved runs in one process, with what it must reach.
 Correctness is asserted before anything is timed.
@@ -11,159 +12,32 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..backend import describe_devices, get_backend
-from .cases import CASES, assert_same
+from ..backend import describe_devices
 from .info import versions
-from .limits import mover
-from .peers import torch_steps
-from .sizes import BESIDE_PRODUCT, SWEEP
-from .timing import Timing, interleaved
+from .norm_figures import norm_figures
+from .rule_figures import rule_figures
 
-Row = dict[str, Any]
+PARTS = {"rules": rule_figures, "batch-norm": norm_figures}
 
 
-def measure() -> Iterator[Row]:
-    """Yield one row a figure: what, the ratio, what it must reach, and the medians behind it."""
-    cpu = get_backend("cpu")
-    for case in CASES.values():
-        assert_same(case, 100_003, "float32", cpu, "numba")
-    yield from _against_numpy_and_limit()
-    yield from _small_call()
-    yield from _beside_a_product()
-    yield from _against_torch()
-
-
-def _row(
-    what: str, ratio: float, need: float | None, times: dict[str, Timing], at_most: bool
-) -> Row:
-    """`need` is None for a figure that only explains another one."""
-    return {
-        "figure": what,
-        "value": ratio,
-        "at_most" if at_most else "at_least": need,
-        "reached": need is None or (ratio <= need if at_most else ratio >= need),
-        "seconds": {name: vars(timing) for name, timing in times.items()},
-    }
-
-
-def idiomatic_adam(p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray) -> None:
-    """Adam as a reader of the paper writes it in NumPy."""
-    t, lr, beta1, beta2, eps = 10, 1e-4, 0.9, 0.999, 1e-8
-    m[:] = beta1 * m + (1 - beta1) * g
-    v[:] = beta2 * v + (1 - beta2) * g**2
-    mhat = m / (1 - beta1**t)
-    vhat = v / (1 - beta2**t)
-    p -= lr * mhat / (np.sqrt(vhat) + eps)
-
-
-def _against_numpy_and_limit() -> Iterator[Row]:
-    adam, size = CASES["adam"], SWEEP["1e7"]
-    arrays = adam.arrays(size, "float32", get_backend("cpu"))
-    mine, theirs = (adam.arrays(1000, "float32", get_backend("cpu")) for _ in range(2))
-    adam.call(mine, "numba")()
-    idiomatic_adam(*theirs)
-    for a, b in zip(mine, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-    times = interleaved(
-        {
-            "numpy": lambda: idiomatic_adam(*arrays),
-            "fused": adam.call(arrays, "numba"),
-            "limit": mover(adam.arrays(size, "float32", get_backend("cpu"), seed=1)),
-        },
-        rounds=15,
-        block=0.03,
-    )
-    fused = times["fused"].median
-    yield _row("adam 1e7: NumPy / fused", times["numpy"].median / fused, 10, times, False)
-    yield _row("adam 1e7: limit / fused", times["limit"].median / fused, 0.95, times, False)
-
-
-def _small_call() -> Iterator[Row]:
-    adam = CASES["adam"]
-    call = adam.call(adam.arrays(1000, "float32", get_backend("cpu")), "auto")
-    times = interleaved({"fused": call}, rounds=15, pause=0.0)
-    yield _row("adam 1e3: whole call, us", times["fused"].median * 1e6, 5.0, times, True)
-
-
-def _beside_a_product() -> Iterator[Row]:
-    """The step and the limit, each alone, after a product, and after one on a single BLAS thread.
-
-    A product also pushes the arrays and the interpreter out of the core's own caches. The product
-    on one thread does the same without a second thread pool, so it shows what is left to blame on
-    threads; the limit shows what the caches cost a loop that only loads and stores.
-    """
-    from threadpoolctl import threadpool_limits
-
-    adam, cpu = CASES["adam"], get_backend("cpu")
-    draw = np.random.default_rng(0)
-    left = draw.standard_normal((256, 784), dtype="float32")
-    right = draw.standard_normal((784, 256), dtype="float32")
-    out = np.empty((256, 256), dtype="float32")
-
-    def product() -> None:
-        np.matmul(left, right, out=out)
-
-    for label, size in BESIDE_PRODUCT.items():
-        calls = {
-            "fused": adam.call(adam.arrays(size, "float32", cpu), "auto"),
-            "limit": mover(adam.arrays(size, "float32", cpu, seed=1)),
-        }
-        alone = interleaved(calls, rounds=15)
-        after = interleaved(calls, rounds=15, before=product)
-        with threadpool_limits(1, "blas"):
-            single = interleaved(calls, rounds=15, before=product)
-        times = {
-            f"{name} {how}": timing
-            for how, timings in (("alone", alone), ("after", after), ("after, 1 thread", single))
-            for name, timing in timings.items()
-        }
-        ratio = after["fused"].median / alone["fused"].median
-        limit = after["limit"].median / alone["limit"].median
-        threads = after["fused"].median / single["fused"].median
-        yield _row(f"adam {label}: after a product / alone", ratio, 1.5, times, True)
-        yield _row(f"  its limit {label}: after a product / alone", limit, None, times, True)
-        yield _row(f"adam {label}: after a product on 2 / on 1 thread", threads, 1.5, times, True)
-
-
-def _against_torch() -> Iterator[Row]:
-    try:
-        import torch
-    except ImportError:
-        return
-    for name, case in CASES.items():
-        for label, size in SWEEP.items():
-            arrays = case.arrays(size, "float32", get_backend("cpu"))
-            peers = torch_steps(name, arrays)
-            calls: dict[str, Callable[[], Any]] = {"onepass": case.call(arrays, "auto"), **peers}
-            with torch.no_grad():
-                times = interleaved(calls, rounds=11 if size < 1e7 else 7)
-            best = min(times[peer].median for peer in peers)
-            need = 3.0 if size <= 1e4 else 2.0 if size <= 1e5 else 1.0
-            yield _row(
-                f"{name} {label}: PyTorch's best / onepass",
-                best / times["onepass"].median,
-                need,
-                times,
-                False,
-            )
-
-
-def main(path: str | None = None) -> int:
+def main(path: str | None = None, *parts: str) -> int:
     """Measure, print a table, write the JSON file if a path is given; 1 if a figure is missed."""
+    for part in parts:
+        if part not in PARTS:
+            print(f"there is no part {part!r}; expected {' or '.join(PARTS)}", file=sys.stderr)
+            return 2
     console = Console()
     table = Table()
     for column in ("figure", "value", "must be", "reached"):
         table.add_column(column)
     rows = []
-    for row in measure():
+    measured = (row for part in parts or PARTS for row in PARTS[part]())
+    for row in measured:
         rows.append(row)
         sign, need = ("<=", row["at_most"]) if "at_most" in row else (">=", row["at_least"])
         wanted = "" if need is None else f"{sign} {need}"
@@ -183,4 +57,4 @@ def main(path: str | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]))
+    sys.exit(main(*sys.argv[1:]))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-from ..backend import EngineUnavailableError, get_backend
+from ..backend import Backend, EngineUnavailableError, get_backend
+from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engines import find_engine
 from .rules import RULES
 
@@ -15,15 +17,17 @@ def warmup(
     dtypes: str | Iterable[str] = ("float32",),
     engine: str = "auto",
     rules: Iterable[str] | None = None,
+    batch_norm: bool = False,
 ) -> None:
-    """Compile rules now instead of at their first call.
+    """Compile rules, and batch normalization if asked, now instead of at their first call.
 
-    Each takes about 1 s, once: the machine code is kept on disk.
+    A rule takes about 1 s, batch normalization about 20 s, once: the machine code is kept on disk.
 
     Args:
         dtypes: one or several of "float16", "float32", "float64".
         engine: one engine's name; "auto" means the one that "auto" picks on the current device.
         rules: names of rules; all by default.
+        batch_norm: forward, backward and inference, with and without ReLU, too.
 
     Raises:
         ValueError: an unknown rule, dtype or engine.
@@ -42,6 +46,21 @@ def warmup(
             for name in names:
                 chosen.warmup(RULES[name], dtype)
                 chosen.warmup(RULES[name].without_decay, dtype)
+            if batch_norm:
+                _warm_batch_norm(backend, dtype, engine)
+
+
+def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:
+    """Run it on small arrays, with short and with long runs of a channel."""
+    for inner in (1, 64):
+        x, vectors = backend.asarray(np.ones((2, 1, inner), dtype)), []
+        for value in (1, 0, 0, 1):
+            vectors.append(backend.asarray(np.full(1, value, dtype)))
+        for activation in (None, "relu"):
+            options: dict[str, Any] = {"activation": activation, "engine": engine}
+            _, saved = batch_norm_forward(x, *vectors, **options)
+            batch_norm_backward(x, saved, engine=engine)
+            batch_norm_inference(x, *vectors, **options)
 
 
 def _device_for(engine: str) -> str:

@@ -74,19 +74,15 @@ def batch_norm_forward(
         deviation costs no precision, a constant channel gives beta.
     Source: Ioffe and Szegedy (2015), algorithm 1, and section 3.1 for the running statistics.
     """
-    read, running = (gamma, beta), (running_mean, running_var)
-    if (
-        engine in ("auto", "numba")
-        and out is None
-        and (running_mean is None) == (running_var is None)
-    ):
-        layout = quick_layout(x, channel_axis, read, running)
+    both_or_none = (running_mean is None) == (running_var is None)
+    if engine in ("auto", "numba") and out is None and both_or_none:
+        running = (running_mean, running_var)
+        layout = quick_layout(x, channel_axis, (gamma, beta), running)
         if layout is not None:
             momentum, eps, relu = options(momentum, eps, activation)
-            y, pair = np.empty(x.shape, x.dtype), Running(*running, momentum)
-            kept = get("numba").forward(
-                x, y, layout, gamma, beta, None if running_mean is None else pair, eps, relu
-            )
+            pair = None if running_mean is None else Running(*running, momentum)
+            y = np.empty(x.shape, x.dtype)
+            kept = get("numba").forward(x, y, layout, gamma, beta, pair, eps, relu)
             return y, Saved(x, gamma, beta, kept, eps, activation, layout)
     check_input("x", x)
     layout = check_layout(x, channel_axis)

@@ -1,7 +1,6 @@
 """What follows from the sums, one channel at a time, in double: statistics and coefficients.
 
-The loops are short of arrays so that each is vectorized: the compiler compares few pointers when a
-loop starts, and gives up where it would take more.
+Each loop takes few arrays: all its pointers are compared for overlap before a vector loop starts.
 """
 
 from __future__ import annotations

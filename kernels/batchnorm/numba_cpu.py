@@ -16,13 +16,12 @@ from ..engines import half, source
 from ..engines.atomics import call
 from ..engines.compile import cfunc, njit
 from ..engines.crew import get_crew
-from ..engines.numba_cpu import SHARED
 from . import formula, numba_channels, numba_geometry, numba_loops, numba_sums, numba_tasks
 from . import plan as plans
 from .base import BatchNormEngine, Running, Saved
 from .layout import Layout
 from .numba_tasks import ADDRESS, APPLY, FINISH, KEEP, PHASE, REALS, START, SUM, WORDS
-from .plan import Plan, plan
+from .plan import SHARED, Plan, plan
 
 _STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
 _COMPUTED = {"e": np.float32, "f": np.float32, "d": np.float64}
@@ -158,7 +157,7 @@ def _run(
     """Run the phases of a job: all of them at once, or those that sum and apply by the crew."""
     function, job = task(*which), _template(cut).copy()
     tasks, crew = cut.blocks * cut.parts, get_crew()
-    shared = 2 * arrays[0].nbytes >= SHARED
+    shared = arrays[0].nbytes >= SHARED
     together = (sum(phases),) if cut.parts == 1 else phases
     alone = 0 if shared or cut.parts > 1 else tasks
     _start(job, together[0], function, alone, *reals, *arrays)

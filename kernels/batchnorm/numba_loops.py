@@ -3,8 +3,7 @@
 What belongs to a channel comes as `per`: a tuple of numbers for a run within one channel (a
 "plane"), an array for a run over several short channels (its "columns"), which holds a stretch of
 `SKEW` numbers for each role, one a column. It is a single array at constant distances because the
-compiler must see that nothing overlaps: it compares few pointers when the loop starts, and does
-not vectorize where it would take more.
+runs are short, and all pointers of a vector loop are compared for overlap each time it starts.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from .numba_loops import (
 from .plan import PIECE
 
 FEW_ROWS, FEW = 4, 64  # rows, and values of a plane in each, that the first mean is guessed from
-ROWS = 64  # rows of columns that are summed before double takes over
+ROWS = 128  # rows of columns that are summed before double takes over
 
 merged = inline(formula.merged)
 
@@ -61,7 +61,7 @@ def moments(
                 wide = np.float64(center[c])
                 one[c], two[c] = _wide_sums(x, plan, task.first + c, low, high, wide)
         values = np.float64(values_of(plan, low, high))
-        for c in range(n):  # these loops are short of arrays so that each is vectorized
+        for c in range(n):  # loops of few arrays, so that they are vectorized
             shift = one[c] / values
             two[c] -= one[c] * shift
             one[c] = center[c] + shift

@@ -19,7 +19,8 @@ SLAB = 512 << 10  # bytes of a task that a core's cache should hold
 BLOCKS = 16  # blocks that are tasks enough; fewer are cut into parts
 TASKS = 32
 LEAST = 1 << 16  # elements of a part
-SPLIT = 3 << 20  # bytes from which rows are cut into parts
+SHARED = 1 << 20  # bytes of x from which threads share the tasks
+SPLIT = 3 << 20  # bytes of x from which rows are cut into parts
 
 
 class Plan(NamedTuple):
@@ -52,10 +53,12 @@ def plan(outer: int, channels: int, inner: int, itemsize: int) -> Plan:
     else:
         width = max(NARROW, min(SLAB // (outer * itemsize), WIDE))
         group = max(1, width // inner)
+        if total * itemsize >= SHARED:
+            group = min(group, -(-channels // 2))  # a second thread has something to do
     group = min(group, channels)
     blocks = -(-channels // group)
     parts = 1
-    if blocks < BLOCKS and total * itemsize >= SPLIT:
+    if blocks < BLOCKS and total * itemsize >= (SHARED if blocks == 1 else SPLIT):
         parts = max(1, min(-(-TASKS // blocks), rows, total // (blocks * LEAST)))
     return Plan(
         total, joined * period, rows, group, inner, channels, parts, blocks, int(inner >= PLANE)
