@@ -1,4 +1,4 @@
-"""Fused optimizer steps: each updates parameters and state in place in one pass over memory."""
+"""Fused kernels: optimizer steps, in place in one pass over memory, and batch normalization."""
 
 from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engines import EngineStatus, engines
