@@ -82,3 +82,12 @@ def test_step_docstrings_follow_the_template(name):
             assert f"{argument}:" in doc or f"{argument}, " in doc or f", {argument}" in doc, (
                 argument
             )
+
+
+@pytest.mark.parametrize("name", [name for name in kernels.__all__ if "batch_norm" in name])
+def test_batch_norm_docstrings_follow_the_template(name):
+    doc = inspect.getdoc(getattr(kernels, name))
+    for heading in ("Args:", "Raises:", "Conventions:", "Source:", "eps"):
+        assert heading in doc, heading
+    for argument in inspect.signature(getattr(kernels, name)).parameters:
+        assert f"{argument}:" in doc or f"{argument}, " in doc or f", {argument}" in doc, argument

@@ -126,3 +126,19 @@ def test_inference_takes_one_value_of_a_channel(engine):
     ones = [engine.asarray(np.ones(3, "float32")) for _ in range(5)]
     y = engine.kernel("batch_norm_inference")(ones[0].reshape(1, 3), *ones[1:])
     np.testing.assert_array_equal(engine.to_numpy(y), np.ones((1, 3), "float32"))
+
+
+def test_warmup_compiles_all_that_a_later_call_needs():
+    from onepass import kernels
+    from onepass.kernels.batchnorm import numba_cpu
+
+    numba_cpu.compiled.cache_clear()
+    numba_cpu.task.cache_clear()
+    kernels.warmup("float32", engine="numba", rules=(), batch_norm=True)
+    compiled = numba_cpu.compiled.cache_info().misses
+    x, ones = np.eye(4, dtype="float32"), np.ones(4, "float32")
+    for activation in (None, "relu"):
+        _, saved = kernels.batch_norm_forward(x, ones, ones, activation=activation)
+        kernels.batch_norm_backward(x, saved)
+        kernels.batch_norm_inference(x, ones, ones, ones, ones, activation=activation)
+    assert numba_cpu.compiled.cache_info().misses == compiled == 4

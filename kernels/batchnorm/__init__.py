@@ -15,7 +15,8 @@ reference. What shaped the fused engine on the CPU ("numba"), and what was tried
 - Storing y and dx past the caches (streaming stores) was slower: a burst of them waits for memory
   that ordinary stores overlap with arithmetic.
 - Threads share arrays from 1 MB; below, waking them took what they gained.
-- The backward begins at the end of memory, where the forward and the next layer's backward ended.
+- What goes through the array again begins at the end of each thread's share, where the pass before
+  it ended, and which a cache still holds.
 """
 
 from .backward import batch_norm_backward

@@ -20,7 +20,18 @@ from . import formula, numba_channels, numba_geometry, numba_loops, numba_sums, 
 from . import plan as plans
 from .base import BatchNormEngine, Running, Saved
 from .layout import Layout
-from .numba_tasks import ADDRESS, APPLY, FINISH, KEEP, PHASE, REALS, START, SUM, WORDS
+from .numba_tasks import (
+    ADDRESS,
+    APPLY,
+    FINISH,
+    KEEP,
+    PHASE,
+    REALS,
+    START,
+    SUM,
+    THREADS,
+    WORDS,
+)
 from .plan import SHARED, Plan, plan
 
 _STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
@@ -159,6 +170,7 @@ def _run(
     tasks, crew = cut.blocks * cut.parts, get_crew()
     shared = arrays[0].nbytes >= SHARED
     together = (sum(phases),) if cut.parts == 1 else phases
+    job[THREADS] = crew.threads
     alone = 0 if shared or cut.parts > 1 else tasks
     _start(job, together[0], function, alone, *reals, *arrays)
     if alone:

@@ -18,11 +18,16 @@ class Task(NamedTuple):
 
 
 @inline
-def task_of(plan: Any, number: Any, backwards: bool) -> Any:
-    """The task of that number, counted from the end of memory where `backwards`."""
+def task_of(plan: Any, number: Any, threads: Any) -> Any:
+    """The task of that number; with `threads`, those of each thread's share in reverse order.
+
+    A job that follows another begins then with what each thread's cache still holds.
+    """
+    if threads:
+        tasks = plan.blocks * plan.parts
+        share = ((number + 1) * threads - 1) // tasks  # as crew.py shares them
+        number = share * tasks // threads + (share + 1) * tasks // threads - 1 - number
     block, part = number // plan.parts, number % plan.parts
-    if backwards:
-        block, part = plan.blocks - 1 - block, plan.parts - 1 - part
     first, rows, parts = block * plan.group, plan.rows, plan.parts
     end = min(first + plan.group, plan.channels)
     return Task(part, first, end, part * rows // parts, (part + 1) * rows // parts)

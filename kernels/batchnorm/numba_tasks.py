@@ -38,7 +38,7 @@ RELU = False
 
 START, SUM, FINISH, APPLY, KEEP = 1, 2, 4, 8, 16
 """The phases of a job: all at once where blocks have one part. KEEP updates running statistics."""
-PHASE, ADDRESS, REALS, WORDS = 9, 10, 20, 24
+PHASE, ADDRESS, THREADS, REALS, WORDS = 9, 10, 19, 20, 24
 """Words of a job: the plan comes first, its numbers last."""
 TILE = 2048  # elements that go through a scratch array where the result replaces an input
 
@@ -72,7 +72,7 @@ def forward(low: Any, high: Any, job: Any) -> None:
     zero, per = COMPUTED(0), np.empty(0 if plan.planes else ROLES * SKEW, COMPUTED)
     scratch = np.empty(TILE if in_place else 0, STORED)
     for number in range(low, high):
-        task = task_of(plan, number, False)
+        task = task_of(plan, number, words[THREADS] if phase == APPLY else 0)
         if phase & SUM:
             own = partial[:, task.part, task.first : task.end]
             center = np.empty(task.end - task.first, COMPUTED)
@@ -114,10 +114,7 @@ def forward(low: Any, high: Any, job: Any) -> None:
 
 
 def backward(low: Any, high: Any, job: Any) -> None:
-    """Sums and dx of the tasks from low to high, which begin at the end of memory.
-
-    What was read or written last is there, and is most likely still in a cache.
-    """
+    """Sums and dx of the tasks from low to high."""
     words = carray(job, (WORDS,), np.int64)
     m = carray(job, (WORDS,), np.float64)[REALS + 3]
     plan, phase = _plan(words), words[PHASE]
@@ -133,7 +130,7 @@ def backward(low: Any, high: Any, job: Any) -> None:
     zero, per = COMPUTED(0), np.empty(0 if plan.planes else ROLES * SKEW, COMPUTED)
     scratch = np.empty(TILE if in_place else 0, STORED)
     for number in range(low, high):
-        task = task_of(plan, number, True)
+        task = task_of(plan, number, words[THREADS] if phase & SUM else 0)
         if phase & START and task.part == 0:
             start_backward(task, gamma, beta, kept, coefficients)
         if phase & SUM:
