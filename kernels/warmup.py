@@ -53,9 +53,8 @@ def warmup(
 def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:
     """Run it on small arrays, with short and with long runs of a channel."""
     for inner in (1, 64):
-        x, vectors = backend.asarray(np.ones((2, 1, inner), dtype)), []
-        for value in (1, 0, 0, 1):
-            vectors.append(backend.asarray(np.full(1, value, dtype)))
+        x = backend.asarray(np.ones((2, 1, inner), dtype))
+        vectors = [backend.asarray(np.full(1, value, dtype)) for value in (1, 0, 0, 1)]
         for activation in (None, "relu"):
             options: dict[str, Any] = {"activation": activation, "engine": engine}
             _, saved = batch_norm_forward(x, *vectors, **options)

@@ -131,11 +131,6 @@ class NumbaBatchNorm(BatchNormEngine):
             _NOTHING,
         )
 
-    def warmup(self, dtype: str) -> None:
-        for name in ("forward", "backward"):
-            for relu in (False, True):
-                task(name, np.dtype(dtype).char, relu)
-
 
 def _memory(layout: Layout, array: Array) -> Array:
     """An array as compiled code takes it: one run of memory, and bits in place of float16."""
