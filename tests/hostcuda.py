@@ -7,11 +7,12 @@ outputs are references into the arrays, scalars are converted to their declared 
 from __future__ import annotations
 
 import ctypes
+import math
 import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -65,12 +66,20 @@ struct float16 {{  // what CuPy's class of that name offers
     operator float() const {{ return data; }}
 }};
 {preamble}
-extern "C" void {name}(__PTRDIFF_TYPE__ n, {parameters}) {{
+// The place of the i-th element in C order; `shape` and `steps` of `ndim` axes.
+static __PTRDIFF_TYPE__ place(__PTRDIFF_TYPE__ i, __PTRDIFF_TYPE__ ndim,
+                              const __PTRDIFF_TYPE__ *shape, const __PTRDIFF_TYPE__ *steps) {{
+    __PTRDIFF_TYPE__ at = 0;
+    for (; ndim--; i /= shape[ndim]) at += i % shape[ndim] * steps[ndim];
+    return at;
+}}
+extern "C" void {name}(__PTRDIFF_TYPE__ _n, __PTRDIFF_TYPE__ _ndim, const __PTRDIFF_TYPE__ *_shape,
+                       {parameters}) {{
 #ifdef FLUSH
     const unsigned int before = __builtin_ia32_stmxcsr();
     __builtin_ia32_ldmxcsr(before | 0x8040);  // flush results to zero, take operands as zero
 #endif
-    for (__PTRDIFF_TYPE__ i = 0; i < n; ++i) {{
+    for (__PTRDIFF_TYPE__ _i = 0; _i < _n; ++_i) {{
         {references}
         {operation}
     }}
@@ -88,7 +97,7 @@ class OnHost(np.ndarray):
 
 
 class ElementwiseKernel:
-    """`cupy.ElementwiseKernel` on the CPU, for contiguous arrays of one shape and scalars."""
+    """`cupy.ElementwiseKernel` on the CPU: inputs broadcast, outputs have the whole shape."""
 
     def __init__(
         self, in_params: str, out_params: str, operation: str, name: str, preamble: str = ""
@@ -100,21 +109,27 @@ class ElementwiseKernel:
     def __call__(self, *args: Any, build: str = "exact") -> None:
         declared = [*self.inputs, *self.outputs]
         assert len(args) == len(declared), f"{self.name} takes {declared}"
-        values, parameters, references, sizes = [], [], [], set()
+        arrays = [arg for arg in args if isinstance(arg, np.ndarray)]
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        values, parameters, references = [], [], []
         for (kind, name), value in zip(declared, args, strict=True):
+            read = (kind, name) in self.inputs
+            const = "const " if read else ""
             if not isinstance(value, np.ndarray):
-                assert (kind, name) in self.inputs, f"{name} is written but is a scalar"
+                assert read, f"{name} is written but is a scalar"
                 values.append(np.ctypeslib.as_ctypes_type(np.dtype(kind))(value))
                 parameters.append(f"const {kind} {name}")
                 continue
             assert value.dtype == kind, f"{name} is {value.dtype} but declared {kind}"
-            assert value.flags.c_contiguous, f"{name} is not contiguous"
-            const = "const " if (kind, name) in self.inputs else ""
+            assert read or value.shape == shape, f"{name} has shape {value.shape}, not {shape}"
+            assert read or value.flags.writeable, f"{name} is read-only"
+            strides = np.broadcast_to(value, shape).strides
+            assert not any(stride % value.itemsize for stride in strides), f"{name} is not aligned"
             values.append(ctypes.c_void_p(value.ctypes.data))
-            parameters.append(f"{const}{kind} *_raw_{name}")
-            references.append(f"{const}{kind} &{name} = _raw_{name}[i];")
-            sizes.add(value.size)
-        (size,) = sizes
+            values.append(_numbers([stride // value.itemsize for stride in strides]))
+            parameters.append(f"{const}{kind} *_raw_{name}, const __PTRDIFF_TYPE__ *_steps_{name}")
+            at = f"place(_i, _ndim, _shape, _steps_{name})"
+            references.append(f"{const}{kind} &{name} = _raw_{name}[{at}];")
         source = _SOURCE.format(
             name=self.name,
             preamble=self.preamble,
@@ -122,7 +137,12 @@ class ElementwiseKernel:
             references="\n".join(references),
             operation=self.operation,
         )
-        _compile(source, self.name, BUILDS[build])(ctypes.c_ssize_t(size), *values)
+        sizes = ctypes.c_ssize_t(math.prod(shape)), ctypes.c_ssize_t(len(shape)), _numbers(shape)
+        _compile(source, self.name, BUILDS[build])(*sizes, *values)
+
+
+def _numbers(numbers: Sequence[int]) -> Any:
+    return (ctypes.c_ssize_t * len(numbers))(*numbers)
 
 
 @cache

@@ -3,12 +3,9 @@ and NVRTC compiles CuPy's own source around it for every GPU generation, without
 
 from __future__ import annotations
 
-import io
-import re
-from unittest import mock
-
 import hostcuda
 import numpy as np
+import nvrtc
 import pytest
 from hostcuda import CASES, EXTRAS, cupy_engine_on_host, on_host
 from onepass import kernels
@@ -141,6 +138,19 @@ def test_flushing_subnormals_moves_nothing_by_more_than_the_smallest_normal(name
         assert flushed["velocity"][2] == 0.0 != expected[1][2], "nothing was flushed"
 
 
+@on_cpu
+def test_the_host_broadcasts_inputs_as_cupy_does():
+    kernel = hostcuda.ElementwiseKernel(
+        "float32 x, float64 v, float32 a", "float32 y", "y = (x - v) * a;", "broadcast"
+    )
+    x, v = np.arange(24, dtype="float32").reshape(4, 3, 2).T, np.arange(3.0).reshape(3, 1)
+    y = np.empty((2, 3, 4), "float32")
+    kernel(x, v, 2.0, y)
+    np.testing.assert_array_equal(y, (x - v) * 2)
+    with pytest.raises(AssertionError, match=r"y has shape \(3, 4\), not \(2, 3, 4\)"):
+        kernel(x, v, 2.0, y[0])
+
+
 # --- the comparison sees mistakes -----------------------------------------------------------------
 PLANTED = {
     "m and v swapped": ("adam", "float32", "m = m_;\nv = v_;", "m = v_;\nv = m_;"),
@@ -242,74 +252,23 @@ REGISTERS = {"float16": 40, "float32": 40, "float64": 64}  # 12 and 8 warps of a
 
 
 @pytest.fixture(scope="module")
-def nvrtc():
-    """nvrtc(rule, dtype, architecture, form): the machine code or PTX, and what ptxas reports."""
-    cupy = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
-    from cupy._core import _kernel, core
-    from cupy._core._carray import Indexer
-    from cupy.cuda import compiler
-
-    def source(rule, dtype):
-        """What a call on contiguous arrays compiles, with the options that CuPy compiles it."""
-        kernel, infos = cupy.ElementwiseKernel(**cupy_gpu.parts(rule, dtype)), []
-        for parameter in kernel.params:  # _ArgInfo(kind, type, dtype, ndim, contiguous, 32 bits)
-            if parameter.name == "_ind":
-                infos.append(_kernel._ArgInfo(2, Indexer, None, 1, True, True))
-            elif parameter.name == "g" or not parameter.is_const:
-                kind = parameter.dtype.type
-                infos.append(_kernel._ArgInfo(1, cupy.ndarray, kind, 1, True, True))
-            else:
-                infos.append(_kernel._ArgInfo(3, float, parameter.dtype, 0, True, True))
-        code = _kernel._get_elementwise_kernel_code(
-            tuple(infos),
-            _kernel._TypeMap(()),
-            kernel.params,
-            kernel.operation,
-            kernel.name,
-            kernel.preamble,
-        )
-        return assembled(code)
-
-    def assembled(code):
-        """What CuPy hands to NVRTC: its headers before the code, and its options."""
-        with mock.patch.object(compiler, "_compile_module_with_cache", return_value=None) as asked:
-            core.compile_with_cache(code)
-        return asked.call_args.args
-
-    def compile_text(text, options, architecture="90", form="cubin"):
-        options += ("-ftz=true", *(["--ptxas-options=-v"] if form == "cubin" else []))
-        log = io.StringIO()
-        plain = compiler._get_arch_for_options_for_nvrtc.__wrapped__  # the memo asks for a device
-        with (
-            mock.patch.object(compiler, "_get_arch_for_options_for_nvrtc", plain),
-            mock.patch.object(compiler, "_use_ptx", form == "ptx"),
-        ):
-            code, _ = compiler.compile_using_nvrtc(text, options, architecture, log_stream=log)
-        return code, log.getvalue()
-
-    try:
-        compile_text(*assembled("#include <cupy/float16.cuh>"))
-    except RuntimeError as error:
-        pytest.skip(f"NVRTC can't be loaded: {error}")
-    except compiler.CompileException as error:
-        if "cannot open source file" not in str(error):
-            raise
-        pytest.skip(f"the CUDA headers are missing: {str(error).splitlines()[0]}")
-    return lambda rule, dtype, *how: compile_text(*source(rule, dtype), *how)
+def compiler():
+    """Skips where nothing can be compiled."""
+    nvrtc.needed()
 
 
-def assert_lean(nvrtc, rule, dtype, architecture):
-    code, log = nvrtc(rule, dtype, architecture)
-    assert code.startswith(b"\x7fELF"), "not a cubin"
-    assert "0 bytes spill stores, 0 bytes spill loads" in log
-    assert int(re.search(r"Used (\d+) registers", log)[1]) <= REGISTERS[dtype]
+def text_of(rule, dtype):
+    """What a call on contiguous arrays compiles."""
+    parts = cupy_gpu.parts(rule, dtype)
+    return nvrtc.elementwise(parts, ("g", "p", *rule.state))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
-def test_cubin_for_hopper_spills_nothing_with_and_without_decay(nvrtc, name, dtype):
+@pytest.mark.usefixtures("compiler")
+def test_cubin_for_hopper_spills_nothing_with_and_without_decay(name, dtype):
     for rule in (RULES[name], RULES[name].without_decay):
-        assert_lean(nvrtc, rule, dtype, "90")
+        nvrtc.assert_lean(text_of(rule, dtype), "90", REGISTERS[dtype])
 
 
 @pytest.mark.parametrize("architecture", ["75", "80", "100", "120"])
@@ -318,13 +277,15 @@ def test_cubin_for_hopper_spills_nothing_with_and_without_decay(nvrtc, name, dty
     "name",
     [name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in RULES],
 )
-def test_cubin_for_every_generation_spills_nothing(nvrtc, name, dtype, architecture):
-    assert_lean(nvrtc, RULES[name], dtype, architecture)
+@pytest.mark.usefixtures("compiler")
+def test_cubin_for_every_generation_spills_nothing(name, dtype, architecture):
+    nvrtc.assert_lean(text_of(RULES[name], dtype), architecture, REGISTERS[dtype])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
-def test_only_float64_arrays_cost_double_precision(nvrtc, name, dtype):
-    ptx = nvrtc(RULES[name], dtype, "90", "ptx")[0].decode()
+@pytest.mark.usefixtures("compiler")
+def test_only_float64_arrays_cost_double_precision(name, dtype):
+    ptx = nvrtc.ptx(text_of(RULES[name], dtype))
     assert (".f64" in ptx) == (dtype == "float64")
     assert dtype != "float16" or "cvt.rn.f16.f32" in ptx, "float16 is computed in float32"

@@ -31,7 +31,7 @@ def compiled(rule, dtype, capability):
     from numba.cuda import api, compile_ptx, dispatcher
 
     gpu = SimpleNamespace(compute_capability=capability)
-    numba_cuda._device_functions.cache_clear()  # it keeps what was compiled for another GPU
+    numba_cuda.device_functions.cache_clear()  # it keeps what was compiled for another GPU
     array = numba.from_dtype(np.dtype(dtype))[::1]
     scalar = numba.from_dtype(np.dtype(compute_dtype(dtype)))
     arguments = [array] * len(source.array_names(rule)) + [scalar] * len(source.scalar_names(rule))
@@ -54,7 +54,7 @@ def ptx():
     except (ImportError, OSError) as error:  # NvvmSupportError is an ImportError
         pytest.skip(f"NVVM can't be loaded: {error}")
     yield compiled
-    numba_cuda._device_functions.cache_clear()
+    numba_cuda.device_functions.cache_clear()
 
 
 def variant(name, capability):

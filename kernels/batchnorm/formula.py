@@ -14,6 +14,14 @@ from __future__ import annotations
 from numpy import maximum, sqrt
 
 
+def middle(a, b, c):
+    """The median of three values, which one outlier leaves near the others."""
+    low = -maximum(-a, -b)
+    high = maximum(a, b)
+    near = maximum(low, -maximum(-high, -c))
+    return (near,)
+
+
 def welford(mean, m2, count, x):
     """One more value, the `count`-th: Welford (1962)."""
     delta = x - mean
@@ -46,9 +54,9 @@ def affine(gamma, beta, rest, inv_std):
     return scale, shift
 
 
-def averaged(running, new, keep, momentum):
+def averaged(running, latest, keep, momentum):
     """The running statistic after a batch: keep is 1 - momentum."""
-    running = keep * running + momentum * new
+    running = keep * running + momentum * latest
     return (running,)
 
 

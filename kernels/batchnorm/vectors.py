@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...backend import Array
@@ -30,6 +32,16 @@ def readable(vector: Array | None, dtype: str) -> Array | None:
     return vector.astype(dtype, order="C", copy=True)
 
 
+def given(
+    xp: Any, gamma: Array | None, beta: Array | None, channels: int, dtype: str
+) -> tuple[Array, Array]:
+    """gamma and beta, or what stands for None."""
+    return (
+        xp.ones(channels, dtype) if gamma is None else gamma,
+        xp.zeros(channels, dtype) if beta is None else beta,
+    )
+
+
 def running_of(
     mean: Array | None, var: Array | None, dtype: str, momentum: float
 ) -> Running | None:
@@ -43,5 +55,5 @@ def write_back(running: Running | None, mean: Array | None, var: Array | None) -
     if running is not None:
         with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
             for own, written in ((mean, running.mean), (var, running.var)):
-                if own is not written:
+                if own is not None and own is not written:
                     own[...] = written

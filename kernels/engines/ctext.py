@@ -37,21 +37,49 @@ def operation(rule: Rule, compute: str) -> str:
     return "\n".join(lines)
 
 
+def device_function(function: Callable[..., Any], compute: str) -> str:
+    """A Python function of numbers as a C function of the same name.
+
+    It takes the same arguments, those that it returns by reference, and then by reference the
+    other names that it returns.
+    """
+    definition = _definition(function)
+    match definition.body[-1]:
+        case ast.Return(value=ast.Tuple(elts=elements)) if all(
+            isinstance(element, ast.Name) for element in elements
+        ):
+            returned = tuple(element.id for element in elements if isinstance(element, ast.Name))
+        case last:
+            raise _unsupported(function, last, "; expected a return of names at the end")
+    arguments = [argument.arg for argument in definition.args.args]
+    parameters = [f"{compute} {'&' if name in returned else ''}{name}" for name in arguments]
+    parameters += [f"{compute} &{name}" for name in returned if name not in arguments]
+    lines = _statements(function, returned, {name: name for name in returned}, compute)
+    body = "\n".join(f"    {line}" for line in lines)
+    name = function.__name__
+    return f"__device__ __forceinline__ void {name}({', '.join(parameters)}) {{\n{body}\n}}\n"
+
+
+def _definition(function: Callable[..., Any]) -> ast.FunctionDef:
+    definition = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    return definition
+
+
 def _statements(
     function: Callable[..., Any],
     returned: tuple[str, ...],
     renamed: Mapping[str, str],
     compute: str,
 ) -> list[str]:
-    """Each assignment of `function` as a C statement; a name new to it is declared.
+    """Each assignment of `function` as a C statement; names not in `renamed` are declared.
 
     The function must end by returning the names `returned`, which the caller then finds as they
     are: the return adds no statement.
     """
-    definition = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    assert isinstance(definition, ast.FunctionDef)
+    definition = _definition(function)
     arguments = {argument.arg for argument in definition.args.args}
-    known = set(arguments)
+    known = {*arguments, *renamed}
     *assignments, last = definition.body
     if assignments and ast.get_docstring(definition) is not None:
         del assignments[0]

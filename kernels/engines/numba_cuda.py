@@ -72,13 +72,13 @@ def python_kernel(rule: Rule, dtype: str) -> Any:
         "cuda": cuda,
         "T": float64 if compute_dtype(dtype) == "float64" else float32,
         "prelude": cuda.jit(source.rebound(rule.prelude, {}), device=True),
-        "update": cuda.jit(source.rebound(rule.update, _device_functions()), device=True),
+        "update": cuda.jit(source.rebound(rule.update, device_functions()), device=True),
     }
     return source.build(rule, f"cuda_{dtype}", text, namespace)
 
 
 @cache
-def _device_functions() -> dict[str, Any]:
+def device_functions() -> dict[str, Any]:
     """NumPy's functions that a rule may use, as Numba CUDA has them."""
     from numba import cuda
 

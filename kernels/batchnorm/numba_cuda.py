@@ -1,0 +1,160 @@
+"""Engine "numba-cuda": batch normalization compiled by Numba for the GPU, on CuPy arrays."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array
+from ..engines.numba_cuda import MAX_BLOCKS, device_functions
+from ..engines.source import rebound
+from . import formula, numba_cuda_kernels
+from .base import BatchNormEngine, Running, Saved
+from .cuda_text import THREADS
+from .gpu_plan import gpu_plan
+from .layout import Layout
+from .vectors import computed, given
+
+_FORMULAS = (
+    "middle",
+    "welford",
+    "merged",
+    "deviation",
+    "affine",
+    "averaged",
+    "normalized",
+    "rectified",
+    "gradients",
+    "input_gradient",
+)
+
+
+class NumbaCudaBatchNorm(BatchNormEngine):
+    """The same launches as the engine "cupy", on CuPy's current stream."""
+
+    def forward(
+        self,
+        x: Array,
+        y: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        running: Running | None,
+        eps: float,
+        relu: bool,
+    ) -> Array:
+        import cupy
+
+        channels, inner, dtype = layout.channels, layout.inner, computed(x)
+        plan, number = gpu_plan(layout.outer, channels, inner, THREADS), np.dtype(dtype).type
+        means, m2s = cupy.empty((2, plan.parts, channels), dtype)
+        kept, coefficients = cupy.empty((2, 3, channels), dtype)
+        gamma, beta = given(cupy, gamma, beta, channels, dtype)
+        mean, var, momentum = running or (kept[0], kept[0], 0.0)
+        flat = layout.flat(x)
+        launch = _Launcher(x, relu)
+        launch("moments", (plan.across, plan.parts), flat, means, m2s, plan.width, inner)
+        launch(
+            "finish_forward",
+            -(-channels // THREADS),
+            *(flat, means, m2s, gamma, beta, mean, var, kept, coefficients, inner),
+            *(number(eps), number(momentum), number(1.0 - momentum), running is not None),
+        )
+        launch("normalize", launch.blocks, flat, coefficients, layout.flat(y), inner)
+        return kept
+
+    def backward(
+        self, dy: Array, dx: Array, saved: Saved, gamma: Array | None, beta: Array | None
+    ) -> tuple[Array, Array]:
+        import cupy
+
+        x, layout, dtype = saved.x, saved.layout, computed(saved.x)
+        channels, inner = layout.channels, layout.inner
+        plan = gpu_plan(layout.outer, channels, inner, THREADS)
+        sums = cupy.empty((2, plan.parts, channels), dtype)
+        result, coefficients = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
+        gamma, beta = given(cupy, gamma, beta, channels, dtype)
+        flat_dy, flat = layout.flat(dy), layout.flat(x)
+        launch = _Launcher(x, saved.activation == "relu")
+        launch(
+            "products",
+            (plan.across, plan.parts),
+            *(flat_dy, flat, saved.kept, gamma, beta, sums, plan.width, inner),
+        )
+        launch(
+            "finish_backward",
+            -(-channels // THREADS),
+            *(sums, gamma, beta, saved.kept, result, coefficients),
+            np.dtype(dtype).type(layout.count),
+        )
+        launch("differentiate", launch.blocks, flat_dy, flat, coefficients, layout.flat(dx), inner)
+        return result[0], result[1]
+
+    def inference(
+        self,
+        x: Array,
+        y: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        mean: Array,
+        var: Array,
+        eps: float,
+        relu: bool,
+    ) -> None:
+        import cupy
+
+        dtype = computed(x)
+        gamma, beta = given(cupy, gamma, beta, layout.channels, dtype)
+        launch = _Launcher(x, relu)
+        launch(
+            "infer",
+            launch.blocks,
+            *(layout.flat(x), mean, var, gamma, beta),
+            *(np.dtype(dtype).type(eps), layout.flat(y), layout.inner),
+        )
+
+
+class _Launcher:
+    """Launches kernels for arrays like `x` on its device and CuPy's current stream."""
+
+    def __init__(self, x: Array, relu: bool) -> None:
+        self.x, self.relu = x, relu
+        self.blocks = min(-(-x.size // THREADS), MAX_BLOCKS)
+
+    def __call__(self, name: str, grid: Any, *arguments: Any) -> None:
+        import cupy
+        from numba import cuda
+
+        with self.x.device:
+            stream = cuda.external_stream(cupy.cuda.get_current_stream().ptr)
+            kernel(name, computed(self.x), self.relu)[grid, THREADS, stream](*arguments)
+
+
+@cache
+def kernel(name: str, dtype: str, relu: bool) -> Any:
+    """The CUDA kernel of that name; `dtype` is what it computes in."""
+    from numba import cuda
+
+    return cuda.jit(python_kernel(name, dtype, relu))
+
+
+def python_kernel(name: str, dtype: str, relu: bool) -> FunctionType:
+    """The kernel as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
+    from numba import cuda, float32, float64
+
+    formulas = {
+        each: cuda.jit(rebound(getattr(formula, each), device_functions()), device=True)
+        for each in _FORMULAS
+    }
+    names = {
+        **formulas,
+        "cuda": cuda,
+        "COMPUTED": float64 if dtype == "float64" else float32,
+        "RELU": relu,
+    }
+    names["near_of"] = cuda.jit(rebound(numba_cuda_kernels.near_of, names), device=True)
+    return rebound(getattr(numba_cuda_kernels, name), names)
