@@ -72,9 +72,7 @@ class BatchNorm(Layer):
         options: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
         if not train:
             return batch_norm_inference(x, *affine, *running, **options)
-        y, self._saved = batch_norm_forward(
-            x, *affine, *running, momentum=self.momentum, **options
-        )
+        y, self._saved = batch_norm_forward(x, *affine, *running, momentum=self.momentum, **options)
         return y
 
     def backward(self, dy: Array, input_grad: bool = True) -> Array:
