@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, EngineUnavailableError, get_backend
+from ..backend.checks import flag
 from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engines import find_engine
 from .rules import RULES
@@ -37,10 +38,13 @@ def warmup(
     for name in names:
         if name not in RULES:
             raise ValueError(f"rules holds {name!r}; expected {', '.join(map(repr, RULES))}")
-    backend = get_backend("auto" if engine == "auto" else _device_for(engine))
-    for dtype in [dtypes] if isinstance(dtypes, str) else dtypes:
+    dtypes = [dtypes] if isinstance(dtypes, str) else list(dtypes)
+    for dtype in dtypes:
         if dtype not in ("float16", "float32", "float64"):
             raise ValueError(f"dtypes holds {dtype!r}; expected 'float16', 'float32' or 'float64'")
+    flag("batch_norm", batch_norm)
+    backend = get_backend("auto" if engine == "auto" else _device_for(engine))
+    for dtype in dtypes:
         chosen = find_engine(engine, backend.asarray(np.zeros(1, dtype)), contiguous=True)
         with backend.scope():
             for name in names:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend.checks import count
 from ..kernels import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from ..kernels.batchnorm.arguments import options
 from .layer import Layer
 from .types import Array, HostArray, Shape
 
@@ -31,7 +32,7 @@ class BatchNorm(Layer):
 
     Raises:
         TypeError, ValueError: `features` is not an integer or smaller than 1, another argument is
-            out of its range (told by the first forward); in training, a channel has one value.
+            out of its range; in training, a channel has one value.
 
     Formulas, conventions and source: `kernels.batch_norm_forward`.
     """
@@ -46,8 +47,7 @@ class BatchNorm(Layer):
         activation: str | None = None,
     ) -> None:
         self.in_features = self.out_features = count("features", features)
-        self.momentum = momentum
-        self.eps = eps
+        self.momentum, self.eps, _ = options(momentum, eps, activation)
         self.activation = activation
 
     def shapes(self) -> dict[str, Shape]:
@@ -69,10 +69,15 @@ class BatchNorm(Layer):
             )
         affine = self.params["gamma"], self.params["beta"]
         running = self.buffers["running_mean"], self.buffers["running_var"]
-        options: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
+        both: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
+        if train and x.size < 2 * x.shape[1]:
+            raise ValueError(
+                f"x of {self!r} has shape {x.shape}, which is not 2 values a channel; expected a "
+                "larger batch to train on (forward(x) without train takes one sample)"
+            )
         if not train:
-            return batch_norm_inference(x, *affine, *running, **options)
-        y, self._saved = batch_norm_forward(x, *affine, *running, momentum=self.momentum, **options)
+            return batch_norm_inference(x, *affine, *running, **both)
+        y, self._saved = batch_norm_forward(x, *affine, *running, momentum=self.momentum, **both)
         return y
 
     def backward(self, dy: Array, input_grad: bool = True) -> Array:
@@ -82,8 +87,8 @@ class BatchNorm(Layer):
         return dx if input_grad else None
 
     def __repr__(self) -> str:
-        options = [str(self.in_features)]
-        options += [f"momentum={self.momentum}"] if self.momentum != 0.1 else []
-        options += [f"eps={self.eps}"] if self.eps != 1e-5 else []
-        options += [f"activation={self.activation!r}"] if self.activation is not None else []
-        return f"BatchNorm({', '.join(options)})"
+        shown = [str(self.in_features)]
+        shown += [f"momentum={self.momentum}"] if self.momentum != 0.1 else []
+        shown += [f"eps={self.eps}"] if self.eps != 1e-5 else []
+        shown += [f"activation={self.activation!r}"] if self.activation is not None else []
+        return f"BatchNorm({', '.join(shown)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from types import MappingProxyType
 from typing import Any
 
@@ -139,10 +140,7 @@ class Sequential:
 
     def to(self, device: Device) -> Sequential:
         """Move the network, in place, and return it; optimizers made before go on working."""
-        host = self._host_buffers()
         self._parameters.move(device)
-        with self.backend.scope():
-            self._buffers = {key: self.backend.asarray(value) for key, value in host.items()}
         self._bind()
         return self
 
@@ -175,12 +173,15 @@ class Sequential:
     def _bind(self) -> None:
         """Hand every layer its views: after making, moving or unpickling the network."""
         self._bound_to = self._parameters.flat
+        with self.backend.scope():  # asarray moves what is elsewhere and leaves the rest alone
+            self._buffers = {
+                name: self.backend.asarray(buffer) for name, buffer in self._buffers.items()
+            }
         for k, layer in enumerate(self.layers):
-            layer.bind(
-                {name: self._parameters[f"{k}.{name}"] for name in layer.shapes()},
-                {name: self._parameters.grads[f"{k}.{name}"] for name in layer.shapes()},
-                {name: self._buffers[f"{k}.{name}"] for name in layer.initial_buffers()},
-            )
+            params = {name: self._parameters[f"{k}.{name}"] for name in layer.shapes()}
+            grads = {name: self._parameters.grads[f"{k}.{name}"] for name in layer.shapes()}
+            buffers = {name: self._buffers[f"{k}.{name}"] for name in layer.initial_buffers()}
+            layer.bind(params, grads, *([buffers] if buffers else []))
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -191,11 +192,11 @@ class Sequential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        with self.backend.scope():
-            self._buffers = {
-                name: self.backend.asarray(value) for name, value in self._buffers.items()
-            }
         self._bind()
+
+    def __copy__(self) -> Sequential:
+        """A deep copy: a layer belongs to one network."""
+        return deepcopy(self)
 
     def __call__(self, x: Array, train: bool = False) -> Array:
         return self.forward(x, train)
@@ -217,6 +218,11 @@ def _check_layers(layers: tuple[Layer, ...]) -> None:
         if layer.bound or any(layer is other for other in layers[:k]):
             raise ValueError(
                 f"layer {k} {layer!r} is part of a network already; make a new one for each use"
+            )
+        if both := set(layer.shapes()) & set(layer.initial_buffers()):
+            raise ValueError(
+                f"layer {k} {layer!r} calls a parameter and a buffer {', '.join(map(repr, both))}; "
+                "expected different names, since both go into one state_dict"
             )
         if giver and layer.in_features not in (None, giver[1].out_features):
             raise ValueError(

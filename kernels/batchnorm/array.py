@@ -9,7 +9,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ..engines.base import compute_dtype
-from .base import BatchNormEngine, Running, Saved
+from .base import BatchNormEngine, Running
 from .layout import Layout
 
 
@@ -30,10 +30,11 @@ class ArrayBatchNorm(BatchNormEngine):
         dtype = compute_dtype(x.dtype)
         with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are
             wide = x.astype(dtype, copy=False)
-            mu = wide.mean(axis=layout.others, dtype="float64", keepdims=True)
-            center = mu.astype(dtype)
-            rest = (mu - center).astype(dtype)
-            deviation = (wide - center) - rest
+            center = wide.mean(axis=layout.others, dtype="float64", keepdims=True).astype(dtype)
+            deviation = wide - center
+            rest = deviation.mean(axis=layout.others, dtype="float64", keepdims=True)
+            mu, rest = center + rest, rest.astype(dtype)  # what rounding took from the mean
+            deviation = deviation - rest
             square = backend_of(x).xp.square(deviation, dtype="float64")  # 1e20 has one too
             var = square.mean(axis=layout.others, keepdims=True)
             inv_std = (1.0 / (var + eps) ** 0.5).astype(dtype)
@@ -45,14 +46,22 @@ class ArrayBatchNorm(BatchNormEngine):
         return backend_of(x).xp.stack([part.reshape(-1) for part in (center, rest, inv_std)])
 
     def backward(
-        self, dy: Array, dx: Array, saved: Saved, gamma: Array | None, beta: Array | None
+        self,
+        dy: Array,
+        x: Array,
+        dx: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        kept: Array,
+        relu: bool,
     ) -> tuple[Array, Array]:
-        layout, dtype = saved.layout, compute_dtype(dy.dtype)
-        center, rest, inv_std = map(layout.along, saved.kept)
+        dtype = compute_dtype(dy.dtype)
+        center, rest, inv_std = map(layout.along, kept)
         with np.errstate(all="ignore"):
             dy = dy.astype(dtype, copy=False)
-            xhat = ((saved.x.astype(dtype, copy=False) - center) - rest) * inv_std
-            if saved.activation == "relu":
+            xhat = ((x.astype(dtype, copy=False) - center) - rest) * inv_std
+            if relu:
                 y = xhat if gamma is None else layout.along(gamma) * xhat
                 y = y if beta is None else y + layout.along(beta)
                 dy = backend_of(dy).xp.where(y <= 0, dy.dtype.type(0), dy)
@@ -76,7 +85,8 @@ class ArrayBatchNorm(BatchNormEngine):
         relu: bool,
     ) -> None:
         with np.errstate(all="ignore"):
-            xhat = (x - layout.along(mean)) / layout.along((var + var.dtype.type(eps)) ** 0.5)
+            inv_std = (1.0 / (var.astype("float64") + eps) ** 0.5).astype(var.dtype)
+            xhat = (x - layout.along(mean)) * layout.along(inv_std)
             _finish(xhat, y, layout, gamma, beta, relu)
 
 

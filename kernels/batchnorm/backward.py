@@ -8,8 +8,8 @@ from ...backend import Array, backend_of
 from .arguments import check_input, check_out, check_overlap, same_memory
 from .base import Saved
 from .engines import choose, get
-from .layout import layout_of
-from .quick import quick_pair
+from .layout import Layout, layout_of
+from .quick import asks_for_cpu, quick_pair
 from .vectors import computed, readable
 
 
@@ -26,7 +26,8 @@ def batch_norm_backward(
 
     Args:
         dy: dJ/dy, of x's shape and dtype; left untouched unless it is `out`.
-        saved: what `batch_norm_forward` returned; its x must still hold what it held then.
+        saved: what `batch_norm_forward` returned; its x, gamma and beta must still hold what they
+            held then.
         out: where dx goes, of x's shape and dtype; may be dy, or saved.x, which uses `saved` up.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
@@ -38,7 +39,7 @@ def batch_norm_backward(
             conditions; it is named, and nothing was written.
 
     Conventions: the mean and the variance depend on x, so this is not the gradient of
-        `batch_norm_inference`. float16 computes in float32.
+        `batch_norm_inference`. float16 computes in float32, where dy (x - mu) must not overflow.
     Source: Ioffe and Szegedy (2015), section 3, its six gradients put into one another.
     """
     if not isinstance(saved, Saved):
@@ -50,11 +51,13 @@ def batch_norm_backward(
             "saved.x was overwritten, by out=x of the forward or by out=saved.x of a backward; "
             "expected the forward's input as it was. Leave out= away in the forward"
         )
-    x, layout = saved.x, saved.layout
-    if engine in ("auto", "numba") and out is None and x.size and quick_pair(dy, x):
+    x, relu = saved.x, saved.activation == "relu"
+    layout = _layout_of_saved(saved)
+    if asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x):
         dx, dtype = np.empty(x.shape, x.dtype), computed(x)
         affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
-        return _typed(dx, get("numba").backward(dy, dx, saved, *affine), saved)
+        gradients = get("numba").backward(dy, x, dx, layout, *affine, saved.kept, relu)
+        return _typed(dx, gradients, saved)
     check_input("dy", dy)
     backend_of(x, dy, names=["saved.x", "dy"])
     if dy.dtype != x.dtype:
@@ -85,12 +88,32 @@ def batch_norm_backward(
         dx = backend.xp.empty_like(x) if out is None else out
         if x.size:
             affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
-            gradients = chosen.backward(dy, dx, saved, *affine)
+            gradients = chosen.backward(dy, x, dx, layout, *affine, saved.kept, relu)
             if replaces:
                 saved.overwritten = True
         else:
             gradients = backend.xp.zeros((2, layout.channels), dtype)
     return _typed(dx, gradients, saved)
+
+
+def _layout_of_saved(saved: Saved) -> Layout:
+    """How saved.x lies in memory now, if all in `saved` still has the shapes of the forward."""
+    x, kept = saved.x, saved.kept
+    layout = layout_of(x, saved.channel_axis)
+    vectors = [v for v in (saved.gamma, saved.beta) if v is not None]
+    if (
+        x.shape != saved.shape
+        or kept.shape != (3, layout.channels)
+        or kept.dtype.char != ("d" if x.dtype.char == "d" else "f")
+        or not kept.flags.c_contiguous
+        or any(vector.shape != (layout.channels,) for vector in vectors)
+    ):
+        raise ValueError(
+            f"saved was changed since the forward: x has shape {x.shape}, kept {kept.shape} "
+            f"{kept.dtype}, gamma and beta {[v.shape for v in vectors]}; expected {saved.shape}, "
+            f"(3, {layout.channels}) {computed(x)} and ({layout.channels},)"
+        )
+    return layout
 
 
 def _typed(

@@ -15,11 +15,11 @@ class Saved:
     """What `batch_norm_backward` needs of a forward, from `batch_norm_forward`.
 
     Attributes:
-        x: the input itself, not a copy: change it only after backward.
-        gamma, beta: as they were given.
+        x, gamma, beta: the arrays themselves, not copies: change them only after backward.
         kept: (3, C), in float32 or float64: center, rest and inv_std; the mean is center + rest.
         eps, activation: as they were given.
-        layout: how x lies in memory.
+        channel_axis: the axis of the channels, counted from 0.
+        shape: of x at that time.
         overwritten: whether `out=` of a forward or backward took x's memory.
     """
 
@@ -29,7 +29,8 @@ class Saved:
     kept: Array
     eps: float
     activation: str | None
-    layout: Layout
+    channel_axis: int
+    shape: tuple[int, ...]
     overwritten: bool = False
 
     @property
@@ -41,11 +42,6 @@ class Saved:
     def inv_std(self) -> Array:
         """1 / sqrt(sigma^2 + eps) of each channel, (C,)."""
         return self.kept[2]
-
-    @property
-    def channel_axis(self) -> int:
-        """The axis of the channels, counted from 0."""
-        return self.layout.axis
 
 
 class Running(NamedTuple):
@@ -75,9 +71,17 @@ class BatchNormEngine(ABC):
 
     @abstractmethod
     def backward(
-        self, dy: Array, dx: Array, saved: Saved, gamma: Array | None, beta: Array | None
+        self,
+        dy: Array,
+        x: Array,
+        dx: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        kept: Array,
+        relu: bool,
     ) -> tuple[Array, Array]:
-        """Write dx; return dgamma and dbeta."""
+        """Write dx; return dgamma and dbeta. `kept` is what the forward returned."""
 
     @abstractmethod
     def inference(

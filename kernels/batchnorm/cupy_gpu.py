@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from .base import BatchNormEngine, Running, Saved
+from .base import BatchNormEngine, Running
 from .cuda_text import THREADS, elementwise, source
 from .gpu_plan import gpu_plan
 from .layout import Layout
@@ -57,10 +57,17 @@ class CupyBatchNorm(BatchNormEngine):
         return kept
 
     def backward(
-        self, dy: Array, dx: Array, saved: Saved, gamma: Array | None, beta: Array | None
+        self,
+        dy: Array,
+        x: Array,
+        dx: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        kept: Array,
+        relu: bool,
     ) -> tuple[Array, Array]:
-        xp, x, layout, dtype = _module(), saved.x, saved.layout, computed(saved.x)
-        channels, relu = layout.channels, saved.activation == "relu"
+        xp, channels, dtype = _module(), layout.channels, computed(x)
         plan = gpu_plan(layout.outer, channels, layout.inner, THREADS)
         shape = _shape(layout, x)
         sums = xp.empty((2, plan.parts, channels), dtype)
@@ -70,13 +77,13 @@ class CupyBatchNorm(BatchNormEngine):
             _raw("batch_norm_products", x, relu, plan.width)(
                 (plan.across, plan.parts),
                 (THREADS,),
-                (dy, x, saved.kept, gamma, beta, sums, *shape),
+                (dy, x, kept, gamma, beta, sums, *shape),
             )
             m = np.dtype(dtype).type(layout.count)
             _raw("batch_norm_finish_backward", x)(
                 *_per_channel(channels),
                 (
-                    *(sums, gamma, beta, saved.kept, result, coefficients),
+                    *(sums, gamma, beta, kept, result, coefficients),
                     *(np.int32(plan.parts), shape[1], m),
                 ),
             )

@@ -18,7 +18,7 @@ from .arguments import (
 from .base import Running, Saved
 from .engines import choose, get
 from .layout import layout_of
-from .quick import quick_layout
+from .quick import asks_for_cpu, quick_layout
 from .vectors import computed, readable, running_of, write_back
 
 
@@ -75,7 +75,7 @@ def batch_norm_forward(
     Source: Ioffe and Szegedy (2015), algorithm 1, and section 3.1 for the running statistics.
     """
     both_or_none = (running_mean is None) == (running_var is None)
-    if engine in ("auto", "numba") and out is None and both_or_none:
+    if asks_for_cpu(engine) and out is None and both_or_none:
         running = (running_mean, running_var)
         layout = quick_layout(x, channel_axis, (gamma, beta), running)
         if layout is not None:
@@ -83,7 +83,7 @@ def batch_norm_forward(
             pair = None if running_mean is None else Running(*running, momentum)
             y = np.empty(x.shape, x.dtype)
             kept = get("numba").forward(x, y, layout, gamma, beta, pair, eps, relu)
-            return y, Saved(x, gamma, beta, kept, eps, activation, layout)
+            return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
     check_input("x", x)
     layout = check_layout(x, channel_axis)
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
@@ -115,4 +115,4 @@ def batch_norm_forward(
             write_back(pair, running_mean, running_var)
         else:
             kept = backend.xp.zeros((3, layout.channels), dtype)
-    return y, Saved(x, gamma, beta, kept, eps, activation, layout, replaces)
+    return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape, replaces)

@@ -16,7 +16,7 @@ from .arguments import (
 )
 from .engines import choose, get
 from .layout import layout_of
-from .quick import quick_layout
+from .quick import asks_for_cpu, quick_layout
 from .vectors import computed, readable
 
 
@@ -55,16 +55,12 @@ def batch_norm_inference(
     Conventions: any number of samples, one and none too. A negative variance gives NaN.
     Source: Ioffe and Szegedy (2015), algorithm 2, step 11.
     """
-    if (
-        engine in ("auto", "numba")
-        and out is None
-        and not (running_mean is None or running_var is None)
-    ):
-        layout = quick_layout(x, channel_axis, (gamma, beta, running_mean, running_var))
+    statistics = (running_mean, running_var)
+    if asks_for_cpu(engine) and out is None and not any(v is None for v in statistics):
+        layout = quick_layout(x, channel_axis, (gamma, beta, *statistics))
         if layout is not None:
             _, eps, relu = options(0.0, eps, activation)
             y = np.empty(x.shape, x.dtype)
-            statistics = running_mean, running_var
             get("numba").inference(x, y, layout, gamma, beta, *statistics, eps, relu)
             return y
     check_input("x", x)
@@ -94,6 +90,6 @@ def batch_norm_inference(
         y = backend.xp.empty_like(x) if out is None else out
         if x.size:
             affine = readable(gamma, dtype), readable(beta, dtype)
-            statistics = readable(running_mean, dtype), readable(running_var, dtype)
-            chosen.inference(x, y, layout, *affine, *statistics, eps, relu)
+            averages = readable(running_mean, dtype), readable(running_var, dtype)
+            chosen.inference(x, y, layout, *affine, *averages, eps, relu)
     return y

@@ -18,7 +18,7 @@ from ..engines.compile import cfunc, njit
 from ..engines.crew import get_crew
 from . import formula, numba_channels, numba_geometry, numba_loops, numba_sums, numba_tasks
 from . import plan as plans
-from .base import BatchNormEngine, Running, Saved
+from .base import BatchNormEngine, Running
 from .layout import Layout
 from .numba_tasks import (
     ADDRESS,
@@ -79,22 +79,29 @@ class NumbaBatchNorm(BatchNormEngine):
         return kept.reshape(3, channels)
 
     def backward(
-        self, dy: Array, dx: Array, saved: Saved, gamma: Array | None, beta: Array | None
+        self,
+        dy: Array,
+        x: Array,
+        dx: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        kept: Array,
+        relu: bool,
     ) -> tuple[Array, Array]:
-        layout, kind = saved.layout, dy.dtype.char
-        channels = layout.channels
+        channels, kind = layout.channels, dy.dtype.char
         cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
         work = np.empty(7 * channels, _COMPUTED[kind])
         _run(
-            ("backward", kind, saved.activation == "relu"),
+            ("backward", kind, relu),
             cut,
             (START, SUM, FINISH, APPLY),
             (0.0, 0.0, float(layout.count)),
-            _memory(layout, saved.x),
+            _memory(layout, x),
             _memory(layout, dx),
             *_given(gamma, beta, channels, kind),
             _memory(layout, dy),
-            saved.kept.reshape(-1),
+            kept.reshape(-1),
             work,
             work[2 * channels :],
             np.empty(2 * cut.parts * channels),

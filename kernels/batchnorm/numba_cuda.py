@@ -12,7 +12,7 @@ from ...backend import Array
 from ..engines.numba_cuda import MAX_BLOCKS, device_functions
 from ..engines.source import rebound
 from . import formula, numba_cuda_kernels
-from .base import BatchNormEngine, Running, Saved
+from .base import BatchNormEngine, Running
 from .cuda_text import THREADS
 from .gpu_plan import gpu_plan
 from .layout import Layout
@@ -67,27 +67,34 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         return kept
 
     def backward(
-        self, dy: Array, dx: Array, saved: Saved, gamma: Array | None, beta: Array | None
+        self,
+        dy: Array,
+        x: Array,
+        dx: Array,
+        layout: Layout,
+        gamma: Array | None,
+        beta: Array | None,
+        kept: Array,
+        relu: bool,
     ) -> tuple[Array, Array]:
         import cupy
 
-        x, layout, dtype = saved.x, saved.layout, computed(saved.x)
-        channels, inner = layout.channels, layout.inner
+        channels, inner, dtype = layout.channels, layout.inner, computed(x)
         plan = gpu_plan(layout.outer, channels, inner, THREADS)
         sums = cupy.empty((2, plan.parts, channels), dtype)
         result, coefficients = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
         gamma, beta = given(cupy, gamma, beta, channels, dtype)
         flat_dy, flat = layout.flat(dy), layout.flat(x)
-        launch = _Launcher(x, saved.activation == "relu")
+        launch = _Launcher(x, relu)
         launch(
             "products",
             (plan.across, plan.parts),
-            *(flat_dy, flat, saved.kept, gamma, beta, sums, plan.width, inner),
+            *(flat_dy, flat, kept, gamma, beta, sums, plan.width, inner),
         )
         launch(
             "finish_backward",
             -(-channels // THREADS),
-            *(sums, gamma, beta, saved.kept, result, coefficients),
+            *(sums, gamma, beta, kept, result, coefficients),
             np.dtype(dtype).type(layout.count),
         )
         launch("differentiate", launch.blocks, flat_dy, flat, coefficients, layout.flat(dx), inner)

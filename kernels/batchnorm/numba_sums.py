@@ -1,9 +1,9 @@
 """The sums of batch normalization on the CPU, over one task each.
 
 The sums of a task are of x - c over a few thousand values, in the arrays' own precision, c being
-the mean of all the values before; such sums are merged in double. So cancellation costs no more
-than a few eps of the variance, whatever the data: where c is far off for some values, that is
-itself a part of the variance. Values whose squares overflow float32 are summed again in double.
+the mean of all the values before, and at the start of some of them; such sums are merged in double.
+So cancellation costs a few eps of the variance: where c is far off for some values, that is itself
+a part of the variance. Values whose squares overflow float32 are summed again in double.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def moments(
         values = np.float64(values_of(plan, low, high))
         for c in range(n):  # loops of few arrays, so that they are vectorized
             shift = one[c] / values
-            two[c] -= one[c] * shift
+            square = two[c] - one[c] * shift
+            two[c] = 0.0 if square < 0.0 else square
             one[c] = center[c] + shift
         for c in range(n):
             _, mean[c], m2[c] = merged(count, mean[c], m2[c], values, one[c], two[c])
@@ -76,17 +77,16 @@ def moments(
 def _guess(
     x: Any, plan: Any, task: Any, zero: Any, center: Any, per: Any, one: Any, two: Any
 ) -> None:
-    """A first guess at the mean: that of the first values of each channel."""
+    """A first guess at the mean: that of some values of each channel's first rows."""
     high = min(task.low + FEW_ROWS, task.high)
     if plan.planes:
         for c in range(center.size):
             total, count = 0.0, 0
             for row in range(task.low, high):
                 start, end = run_of(plan, row, task.first + c, task.first + c + 1)
-                end = min(end, start + FEW)
-                for i in range(start, end):
+                for i in range(start, end, max(1, (end - start) // FEW)):
                     total += load(x, i)
-                count += end - start
+                    count += 1
             one[c] = total / count
     else:
         fill(center, zero)

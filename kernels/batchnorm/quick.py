@@ -19,6 +19,11 @@ _READABLE = 0x1 | 0x100  # NumPy's C_CONTIGUOUS | ALIGNED
 _WRITEABLE = _READABLE | 0x400
 
 
+def asks_for_cpu(engine: Any) -> bool:
+    """Whether `engine` is one that these checks are for."""
+    return type(engine) is str and engine in ("auto", "numba")
+
+
 def quick_layout(
     x: Any, axis: Any, read: Sequence[Any], written: Sequence[Any] = ()
 ) -> Layout | None:

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from ...backend import Array
 from ..rule import Rule
 
@@ -71,6 +74,6 @@ class Engine(ABC):
         return EngineStatus(self.name, not reason, self.devices, self.dtypes, reason, remedy)
 
 
-def compute_dtype(dtype: object) -> str:
+def compute_dtype(dtype: npt.DTypeLike) -> str:
     """The dtype a rule computes in: float32 for float16 arrays, else the arrays' own."""
-    return "float64" if str(dtype) == "float64" else "float32"
+    return "float64" if np.dtype(dtype).char == "d" else "float32"
