@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..backend import describe_devices
+from .allocator import keep_freed_memory
 from .info import versions
 from .norm_figures import norm_figures
 from .rule_figures import rule_figures
@@ -31,6 +32,7 @@ def main(path: str | None = None, *parts: str) -> int:
         if part not in PARTS:
             print(f"there is no part {part!r}; expected {' or '.join(PARTS)}", file=sys.stderr)
             return 2
+    keep_freed_memory()
     console = Console()
     table = Table()
     for column in ("figure", "value", "must be", "reached"):
