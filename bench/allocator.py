@@ -19,7 +19,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(
-        mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
-        and mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
-    )
+    kept = mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    return bool(kept and mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))
