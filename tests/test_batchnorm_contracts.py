@@ -168,3 +168,16 @@ def test_mixed_backends(reference, name):
     given_ = arrays(reference, **{name: host(SHAPE if name in ("x", "out") else 3)})
     for function in ("forward", "inference"):
         refused(reference, function, given_, onepass.MixedBackendsError, name, "cpu", "cuda")
+
+
+def test_a_processor_without_float16_conversions_says_so(monkeypatch):
+    from onepass.kernels.engines import half
+
+    monkeypatch.setattr(half, "conversions_missing", lambda: True)
+    x = np.arange(8, dtype="float16").reshape(4, 2)
+    y, _ = kernels.batch_norm_forward(x, None, None)
+    expected, _ = kernels.batch_norm_forward(x, None, None, engine="array")
+    np.testing.assert_array_equal(y, expected)
+    with pytest.raises(onepass.EngineUnavailableError, match="no float16 conversions"):
+        kernels.batch_norm_forward(x, None, None, engine="numba")
+    kernels.batch_norm_forward(x.astype("float32"), None, None, engine="numba")

@@ -55,6 +55,10 @@ class Running(NamedTuple):
 class BatchNormEngine(ABC):
     """Runs on checked arrays: x, y, dy, dx of one layout, one value a channel in float32 or 64."""
 
+    def missing(self, kind: str) -> str:
+        """Why it can't take arrays of a dtype, by its character, on this machine; or ""."""
+        return ""
+
     @abstractmethod
     def forward(
         self,

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ...backend import Array
+from ...backend import Array, EngineUnavailableError
 from ..engines import find_engine
 from .base import BatchNormEngine
 
@@ -22,7 +22,7 @@ _TABLE = {
 def choose(engine: Any, x: Array, dense: bool) -> BatchNormEngine:
     """The engine for arrays like `x`; `dense`: they all fill one run of memory, in one order.
 
-    "auto" takes array expressions where they don't.
+    "auto" takes array expressions where they don't, or where this machine lacks what it takes.
 
     Raises:
         EngineUnavailableError, TypeError, ValueError: as `find_engine`; or the named engine takes
@@ -34,7 +34,14 @@ def choose(engine: Any, x: Array, dense: bool) -> BatchNormEngine:
             f"engine {name!r} takes arrays without gaps, all of one memory layout, and one here "
             "is not; use engine='auto' or 'array', or pass contiguous arrays"
         )
-    return get(name)
+    chosen = get(name)
+    if reason := chosen.missing(x.dtype.char):
+        if engine == "auto":
+            return get("array")
+        raise EngineUnavailableError(
+            f"engine {name!r} can't be used for {x.dtype}: {reason}. Use engine='auto' or 'array'"
+        )
+    return chosen
 
 
 @cache
