@@ -9,24 +9,15 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ..engines.base import compute_dtype
-from .base import BatchNormEngine, Running
+from .base import BatchNormEngine, How, Running
 from .layout import Layout
 
 
 class ArrayBatchNorm(BatchNormEngine):
     """Takes any layout."""
 
-    def forward(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        running: Running | None,
-        eps: float,
-        relu: bool,
-    ) -> Array:
+    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
+        layout, gamma, beta, eps, relu = how
         dtype = compute_dtype(x.dtype)
         with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are
             wide = x.astype(dtype, copy=False)
@@ -46,16 +37,9 @@ class ArrayBatchNorm(BatchNormEngine):
         return backend_of(x).xp.stack([part.reshape(-1) for part in (center, rest, inv_std)])
 
     def backward(
-        self,
-        dy: Array,
-        x: Array,
-        dx: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        kept: Array,
-        relu: bool,
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
     ) -> tuple[Array, Array]:
+        layout, gamma, beta, _, relu = how
         dtype = compute_dtype(dy.dtype)
         center, rest, inv_std = map(layout.along, kept)
         with np.errstate(all="ignore"):
@@ -72,18 +56,8 @@ class ArrayBatchNorm(BatchNormEngine):
             dx[...] = scale * (m * dy - layout.along(dbeta) - xhat * layout.along(dgamma))
         return dgamma, dbeta
 
-    def inference(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        mean: Array,
-        var: Array,
-        eps: float,
-        relu: bool,
-    ) -> None:
+    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+        layout, gamma, beta, eps, relu = how
         with np.errstate(all="ignore"):
             inv_std = (1.0 / (var.astype("float64") + eps) ** 0.5).astype(var.dtype)
             xhat = (x - layout.along(mean)) * layout.along(inv_std)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from .arguments import check_input, check_out, check_overlap, same_memory
-from .base import Saved
+from .base import How, Saved
 from .engines import choose, get
 from .layout import Layout, layout_of
 from .quick import asks_for_cpu, quick_pair
@@ -51,12 +51,12 @@ def batch_norm_backward(
             "saved.x was overwritten, by out=x of the forward or by out=saved.x of a backward; "
             "expected the forward's input as it was. Leave out= away in the forward"
         )
-    x, relu = saved.x, saved.activation == "relu"
-    layout = _layout_of_saved(saved)
+    x, layout, dtype = saved.x, _layout_of_saved(saved), computed(saved.x)
+    affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
+    how = How(layout, *affine, saved.eps, saved.activation == "relu")
     if asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x):
-        dx, dtype = np.empty(x.shape, x.dtype), computed(x)
-        affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
-        gradients = get("numba").backward(dy, x, dx, layout, *affine, saved.kept, relu)
+        dx = np.empty(x.shape, x.dtype)
+        gradients = get("numba").backward(dy, x, dx, how, saved.kept)
         return _typed(dx, gradients, saved)
     check_input("dy", dy)
     backend_of(x, dy, names=["saved.x", "dy"])
@@ -83,12 +83,10 @@ def batch_norm_backward(
             ],
         )
     chosen, backend = choose(engine, x, dense), backend_of(x)
-    dtype = computed(x)
     with backend.scope():
         dx = backend.xp.empty_like(x) if out is None else out
         if x.size:
-            affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
-            gradients = chosen.backward(dy, x, dx, layout, *affine, saved.kept, relu)
+            gradients = chosen.backward(dy, x, dx, how, saved.kept)
             if replaces:
                 saved.overwritten = True
         else:

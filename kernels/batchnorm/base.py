@@ -52,6 +52,16 @@ class Running(NamedTuple):
     momentum: float
 
 
+class How(NamedTuple):
+    """How arrays are normalized: their layout, gamma and beta or None, eps, ReLU or not."""
+
+    layout: Layout
+    gamma: Array | None
+    beta: Array | None
+    eps: float
+    relu: bool
+
+
 class BatchNormEngine(ABC):
     """Runs on checked arrays: x, y, dy, dx of one layout, one value a channel in float32 or 64."""
 
@@ -60,44 +70,15 @@ class BatchNormEngine(ABC):
         return ""
 
     @abstractmethod
-    def forward(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        running: Running | None,
-        eps: float,
-        relu: bool,
-    ) -> Array:
+    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         """Write y and the running statistics; return `Saved.kept`."""
 
     @abstractmethod
     def backward(
-        self,
-        dy: Array,
-        x: Array,
-        dx: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        kept: Array,
-        relu: bool,
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
     ) -> tuple[Array, Array]:
         """Write dx; return dgamma and dbeta. `kept` is what the forward returned."""
 
     @abstractmethod
-    def inference(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        mean: Array,
-        var: Array,
-        eps: float,
-        relu: bool,
-    ) -> None:
+    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
         """Write y."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from .base import BatchNormEngine, Running
+from .base import BatchNormEngine, How, Running
 from .cuda_text import THREADS, elementwise, source
 from .gpu_plan import gpu_plan
 from .layout import Layout
@@ -20,17 +20,8 @@ WIDE = 1 << 30  # elements from which an index takes 64 bits
 class CupyBatchNorm(BatchNormEngine):
     """Three launches forward (sums, one thread a channel, y), three backward, one for inference."""
 
-    def forward(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        running: Running | None,
-        eps: float,
-        relu: bool,
-    ) -> Array:
+    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
+        layout, gamma, beta, eps, relu = how
         xp, channels, dtype = _module(), layout.channels, computed(x)
         plan = gpu_plan(layout.outer, channels, layout.inner, THREADS)
         shape = _shape(layout, x)
@@ -57,16 +48,9 @@ class CupyBatchNorm(BatchNormEngine):
         return kept
 
     def backward(
-        self,
-        dy: Array,
-        x: Array,
-        dx: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        kept: Array,
-        relu: bool,
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
     ) -> tuple[Array, Array]:
+        layout, gamma, beta, _, relu = how
         xp, channels, dtype = _module(), layout.channels, computed(x)
         plan = gpu_plan(layout.outer, channels, layout.inner, THREADS)
         shape = _shape(layout, x)
@@ -92,18 +76,8 @@ class CupyBatchNorm(BatchNormEngine):
             _kernel("differentiate", x.dtype.name, relu)(*arrays)
         return result[0], result[1]
 
-    def inference(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        mean: Array,
-        var: Array,
-        eps: float,
-        relu: bool,
-    ) -> None:
+    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+        layout, gamma, beta, eps, relu = how
         gamma, beta = given(_module(), gamma, beta, layout.channels, computed(x))
         vectors = [vector.reshape(-1, 1) for vector in (mean, var, gamma, beta)]
         kernel = _kernel("infer", x.dtype.name, relu)

@@ -15,7 +15,7 @@ from .arguments import (
     options,
     same_memory,
 )
-from .base import Running, Saved
+from .base import How, Running, Saved
 from .engines import choose, get
 from .layout import layout_of
 from .quick import asks_for_cpu, quick_layout
@@ -82,7 +82,7 @@ def batch_norm_forward(
             momentum, eps, relu = options(momentum, eps, activation)
             pair = None if running_mean is None else Running(*running, momentum)
             y = np.empty(x.shape, x.dtype)
-            kept = get("numba").forward(x, y, layout, gamma, beta, pair, eps, relu)
+            kept = get("numba").forward(x, y, How(layout, gamma, beta, eps, relu), pair)
             return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
     check_input("x", x)
     layout = check_layout(x, channel_axis)
@@ -110,8 +110,8 @@ def batch_norm_forward(
         y = backend.xp.empty_like(x) if out is None else out
         if x.size:
             pair = running_of(running_mean, running_var, dtype, momentum)
-            vectors = readable(gamma, dtype), readable(beta, dtype)
-            kept = chosen.forward(x, y, layout, *vectors, pair, eps, relu)
+            how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
+            kept = chosen.forward(x, y, how, pair)
             write_back(pair, running_mean, running_var)
         else:
             kept = backend.xp.zeros((3, layout.channels), dtype)

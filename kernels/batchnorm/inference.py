@@ -14,6 +14,7 @@ from .arguments import (
     options,
     same_memory,
 )
+from .base import How
 from .engines import choose, get
 from .layout import layout_of
 from .quick import asks_for_cpu, quick_layout
@@ -61,7 +62,7 @@ def batch_norm_inference(
         if layout is not None:
             _, eps, relu = options(0.0, eps, activation)
             y = np.empty(x.shape, x.dtype)
-            get("numba").inference(x, y, layout, gamma, beta, *statistics, eps, relu)
+            get("numba").inference(x, y, How(layout, gamma, beta, eps, relu), *statistics)
             return y
     check_input("x", x)
     layout = check_layout(x, channel_axis)
@@ -89,7 +90,7 @@ def batch_norm_inference(
     with backend.scope():
         y = backend.xp.empty_like(x) if out is None else out
         if x.size:
-            affine = readable(gamma, dtype), readable(beta, dtype)
+            how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
             averages = readable(running_mean, dtype), readable(running_var, dtype)
-            chosen.inference(x, y, layout, *affine, *averages, eps, relu)
+            chosen.inference(x, y, how, *averages)
     return y

@@ -18,7 +18,7 @@ from ..engines.compile import cfunc, njit
 from ..engines.crew import get_crew
 from . import formula, numba_channels, numba_geometry, numba_loops, numba_sums, numba_tasks
 from . import plan as plans
-from .base import BatchNormEngine, Running
+from .base import BatchNormEngine, How, Running
 from .layout import Layout
 from .numba_tasks import (
     ADDRESS,
@@ -50,17 +50,8 @@ class NumbaBatchNorm(BatchNormEngine):
         lacking = kind == "e" and half.conversions_missing()
         return "this processor has no float16 conversions" if lacking else ""
 
-    def forward(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        running: Running | None,
-        eps: float,
-        relu: bool,
-    ) -> Array:
+    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
+        layout, gamma, beta, eps, relu = how
         channels, kind = layout.channels, x.dtype.char
         cut = plan(layout.outer, channels, layout.inner, x.itemsize)
         work = np.empty(6 * channels, _COMPUTED[kind])
@@ -83,16 +74,9 @@ class NumbaBatchNorm(BatchNormEngine):
         return kept.reshape(3, channels)
 
     def backward(
-        self,
-        dy: Array,
-        x: Array,
-        dx: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        kept: Array,
-        relu: bool,
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
     ) -> tuple[Array, Array]:
+        layout, gamma, beta, _, relu = how
         channels, kind = layout.channels, dy.dtype.char
         cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
         work = np.empty(7 * channels, _COMPUTED[kind])
@@ -112,18 +96,8 @@ class NumbaBatchNorm(BatchNormEngine):
         )
         return work[:channels], work[channels : 2 * channels]
 
-    def inference(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        mean: Array,
-        var: Array,
-        eps: float,
-        relu: bool,
-    ) -> None:
+    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+        layout, gamma, beta, eps, relu = how
         channels, kind = layout.channels, x.dtype.char
         cut = plan(layout.outer, channels, layout.inner, x.itemsize)
         work = np.empty(3 * channels, _COMPUTED[kind])

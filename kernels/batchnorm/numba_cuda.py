@@ -12,10 +12,9 @@ from ...backend import Array
 from ..engines.numba_cuda import MAX_BLOCKS, device_functions
 from ..engines.source import rebound
 from . import formula, numba_cuda_kernels
-from .base import BatchNormEngine, Running
+from .base import BatchNormEngine, How, Running
 from .cuda_text import THREADS
 from .gpu_plan import gpu_plan
-from .layout import Layout
 from .vectors import computed, given
 
 _FORMULAS = (
@@ -35,19 +34,10 @@ _FORMULAS = (
 class NumbaCudaBatchNorm(BatchNormEngine):
     """The same launches as the engine "cupy", on CuPy's current stream."""
 
-    def forward(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        running: Running | None,
-        eps: float,
-        relu: bool,
-    ) -> Array:
+    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         import cupy
 
+        layout, gamma, beta, eps, relu = how
         channels, inner, dtype = layout.channels, layout.inner, computed(x)
         plan, number = gpu_plan(layout.outer, channels, inner, THREADS), np.dtype(dtype).type
         means, m2s = cupy.empty((2, plan.parts, channels), dtype)
@@ -67,18 +57,11 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         return kept
 
     def backward(
-        self,
-        dy: Array,
-        x: Array,
-        dx: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        kept: Array,
-        relu: bool,
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
     ) -> tuple[Array, Array]:
         import cupy
 
+        layout, gamma, beta, _, relu = how
         channels, inner, dtype = layout.channels, layout.inner, computed(x)
         plan = gpu_plan(layout.outer, channels, inner, THREADS)
         sums = cupy.empty((2, plan.parts, channels), dtype)
@@ -100,20 +83,10 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         launch("differentiate", launch.blocks, flat_dy, flat, coefficients, layout.flat(dx), inner)
         return result[0], result[1]
 
-    def inference(
-        self,
-        x: Array,
-        y: Array,
-        layout: Layout,
-        gamma: Array | None,
-        beta: Array | None,
-        mean: Array,
-        var: Array,
-        eps: float,
-        relu: bool,
-    ) -> None:
+    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
         import cupy
 
+        layout, gamma, beta, eps, relu = how
         dtype = computed(x)
         gamma, beta = given(cupy, gamma, beta, layout.channels, dtype)
         launch = _Launcher(x, relu)
