@@ -76,24 +76,28 @@ def _check_thoroughly(names: Sequence[str], arrays: Sequence[Array]) -> bool:
                 "same shape (nothing is broadcast in place)"
             )
     for k, (name, array) in enumerate(zip(names, arrays, strict=True)):
-        if k == 1:
-            continue
-        if not getattr(array.flags, "writeable", True):
-            raise ValueError(
-                f"{name} is read-only but is written in place; expected a writeable array. "
-                f"Pass {name}.copy()"
-            )
-        if overlaps_itself(array):
-            raise ValueError(
-                f"{name} overlaps itself (strides {array.strides}), as a broadcast view does; "
-                f"expected distinct elements. Pass {name}.copy()"
-            )
+        if k != 1:
+            check_writeable(name, array)
     if pair := any_overlap(names, arrays):
         raise ValueError(
             f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since one is "
             f"written while the other is read. Pass {pair[1]}.copy()"
         )
     return all(_is_run(array) for array in arrays)
+
+
+def check_writeable(name: str, array: Array) -> None:
+    """Raise ValueError for an array that is read-only or overlaps itself."""
+    if not getattr(array.flags, "writeable", True):
+        raise ValueError(
+            f"{name} is read-only but is written in place; expected a writeable array. "
+            f"Pass {name}.copy()"
+        )
+    if overlaps_itself(array):
+        raise ValueError(
+            f"{name} overlaps itself (strides {array.strides}), as a broadcast view does; "
+            f"expected distinct elements. Pass {name}.copy()"
+        )
 
 
 def any_overlap(

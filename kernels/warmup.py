@@ -22,7 +22,7 @@ def warmup(
 ) -> None:
     """Compile rules, and batch normalization if asked, now instead of at their first call.
 
-    A rule takes about 1 s, batch normalization about 20 s, once: the machine code is kept on disk.
+    It takes seconds, batch normalization longest, and once: the machine code is kept on disk.
 
     Args:
         dtypes: one or several of "float16", "float32", "float64".

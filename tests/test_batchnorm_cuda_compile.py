@@ -7,7 +7,7 @@ from unittest import mock
 
 import nvrtc
 import pytest
-from onepass.kernels.batchnorm import cuda_text, cupy_gpu
+from onepass.kernels.batchnorm import cuda_elementwise, cupy_gpu
 from onepass.kernels.batchnorm.cuda_text import KERNELS
 from onepass.kernels.batchnorm.gpu_plan import NEIGHBOURS
 from tolerances import DTYPES
@@ -43,7 +43,7 @@ def text_of(name, relu, width=0, dtype="float32", wide=False):
         with mock.patch.object(cupy_gpu, "_module") as cupy:
             make(name, dtype, relu, width, wide)
         return nvrtc.raw(cupy().RawKernel.call_args.args[0])
-    parts = cuda_text.elementwise(name, dtype, relu)
+    parts = cuda_elementwise.elementwise(name, dtype, relu)
     vectors = {each.split()[1] for each in parts["in_params"].split(", ")} - {"x", "dy", "eps"}
     return nvrtc.elementwise(parts, ("x", "y", "dy", "dx"), vectors, ndim=3)
 

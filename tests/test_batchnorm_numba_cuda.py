@@ -3,18 +3,14 @@ launches, and run on Numba's simulator."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
 import cudasim_batchnorm
+import numba_cuda_tools
 import numpy as np
 import pytest
 from batchnorm_cases import make
@@ -121,34 +117,17 @@ def test_a_literal_that_promotes_to_double_is_seen(ptx, monkeypatch):
 @pytest.mark.parametrize(("dtype", "capability"), BUILDS)
 @pytest.mark.parametrize("name", KERNELS)
 def test_ptxas_accepts_the_kernel_and_spills_nothing(ptx, tmp_path, name, dtype, capability):
-    file = tmp_path / "kernel.ptx"
-    file.write_text(ptx(name, dtype, gated(capability), capability))
-    architecture = f"-arch=sm_{capability[0]}{capability[1]}"
-    command = ["ptxas", "-v", architecture, "-o", str(tmp_path / "kernel.cubin"), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "Unsupported .version" in done.stderr:
-        pytest.skip(f"this ptxas is older than the installed NVVM: {done.stderr.splitlines()[0]}")
-    assert done.returncode == 0, done.stderr
-    assert "0 bytes spill stores, 0 bytes spill loads" in done.stderr
-    assert int(re.findall(r"Used (\d+) registers", done.stderr)[-1]) <= REGISTERS
+    report = numba_cuda_tools.ptxas_report(
+        ptx(name, dtype, gated(capability), capability), capability, tmp_path
+    )
+    assert int(re.findall(r"Used (\d+) registers", report)[-1]) <= REGISTERS
 
 
 # --- the simulator --------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def simulated():
     """What was wrong in each case, from one run of the script for all of them."""
-    pytest.importorskip("numba_cuda", reason="numba-cuda is not installed", exc_type=ImportError)
-    script = Path(cudasim_batchnorm.__file__)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return numba_cuda_tools.simulated(cudasim_batchnorm.__file__)
 
 
 @pytest.mark.parametrize("case", cudasim_batchnorm.names())

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...backend import Array, backend_of
 from ...backend.checks import finite_number
-from ...backend.layout import DTYPES, any_overlap, overlaps_itself
+from ...backend.layout import DTYPES, any_overlap, check_writeable
 from ..engines.base import compute_dtype
 from .layout import Layout, layout_of
 
@@ -67,7 +67,7 @@ def check_running(mean: Array | None, var: Array | None) -> None:
         raise ValueError(f"{missing} is None but {given} is given; expected both or neither")
     for name, vector in (("running_mean", mean), ("running_var", var)):
         if vector is not None:
-            _check_writeable(name, vector)
+            check_writeable(name, vector)
 
 
 def check_out(name: str, out: Array, x: Array) -> None:
@@ -77,7 +77,7 @@ def check_out(name: str, out: Array, x: Array) -> None:
         raise TypeError(f"out has dtype {out.dtype} but {name} has {x.dtype}; expected the same")
     if out.shape != x.shape:
         raise ValueError(f"out has shape {out.shape} but {name} has {x.shape}; expected the same")
-    _check_writeable("out", out)
+    check_writeable("out", out)
 
 
 def check_overlap(
@@ -133,19 +133,6 @@ def _options(momentum: Any, eps: Any, activation: Any) -> tuple[float, float, bo
 
 
 _remembered = lru_cache(maxsize=64, typed=True)(_options)
-
-
-def _check_writeable(name: str, array: Array) -> None:
-    if not getattr(array.flags, "writeable", True):
-        raise ValueError(
-            f"{name} is read-only but is written in place; expected a writeable array. "
-            f"Pass {name}.copy()"
-        )
-    if overlaps_itself(array):
-        raise ValueError(
-            f"{name} overlaps itself (strides {array.strides}), as a broadcast view does; "
-            f"expected distinct elements. Pass {name}.copy()"
-        )
 
 
 def _start(array: Array) -> int:

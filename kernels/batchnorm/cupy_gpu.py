@@ -9,7 +9,8 @@ import numpy as np
 
 from ...backend import Array
 from .base import BatchNormEngine, How, Running
-from .cuda_text import THREADS, elementwise, source
+from .cuda_elementwise import elementwise
+from .cuda_text import THREADS, source
 from .gpu_plan import gpu_plan
 from .layout import Layout
 from .vectors import computed, given
