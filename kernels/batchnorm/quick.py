@@ -48,7 +48,7 @@ def quick_layout(
                 return None
     for k, vector in enumerate(written):
         for other in (x, *read, *written[:k]):
-            if other is not None and may_share_memory(vector, other):
+            if vector is not None and other is not None and may_share_memory(vector, other):
                 return None
     return layout
 
