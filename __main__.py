@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (2: what was asked for can't be done)."""
     parser = argparse.ArgumentParser(
         prog="onepass",
-        description="Fused optimizer steps on plain NumPy and CuPy arrays.",
+        description="Fused optimizer steps and batch norm on plain NumPy and CuPy arrays.",
     )
     parser.add_argument("--version", action="version", version=f"onepass {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -30,6 +30,20 @@ def non_negative(name: str, value: Any) -> float:
     return number
 
 
+def positive(name: str, value: Any) -> float:
+    """A finite number > 0."""
+    if (number := finite_number(name, value, "a finite number > 0, such as 1e-5")) <= 0:
+        raise ValueError(f"{name} is {value!r}; expected a finite number > 0, such as 1e-5")
+    return number
+
+
+def fraction(name: str, value: Any) -> float:
+    """A number in [0, 1]."""
+    if not 0 <= (number := finite_number(name, value, "a number in [0, 1], such as 0.1")) <= 1:
+        raise ValueError(f"{name} is {value!r}; expected a number in [0, 1], such as 0.1")
+    return number
+
+
 def decay_rate(name: str, value: Any) -> float:
     """The weight of the past in an exponentially weighted average: a number in [0, 1)."""
     if not 0 <= (number := finite_number(name, value, "a number in [0, 1)")) < 1:

@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Any
 
 from ...backend import Array, backend_of
-from ...backend.checks import finite_number
+from ...backend.checks import fraction, positive
 from ...backend.layout import DTYPES, any_overlap, check_writeable
 from ..engines.base import compute_dtype
 from .layout import Layout, layout_of
@@ -99,20 +99,6 @@ def same_memory(a: Array, b: Array) -> bool:
     return a is b or (_start(a), a.shape, a.strides) == (_start(b), b.shape, b.strides)
 
 
-def _positive(name: str, value: Any) -> float:
-    """A finite number > 0."""
-    if (number := finite_number(name, value, "a finite number > 0, such as 1e-5")) <= 0:
-        raise ValueError(f"{name} is {value!r}; expected a finite number > 0, such as 1e-5")
-    return number
-
-
-def _fraction(name: str, value: Any) -> float:
-    """A number in [0, 1]."""
-    if not 0 <= (number := finite_number(name, value, "a number in [0, 1], such as 0.1")) <= 1:
-        raise ValueError(f"{name} is {value!r}; expected a number in [0, 1], such as 0.1")
-    return number
-
-
 def _activation(value: Any) -> bool:
     """Whether it is ReLU."""
     if value is not None and not (isinstance(value, str) and value == "relu"):
@@ -129,7 +115,7 @@ def options(momentum: Any, eps: Any, activation: Any) -> tuple[float, float, boo
 
 
 def _options(momentum: Any, eps: Any, activation: Any) -> tuple[float, float, bool]:
-    return _fraction("momentum", momentum), _positive("eps", eps), _activation(activation)
+    return fraction("momentum", momentum), positive("eps", eps), _activation(activation)
 
 
 _remembered = lru_cache(maxsize=64, typed=True)(_options)
