@@ -23,6 +23,7 @@ from . import atomics, source
 from .base import Engine, compute_dtype
 from .compile import cfunc, njit
 from .crew import get_crew
+from .denormals import flush_denormals, restore_denormals
 
 SHARED = 6 << 20  # bytes of all arrays together from which the crew shares a loop
 LINE = 64  # bytes of a cache line, and of the widest SIMD register
@@ -98,15 +99,22 @@ def loop(rule: Rule) -> Any:
     arguments = (*names, *source.scalar_names(rule))
     text = f"def NAME({', '.join(arguments)}):\n    T = p.dtype.type\n"
     text += "".join(f"    {name} = T({name})\n" for name in source.scalar_names(rule))
+    text += "    before = flush_denormals()\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
     text += "    for low, high in ((0, head), (head, p.size)):\n"
     text += "".join(f"        {name}_ = {name}[low:high]\n" for name in names)
     text += "        for i in range(p_.size):\n"
     element = source.element_source(rule, "_[i]").splitlines()
     text += "".join(f"            {line}\n" for line in element)
+    text += "    restore_denormals(before)\n"
     inline = numba.njit(**_OPTIONS)  # compiled into the loop, and kept with it
     update = source.rebound(rule.update, {"maximum": inline(source.maximum)})
-    namespace = {"prelude": inline(rule.prelude), "update": inline(update)}
+    namespace = {
+        "prelude": inline(rule.prelude),
+        "update": inline(update),
+        "flush_denormals": flush_denormals,
+        "restore_denormals": restore_denormals,
+    }
     return njit(**_OPTIONS)(source.build(rule, "loop", text, namespace))
 
 
@@ -124,7 +132,7 @@ def guarded_loop(rule: Rule, dtype: np.dtype[Any]) -> Any:
     for a, b in combinations(names, 2):
         text += f"    if ({a}.ctypes.data < {b}.ctypes.data + nbytes\n"
         text += f"        and {b}.ctypes.data < {a}.ctypes.data + nbytes):\n        return False\n"
-    text += f"    loop({', '.join((*names, *scalars))})\n    return True\n"
+    text += f"    loop({', '.join((*names, *scalars))})  # {loop(rule).__name__}\n    return True\n"
     function = source.build(rule, f"guarded_{dtype.name}", text, {"loop": loop(rule)})
     kinds = [_TYPES[dtype][::1]] * len(names) + [types.float64] * len(scalars)
     return njit(types.boolean(*kinds), **_OPTIONS)(function)
@@ -140,7 +148,7 @@ def shared_loop(rule: Rule, dtype: str) -> Any:
     for k, name in enumerate(names):
         text += f"    {name} = carray(pointer(addresses[{k}] + low * itemsize), n, dtype)\n"
     values = ", ".join(f"scalars[{_FIRST_SCALAR + k}]" for k in range(len(scalars)))
-    text += f"    loop({', '.join(names)}, {values})\n"
+    text += f"    loop({', '.join(names)}, {values})  # {loop(rule).__name__}\n"
     namespace = {
         "loop": loop(rule),
         "carray": carray,

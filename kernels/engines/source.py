@@ -3,7 +3,7 @@
 Numba keeps compiled code on disk for functions of a file, not for closures. So each rule gets a
 loop of its own as source text, compiled under the rule's file name (Numba then caches it beside
 that file, and drops it when the file changes) and under a name that holds the text's checksum (so
-that a changed loop is never mistaken for an older one).
+that a changed loop is never mistaken for an older one; code that calls it holds its name).
 """
 
 from __future__ import annotations
