@@ -12,6 +12,8 @@ from .base import Array, Backend
 from .errors import MixedBackendsError
 from .select import get_backend
 
+_CPU = get_backend("cpu")
+_ONLY_NUMPY = {np.ndarray}
 _NOT_PLAIN = (np.ma.MaskedArray, np.matrix)
 
 
@@ -37,6 +39,8 @@ def backend_of(*arrays: Array, names: Sequence[str] | None = None) -> Backend:
         TypeError: no arrays, or one that is neither a NumPy nor a CuPy array.
         MixedBackendsError: they live on different devices; both sides are named.
     """
+    if {*map(type, arrays)} == _ONLY_NUMPY:  # the common case, in a fraction of the time
+        return _CPU
     if not arrays:
         raise TypeError("backend_of() needs at least one array")
     names = names or [f"array {k}" for k in range(len(arrays))]

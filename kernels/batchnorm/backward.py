@@ -118,6 +118,9 @@ def _typed(
     dx: Array, gradients: tuple[Array, Array], saved: Saved
 ) -> tuple[Array, Array | None, Array | None]:
     """With dgamma and dbeta in the dtypes of gamma and beta, or None where those are."""
+    dgamma, dbeta = gradients
+    if all(v is not None and v.dtype is dgamma.dtype for v in (saved.gamma, saved.beta)):
+        return dx, dgamma, dbeta
     with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
         dgamma, dbeta = (
             None if vector is None else gradient.astype(vector.dtype, copy=False)
