@@ -1,4 +1,4 @@
-"""Fused kernels: optimizer steps, in place in one pass over memory, and batch normalization."""
+"""Fused kernels: optimizer steps, in place in one pass over memory, batch norm, and the loss."""
 
 from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engines import EngineStatus, engines
@@ -9,6 +9,7 @@ from .rules.amsgrad import amsgrad_step
 from .rules.momentum import momentum_step
 from .rules.rmsprop import rmsprop_step
 from .rules.sgd import sgd_step
+from .softmax import softmax_cross_entropy
 from .validate import validate
 from .warmup import warmup
 
@@ -25,6 +26,7 @@ __all__ = [
     "momentum_step",
     "rmsprop_step",
     "sgd_step",
+    "softmax_cross_entropy",
     "validate",
     "warmup",
 ]

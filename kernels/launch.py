@@ -25,8 +25,8 @@ def launch(
     """
     if coefficients[1] == 0.0:
         rule = rule.without_decay
-    on_cpu = type(arrays[0]) is ndarray
-    if engine == "auto" and on_cpu and cpu_engine().quick(rule, arrays, coefficients):
+    on_cpu = type(arrays[0]) is ndarray and (engine == "auto" or engine == cpu_engine().name)
+    if on_cpu and cpu_engine().quick(rule, arrays, coefficients):
         return
     contiguous = check_arrays(names, arrays)
     chosen = find_engine(engine, arrays[0], contiguous)

@@ -12,6 +12,7 @@ from ..backend.checks import flag
 from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engines import find_engine
 from .rules import RULES
+from .softmax import softmax_cross_entropy
 
 
 def warmup(
@@ -19,8 +20,9 @@ def warmup(
     engine: str = "auto",
     rules: Iterable[str] | None = None,
     batch_norm: bool = False,
+    softmax: bool = False,
 ) -> None:
-    """Compile rules, and batch normalization if asked, now instead of at their first call.
+    """Compile rules, and what else is asked for, now instead of at the first call.
 
     It takes seconds, batch normalization longest, and once: the machine code is kept on disk.
 
@@ -29,6 +31,7 @@ def warmup(
         engine: one engine's name; "auto" means the one that "auto" picks on the current device.
         rules: names of rules; all by default.
         batch_norm: forward, backward and inference, with and without ReLU, too.
+        softmax: softmax cross-entropy too; "cupy" and "numba-cuda" don't have it.
 
     Raises:
         ValueError: an unknown rule, dtype or engine.
@@ -43,6 +46,7 @@ def warmup(
         if dtype not in ("float16", "float32", "float64"):
             raise ValueError(f"dtypes holds {dtype!r}; expected 'float16', 'float32' or 'float64'")
     flag("batch_norm", batch_norm)
+    flag("softmax", softmax)
     backend = get_backend("auto" if engine == "auto" else _device_for(engine))
     for dtype in dtypes:
         chosen = find_engine(engine, backend.asarray(np.zeros(1, dtype)), contiguous=True)
@@ -52,6 +56,9 @@ def warmup(
                 chosen.warmup(RULES[name].without_decay, dtype)
             if batch_norm:
                 _warm_batch_norm(backend, dtype, engine)
+            if softmax:
+                logits = backend.asarray(np.zeros((1, 1), dtype))
+                softmax_cross_entropy(logits, np.zeros(1, int), engine=engine)
 
 
 def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:

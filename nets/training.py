@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil, isfinite
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -114,13 +115,19 @@ def _prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
         raise ValueError(
             f"y of {name} has shape {y.shape}; expected ({len(x)},), a label for each row of x"
         )
-    if not bool(net.backend.xp.isfinite(x).all()):
+    if not _finite(x, net.backend.xp):
         raise ValueError(
             f"x of {name} holds values that are not finite; expected numbers only. Find them with "
             "numpy.isfinite"
         )
     loss.check(y, len(x), x.shape[1] if net.out_features is None else net.out_features)
     return x, net.backend.asarray(y)
+
+
+def _finite(x: Array, xp: Any) -> bool:
+    """Whether every value is finite. A sum tells so in one pass, unless it overflows itself."""
+    with np.errstate(all="ignore"):
+        return isfinite(float(x.sum())) or bool(xp.isfinite(x).all())
 
 
 def _check_last_batch(net: Sequential, samples: int, batch_size: int) -> None:

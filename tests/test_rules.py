@@ -272,3 +272,13 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
         limit=LIMITS[dtype][1],
         what=f"param against torch.optim.{kind}",
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [17, 2_000_003])
+def test_denormal_states_are_zeros_to_the_compiled_loops_and_to_no_code_outside(dtype, size):
+    tiny = float(np.finfo(dtype).tiny)
+    param, grad, m, v = (np.full(size, value, dtype) for value in (1.0, 0.0, tiny / 4, 1.0))
+    kernels.adam_step(param, grad, m, v, step=1, engine="numba")
+    assert not m.any()
+    assert (np.full(4, tiny, dtype) / np.array(2, dtype)).all(), "NumPy lost its denormal numbers"

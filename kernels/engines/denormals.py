@@ -1,4 +1,4 @@
-"""Numbers next to zero count as zero inside the compiled loops, because they cost 100 times as much.
+"""Numbers next to zero count as zero in the compiled loops: they cost 100 times as much.
 
 The averages of a gradient that stays away halve every few steps until they are denormal (below
 1.2e-38 in float32), where x86 cores leave SIMD for microcode: after an epoch of MNIST one momentum

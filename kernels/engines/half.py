@@ -5,6 +5,7 @@ Numba has no float16 arithmetic on the CPU; LLVM has the two conversions, one in
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -13,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 
+@cache
 def conversions_missing() -> bool:
     """Whether this processor lacks the instructions (x86 before 2012)."""
     features = llvm.get_host_cpu_features()

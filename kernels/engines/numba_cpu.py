@@ -48,14 +48,16 @@ class NumbaEngine(Engine):
 
     def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
         first = arrays[0]
+        dtype = first.dtype
         if (
             {*map(type, arrays)} != _PLAIN_ARRAYS
             or first.ndim != 1
-            or first.dtype not in _TYPES
+            or dtype not in _TYPES
+            or any(array.dtype is not dtype for array in arrays)  # Numba takes swapped bytes too
             or first.nbytes * len(arrays) >= SHARED
         ):
             return False
-        guarded = guarded_loop(rule, first.dtype)
+        guarded = guarded_loop(rule, dtype)
         try:
             return guarded(*arrays, *coefficients)
         except Exception:  # not the types it was compiled for; nothing ran

@@ -1,0 +1,60 @@
+"""The arguments of softmax cross-entropy, checked before anything is written."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from ..batchnorm.arguments import check_out, check_overlap, same_memory
+
+
+def check_logits(name: str, logits: Array) -> None:
+    """`logits`, called `name`, are (n, C) floating-point numbers, n and C at least 1."""
+    backend_of(logits, names=[name])
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(f"{name} has shape {logits.shape}; expected (n, C), both at least 1")
+    if logits.dtype.char not in "efd":
+        raise TypeError(
+            f"{name} has dtype {logits.dtype}; expected floating-point logits: float16, float32 "
+            f"or float64. Use {name}.astype('float32')"
+        )
+
+
+def check_labels(labels: Array, rows: int) -> None:
+    """Refuse labels that are not one integer a row, by dtype and shape alone."""
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels have dtype {labels.dtype}; expected integers. Use labels.astype('int64')"
+        )
+    if labels.shape != (rows,):
+        one_hot = ". For one-hot rows pass labels.argmax(axis=1)" if labels.ndim == 2 else ""
+        raise ValueError(
+            f"labels have shape {labels.shape}; expected ({rows},), a class number for each row"
+            f"{one_hot}"
+        )
+
+
+def check_range(labels: Array, rows: int, width: int) -> None:
+    """Refuse labels outside 0..width-1 too. Reads them, and so waits for a GPU they lie on."""
+    check_labels(labels, rows)
+    for label in (int(labels.min()), int(labels.max())):
+        if not 0 <= label < width:
+            raise ValueError(f"labels hold {label}; expected 0..{width - 1} for {width} logits")
+
+
+def checked_labels(labels: Array, logits: Array) -> Array:
+    """Labels on the logits' device, checked as far as that waits for no GPU."""
+    rows, width = logits.shape
+    if isinstance(labels, np.ndarray):
+        check_range(labels, rows, width)
+        return backend_of(logits).asarray(labels)
+    backend_of(logits, labels, names=["logits", "labels"])
+    check_labels(labels, rows)
+    return labels
+
+
+def check_gradient(out: Array, logits: Array, labels: Array) -> None:
+    """`out` can take the gradient; `labels` lie on the logits' device."""
+    check_out("logits", out, logits)
+    other = None if same_memory(out, logits) else logits
+    check_overlap([("out", out)], [("logits", other), ("labels", labels)])
