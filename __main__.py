@@ -1,4 +1,4 @@
-"""The command `onepass`: info, demo, train."""
+"""The command `onepass`: info, demo, train, bench."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_device(train)
     train.set_defaults(run=_train)
 
+    _add_bench(commands.add_parser("bench", help="measure gain, limit and peers; compare results"))
+
     options = parser.parse_args(arguments)
     try:
         options.run(options)
@@ -81,6 +83,28 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_bench(bench: argparse.ArgumentParser) -> None:
+    bench.set_defaults(run=_bench)
+    length = bench.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="under 40 s; default: under 3 minutes")
+    length.add_argument("--full", action="store_true", help="everything: many minutes, 10 GB")
+    bench.add_argument("--only", metavar="SECTION[,...]", help="some sections, such as steps")
+    bench.add_argument(
+        "--data", metavar="mnist:FOLDER", help="train on MNIST too, not on digits only"
+    )
+    bench.add_argument("--json", metavar="FILE", help="write the results, for `bench compare`")
+    bench.add_argument(
+        "--page", metavar="FILE", default="onepass-bench.html", help="default: %(default)s"
+    )
+    bench.add_argument("--png", metavar="FOLDER", help="write the page's figures as PNG files")
+    _add_device(bench)
+    actions = bench.add_subparsers(metavar="compare", required=False)
+    compare = actions.add_parser("compare", help="two results: faster, slower, same or unclear")
+    compare.add_argument("before", metavar="A.json")
+    compare.add_argument("after", metavar="B.json")
+    compare.set_defaults(run=_compare)
+
+
 def _info(options: argparse.Namespace) -> None:
     from .bench.info import print_info
 
@@ -112,6 +136,31 @@ def _train(options: argparse.Namespace) -> None:
         batch_norm=options.batch_norm,
         progress=not options.quiet,
     )
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from .bench.run import bench
+
+    kind, _, folder = (options.data or "mnist:").partition(":")
+    if kind != "mnist" or (options.data and not folder):
+        raise ValueError(f"--data is {options.data!r}; expected mnist:FOLDER")
+    bench(
+        mode="quick" if options.quick else "full" if options.full else "default",
+        device=options.device,
+        only=options.only.split(",") if options.only else (),
+        mnist=folder or None,
+        json=options.json,
+        page=options.page,
+        png=options.png,
+    )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from .bench.compare import print_comparison
+
+    print_comparison(options.before, options.after, Console())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from ..backend import Array
+from ..backend import Array, Backend
 from ..kernels.engines import get_engine
 from ..kernels.rule import PLAIN, Rule
 
@@ -50,3 +50,22 @@ def mover(arrays: tuple[Array, ...]) -> Callable[[], None]:
     """A call that reads every array once and writes every one but the second once."""
     engine, rule = get_engine("numba"), _rule(len(arrays) - 2)
     return lambda: engine.run(rule, arrays, PLAIN, True)
+
+
+def limit(arrays: tuple[Array, ...], backend: Backend) -> Callable[[], None]:
+    """What memory allows a step on `arrays`: `mover` on the CPU, a device copy on a GPU."""
+    if backend.device == "cpu":
+        return mover(arrays)
+    written = (arrays[0], *arrays[2:])
+    return copy_limit(sum(array.nbytes for array in (*arrays, *written)), backend)
+
+
+def copy_limit(moved: int, backend: Backend) -> Callable[[], None]:
+    """A copy that reads and writes `moved` bytes together, waited for."""
+    source, target = (backend.xp.zeros(moved // 2, "uint8") for _ in range(2))
+
+    def copy() -> None:
+        backend.xp.copyto(target, source)
+        backend.synchronize()
+
+    return copy

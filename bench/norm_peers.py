@@ -1,4 +1,4 @@
-"""The same batch normalization in PyTorch on the CPU, where it is installed."""
+"""The same batch normalization in PyTorch, where it is installed."""
 
 from __future__ import annotations
 
@@ -8,32 +8,52 @@ from typing import Any
 from ..backend import Array
 
 
-def torch_norm(arrays: dict[str, Array], axis: int = 1) -> dict[str, Callable[[], Any]]:
-    """PyTorch's F.batch_norm in training mode on copies: "forward", and it with its backward.
+def torch_norm(
+    arrays: dict[str, Array], axis: int = 1, activation: str | None = None
+) -> dict[str, Callable[[], Any]]:
+    """PyTorch's F.batch_norm on the same memory, by operation: see norm_cases.py.
 
-    Channels-last arrays of four axes are PyTorch's own channels_last memory format. ImportError
-    where PyTorch is missing.
+    Running statistics are its own copies. Channels-last arrays of four axes are PyTorch's own
+    channels_last memory format. ImportError where PyTorch is missing.
     """
     import torch
-    from torch.nn.functional import batch_norm
+    from torch.nn.functional import batch_norm, relu
+
+    def tensor(name: str) -> Any:
+        return torch.from_dlpack(arrays[name])
 
     last = axis == -1 and arrays["x"].ndim == 4
-    x, dy = (
-        tensor.permute(0, 3, 1, 2) if last else tensor
-        for tensor in (torch.from_numpy(arrays[name].copy()) for name in ("x", "dy"))
-    )
-    gamma, beta, mean, var = (
-        torch.from_numpy(arrays[name].copy())
-        for name in ("gamma", "beta", "running_mean", "running_var")
-    )
-    leaves = [tensor.detach().requires_grad_() for tensor in (x, gamma, beta)]
+    x, dy = (t.permute(0, 3, 1, 2) if last else t for t in (tensor("x"), tensor("dy")))
+    gamma, beta = tensor("gamma"), tensor("beta")
+    mean, var = tensor("running_mean").clone(), tensor("running_var").clone()
+    leaves = [t.detach().requires_grad_() for t in (x, gamma, beta)]
+
+    def normalized(x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+        y = batch_norm(x, mean, var, gamma, beta, training)
+        return y if activation is None else relu(y)
 
     def forward() -> Any:
         with torch.no_grad():
-            return batch_norm(x, mean, var, gamma, beta, True)
+            return normalized(x, gamma, beta, True)
+
+    def inference() -> Any:
+        with torch.no_grad():
+            return normalized(x, gamma, beta, False)
 
     def forward_backward() -> Any:
-        y = batch_norm(leaves[0], mean, var, leaves[1], leaves[2], True)
+        y = normalized(*leaves, True)
         return y.detach(), *torch.autograd.grad(y, leaves, dy)
 
-    return {"forward": forward, "forward+backward": forward_backward}
+    graph: list[Any] = []
+
+    def backward() -> Any:
+        if not graph:
+            graph.append(normalized(*leaves, True))
+        return torch.autograd.grad(graph[0], leaves, dy, retain_graph=True)
+
+    return {
+        "forward": forward,
+        "backward": backward,
+        "forward+backward": forward_backward,
+        "inference": inference,
+    }

@@ -62,18 +62,24 @@ def _copy_two(low: Any, high: Any, job: Any) -> None:
         dx[i] = x[i] + dy[i]
 
 
-def movers(x: Array, dy: Array) -> dict[str, Callable[[], None]]:
-    """Both directions on contiguous float32 arrays, with new memory for the result, as there."""
+def mover(what: str, x: Array, dy: Array) -> Callable[[], None]:
+    """What `what` has to move, on contiguous float32 arrays, with new memory for the result."""
     sink = np.empty(x.size, x.dtype)
+    loops = {
+        "forward": (_read_one, _copy_one),
+        "backward": (_read_two, _copy_two),
+        "inference": (_copy_one,),
+    }
 
-    def run(first: Any, second: Any) -> None:
+    def run(*loops: Any) -> None:
         out = np.empty_like(x)
         arrays = (x, dy, out, sink)
         job = np.array([array.ctypes.data for array in arrays], np.int64)
-        for loop in (first, second):
+        for loop in loops:
             get_crew().run(loop.address, x.size, job, arrays)
 
-    return {
-        "forward": lambda: run(_read_one, _copy_one),
-        "backward": lambda: run(_read_two, _copy_two),
-    }
+    def every() -> None:
+        for part in what.split("+"):
+            run(*loops[part])
+
+    return every

@@ -1,18 +1,50 @@
-"""The sizes that benchmarks run at, in one place: numbers of elements."""
+"""The sizes that benchmarks run at, in one place."""
+
+from __future__ import annotations
 
 GAIN = {"1e3": 1_000, "1e5": 100_000, "1e7": 10_000_000}
-"""Launch-bound, in cache, far beyond the last cache."""
+"""Elements for `onepass demo`: launch-bound, in cache, far beyond the last cache."""
 
-SWEEP = {
+STEPS = {
     "1e2": 100,
     "1e3": 1_000,
     "1e4": 10_000,
     "1e5": 100_000,
     "1e6": 1_000_000,
     "1e7": 10_000_000,
-    "5e7": 50_000_000,
+    "1e8": 100_000_000,
 }
-"""For curves of time against size and for peers."""
+"""Elements of a step, from launch-bound to far beyond the last cache."""
+
+STEPS_BY_MODE = {
+    "small": ("1e3",),
+    "quick": ("1e3", "1e6"),
+    "default": ("1e2", "1e4", "1e5", "1e6", "1e7"),
+    "full": tuple(STEPS),
+}
+
+LOOP = 10_000
+"""Elements up to which a Python loop ends in reasonable time."""
+
+LARGE = 100_000_000
+"""Elements from which a test needs gigabytes and seconds."""
 
 BESIDE_PRODUCT = {"3e4": 30_000, "3e5": 300_000}
-"""For steps that follow a matrix product."""
+"""Elements of steps that follow a matrix product."""
+
+TENSORS, TENSOR_SIZE = 3_000, 3_500
+"""Many small tensors, as a network of many layers has them."""
+
+TENSOR_COUNTS = (1, 10, 100, 1_000, 10_000)
+"""Tensors of `GROWING_TENSOR` elements: cost as their number grows."""
+
+GROWING_TENSOR = 100
+
+NORM_GROWTH = (16, 64, 256, 1_024)
+"""Channels, and rows, of batch normalization: cost as they grow."""
+
+NORM_GROWTH_FIXED = 256
+"""What does not grow."""
+
+LOGISTIC = ((100, 10), (1_000, 64), (10_000, 784))
+"""Samples and features of logistic regression."""

@@ -4,78 +4,115 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-Call = Callable[[], object]
+from .candidate import Call, Candidate
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a call: the median, the quartiles, and how many calls they come from."""
+    """Seconds a call.
+
+    Attributes:
+        median, low, high: of all calls: the median and the quartiles.
+        calls: how many there were.
+        blocks: the median of each block, in the order in which they ran. Blocks are spread over
+            the whole run, so that they tell how far such a median can be trusted.
+    """
 
     median: float
     low: float
     high: float
     calls: int
+    blocks: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: blocks of each path, seconds and calls that a block has at least."""
+
+    rounds: int
+    block: float
+    least: int
 
 
 def interleaved(
-    candidates: Mapping[str, Call],
+    candidates: Mapping[str, Call | Candidate],
     *,
     rounds: int = 9,
     block: float = 4e-3,
+    least: int = 3,
     before: Call | None = None,
     pause: float = 0.01,
+    warm: bool = True,
 ) -> dict[str, Timing]:
     """Time each candidate in `rounds` blocks that take turns, so that drift hits all alike.
 
     Every second round goes through the candidates backwards, so that none always follows the same.
 
     Args:
-        candidates: what to call; GPU candidates synchronize inside the call.
+        candidates: what to call, alone or with what puts its data back before each block; GPU
+            candidates synchronize inside the call.
         rounds: blocks of each candidate.
-        block: seconds that a block lasts at least; it holds 3 calls or more.
-        before: run before every timed call, outside the timing (a matrix product, say).
+        block: seconds that a block lasts at least.
+        least: calls that a block holds at least.
+        before: run before every timed call, outside the timing, where a candidate has nothing of
+            its own to run there (a matrix product, say).
         pause: seconds of rest before a block, in which the threads of the candidate before it
             stop spinning (OpenMP's do for milliseconds and would slow the next one down).
-
-    The first call of each block warms caches and threads and is not counted.
+        warm: begin each block with a call that is not counted and warms caches and threads. False
+            is for what takes long and starts from nothing, one call a block.
     """
-    counts = {name: _calls_in(call, block, before) for name, call in candidates.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    ready = {
+        name: made if isinstance(made, Candidate) else Candidate(made, before=before)
+        for name, made in candidates.items()
+    }
+    counts = {
+        name: _calls_in(candidate, block, least) if warm else 1 for name, candidate in ready.items()
+    }
+    blocks: dict[str, list[list[float]]] = {name: [] for name in ready}
     collecting = gc.isenabled()
     gc.disable()
     try:
         for turn in range(rounds):
-            order = list(candidates.items())
-            for name, call in order if turn % 2 == 0 else reversed(order):
+            order = list(ready.items())
+            for name, candidate in order if turn % 2 == 0 else reversed(order):
+                if candidate.reset is not None:
+                    candidate.reset()
                 time.sleep(pause)
-                call()
-                for _ in range(counts[name]):
-                    seconds[name].append(_once(call, before))
+                if warm:
+                    candidate.call()
+                blocks[name].append([_once(candidate) for _ in range(counts[name])])
     finally:
         if collecting:
             gc.enable()
-    return {name: _summary(values) for name, values in seconds.items()}
+    return {name: timing(seconds) for name, seconds in blocks.items()}
 
 
-def _once(call: Call, before: Call | None) -> float:
-    if before is not None:
-        before()
+def timing(blocks: list[list[float]]) -> Timing:
+    """The summary of the calls of some blocks."""
+    values = np.concatenate(blocks)
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    medians = tuple(float(np.median(block)) for block in blocks)
+    return Timing(float(median), float(low), float(high), len(values), medians)
+
+
+def _once(candidate: Candidate) -> float:
+    if candidate.before is not None:
+        candidate.before()
     start = time.perf_counter()
-    call()
+    candidate.call()
     return time.perf_counter() - start
 
 
-def _calls_in(call: Call, block: float, before: Call | None) -> int:
-    call()
-    quickest = min(_once(call, before) for _ in range(3))
-    return int(min(max(3, block / max(quickest, 1e-7)), 1000))
-
-
-def _summary(values: list[float]) -> Timing:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return Timing(float(median), float(low), float(high), len(values))
+def _calls_in(candidate: Candidate, block: float, least: int) -> int:
+    if candidate.reset is not None:
+        candidate.reset()
+    first = time.perf_counter()
+    candidate.call()
+    first = time.perf_counter() - first
+    quickest = min(_once(candidate) for _ in range(3)) if first < 0.2 else first
+    return int(min(max(least, block / max(quickest, 1e-7)), 1000))

@@ -1,0 +1,159 @@
+"""`onepass bench`: measure, print, write."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from ..backend import describe_devices, get_backend
+from .allocator import keep_freed_memory
+from .info import versions
+from .promises import judged
+from .record import Curve, Report, Skipped
+from .suite import EFFORTS, SECTIONS, Choice, mnist_of, workloads
+from .table import print_report
+from .training import train_curves, why_no_training
+from .workload import Workload, measure
+
+EPOCHS = {"small": 1, "quick": 5, "default": 20, "full": 40}
+"""Of the training curves on digits; a quarter as many on MNIST."""
+
+
+def bench(
+    mode: str = "default",
+    device: str = "auto",
+    only: Sequence[str] = (),
+    mnist: str | None = None,
+    json: str | None = None,
+    page: str | None = None,
+    png: str | None = None,
+    console: Console | None = None,
+) -> Report:
+    """Measure, print a table, and write what was asked for.
+
+    Args:
+        mode: "small", "quick", "default" or "full".
+        device: "auto", "cpu", "cuda", "cuda:N".
+        only: sections; all of them if empty.
+        mnist: the folder of the four MNIST files; None leaves MNIST out.
+        json, page: files to write; png: a folder for the figures.
+        console: where to print.
+
+    Raises:
+        ValueError: a section that does not exist.
+        DeviceUnavailableError, OSError, ImportError: what was asked for is not there; before
+            anything is measured.
+    """
+    console = console or Console()
+    chosen = _sections(only)
+    backend = get_backend(device)
+    choice = Choice(mode, backend.device, mnist)
+    _check_writeable(json, page, png)
+    if page or png:
+        import matplotlib  # noqa: F401
+    keep_freed_memory()
+    report = Report(datetime.date.today().isoformat(), mode, versions(), hardware())
+    start = time.perf_counter()
+    works = [work for name in chosen for work in workloads(name, choice)]
+    curves = list(_curves(choice)) if "training" in chosen else []
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(works) + len(curves))
+        for workload in works:
+            progress.update(task, description=f"{workload.section} {workload.operation}")
+            _measure(workload, mode, report)
+            progress.advance(task)
+        for path, draw in curves:
+            progress.update(task, description=f"training curve by {path}")
+            report.curves.append(draw())
+            progress.advance(task)
+    if "training" in chosen and mnist is None:
+        report.skipped.append(Skipped("training", "mnist", "no folder named: --data mnist:FOLDER"))
+    report.seconds = time.perf_counter() - start
+    report.figures = judged(report)
+    print_report(report, console)
+    _write(report, json, page, png, console)
+    return report
+
+
+def hardware() -> list[str]:
+    """What figures depend on: processor, cores, memory, devices."""
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gigabytes = psutil.virtual_memory().total / 2**30
+    return [
+        f"{_processor()}, {cores} cores, {gigabytes:.0f} GiB, {platform.system()}",
+        *map(str, describe_devices()),
+    ]
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        return next(line for line in text.splitlines() if "model name" in line).split(": ", 1)[1]
+    except (OSError, StopIteration, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def _measure(workload: Workload, mode: str, report: Report) -> None:
+    reasons = {path: workload.missing(path) for path in workload.paths}
+    found = [Skipped(workload.section, path, reason) for path, reason in reasons.items() if reason]
+    report.skipped += [skipped for skipped in found if skipped not in report.skipped]
+    paths = [path for path, reason in reasons.items() if not reason]
+    if paths:
+        report.measurements += measure(workload, paths, EFFORTS[mode])
+
+
+def _curves(choice: Choice) -> Iterator[tuple[str, Callable[[], Curve]]]:
+    """Each path's training curves, to be drawn later."""
+    if choice.device != "cpu":
+        return
+    from ..nets import load_digits
+
+    sets = [(load_digits(), 16, EPOCHS[choice.mode])]
+    if (mnist := mnist_of(choice)) is not None:
+        sets.append((mnist, 128, EPOCHS[choice.mode] // 4))
+    for data, batch, epochs in sets:
+        for path in ("onepass", "torch fused"):
+            if not why_no_training(path):
+                yield path, lambda d=data, p=path, e=epochs, b=batch: train_curves(d, p, e, b)
+
+
+def _sections(only: Iterable[str]) -> list[str]:
+    for name in only:
+        if name not in SECTIONS:
+            raise ValueError(f"section is {name!r}; expected {', '.join(map(repr, SECTIONS))}")
+    return [name for name in SECTIONS if not only or name in only]
+
+
+def _check_writeable(*paths: str | None) -> None:
+    """Tell of a folder that is not there before minutes are spent."""
+    for path in paths:
+        folder = Path(path).resolve().parent if path else Path()
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{path!r}: there is no folder {str(folder)!r}; make it first")
+
+
+def _write(
+    report: Report, json: str | None, page: str | None, png: str | None, console: Console
+) -> None:
+    if json:
+        report.write(json)
+    if page:
+        from .page import write_page
+
+        write_page(report, page)
+    if png:
+        from .page import write_pngs
+
+        write_pngs(report, png)
+    for what, path in (("results", json), ("page", page), ("figures", png)):
+        if path:
+            console.print(f"{what}: {path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,153 @@
+"""The sections of the suite, and what a quick, a default and a full run measure of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..nets import Dataset, load_digits, load_mnist
+from . import sizes
+from .beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
+from .cases import CASES
+from .first_call import PROGRAMS, FirstCall
+from .growth import growths
+from .logistic import Logistic
+from .norm_cases import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
+from .norms import OPERATIONS, Norm
+from .steps import Step
+from .tensors import Tensors
+from .timing import Effort
+from .training import Epoch
+from .workload import Workload
+
+MODES = ("small", "quick", "default", "full")
+"""What `Choice.mode` can be. "small" has a bit of everything, to see that it runs."""
+
+EFFORTS = {
+    "small": Effort(rounds=1, block=0.0, least=1),
+    "quick": Effort(rounds=3, block=1e-3, least=1),
+    "default": Effort(rounds=5, block=2e-3, least=1),
+    "full": Effort(rounds=11, block=4e-3, least=2),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to measure.
+
+    Attributes:
+        mode: one of MODES.
+        device: "cpu", "cuda" or "cuda:N".
+        mnist: the folder of the four MNIST files; None leaves MNIST out.
+    """
+
+    mode: str = "default"
+    device: str = "cpu"
+    mnist: str | None = None
+
+    def one(self, **by_mode: Iterable[Any]) -> tuple[Any, ...]:
+        """What is given for the mode, or for the nearest shorter one."""
+        shorter = MODES[MODES.index(self.mode) :: -1]
+        return tuple(next((by_mode[mode] for mode in shorter if mode in by_mode), ()))
+
+
+def _steps(choice: Choice) -> list[Workload]:
+    names = choice.one(small=CASES, quick=("sgd", "adam"), default=CASES)
+    labels = sizes.STEPS_BY_MODE[choice.mode]
+    every = ((name, label) for name in CASES for label in ("1e4", "1e6", "1e7"))
+    wide = choice.one(
+        small=((name, "1e2") for name in CASES), quick=(), default=(("adam", "1e6"),), full=every
+    )
+    chosen = [(name, label, "float32") for name in names for label in labels]
+    chosen += [(name, label, "float64") for name, label in wide]
+    return [
+        Step(CASES[name], label, sizes.STEPS[label], dtype, choice.device)
+        for name, label, dtype in chosen
+    ]
+
+
+def _norms(choice: Choice) -> list[Workload]:
+    cases = choice.one(
+        small=(NormCase((16, 8, 4, 4)), NormCase((16, 4, 4, 8), -1), NormCase((16, 8))),
+        quick=IMAGES[1:2],
+        default=(*IMAGES, CHANNELS_LAST[1], DENSE[0]),
+        full=(*IMAGES, *CHANNELS_LAST, *DENSE, *LARGE),
+    )
+    more = choice.one(small=cases, quick=(), default=IMAGES[1:2])
+    return [
+        *(Norm(case, what, device=choice.device) for case in cases for what in OPERATIONS),
+        *(
+            Norm(case, what, dtype, choice.device, activation)
+            for case in more
+            for dtype, activation in (("float32", "relu"), ("float64", None), ("float64", "relu"))
+            for what in OPERATIONS
+        ),
+    ]
+
+
+def _tensors(choice: Choice) -> list[Workload]:
+    count, length = choice.one(small=(30, 35), quick=(sizes.TENSORS, sizes.TENSOR_SIZE))
+    return [Tensors(count, length, choice.device)]
+
+
+def _growth(choice: Choice) -> list[Workload]:
+    return list(
+        choice.one(small=growths(choice.device)[::5], quick=(), default=growths(choice.device))
+    )
+
+
+def _beside_blas(choice: Choice) -> list[Workload]:
+    return [
+        BesideProduct(situation, label, size)
+        for label, size in sizes.BESIDE_PRODUCT.items()
+        for situation in (ALONE, AFTER, AFTER_ONE)
+    ]
+
+
+def _vectorize(choice: Choice) -> list[Workload]:
+    shapes = choice.one(small=sizes.LOGISTIC[:1], quick=sizes.LOGISTIC[:2], default=sizes.LOGISTIC)
+    return [Logistic(*shape) for shape in shapes]
+
+
+def _first_call(choice: Choice) -> list[Workload]:
+    every = list(PROGRAMS)
+    cached = choice.one(small=every[:1], quick=every[:2], default=every)
+    cold = choice.one(small=(), default=every[1:2], full=every[1:])
+    return [*map(FirstCall, cached), *(FirstCall(what, cold=True) for what in cold)]
+
+
+def _training(choice: Choice) -> list[Workload]:
+    batches = choice.one(small=(128,), quick=(16,), default=(16, 128))
+    digits: list[Workload] = [Epoch(load_digits(), batch) for batch in batches]
+    mnist = mnist_of(choice)
+    return digits if mnist is None else [*digits, *(Epoch(mnist, batch) for batch in (128, 16))]
+
+
+def mnist_of(choice: Choice) -> Dataset | None:
+    """MNIST from the folder that was named."""
+    return None if choice.mnist is None else load_mnist(choice.mnist)
+
+
+Maker = Callable[[Choice], list[Workload]]
+
+ON_ANY_DEVICE: dict[str, Maker] = {
+    "steps": _steps,
+    "batch-norm": _norms,
+    "tensors": _tensors,
+    "growth": _growth,
+}
+ON_THE_CPU: dict[str, Maker] = {
+    "beside-blas": _beside_blas,
+    "vectorize": _vectorize,
+    "first-call": _first_call,
+    "training": _training,
+}
+SECTIONS = (*ON_ANY_DEVICE, *ON_THE_CPU)
+
+
+def workloads(section: str, choice: Choice) -> list[Workload]:
+    """What a section has for this choice; nothing if it is about the CPU and a GPU was chosen."""
+    if section in ON_ANY_DEVICE:
+        return ON_ANY_DEVICE[section](choice)
+    return ON_THE_CPU[section](choice) if choice.device == "cpu" else []
