@@ -9,6 +9,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from .candidate import Candidate
@@ -73,8 +74,8 @@ class FirstCall(Workload):
             if not self.cold:
                 _run(program, folder)
             made[path] = Candidate(
-                lambda program=program: _run(program, folder),
-                before=(lambda: shutil.rmtree(folder, ignore_errors=True)) if self.cold else None,
+                partial(_run, program, folder),
+                before=partial(shutil.rmtree, folder, ignore_errors=True) if self.cold else None,
             )
         return made
 

@@ -20,6 +20,8 @@ def why_missing(path: str, device: str) -> str:
     package = path.partition(" ")[0]
     if package in _PACKAGES and find_spec(package) is None:
         return f"{package} is not installed: {_EXTRA}"
+    if package == "torch" and device != "cpu":
+        return _why_no_gpu_in_torch()
     return ""
 
 
@@ -28,3 +30,10 @@ def _why_no_gpu() -> str:
     if any(status.available for status in gpus):
         return ""
     return next((status.reason for status in gpus), "no GPU was found")
+
+
+def _why_no_gpu_in_torch() -> str:
+    import torch
+
+    usable = torch.cuda.is_available()
+    return "" if usable else f"PyTorch {torch.__version__} has no usable GPU"

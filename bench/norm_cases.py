@@ -42,8 +42,8 @@ class NormCase:
             "dy": draw.standard_normal(self.shape, dtype="float32"),
             "gamma": draw.uniform(0.5, 2.0, channels),
             "beta": draw.standard_normal(channels),
-            "running_mean": np.zeros(channels),
-            "running_var": np.ones(channels),
+            "running_mean": draw.standard_normal(channels),
+            "running_var": draw.uniform(0.5, 2.0, channels),
         }
         return {name: backend.asarray(value.astype(dtype)) for name, value in values.items()}
 

@@ -24,31 +24,32 @@ def torch_norm(
 
     last = axis == -1 and arrays["x"].ndim == 4
     x, dy = (t.permute(0, 3, 1, 2) if last else t for t in (tensor("x"), tensor("dy")))
-    gamma, beta = tensor("gamma"), tensor("beta")
+    plain = [x, tensor("gamma"), tensor("beta")]
     mean, var = tensor("running_mean").clone(), tensor("running_var").clone()
-    leaves = [t.detach().requires_grad_() for t in (x, gamma, beta)]
+    leaves = [t.detach().requires_grad_() for t in plain]
 
-    def normalized(x: Any, gamma: Any, beta: Any, training: bool) -> Any:
+    def normalized(inputs: list[Any], training: bool) -> Any:
+        x, gamma, beta = inputs
         y = batch_norm(x, mean, var, gamma, beta, training)
         return y if activation is None else relu(y)
 
     def forward() -> Any:
         with torch.no_grad():
-            return normalized(x, gamma, beta, True)
+            return normalized(plain, True)
 
     def inference() -> Any:
         with torch.no_grad():
-            return normalized(x, gamma, beta, False)
+            return normalized(plain, False)
 
     def forward_backward() -> Any:
-        y = normalized(*leaves, True)
+        y = normalized(leaves, True)
         return y.detach(), *torch.autograd.grad(y, leaves, dy)
 
     graph: list[Any] = []
 
     def backward() -> Any:
         if not graph:
-            graph.append(normalized(*leaves, True))
+            graph.append(normalized(leaves, True))
         return torch.autograd.grad(graph[0], leaves, dy, retain_graph=True)
 
     return {

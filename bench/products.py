@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from .candidate import Call
-from .trainers import HIDDEN
+from .trainer import HIDDEN
 
 
 def epoch_products(samples: int, width: int, classes: int, batch: int) -> Call:

@@ -99,10 +99,9 @@ def _steps() -> Iterator[Promise]:
             ("beside-blas", f"adam {situation}", label)
             for situation in ("alone", "after a product", "after a product on one thread")
         )
-        for path, need in (("numba", 1.5), ("limit", None)):
-            name = "adam" if path == "numba" else "  its limit"
-            what = f"{name} {label}: after a product / alone"
-            yield Promise(what, (after, alone), between(path), need, True)
+        what = "after a product / alone"
+        yield Promise(f"adam {label}: {what}", (after, alone), between("numba"), 1.5, True)
+        yield Promise(f"  its limit {label}: {what}", (after, alone), between("limit"), None, True)
         what = f"adam {label}: after a product on all / on 1 thread"
         yield Promise(what, (after, single), between("numba"), 1.5, True)
 
@@ -121,13 +120,13 @@ def _batch_norm() -> Iterator[Promise]:
                 yield Promise(f"{case.name} {what}: NumPy / fused", at, ratio("array", "numba"), 8)
     for first, last in zip(IMAGES, CHANNELS_LAST, strict=True):
         for what in ("forward", "forward+backward"):
-            at = (("batch-norm", what, last.name), ("batch-norm", what, first.name))
-            yield Promise(f"{last.name} {what}: last / first", at, between("numba"), 1.3, True)
+            both = (("batch-norm", what, last.name), ("batch-norm", what, first.name))
+            yield Promise(f"{last.name} {what}: last / first", both, between("numba"), 1.3, True)
     for case in (*LARGE, *IMAGES):
         for what in ("forward", "backward"):
             at = (("batch-norm", what, case.name),)
-            need = 0.8 if case in LARGE else None
-            yield Promise(f"{case.name} {what}: limit / fused", at, ratio("limit", "numba"), need)
+            share = 0.8 if case in LARGE else None
+            yield Promise(f"{case.name} {what}: limit / fused", at, ratio("limit", "numba"), share)
 
 
 def _training() -> Iterator[Promise]:

@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -47,7 +48,7 @@ def bench(
         console: where to print.
 
     Raises:
-        ValueError: a section that does not exist.
+        ValueError: a mode or a section that does not exist.
         DeviceUnavailableError, OSError, ImportError: what was asked for is not there; before
             anything is measured.
     """
@@ -55,7 +56,7 @@ def bench(
     chosen = _sections(only)
     backend = get_backend(device)
     choice = Choice(mode, backend.device, mnist)
-    _check_writeable(json, page, png)
+    _check_writeable((json, page), png)
     if page or png:
         import matplotlib  # noqa: F401
     keep_freed_memory()
@@ -119,11 +120,11 @@ def _curves(choice: Choice) -> Iterator[tuple[str, Callable[[], Curve]]]:
 
     sets = [(load_digits(), 16, EPOCHS[choice.mode])]
     if (mnist := mnist_of(choice)) is not None:
-        sets.append((mnist, 128, EPOCHS[choice.mode] // 4))
+        sets.append((mnist, 128, max(1, EPOCHS[choice.mode] // 4)))
     for data, batch, epochs in sets:
         for path in ("onepass", "torch fused"):
             if not why_no_training(path):
-                yield path, lambda d=data, p=path, e=epochs, b=batch: train_curves(d, p, e, b)
+                yield path, partial(train_curves, data, path, epochs, batch)
 
 
 def _sections(only: Iterable[str]) -> list[str]:
@@ -133,12 +134,17 @@ def _sections(only: Iterable[str]) -> list[str]:
     return [name for name in SECTIONS if not only or name in only]
 
 
-def _check_writeable(*paths: str | None) -> None:
-    """Tell of a folder that is not there before minutes are spent."""
-    for path in paths:
+def _check_writeable(files: Iterable[str | None], png: str | None) -> None:
+    """Tell of a folder that is not there, or that is in the way, before minutes are spent."""
+    for path in (*files, png):
         folder = Path(path).resolve().parent if path else Path()
         if not folder.is_dir():
             raise FileNotFoundError(f"{path!r}: there is no folder {str(folder)!r}; make it first")
+    for path in files:
+        if path and Path(path).is_dir():
+            raise IsADirectoryError(f"{path!r} is a folder; expected a file to write")
+    if png and Path(png).is_file():
+        raise NotADirectoryError(f"{png!r} is a file; expected a folder for the figures")
 
 
 def _write(

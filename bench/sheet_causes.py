@@ -12,24 +12,32 @@ from .words import short_ratio
 CAUSES = ("allocation", "passes", "threads")
 """What `Ratios.attribution` tells apart, a column each."""
 
+OF_ARRAYS = ("steps", "batch-norm")
+"""The sections whose size is a number of elements."""
+
 
 def traffic(report: Report) -> Sheet:
     """Bytes an element, passes and memory of every path that counted them."""
     rows = [
         (
-            f"{found.section}, {found.operation}",
+            found.operation if found.dtype == "float32" else f"{found.operation}, {found.dtype}",
             found.label,
             found.path,
             f"{found.bytes / found.size:.3g}",
             f"{found.moved / found.size:.3g}",
             "" if found.launches is None else str(found.launches),
-            "" if found.memory is None else f"{found.memory / found.size:.3g}",
+            "" if found.memory is None else _amount(found.memory / found.size),
         )
         for found in largest(report)
-        if found.moved is not None and found.bytes
+        if found.section in OF_ARRAYS and found.moved is not None and found.bytes
     ]
     names = ("operation", "label", "path", "must\nmove", "moved", "passes", "allocated")
     return Sheet("traffic", "Bytes an element, largest size", names, once(rows, 2), words=3)
+
+
+def _amount(value: float) -> str:
+    """Bytes an element; what a call allocates once, for its objects, is no amount an element."""
+    return "0" if value < 0.05 else f"{value:.3g}"
 
 
 def causes(report: Report) -> Iterator[Sheet]:

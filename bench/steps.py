@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_backend
-from ..kernels.engines.numba_cpu import SHARED
+from ..kernels.engines.numba_cpu import HELPED
 from .candidate import Call, Candidate
 from .cases import Case
 from .limits import limit
@@ -19,7 +19,7 @@ from .peers import PEER_PATHS, deepspeed_steps, same_results, torch_steps
 from .peers import why_missing as why_no_peer
 from .python_loop import adam_loop
 from .sizes import LOOP
-from .tuned import tuned_step
+from .tuned import LR, tuned_step
 from .workload import Workload
 
 _CHECKED = 10_007  # elements that are compared before anything is timed
@@ -128,7 +128,10 @@ class Step(Workload):
             self.case.call(arrays, "array")()
 
     def _assert_same(self, paths: Iterable[str]) -> None:
-        """Every path gives in one step what the array path gives, from the same start."""
+        """Every path gives in one step what the array path gives, from the same start.
+
+        Parameters are made as small as the learning rate, so that an update weighs as much.
+        """
         size, backend = min(self.size, _CHECKED), get_backend(self.device)
 
         def after(path: str) -> list[np.ndarray]:
@@ -137,6 +140,7 @@ class Step(Workload):
             candidate = self._calls([path], arrays)[path]
             for array, values in zip(arrays, start, strict=True):
                 array[...] = values
+            arrays[0][...] *= LR
             if candidate.reset is not None:
                 candidate.reset()
             candidate.call()
@@ -148,8 +152,9 @@ class Step(Workload):
                 same_results(self.case, size, self.dtype, backend, path)
             elif path not in ("array", "limit"):
                 for found, wanted in zip(after(path), reference, strict=True):
+                    atol = rtol * float(np.abs(wanted).mean())
                     np.testing.assert_allclose(
-                        found, wanted, rtol, rtol, err_msg=f"{self.id} by {path}"
+                        found, wanted, rtol, atol, err_msg=f"{self.id} by {path}"
                     )
 
 
@@ -169,8 +174,8 @@ def _waited(call: Call, backend: Any) -> Call:
 
 
 def _serial(case: Case, arrays: tuple[Array, ...]) -> Call:
-    """On one core whatever the size: in pieces below those that threads share."""
-    piece = SHARED // (arrays[0].itemsize * len(arrays)) - 1
+    """On one core whatever the size: in pieces below those that helpers take part in."""
+    piece = HELPED // (arrays[0].itemsize * len(arrays)) - 1
     calls = [
         case.call(tuple(array[low : low + piece] for array in arrays), "numba")
         for low in range(0, arrays[0].size, piece)

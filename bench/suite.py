@@ -28,7 +28,7 @@ EFFORTS = {
     "small": Effort(rounds=1, block=0.0, least=1),
     "quick": Effort(rounds=3, block=1e-3, least=1),
     "default": Effort(rounds=5, block=2e-3, least=1),
-    "full": Effort(rounds=11, block=4e-3, least=2),
+    "full": Effort(rounds=9, block=3e-3, least=1),
 }
 
 
@@ -45,6 +45,10 @@ class Choice:
     mode: str = "default"
     device: str = "cpu"
     mnist: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"mode is {self.mode!r}; expected {', '.join(map(repr, MODES))}")
 
     def one(self, **by_mode: Iterable[Any]) -> tuple[Any, ...]:
         """What is given for the mode, or for the nearest shorter one."""
@@ -71,7 +75,7 @@ def _norms(choice: Choice) -> list[Workload]:
     cases = choice.one(
         small=(NormCase((16, 8, 4, 4)), NormCase((16, 4, 4, 8), -1), NormCase((16, 8))),
         quick=IMAGES[1:2],
-        default=(*IMAGES, CHANNELS_LAST[1], DENSE[0]),
+        default=(*IMAGES[:2], CHANNELS_LAST[1], DENSE[0]),
         full=(*IMAGES, *CHANNELS_LAST, *DENSE, *LARGE),
     )
     more = choice.one(small=cases, quick=(), default=IMAGES[1:2])
@@ -112,7 +116,7 @@ def _vectorize(choice: Choice) -> list[Workload]:
 
 def _first_call(choice: Choice) -> list[Workload]:
     every = list(PROGRAMS)
-    cached = choice.one(small=every[:1], quick=every[:2], default=every)
+    cached = choice.one(small=every[:1], quick=every[1:2], default=every[:2], full=every)
     cold = choice.one(small=(), default=every[1:2], full=every[1:])
     return [*map(FirstCall, cached), *(FirstCall(what, cold=True) for what in cold)]
 

@@ -114,5 +114,7 @@ def _calls_in(candidate: Candidate, block: float, least: int) -> int:
     first = time.perf_counter()
     candidate.call()
     first = time.perf_counter() - first
-    quickest = min(_once(candidate) for _ in range(3)) if first < 0.2 else first
+    if first > 10 * block:
+        return least
+    quickest = min(_once(candidate) for _ in range(3))
     return int(min(max(least, block / max(quickest, 1e-7)), 1000))

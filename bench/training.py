@@ -12,10 +12,12 @@ from .candidate import Candidate
 from .peers import why_missing
 from .products import epoch_products
 from .record import Curve
-from .trainers import LR, Trainer, trainer
+from .trainer import LR, Trainer
+from .trainers import trainer
 from .workload import Workload
 
 PATHS = ("onepass", "array", "torch fused", "product")
+_LARGE = 10_000  # samples from which an epoch needs no call before it that warms the caches
 _BATCHES = 4
 """Batches after which the paths are compared, before anything is timed."""
 
@@ -33,6 +35,7 @@ class Epoch(Workload):
         self.operation = "epoch"
         self.label = f"{data.name.lower()}, batch {batch}"
         self.dtype, self.device = "float32", "cpu"
+        self.warm = len(data.x_train) < _LARGE
 
     @property
     def size(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar
+from dataclasses import replace
 
 from .candidate import Candidate
 from .missing import why_missing
@@ -20,7 +20,7 @@ class Workload(ABC):
     """One operation on one size, dtype and device."""
 
     section: str
-    warm: ClassVar[bool] = True
+    warm: bool = True
     """Whether repeated calls say more than single ones: see `interleaved`."""
     operation: str
     label: str
@@ -63,6 +63,8 @@ class Workload(ABC):
 def measure(workload: Workload, paths: Iterable[str], effort: Effort) -> list[Measurement]:
     """Let `paths` take turns; a measurement of each."""
     candidates = workload.prepare(paths)
+    if not workload.warm:
+        effort = replace(effort, rounds=max(2, effort.rounds // 2))
     times = interleaved(candidates, **vars(effort), warm=workload.warm)
     return [
         Measurement(

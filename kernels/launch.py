@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from numpy import ndarray
 
 from ..backend import Array
 from ..backend.layout import check_arrays
 from .engines import cpu_engine, find_engine
-from .rule import Rule
+from .rule import Prepared
 
 
-def launch(
-    rule: Rule,
-    names: Sequence[str],
-    arrays: tuple[Array, ...],
-    coefficients: tuple[float, ...],
-    engine: str,
-) -> None:
-    """Run `rule` in place on `arrays` (param, grad, then states, called `names` in errors).
+def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
+    """Run a rule in place on `arrays` (param, grad, then states).
 
-    `coefficients` are the prelude's, then the rule's. Everything is checked before any write.
+    Everything is checked before any write.
     """
-    if coefficients[1] == 0.0:
-        rule = rule.without_decay
+    rule, coefficients = prepared
     on_cpu = type(arrays[0]) is ndarray and (engine == "auto" or engine == cpu_engine().name)
     if on_cpu and cpu_engine().quick(rule, arrays, coefficients):
         return
-    contiguous = check_arrays(names, arrays)
+    contiguous = check_arrays(rule.arguments, arrays)
     chosen = find_engine(engine, arrays[0], contiguous)
     if arrays[0].size:
         chosen.run(rule, arrays, coefficients, contiguous)
+
+
+def bundled(columns: Sequence[Sequence[Array]], engine: str) -> Any:
+    """The arrays of many launches checked as one, to be run at once by `launch_bundle`; or None.
+
+    Args:
+        columns: all params, all their grads, then all of each state.
+        engine: as the launches would get it.
+
+    Returns:
+        None where an engine has nothing quicker than a launch for each, or arrays are not all of
+        the plainest kind: contiguous, native, of one dtype, none sharing memory. They may be right
+        all the same, or not: `check_arrays` tells.
+    """
+    on_cpu = type(columns[0][0]) is ndarray and (engine == "auto" or engine == cpu_engine().name)
+    return cpu_engine().bundle(columns) if on_cpu else None
+
+
+def launch_bundle(prepared: Prepared, bundle: Any) -> None:
+    """Run a rule in place on arrays that `bundled` found fit."""
+    cpu_engine().run_bundle(prepared[0], bundle, prepared[1])

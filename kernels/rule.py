@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from ..backend.checks import Check, finite_number, flag, non_negative
 
@@ -61,6 +61,7 @@ class Rule:
         state: names of the state arrays, in the order that `update` takes and returns them.
         prelude: what comes before `update`: (p, g, scale, decay, keep) -> (p, g).
         coefficients: names of the remaining arguments of `update`.
+        arguments: what users call its arrays, in order.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Rule:
     state: tuple[str, ...] = ()
     prelude: Callable[..., tuple[Any, Any]] = decayed
     coefficients: tuple[str, ...] = field(init=False)
+    arguments: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         names = self.update.__code__.co_varnames[: self.update.__code__.co_argcount]
@@ -75,30 +77,39 @@ class Rule:
         if names[: len(expected)] != expected:
             raise TypeError(f"update of rule {self.name} takes {names}; expected {expected} first")
         object.__setattr__(self, "coefficients", names[len(expected) :])
+        object.__setattr__(self, "arguments", ("param", "grad", *self.state))
 
     @cached_property
     def without_decay(self) -> Rule:
         """The same rule for calls without L2 weight decay."""
         return Rule(self.name, self.update, self.state, undecayed)
 
+    def prepared(self, *coefficients: float) -> Prepared:
+        """The rule with the coefficients of a step: the prelude's, then its own."""
+        return (self.without_decay if coefficients[1] == 0.0 else self), coefficients
 
-def remembered(
-    checks: Mapping[str, Check], coefficients: Callable[..., tuple[float, ...]]
-) -> Callable[..., tuple[float, ...]]:
-    """`coefficients` of checked hyperparameters, by position in the order of `checks`.
+
+Prepared: TypeAlias = tuple[Rule, tuple[float, ...]]
+"""All of a step that is the same for every array: what to compute, with which numbers."""
+
+T = TypeVar("T")
+
+
+def remembered(checks: Mapping[str, Check], work: Callable[..., T]) -> Callable[..., T]:
+    """`work` on checked hyperparameters, by position in the order of `checks`.
 
     Training repeats the same values, so the results for the last ones are kept.
     """
 
-    def compute(*values: Any) -> tuple[float, ...]:
+    def compute(*values: Any) -> T:
         checked = [
             check(name, value) for (name, check), value in zip(checks.items(), values, strict=True)
         ]
-        return coefficients(*checked)
+        return work(*checked)
 
     kept = lru_cache(maxsize=128, typed=True)(compute)
 
-    def look_up(*values: Any) -> tuple[float, ...]:
+    def look_up(*values: Any) -> T:
         try:
             return kept(*values)
         except TypeError:  # an unhashable value (a list of betas), or one of a wrong type

@@ -6,17 +6,13 @@ weight decay, and t counts steps from 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from .. import kernels
 from .hyperparameter import Hyperparameter
 from .optimizer import Optimizer
 from .storage import Arrays
-from .types import Array
 
 Betas = tuple[float, float]
-Hyper = Mapping[str, Any]
 
 
 class Adam(Optimizer):
@@ -30,6 +26,8 @@ class Adam(Optimizer):
     __slots__ = ()
     rule = "adam"
     states: ClassVar[tuple[str, ...]] = ("m", "v")
+    decoupled: ClassVar[bool] = False
+    """Whether weight decay leaves the gradient alone."""
 
     betas = Hyperparameter[Betas]()
     eps = Hyperparameter[float]()
@@ -57,8 +55,8 @@ class Adam(Optimizer):
             maximize=maximize,
         )
 
-    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
-        kernels.adam_step(param, grad, *states, step=self.steps + 1, **hyper)
+    def _at(self, step: int) -> dict[str, Any]:
+        return {"step": step, "decoupled": self.decoupled}
 
 
 class AdamW(Adam):
@@ -70,6 +68,7 @@ class AdamW(Adam):
     """
 
     __slots__ = ()
+    decoupled = True
 
     def __init__(
         self,
@@ -94,10 +93,6 @@ class AdamW(Adam):
             engine=engine,
         )
 
-    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
-        step = self.steps + 1
-        kernels.adam_step(param, grad, *states, step=step, decoupled=True, **hyper)
-
 
 class AMSGrad(Adam):
     """Adam whose steps are divided by the largest second moment so far.
@@ -111,6 +106,3 @@ class AMSGrad(Adam):
     __slots__ = ()
     rule = "amsgrad"
     states = ("m", "v", "v_max")
-
-    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
-        kernels.amsgrad_step(param, grad, *states, step=self.steps + 1, **hyper)

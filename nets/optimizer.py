@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -13,6 +12,8 @@ from .. import kernels
 from ..backend.checks import step_number
 from ..backend.layout import check_arrays
 from ..kernels.engines import find_engine
+from ..kernels.launch import bundled, launch, launch_bundle
+from ..kernels.rules import prepare
 from .checkpoint import check_keys, check_values
 from .clipping import checked_clip_norm, clipped_scale
 from .hyperparameter import Hyperparameter
@@ -20,12 +21,13 @@ from .storage import Arrays, storage_of
 from .types import Array
 
 
-class Optimizer(ABC):
+class Optimizer:
     """Updates arrays in place by one kernel, and keeps the states between steps.
 
     Args:
         params: `net.parameters()`: one kernel call a step, each state one flat buffer, gradients
-            taken from the network. Or a list or a dict of arrays: a kernel call for each.
+            taken from the network. Or a list or a dict of arrays: also in one go where all are
+            contiguous NumPy arrays of one dtype, float32 or float64, else a kernel call for each.
         lr: learning rate.
         weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
         maximize: go up the gradient instead of down.
@@ -143,30 +145,29 @@ class Optimizer(ABC):
         """
         gradients = self._storage.gradients(grads)
         self._follow()
-        calls = [
-            (target, gradient, [self._state[name][k] for name in self.states])
-            for k, (target, gradient) in enumerate(
-                zip(self._storage.targets(), gradients, strict=True)
-            )
-        ]
-        if len(calls) > 1:  # a kernel finds its own engine, but a later one must not fail here
-            for target, gradient, _ in calls:
-                contiguous = target.flags.c_contiguous and gradient.flags.c_contiguous
-                find_engine(self.engine, target, contiguous)
+        targets, engine = self._storage.targets(), self._engine
+        columns = [targets, gradients, *[self._state[name] for name in self.states]]
+        bundle = bundled(columns, engine) if len(targets) > 1 else None
+        if bundle is None:
+            self._storage.check(columns, self.states)
+            if len(targets) > 1:  # a launch finds its own engine, but a later one must not fail
+                for target, gradient, *_ in zip(*columns, strict=True):
+                    contiguous = target.flags.c_contiguous and gradient.flags.c_contiguous
+                    find_engine(engine, target, contiguous)
         kernels.validate(self.rule, grad_scale=grad_scale)
-        hyper = self._hyper | {
-            "grad_scale": clipped_scale(gradients, grad_scale, self.clip_norm),
-            "engine": self.engine,
-        }
-        for target, gradient, states in calls:
-            self._update(target, gradient, states, hyper)
+        scale = clipped_scale(gradients, grad_scale, self.clip_norm)
+        hyper = self._hyper | self._at(self._steps + 1) | {"grad_scale": scale}
+        prepared = prepare(self.rule, hyper)
+        if bundle is None:
+            for arrays in zip(*columns, strict=True):
+                launch(prepared, arrays, engine)
+        else:
+            launch_bundle(prepared, bundle)
         self._steps += 1
 
-    @abstractmethod
-    def _update(
-        self, param: Array, grad: Array, states: Sequence[Array], hyper: Mapping[str, Any]
-    ) -> None:
-        """Call the kernel on one array."""
+    def _at(self, step: int) -> dict[str, Any]:
+        """What the rule takes beside the hyperparameters that are attributes."""
+        return {}
 
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""

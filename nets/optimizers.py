@@ -6,19 +6,12 @@ L2 weight decay, and t counts steps from 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from .. import kernels
 from .adam import Adam, AdamW, AMSGrad
 from .hyperparameter import Hyperparameter
 from .optimizer import Optimizer
 from .storage import Arrays
-from .types import Array
 
 __all__ = ["SGD", "AMSGrad", "AdaGrad", "Adam", "AdamW", "Momentum", "RMSprop"]
-
-Hyper = Mapping[str, Any]
 
 
 class SGD(Optimizer):
@@ -48,9 +41,6 @@ class SGD(Optimizer):
             weight_decay=weight_decay,
             maximize=maximize,
         )
-
-    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
-        kernels.sgd_step(param, grad, **hyper)
 
 
 class Momentum(Optimizer):
@@ -99,9 +89,6 @@ class Momentum(Optimizer):
             maximize=maximize,
         )
 
-    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
-        kernels.momentum_step(param, grad, *states, **hyper)
-
 
 class AdaGrad(Optimizer):
     """h += g^2; p -= lr g / (sqrt(h) + eps).
@@ -135,9 +122,6 @@ class AdaGrad(Optimizer):
             weight_decay=weight_decay,
             maximize=maximize,
         )
-
-    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
-        kernels.adagrad_step(param, grad, *states, **hyper)
 
 
 class RMSprop(Optimizer):
@@ -180,6 +164,3 @@ class RMSprop(Optimizer):
             weight_decay=weight_decay,
             maximize=maximize,
         )
-
-    def _update(self, param: Array, grad: Array, states: Sequence[Array], hyper: Hyper) -> None:
-        kernels.rmsprop_step(param, grad, *states, **hyper)

@@ -44,7 +44,14 @@ class Storage(ABC):
     def gradients(self, grads: Any) -> list[Array]:
         """`grads`, as a user gave them, as one array for each target.
 
-        TypeError or ValueError where the structure, a shape, dtype or device is not the params'.
+        TypeError or ValueError where the structure is not the params'.
+        """
+
+    @abstractmethod
+    def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
+        """Raise where the arrays of one kernel call don't fit together, or calls share memory.
+
+        `columns` are the targets, the gradients for them, and each state, called `states`.
         """
 
     @abstractmethod
@@ -80,9 +87,12 @@ class FlatStorage(Storage):
         if all(grads[key] is own[key] for key in own):
             return [self.params.flat_grads]
         for key, param in self.params.items():
-            _check_pair(key, param, grads[key])
+            check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [param, grads[key]])
         with self.backend.scope():
             return [self.backend.xp.concatenate([grads[key].ravel() for key in own])]
+
+    def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
+        return None  # there is one call, and it checks
 
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
         flat = self.backend.to_numpy(state[0])
@@ -130,17 +140,17 @@ class SeparateStorage(Storage):
         if not isinstance(grads, Mapping if self.named else (list, tuple)):
             kind = "mapping" if self.named else "list"
             raise TypeError(f"grads is a {type(grads).__name__}; expected a {kind}, as params are")
-        given = dict(_items(grads))
-        check_keys(given, self.params, "grads")
-        for key, param in self.params.items():
-            _check_pair(key, param, given[key])
-        self._check_overlap(given)
+        if not self.named and len(grads) == len(self.params):
+            return list(grads)
+        given = check_keys(dict(_items(grads)), self.params, "grads")
         return [given[key] for key in self.params]
 
-    def _check_overlap(self, given: Mapping[Key, Array]) -> None:
-        """Refuse a gradient that lies in another parameter, which is written before it is read."""
+    def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
+        for key, call in zip(self.params, zip(*columns, strict=True), strict=True):
+            check_arrays([f"params[{key!r}]", f"grads[{key!r}]", *states], call)
+        # A gradient that lies in another parameter is written before it is read.
         names = [f"{kind}[{key!r}]" for kind in ("params", "grads") for key in self.params]
-        arrays = [*self.targets(), *(given[key] for key in self.params)]
+        arrays = [*columns[0], *columns[1]]
         if pair := any_overlap(names, arrays, read_only_from=len(self.params)):
             raise ValueError(
                 f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since one "
@@ -174,7 +184,3 @@ def _items(arrays: Mapping[str, Array] | Sequence[Array]) -> Iterable[tuple[Key,
         if not isinstance(key, str):
             raise TypeError(f"name {key!r} is a {type(key).__name__}; expected a string")
     return arrays.items()
-
-
-def _check_pair(key: Key, param: Array, grad: Array) -> None:
-    check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [param, grad])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onepass import kernels
 from onepass.kernels.engines import crew as crew_module
-from onepass.kernels.engines import numba_cpu
+from onepass.kernels.engines import numba_cpu, numba_loops
 from onepass.kernels.engines.crew import Crew
 from onepass.kernels.rules.adam import ADAM
 
@@ -66,7 +66,7 @@ def test_helpers_do_a_job_of_which_the_caller_does_nothing():
     job = numba_cpu.job_of(tuple(got), coefficients)
     chunk = 20_000
     chunks = -(-SIZE // chunk)
-    function = numba_cpu.shared_loop(ADAM.without_decay, "float32").address
+    function = numba_loops.shared_loop(ADAM.without_decay, "float32").address
     made._board[16:22] = function, SIZE, chunk, job.ctypes.data, chunks, 2
     made._board[24], made._board[32] = chunks // 2, chunks - chunks // 2
     made._board[0] = 1
@@ -206,3 +206,62 @@ def test_a_step_right_after_a_matrix_product_does_not_stall():
     for line in done.stdout.splitlines():
         alone, after = map(float, line.split())
         assert after < 8 * alone + 1e-4, done.stdout
+
+
+MIDDLE = numba_cpu.HELPED // 4 // 4 + 1023  # float32, four arrays: worth helpers that are awake
+
+
+def steps_in_a_row(count, size=MIDDLE):
+    got = arrays(size=size)
+    for _ in range(count):
+        kernels.adam_step(*got, step=3)
+    return got
+
+
+def test_middling_steps_give_the_same_bits_with_and_without_help(crew_of):
+    crew_of(1)
+    alone = steps_in_a_row(200)
+    for threads in (2, 3):
+        crew_of(threads)
+        for a, b in zip(steps_in_a_row(200), alone, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def jobs_posted(made):
+    return int(made._board[0])
+
+
+def test_middling_steps_that_follow_one_another_are_helped(crew_of):
+    made = crew_of(2)
+    steps_in_a_row(2000)
+    assert jobs_posted(made) > 100
+
+
+def test_a_middling_step_wakes_nobody_after_a_pause(crew_of):
+    made = crew_of(2)
+    steps_in_a_row(1)
+    for _ in range(5):
+        time.sleep(0.01)
+        steps_in_a_row(1)
+    assert jobs_posted(made) == 0
+    assert made._helpers == []
+
+
+def test_a_middling_step_that_is_refused_writes_nothing_and_frees_the_crew(crew_of):
+    crew_of(2)
+    steps_in_a_row(100)
+    p, g, m, _ = arrays(size=MIDDLE)
+    kept = p.copy()
+    for _ in range(50):
+        with pytest.raises(ValueError, match="overlap"):
+            kernels.adam_step(p, g, m, p[:], step=3)
+    np.testing.assert_array_equal(p, kept)
+    steps_in_a_row(100)
+
+
+def test_a_middling_step_beside_a_leader_runs_alone(crew_of):
+    made = crew_of(2)
+    want = steps_in_a_row(3)
+    with made._leading:
+        got = steps_in_a_row(3)
+    np.testing.assert_array_equal(got[0], want[0])

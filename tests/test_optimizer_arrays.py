@@ -9,7 +9,7 @@ from onepass.nets import (
     SGD,
     Adam,
 )
-from six_gradients import flat_parameters, frozen, start
+from six_gradients import KINDS, flat_parameters, frozen, start
 
 
 def refused_params():
@@ -157,3 +157,110 @@ def test_one_gradient_may_serve_two_parameters():
     params, grad = [np.ones(3, "float32"), np.zeros(3, "float32")], np.ones(3, "float32")
     SGD(params, lr=1.0).step([grad, grad])
     assert [p.tolist() for p in params] == [[0.0] * 3, [-1.0] * 3]
+
+
+def five(kind, **options):
+    """Five arrays, their gradients, and the optimizer after one step."""
+    rng = np.random.default_rng(3)
+    params, grads = (
+        [rng.standard_normal((4, n)).astype("float32") for n in (3, 1, 5, 2, 4)] for _ in range(2)
+    )
+    optimizer = kind(params, **options)
+    optimizer.step(grads)
+    return params, grads, optimizer
+
+
+def locked(array):
+    array.flags.writeable = False
+    return array
+
+
+def reshaped(array):
+    array.resize(array.size, refcheck=False)
+    return array
+
+
+def poisoned(array):
+    array[0, 0] = np.nan
+    return array
+
+
+BREAKS = {  # what changes params p or grads g at index k, and what the error says
+    "dtype": (lambda p, g, k: g.__setitem__(k, g[k].astype("float64")), TypeError, "grads[{k}]"),
+    "shape": (lambda p, g, k: g.__setitem__(k, g[k].ravel()), ValueError, "grads[{k}] has shape"),
+    "size": (lambda p, g, k: g.__setitem__(k, g[k][:2]), ValueError, "grads[{k}] has shape"),
+    "none": (lambda p, g, k: g.__setitem__(k, None), TypeError, "grads[{k}] is a NoneType"),
+    "list": (lambda p, g, k: g.__setitem__(k, g[k].tolist()), TypeError, "grads[{k}] is a list"),
+    "integers": (lambda p, g, k: g.__setitem__(k, g[k].astype(int)), TypeError, "grads[{k}]"),
+    "read-only": (lambda p, g, k: locked(p[k]), ValueError, "params[{k}] is read-only"),
+    "own": (lambda p, g, k: g.__setitem__(k, p[k]), ValueError, "params[{k}] and grads[{k}]"),
+    "reshaped": (lambda p, g, k: g.__setitem__(k, reshaped(p[k]) * 1), ValueError, "params[{k}]"),
+}
+
+
+@pytest.mark.parametrize("k", [0, 2, 4])
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_an_error_at_any_array_changes_nothing(kind, how, k):
+    params, grads, optimizer = five(kind)
+    change, error, message = BREAKS[how]
+    change(params, grads, k)
+    before = frozen(([p.tolist() for p in params], optimizer.state_dict()))
+    if how == "reshaped" and kind is SGD:
+        optimizer.step(grads)  # it has no states that would not fit
+        return
+    with pytest.raises(error) as caught:
+        optimizer.step(grads)
+    assert message.format(k=k) in str(caught.value)
+    assert frozen(([p.tolist() for p in params], optimizer.state_dict())) == before
+    assert optimizer.steps == 1
+
+
+@pytest.mark.parametrize("views", [False, True])
+def test_a_gradient_in_the_parameter_of_another_index_changes_nothing(views):
+    rows = np.ones((6, 4), "float32")
+    params = list(rows) if views else [row.copy() for row in rows]
+    grads = [np.ones(4, "float32") for _ in params]
+    optimizer = Adam(params)
+    for k, other in ((0, 5), (5, 0), (3, 2)):
+        given = [*grads[:k], params[other][:], *grads[k + 1 :]]
+        with pytest.raises(ValueError, match=rf"params\[{other}\] and grads\[{k}\] overlap"):
+            optimizer.step(given)
+    if views:
+        with pytest.raises(ValueError, match=r"params\[1\] and grads\[4\] overlap"):
+            optimizer.step([*grads[:4], rows.reshape(-1)[7:11], grads[5]])
+    assert all((param == 1).all() for param in params)
+    assert optimizer.steps == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_norm_that_is_not_finite_changes_none_of_many(kind, bad):
+    params, grads, optimizer = five(kind, clip_norm=1.0)
+    grads[3][0, 0] = bad
+    before = frozen((params, optimizer.state_dict()))
+    with pytest.raises(FloatingPointError, match="the norm of the gradients is"):
+        optimizer.step(grads)
+    assert frozen((params, optimizer.state_dict())) == before
+
+
+def test_arrays_replaced_in_the_list_are_not_those_that_were_given():
+    params, grads, optimizer = five(SGD, lr=1.0)
+    kept, before = params[2], params[2].copy()
+    params[2] = np.zeros_like(kept)
+    optimizer.step(grads)
+    assert not params[2].any()
+    np.testing.assert_array_equal(kept, before - grads[2])
+
+
+def test_what_was_locked_can_be_stepped_again():
+    params, grads, optimizer = five(SGD, lr=1.0)
+    before = frozen(params)
+    locked(params[4])
+    with pytest.raises(ValueError, match=r"params\[4\] is read-only"):
+        optimizer.step(grads)
+    params[4].flags.writeable = True
+    assert frozen(params) == before
+    optimizer.step([locked(grad) for grad in grads])
+    assert frozen(params) != before
+    assert optimizer.steps == 2

@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from onepass import kernels, nets
+from onepass import nets
 from onepass.nets import (
     SGD,
     AdaGrad,
@@ -19,6 +19,7 @@ from onepass.nets import (
     RMSprop,
     Sequential,
 )
+from onepass.nets import optimizer as stepping
 from six_gradients import KINDS, SHAPES, flat_parameters, frozen, start, write_grads
 
 # Plain loops over Python floats: (p, list of g) -> p, one element at a time.
@@ -173,31 +174,37 @@ def test_gradients_are_left_untouched(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_one_kernel_call_a_step_for_sixty_arrays(kind, monkeypatch):
+def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
     layers = [Dense(3, 3) for _ in range(30)]
     net = Sequential(*layers, device="cpu")
     assert len(net.parameters()) == 60
-    sizes = []
-    name = f"{kind.rule}_step"
-    original = getattr(kernels, name)
+    sizes, original = [], stepping.launch
 
-    def spy(param, *arrays, **options):
-        sizes.append(param.size)
-        return original(param, *arrays, **options)
+    def spy(prepared, arrays, engine):
+        sizes.append(arrays[0].size)
+        return original(prepared, arrays, engine)
 
-    monkeypatch.setattr(kernels, name, spy)
+    monkeypatch.setattr(stepping, "launch", spy)
     optimizer = kind(net.parameters())
     optimizer.step()
     optimizer.step(net.parameters().grads)
     assert sizes == [30 * 12] * 2
     sizes.clear()
-    kind(list(net.parameters().values())).step(list(net.parameters().grads.values()))
+    params, grads = list(net.parameters().values()), list(net.parameters().grads.values())
+    kind(params, engine="array").step(grads)
     assert sizes == [9, 3] * 30
+    sizes.clear()
+    bundles, launched = [], stepping.launch_bundle
+    monkeypatch.setattr(
+        stepping, "launch_bundle", lambda *given: bundles.append(given) or launched(*given)
+    )
+    kind(params).step(grads)
+    assert (sizes, len(bundles)) == ([], 1)
 
 
 def test_the_networks_own_gradients_are_not_copied(monkeypatch):
     seen = []
-    monkeypatch.setattr(kernels, "sgd_step", lambda param, grad, **_: seen.append((param, grad)))
+    monkeypatch.setattr(stepping, "launch", lambda prepared, arrays, engine: seen.append(arrays))
     parameters = flat_parameters(start()[0])
     SGD(parameters).step(parameters.grads)
     assert seen[0][0] is parameters.flat

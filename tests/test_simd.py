@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from numba import njit
-from onepass.kernels.engines import numba_cpu
+from onepass.kernels.engines import numba_loops
 from onepass.kernels.engines.source import array_names, scalar_names
 from onepass.kernels.rules import RULES
 
@@ -17,7 +17,7 @@ LLVM_TYPE = {"float32": "float", "float64": "double"}
 
 def optimized_code(function, rule, dtype):
     """LLVM code of a loop compiled afresh: what comes from the cache has no text."""
-    compiled = njit(**numba_cpu._OPTIONS)(function)
+    compiled = njit(**numba_loops.OPTIONS)(function)
     arrays = [np.zeros(4, dtype) for _ in array_names(rule)]
     compiled(*arrays, *[1.0] * len(scalar_names(rule)))
     (text,) = compiled.inspect_llvm().values()
@@ -28,7 +28,7 @@ def optimized_code(function, rule, dtype):
 @pytest.mark.parametrize("name", RULES)
 def test_arithmetic_is_on_vectors_of_the_array_type(name, dtype):
     rule = RULES[name]
-    text = optimized_code(numba_cpu.loop(rule).py_func, rule, dtype)
+    text = optimized_code(numba_loops.loop(rule).py_func, rule, dtype)
     widths = {int(width) for width in re.findall(VECTOR.format(LLVM_TYPE[dtype]), text)}
     assert widths, f"{name} {dtype}: no vector arithmetic"
     assert max(widths) * np.dtype(dtype).itemsize >= 16, widths
@@ -36,7 +36,7 @@ def test_arithmetic_is_on_vectors_of_the_array_type(name, dtype):
 
 def test_float32_code_computes_nothing_in_float64_inside_the_loop():
     rule = RULES["adam"]
-    text = optimized_code(numba_cpu.loop(rule).py_func, rule, "float32")
+    text = optimized_code(numba_loops.loop(rule).py_func, rule, "float32")
     assert not re.search(r"= f(?:mul|add|sub|div)[a-z ]* (?:<\d+ x )?double", text)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,17 @@ class Engine(ABC):
         a small step at once; whatever is refused, the checks then explain.
         """
         return False
+
+    def bundle(self, columns: Sequence[Sequence[Array]]) -> Any:
+        """The arrays of many calls, checked and ready for `run_bundle`; None to run each by itself.
+
+        `columns` are all params, all grads, and all of each state: unchecked, one of each a call.
+        """
+        return None
+
+    def run_bundle(self, rule: Rule, bundle: Any, coefficients: tuple[float, ...]) -> None:
+        """Run `rule` on every call of a bundle of this engine."""
+        raise NotImplementedError
 
     @abstractmethod
     def run(

@@ -6,7 +6,8 @@ milliseconds beside BLAS, the portable one ends the process when two threads cal
 Here the caller does the work itself, a chunk at a time, and helpers take chunks beside it. A helper
 that comes late finds nothing left: the caller waits only for chunks that are being worked on.
 Between jobs a helper polls for about 0.2 ms and then sleeps; waking it costs as much as a small
-step, so the crew is for large arrays. If a helper kept the caller waiting after all (another
+step, so only large arrays wake it. Middling ones take what help is awake, which is so where many
+steps follow one another. If a helper kept the caller waiting after all (another
 process had its core), the caller works alone for a while.
 """
 
@@ -18,13 +19,13 @@ import time
 from collections.abc import Callable
 from functools import cache, lru_cache
 from threading import Lock, Thread
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
 from ...backend import usable_cores
-from .atomics import add, call, exchange, load, store
-from .compile import njit
+from .board import lead, new_board, run_alone, serve, unended
 
 THREADS_VARIABLE = "ONEPASS_NUM_THREADS"
 MAX_THREADS = 16  # by default
@@ -34,78 +35,10 @@ PATIENCE = 250_000  # polls, plus one for 4 elements, after which a helper holds
 MAX_REST = 64  # jobs that the caller then does alone: 1, at once again 2, 4, ... up to this
 MIN_CHUNK = 1 << 14  # elements
 CHUNKS_PER_THREAD = 16
+CLOSE = 100_000  # nanoseconds after one loop within which the next one follows at once
+REFUSED, ENDED, UNENDED = 0, 1, 2  # what becomes of a posted loop
 
-# The board: words that are written together share a cache line (8 words), no others do.
-_POSTED = 0  # jobs so far
-_DONE = 8  # chunks that ended
-_FUNCTION, _SIZE, _CHUNK, _JOB, _CHUNKS, _THREADS = 16, 17, 18, 19, 20, 21
-_CLAIMS = 24  # one line for each thread's share: generation << 32 | chunks not yet claimed
-_LINE = 8
-_LOW = (1 << 32) - 1
-
-
-@njit("void(int64[::1], int64)", nogil=True)
-def _work(board: Any, rank: int) -> None:
-    """Claim and run chunks, of one's own share and then of the others', until none is left.
-
-    Each thread has the same share of the array in every job, so that it finds it in its own cache.
-    A claim fails if another thread took the chunk or if the job has changed meanwhile.
-    """
-    threads = board[_THREADS]
-    for k in range(threads):
-        share = (rank + k) % threads
-        word = _CLAIMS + _LINE * share
-        while True:
-            claim = load(board, word)
-            left = claim & _LOW
-            if left == 0:
-                break
-            function, size, chunk, job = board[_FUNCTION], board[_SIZE], board[_CHUNK], board[_JOB]
-            last = (share + 1) * board[_CHUNKS] // board[_THREADS]
-            if exchange(board, word, claim, claim - 1):
-                low = (last - left) * chunk
-                call(function, low, min(low + chunk, size), job)
-                add(board, _DONE, 1)
-
-
-@njit("void(int64[::1], int64, int64)", nogil=True)
-def _help(board: Any, rank: int, polls: int) -> None:
-    """Work on every job that comes until `polls` looks in a row found none."""
-    seen, idle = -1, 0
-    while idle < polls:
-        posted = load(board, _POSTED)
-        if posted != seen:
-            _work(board, rank)
-            seen, idle = posted, 0
-        elif load(board, _DONE) < load(board, _CHUNKS):
-            idle = 0  # others are still at their last chunks
-        idle += 1
-
-
-@njit("boolean(int64[::1], int64, int64, int64, int64, int64, int64)", nogil=True)
-def _lead(
-    board: Any, threads: int, function: int, size: int, chunk: int, job: int, patience: int
-) -> bool:
-    """Post a job, work on it, and say whether all of it has ended."""
-    chunks = (size + chunk - 1) // chunk
-    board[_FUNCTION], board[_SIZE], board[_CHUNK], board[_JOB] = function, size, chunk, job
-    store(board, _DONE, 0)
-    store(board, _CHUNKS, chunks)
-    store(board, _THREADS, threads)
-    posted = load(board, _POSTED) + 1
-    for share in range(threads):
-        count = (share + 1) * chunks // threads - share * chunks // threads
-        store(board, _CLAIMS + _LINE * share, (posted << 32) | count)
-    store(board, _POSTED, posted)
-    _work(board, 0)
-    while load(board, _DONE) < chunks and patience > 0:
-        patience -= 1
-    return load(board, _DONE) == chunks
-
-
-@njit("void(int64, int64, int64)", nogil=True)
-def _alone(function: int, size: int, job: int) -> None:
-    call(function, 0, size, job)
+Posting = Callable[[np.ndarray, int, int, int, np.ndarray], int]
 
 
 class Crew:
@@ -113,7 +46,7 @@ class Crew:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._board = np.zeros(_CLAIMS + _LINE * threads, dtype=np.int64)
+        self._board = new_board(threads)
         self._leading = Lock()
         self._asleep: list[Any] = []
         self._helpers: list[Thread] = []
@@ -121,10 +54,11 @@ class Crew:
         self._kept: Any = None  # what the posted job reads and writes, kept alive until it ended
         self._rest = 0  # jobs still to be done alone
         self._next_rest = 1
+        self._last = 0  # when the last loop ended that could have been shared
 
     def alone(self, function: int, size: int, job: np.ndarray) -> None:
         """Call `function`(0, size, job's address) in this thread."""
-        _alone(function, size, job.ctypes.data)
+        run_alone(function, size, job.ctypes.data)
 
     def run(
         self,
@@ -143,32 +77,92 @@ class Crew:
                 of them make a chunk.
             elements: how many there are in all, where `size` counts something else.
         """
-        address = job.ctypes.data
-        if self.threads == 1 or not self._leading.acquire(blocking=False):
-            _alone(function, size, address)
+        if not self._take(wake=True):
+            run_alone(function, size, job.ctypes.data)
             return
+        try:
+            if chunk is None:
+                chunk = self._chunk(size, MIN_CHUNK)
+            self._kept = (job, kept)
+            patience = PATIENCE + (size if elements is None else elements) // 4
+            self._settle(
+                lead(self._board, self.threads, function, size, chunk, job.ctypes.data, patience)
+            )
+        finally:
+            self._leading.release()
+
+    def post(self, posting: Posting, size: int, words: int, kept: Any, wake: bool) -> int | None:
+        """Share a loop that compiled code checks and posts itself, in a microsecond or two.
+
+        Args:
+            posting: (board, threads, chunk, patience, job) -> REFUSED, ENDED or UNENDED; calls
+                `lead`, or refuses before anything is written.
+            size: elements.
+            words: length of the job that it fills.
+            kept: held until the work has ended.
+            wake: whether helpers are worth waking; if not, they help only if they are awake, and
+                are woken for the next loop where one follows another at once.
+
+        Returns:
+            What `posting` returned; None if the caller had better do it alone.
+        """
+        if not self._take(wake):
+            return None
+        try:
+            job = np.empty(words, dtype=np.int64)
+            self._kept = (job, kept)
+            patience = PATIENCE + size // 4
+            chunk = self._chunk(size, MIN_CHUNK if wake else MIN_CHUNK // 4)
+            state = posting(self._board, self.threads, chunk, patience, job)
+            self._settle(state != UNENDED)
+            return state
+        finally:
+            self._leading.release()
+            self.ended()
+
+    def ended(self) -> None:
+        """Remember that a loop ended now which helpers could have shared."""
+        self._last = perf_counter_ns()
+
+    def _take(self, wake: bool) -> bool:
+        """Become the one who leads, if no other caller is and helpers are there for it."""
+        if self.threads == 1 or not self._leading.acquire(blocking=False):
+            return False
+        ready = False
         try:
             self._finish()  # a job that an interrupt left
             if self._rest:
                 self._rest -= 1
-                _alone(function, size, address)
-                return
-            self._start()
-            if self._asleep:
-                self._wake()
-            if chunk is None:
-                chunk = -(-size // (self.threads * CHUNKS_PER_THREAD))
-                chunk = -(-max(chunk, MIN_CHUNK) // 1024) * 1024
-            self._kept = (job, kept)
-            patience = PATIENCE + (size if elements is None else elements) // 4
-            if _lead(self._board, self.threads, function, size, chunk, address, patience):
-                self._next_rest = 1
             else:
-                self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, MAX_REST)
-                self._finish()
-            self._kept = None
+                ready = self._gather(wake)
         finally:
-            self._leading.release()
+            if not ready:
+                self._leading.release()
+        return ready
+
+    def _gather(self, wake: bool) -> bool:
+        """Whether helpers are awake, or were woken because `wake` says so."""
+        if not wake and perf_counter_ns() - self._last > CLOSE:
+            return bool(self._helpers) and not self._asleep
+        self._start()
+        if not self._asleep:
+            return True
+        self._wake()
+        return wake
+
+    def _chunk(self, size: int, least: int) -> int:
+        """Elements of a chunk, a multiple of 1024."""
+        chunk = -(-size // (self.threads * CHUNKS_PER_THREAD))
+        return -(-max(chunk, least) // 1024) * 1024
+
+    def _settle(self, ended: bool) -> None:
+        """After a job: let go of it, or wait for helpers and do without them for a while."""
+        if ended:
+            self._next_rest = 1
+        else:
+            self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, MAX_REST)
+            self._finish()
+        self._kept = None
 
     def _wake(self) -> None:
         self._make_room()
@@ -191,7 +185,7 @@ class Crew:
         self._core = core
 
     def _finish(self) -> None:
-        while self._board[_DONE] < self._board[_CHUNKS]:
+        while unended(self._board):
             time.sleep(0)
         self._kept = None
 
@@ -211,9 +205,9 @@ class Crew:
         bell = Lock()
         bell.acquire()
         while True:
-            _help(self._board, rank, POLLS)
+            serve(self._board, rank, POLLS)
             self._asleep.append(bell)
-            if self._board[_DONE] < self._board[_CHUNKS]:  # posted since the last look
+            if unended(self._board):  # posted since the last look
                 try:
                     self._asleep.remove(bell)
                     continue

@@ -9,7 +9,7 @@ from numpy import sqrt
 from ...backend import Array
 from ...backend.checks import non_negative
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered
+from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, sum_sq, lr, eps):
@@ -20,14 +20,13 @@ def update(p, g, sum_sq, lr, eps):
 
 ADAGRAD = Rule("adagrad", update, ("sum_sq",))
 HYPERPARAMETERS = {"lr": non_negative, "eps": non_negative, **COMMON}
-_NAMES = ("param", "grad", "sum_sq")
 
 
-def _coefficients(lr: float, eps: float, *common: Any) -> tuple[float, ...]:
-    return (*prelude_coefficients(lr, *common), lr, eps)
+def _prepare(lr: float, eps: float, *common: Any) -> Prepared:
+    return ADAGRAD.prepared(*prelude_coefficients(lr, *common), lr, eps)
 
 
-_remembered = remembered(HYPERPARAMETERS, _coefficients)
+prepare = remembered(HYPERPARAMETERS, _prepare)
 
 
 def adagrad_step(
@@ -68,5 +67,5 @@ def adagrad_step(
         at 0.1. With eps = 0, an element whose gradients were all 0 becomes NaN (0 / 0).
     Source: Duchi, Hazan and Singer (2011), the diagonal form of Figure 1.
     """
-    coefficients = _remembered(lr, eps, weight_decay, maximize, grad_scale)
-    launch(ADAGRAD, _NAMES, (param, grad, sum_sq), coefficients, engine)
+    prepared = prepare(lr, eps, weight_decay, maximize, grad_scale)
+    launch(prepared, (param, grad, sum_sq), engine)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from numpy import sqrt
 
 from ...backend import Array
 from ...backend.checks import decay_rates, flag, non_negative, step_number
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered
+from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, m, v, beta1, rest1, beta2, rest2, lr, eps):
@@ -25,25 +28,41 @@ HYPERPARAMETERS = {
     "decoupled": flag,
     **COMMON,
 }
-_NAMES = ("param", "grad", "m", "v")
 
 
-def _coefficients(
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    decoupled: bool,
-    weight_decay: float,
-    maximize: bool,
-    grad_scale: float,
-) -> tuple[float, ...]:
-    """All that does not depend on the step, which corrects lr and eps for the averages' bias."""
-    beta1, beta2 = betas
-    prelude = prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled)
-    return (*prelude, beta1, 1.0 - beta1, beta2, 1.0 - beta2, lr, eps)
+def remembered_constants(rule: Rule) -> Callable[..., Any]:
+    """From hyperparameters to what is the same in every step, which corrects the averages' bias:
+
+    `rule` for these values with its first coefficients, then beta1, beta2, lr, eps.
+    """
+
+    def constants(
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        decoupled: bool,
+        weight_decay: float,
+        maximize: bool,
+        grad_scale: float,
+    ) -> tuple[Any, ...]:
+        beta1, beta2 = betas
+        prelude = prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled)
+        prepared = rule.prepared(*prelude, beta1, 1.0 - beta1, beta2, 1.0 - beta2)
+        return (*prepared, beta1, beta2, lr, eps)
+
+    return remembered(HYPERPARAMETERS, constants)
 
 
-remembered_coefficients = remembered(HYPERPARAMETERS, _coefficients)
+_constants = remembered_constants(ADAM)
+
+
+def prepare(step: int, *hyper: Any) -> Prepared:
+    """The rule and coefficients of this step; `hyper` in the order of HYPERPARAMETERS."""
+    rule, first, beta1, beta2, lr, eps = _constants(*hyper)
+    t = step_number("step", step)
+    root2 = (1.0 - beta2**t) ** 0.5
+    lr_t = lr * root2 / (1.0 - beta1**t)
+    return rule, (*first, lr_t, eps * root2)
 
 
 def adam_step(
@@ -97,11 +116,5 @@ def adam_step(
         the step grows. Scale the loss up (and grad_scale down), or keep these arrays in float32.
     Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2.
     """
-    *prelude, beta1, rest1, beta2, rest2, lr, eps = remembered_coefficients(
-        lr, betas, eps, decoupled, weight_decay, maximize, grad_scale
-    )
-    t = step_number("step", step)
-    root2 = (1.0 - beta2**t) ** 0.5
-    lr_t = lr * root2 / (1.0 - beta1**t)
-    coefficients = (*prelude, beta1, rest1, beta2, rest2, lr_t, eps * root2)
-    launch(ADAM, _NAMES, (param, grad, m, v), coefficients, engine)
+    prepared = prepare(step, lr, betas, eps, decoupled, weight_decay, maximize, grad_scale)
+    launch(prepared, (param, grad, m, v), engine)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numpy import maximum, sqrt
 
 from ...backend import Array
 from ...backend.checks import step_number
 from ..launch import launch
-from ..rule import Rule
+from ..rule import Prepared, Rule
 from .adam import HYPERPARAMETERS as HYPERPARAMETERS
-from .adam import remembered_coefficients
+from .adam import remembered_constants
 
 
 def update(p, g, m, v, v_max, beta1, rest1, beta2, rest2, unbias2, lr, eps):
@@ -21,7 +23,14 @@ def update(p, g, m, v, v_max, beta1, rest1, beta2, rest2, unbias2, lr, eps):
 
 
 AMSGRAD = Rule("amsgrad", update, ("m", "v", "v_max"))
-_NAMES = ("param", "grad", "m", "v", "v_max")
+_constants = remembered_constants(AMSGRAD)
+
+
+def prepare(step: int, *hyper: Any) -> Prepared:
+    rule, first, beta1, beta2, lr, eps = _constants(*hyper)
+    t = step_number("step", step)
+    unbias2, lr_t = 1.0 / (1.0 - beta2**t), lr / (1.0 - beta1**t)
+    return rule, (*first, unbias2, lr_t, eps)
 
 
 def amsgrad_step(
@@ -61,10 +70,5 @@ def amsgrad_step(
         take it of v itself and correct afterwards, so their first steps differ from these.
     Source: Reddi, Kale and Kumar (2018), algorithm 2, with Adam's bias correction.
     """
-    *prelude, beta1, rest1, beta2, rest2, lr, eps = remembered_coefficients(
-        lr, betas, eps, decoupled, weight_decay, maximize, grad_scale
-    )
-    t = step_number("step", step)
-    unbias2, lr_t = 1.0 / (1.0 - beta2**t), lr / (1.0 - beta1**t)
-    coefficients = (*prelude, beta1, rest1, beta2, rest2, unbias2, lr_t, eps)
-    launch(AMSGRAD, _NAMES, (param, grad, m, v, v_max), coefficients, engine)
+    prepared = prepare(step, lr, betas, eps, decoupled, weight_decay, maximize, grad_scale)
+    launch(prepared, (param, grad, m, v, v_max), engine)

@@ -7,7 +7,7 @@ from typing import Any
 from ...backend import Array
 from ...backend.checks import decay_rate, flag, non_negative, one_of
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered
+from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, velocity, momentum, gain, rate):
@@ -31,22 +31,20 @@ HYPERPARAMETERS = {
     "nesterov": flag,
     **COMMON,
 }
-_NAMES = ("param", "grad", "velocity")
 
 
-def _coefficients(
-    lr: float, momentum: float, form: str, nesterov: bool, *common: Any
-) -> tuple[float, ...]:
+def _prepare(lr: float, momentum: float, form: str, nesterov: bool, *common: Any) -> Prepared:
     """The prelude's, then b, the gradient's factor in v, and v's factor in the parameter."""
     gain, rate = {
         "heavy-ball": (1.0, -lr),
         "averaged": (1.0 - momentum, -lr),
         "velocity": (-lr, 1.0),
     }[form]
-    return (*prelude_coefficients(lr, *common), momentum, gain, rate)
+    rule = NESTEROV if nesterov else MOMENTUM
+    return rule.prepared(*prelude_coefficients(lr, *common), momentum, gain, rate)
 
 
-_remembered = remembered(HYPERPARAMETERS, _coefficients)
+prepare = remembered(HYPERPARAMETERS, _prepare)
 
 
 def momentum_step(
@@ -98,7 +96,5 @@ def momentum_step(
     Source: Polyak (1964), eq. 9; Nesterov (1983); Sutskever et al. (2013), eqs. 1-4, for the form
         with the gradient taken at the parameters themselves.
     """
-    coefficients = _remembered(lr, momentum, form, nesterov, weight_decay, maximize, grad_scale)
-    launch(
-        NESTEROV if nesterov else MOMENTUM, _NAMES, (param, grad, velocity), coefficients, engine
-    )
+    prepared = prepare(lr, momentum, form, nesterov, weight_decay, maximize, grad_scale)
+    launch(prepared, (param, grad, velocity), engine)

@@ -9,7 +9,7 @@ from numpy import sqrt
 from ...backend import Array
 from ...backend.checks import decay_rate, flag, non_negative
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered
+from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, square_avg, alpha, rest, lr, eps):
@@ -33,16 +33,14 @@ HYPERPARAMETERS = {
     "eps_inside_sqrt": flag,
     **COMMON,
 }
-_NAMES = ("param", "grad", "square_avg")
 
 
-def _coefficients(
-    lr: float, alpha: float, eps: float, eps_inside_sqrt: bool, *common: Any
-) -> tuple[float, ...]:
-    return (*prelude_coefficients(lr, *common), alpha, 1.0 - alpha, lr, eps)
+def _prepare(lr: float, alpha: float, eps: float, eps_inside_sqrt: bool, *common: Any) -> Prepared:
+    rule = RMSPROP_EPS_INSIDE if eps_inside_sqrt else RMSPROP
+    return rule.prepared(*prelude_coefficients(lr, *common), alpha, 1.0 - alpha, lr, eps)
 
 
-_remembered = remembered(HYPERPARAMETERS, _coefficients)
+prepare = remembered(HYPERPARAMETERS, _prepare)
 
 
 def rmsprop_step(
@@ -87,6 +85,5 @@ def rmsprop_step(
         acts like 1e-4 outside. No bias correction.
     Source: Tieleman and Hinton (2012), Coursera lecture 6.5.
     """
-    coefficients = _remembered(lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale)
-    rule = RMSPROP_EPS_INSIDE if eps_inside_sqrt else RMSPROP
-    launch(rule, _NAMES, (param, grad, square_avg), coefficients, engine)
+    prepared = prepare(lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale)
+    launch(prepared, (param, grad, square_avg), engine)

@@ -7,7 +7,7 @@ from typing import Any
 from ...backend import Array
 from ...backend.checks import non_negative
 from ..launch import launch
-from ..rule import COMMON, Rule, prelude_coefficients, remembered
+from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 
 
 def update(p, g, lr):
@@ -17,14 +17,13 @@ def update(p, g, lr):
 
 SGD = Rule("sgd", update)
 HYPERPARAMETERS = {"lr": non_negative, **COMMON}
-_NAMES = ("param", "grad")
 
 
-def _coefficients(lr: float, *common: Any) -> tuple[float, ...]:
-    return (*prelude_coefficients(lr, *common), lr)
+def _prepare(lr: float, *common: Any) -> Prepared:
+    return SGD.prepared(*prelude_coefficients(lr, *common), lr)
 
 
-_remembered = remembered(HYPERPARAMETERS, _coefficients)
+prepare = remembered(HYPERPARAMETERS, _prepare)
 
 
 def sgd_step(
@@ -57,5 +56,4 @@ def sgd_step(
 
     Source: Robbins and Monro (1951), "A stochastic approximation method".
     """
-    coefficients = _remembered(lr, weight_decay, maximize, grad_scale)
-    launch(SGD, _NAMES, (param, grad), coefficients, engine)
+    launch(prepare(lr, weight_decay, maximize, grad_scale), (param, grad), engine)
