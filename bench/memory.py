@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tracemalloc
 from collections.abc import Callable
 
@@ -12,7 +11,6 @@ def peak_memory(call: Callable[[], object]) -> int:
 
     NumPy tells tracemalloc of every array; memory of other libraries does not appear.
     """
-    gc.collect()
     tracemalloc.start()
     try:
         tracemalloc.reset_peak()
