@@ -6,8 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from . import __version__
+
+PAGE = "onepass-bench.html"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +97,7 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     )
     bench.add_argument("--json", metavar="FILE", help="write the results, for `bench compare`")
     bench.add_argument(
-        "--page", metavar="FILE", default="onepass-bench.html", help="default: %(default)s"
+        "--page", metavar="FILE", help=f"default: {PAGE}, where matplotlib is installed"
     )
     bench.add_argument("--png", metavar="FOLDER", help="write the page's figures as PNG files")
     _add_device(bench)
@@ -144,13 +147,18 @@ def _bench(options: argparse.Namespace) -> None:
     kind, _, folder = (options.data or "mnist:").partition(":")
     if kind != "mnist" or (options.data and not folder):
         raise ValueError(f"--data is {options.data!r}; expected mnist:FOLDER")
+    page = options.page
+    if page is None and find_spec("matplotlib") is not None:
+        page = PAGE
+    if page is None:
+        print('no page without matplotlib: pip install "onepass[plot]"', file=sys.stderr)
     bench(
         mode="quick" if options.quick else "full" if options.full else "default",
         device=options.device,
         only=options.only.split(",") if options.only else (),
         mnist=folder or None,
         json=options.json,
-        page=options.page,
+        page=page,
         png=options.png,
     )
 

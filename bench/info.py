@@ -20,6 +20,7 @@ _PACKAGES = (
     "numba-cuda",
     "scikit-learn",
     "torch",
+    "deepspeed",
 )
 
 

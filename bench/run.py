@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -15,10 +16,11 @@ from rich.progress import Progress
 
 from ..backend import describe_devices, get_backend
 from .allocator import keep_freed_memory
+from .data import data_sets, missing_data
 from .info import versions
 from .promises import judged
 from .record import Curve, Report, Skipped
-from .suite import EFFORTS, SECTIONS, Choice, mnist_of, workloads
+from .suite import EFFORTS, SECTIONS, Choice, workloads
 from .table import print_report
 from .training import train_curves, why_no_training
 from .workload import Workload, measure
@@ -57,8 +59,8 @@ def bench(
     backend = get_backend(device)
     choice = Choice(mode, backend.device, mnist)
     _check_writeable((json, page), png)
-    if page or png:
-        import matplotlib  # noqa: F401
+    if (page or png) and find_spec("matplotlib") is None:
+        raise ImportError('the page and its figures need matplotlib: pip install "onepass[plot]"')
     keep_freed_memory()
     report = Report(datetime.date.today().isoformat(), mode, versions(), hardware())
     start = time.perf_counter()
@@ -74,8 +76,8 @@ def bench(
             progress.update(task, description=f"training curve by {path}")
             report.curves.append(draw())
             progress.advance(task)
-    if "training" in chosen and mnist is None:
-        report.skipped.append(Skipped("training", "mnist", "no folder named: --data mnist:FOLDER"))
+    if "training" in chosen and choice.device == "cpu":
+        report.skipped += [Skipped("training", *pair) for pair in missing_data(mnist).items()]
     report.seconds = time.perf_counter() - start
     report.figures = judged(report)
     print_report(report, console)
@@ -116,15 +118,12 @@ def _curves(choice: Choice) -> Iterator[tuple[str, Callable[[], Curve]]]:
     """Each path's training curves, to be drawn later."""
     if choice.device != "cpu":
         return
-    from ..nets import load_digits
-
-    sets = [(load_digits(), 16, EPOCHS[choice.mode])]
-    if (mnist := mnist_of(choice)) is not None:
-        sets.append((mnist, 128, max(1, EPOCHS[choice.mode] // 4)))
-    for data, batch, epochs in sets:
+    for data in data_sets(choice.mnist):
+        epochs = EPOCHS[choice.mode]
+        batch, epochs = (16, epochs) if data.name == "digits" else (128, epochs // 4)
         for path in ("onepass", "torch fused"):
             if not why_no_training(path):
-                yield path, partial(train_curves, data, path, epochs, batch)
+                yield path, partial(train_curves, data, path, max(1, epochs), batch)
 
 
 def _sections(only: Iterable[str]) -> list[str]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..nets import Dataset, load_digits, load_mnist
 from . import sizes
 from .beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
 from .cases import CASES
+from .data import data_sets
 from .first_call import PROGRAMS, FirstCall
 from .growth import growths
 from .logistic import Logistic
@@ -122,15 +122,12 @@ def _first_call(choice: Choice) -> list[Workload]:
 
 
 def _training(choice: Choice) -> list[Workload]:
-    batches = choice.one(small=(128,), quick=(16,), default=(16, 128))
-    digits: list[Workload] = [Epoch(load_digits(), batch) for batch in batches]
-    mnist = mnist_of(choice)
-    return digits if mnist is None else [*digits, *(Epoch(mnist, batch) for batch in (128, 16))]
-
-
-def mnist_of(choice: Choice) -> Dataset | None:
-    """MNIST from the folder that was named."""
-    return None if choice.mnist is None else load_mnist(choice.mnist)
+    digits = choice.one(small=(128,), quick=(16,), default=(16, 128))
+    return [
+        Epoch(data, batch)
+        for data in data_sets(choice.mnist)
+        for batch in (digits if data.name == "digits" else (128, 16))
+    ]
 
 
 Maker = Callable[[Choice], list[Workload]]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bench_reports import measurement, small_report
 from onepass.backend import describe_devices
+from onepass.bench import data as bench_data
 from onepass.bench import run, suite
 from onepass.bench.cases import CASES
 from onepass.bench.promises import judged, promises
@@ -24,7 +25,7 @@ GPU = any(status.available for status in describe_devices() if status.device != 
 def mnist(monkeypatch):
     """MNIST is a few rows of nothing; load_mnist calls its data set "MNIST"."""
     x, y = np.zeros((20, 784), "float32"), np.zeros(20, "int64")
-    monkeypatch.setattr(suite, "load_mnist", lambda folder: Dataset(x, y, x, y, 10, "MNIST"))
+    monkeypatch.setattr(bench_data, "load_mnist", lambda folder: Dataset(x, y, x, y, 10, "MNIST"))
 
 
 def everything(mode="full", device="cpu"):
