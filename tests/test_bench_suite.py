@@ -9,7 +9,7 @@ import pytest
 from bench_reports import measurement, small_report
 from onepass.backend import describe_devices
 from onepass.bench import data as bench_data
-from onepass.bench import run, suite
+from onepass.bench import run
 from onepass.bench.cases import CASES
 from onepass.bench.promises import judged, promises
 from onepass.bench.record import Curve
