@@ -4,7 +4,7 @@
 
 It judges ratios that were measured in one run, so a slow or busy machine slows both sides. The
 bounds are far below what is promised (promises.py) and far above what a path has that lost its
-point: noise passes, a kernel that walks memory twice or has lost its SIMD does not.
+point: noise passes, a kernel that has lost its SIMD or walks memory several times does not.
 """
 
 from __future__ import annotations
