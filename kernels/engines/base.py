@@ -64,8 +64,8 @@ class Engine(ABC):
         return None
 
     def run_bundle(self, rule: Rule, bundle: Any, coefficients: tuple[float, ...]) -> None:
-        """Run `rule` on every call of a bundle of this engine."""
-        raise NotImplementedError
+        """Run `rule` on every call of a bundle that `bundle` made."""
+        raise NotImplementedError(f"engine {self.name!r} makes no bundles")
 
     @abstractmethod
     def run(

@@ -1,9 +1,9 @@
-"""Numbers next to zero count as zero in the compiled loops: they cost 100 times as much.
+"""Numbers next to zero count as zero in the compiled loops: they would take many times as long.
 
 The averages of a gradient that stays away halve every few steps until they are denormal (below
-1.2e-38 in float32), where x86 cores leave SIMD for microcode: after an epoch of MNIST one momentum
-in twenty is there, and Adam takes twice as long. What is lost is far below one rounding of any
-parameter above 1e-30.
+1.2e-38 in float32), where x86 cores leave SIMD for microcode: after an epoch of MNIST the momenta
+of pixels that are hardly ever set are there, and slow Adam down. What is lost is far below one
+rounding of any parameter above 1e-30.
 """
 
 from __future__ import annotations

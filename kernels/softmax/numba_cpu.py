@@ -45,7 +45,7 @@ class NumbaSoftmax(SoftmaxEngine):
         if type(logits) is not np.ndarray or type(labels) is not np.ndarray:
             return None
         kind = logits.dtype.char
-        if kind not in "fd" or labels.dtype.kind not in "iu":
+        if kind not in "fd" or not logits.dtype.isnative or labels.dtype.kind not in "iu":
             return None
         if labels.dtype is not _LABEL:
             labels = labels.astype(_LABEL)  # 2^63 and more become negative, and are refused
