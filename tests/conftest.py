@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import proof
 import pytest
 from hypothesis import settings
 from tolerances import GPU_FACTOR
@@ -142,13 +143,48 @@ def _usable(name: str, device: str) -> Engine:
 _gpu_tests: set[str] = set()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--prove",
+        action="store_true",
+        help="fail unless every CUDA kernel was proven in every way that needs no GPU",
+    )
+
+
+def pytest_sessionstart() -> None:
+    if not why_not("cupy", "cuda"):
+        proof.watch()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """One line that can't be missed: a green run without a GPU has proved nothing about GPUs."""
-    stats = terminalreporter.stats
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--prove") and session.exitstatus == 0 and _unproven():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Lines that can't be missed: a green run without a GPU has proved nothing about GPUs."""
+    for line in proof.account():
+        terminalreporter.write_line(line)
+    terminalreporter.write_line(_gpu_line(terminalreporter.stats))
+    if config.getoption("--prove"):
+        for line in _unproven():
+            terminalreporter.write_line(line, red=True)
+
+
+def _unproven() -> list[str]:
+    return [
+        f"--prove: not {rung}: {', '.join(map(' '.join, absent))}"
+        for rung in proof.WITHOUT_GPU
+        if (absent := proof.missing(rung))
+    ]
+
+
+def _gpu_line(stats: Any) -> str:
     ran = sum(r.nodeid in _gpu_tests for kind in ("passed", "failed") for r in stats.get(kind, ()))
     skipped = [r for r in stats.get("skipped", ()) if r.nodeid in _gpu_tests]
     reasons = {
@@ -158,4 +194,4 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     }
     shortest = [a for a in reasons if not any(b != a and a.startswith(b) for b in reasons)]
     why = f" ({'; '.join(sorted(shortest))})" if shortest else ""
-    terminalreporter.write_line(f"GPU tests: {ran} ran, {len(skipped)} skipped{why}")
+    return f"GPU tests: {ran} ran, {len(skipped)} skipped{why}"

@@ -1,0 +1,107 @@
+"""Which CUDA kernels a test run has proven, and how: the account that ends it.
+
+A kernel is named by its engine, what it computes and the dtype of its arrays; a test notes it under
+a rung of the ladder once it has passed there. `pytest --prove` fails where one that ships is not
+proven on a rung that needs no GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+ARCHITECTURES = ("75", "80", "90", "100", "120")
+"""Compute capabilities that kernels are compiled for, without their point."""
+
+HOST = "executed on the host against the oracle"
+ASAN = "clean under the address and undefined behaviour sanitizers"
+TSAN = "clean under the thread sanitizer"
+SIMULATOR = "executed in Numba's simulator against the oracle"
+COMPILED = tuple(f"compiled for sm_{architecture}" for architecture in ARCHITECTURES)
+GPU = "launched on a GPU"
+
+# rung -> the engines whose kernels stand on it
+WITHOUT_GPU: dict[str, tuple[str, ...]] = {
+    HOST: ("cupy",),
+    ASAN: ("cupy",),
+    TSAN: ("cupy",),
+    SIMULATOR: ("numba-cuda",),
+    **dict.fromkeys(COMPILED, ("cupy", "numba-cuda")),
+}
+
+
+class Kernel(NamedTuple):
+    """Attributes: engine, "cupy" or "numba-cuda"; name, a rule's or a step's; dtype."""
+
+    engine: str
+    name: str
+    dtype: str
+
+
+_proven: dict[str, set[Kernel]] = {rung: set() for rung in (*WITHOUT_GPU, GPU)}
+
+
+def note(rung: str, engine: str, name: str, dtype: str) -> None:
+    """A kernel has passed on a rung; its name may be the one it has in CUDA C."""
+    _proven[rung].add(Kernel(engine, name.removeprefix("batch_norm_"), dtype))
+
+
+def shipped() -> Iterator[Kernel]:
+    """Every kernel of the library."""
+    from onepass.kernels.batchnorm.cuda_text import KERNELS
+    from onepass.kernels.rules import RULES
+    from tolerances import DTYPES
+
+    applying = ("normalize", "differentiate", "infer")
+    summing = [name.removeprefix("batch_norm_") for name in KERNELS]
+    for engine in ("cupy", "numba-cuda"):
+        for dtype in DTYPES:
+            for name in (*RULES, *summing, *applying):
+                yield Kernel(engine, name, dtype)
+
+
+def missing(rung: str) -> list[Kernel]:
+    """What ships, belongs on a rung, and was not proven there."""
+    engines = WITHOUT_GPU.get(rung, ("cupy", "numba-cuda"))
+    return [each for each in shipped() if each.engine in engines and each not in _proven[rung]]
+
+
+def account() -> list[str]:
+    """A line for each rung on which anything was proven, and one for a GPU."""
+    lines = []
+    for rung, found in _proven.items():
+        if found or rung == GPU:
+            absent = f" (not {len(missing(rung))} others)" if missing(rung) else ""
+            lines.append(f"CUDA kernels {rung}: {len(found)}{absent}")
+    return lines
+
+
+def watch() -> None:
+    """Note every kernel that is launched on a GPU from now on."""
+    from onepass.kernels.batchnorm import cupy_gpu as batchnorm_cupy
+    from onepass.kernels.batchnorm import numba_cuda as batchnorm_numba
+    from onepass.kernels.engines import cupy_gpu, numba_cuda
+
+    def watched(module: Any, function: str, engine: str) -> None:
+        make = getattr(module, function)
+
+        def noted(which: Any, dtype: str, *more: Any) -> Any:
+            note(GPU, engine, getattr(which, "name", which), dtype)
+            return make(which, dtype, *more)
+
+        # What proves a kernel without a GPU makes its own, past this.
+        noted.__wrapped__ = make.__wrapped__  # type: ignore[attr-defined]
+        setattr(module, function, noted)
+
+    watched(cupy_gpu, "kernel", "cupy")
+    watched(numba_cuda, "kernel", "numba-cuda")
+    watched(batchnorm_cupy, "raw_kernel", "cupy")
+    watched(batchnorm_cupy, "_kernel", "cupy")
+
+    launch = batchnorm_numba._Launcher.__call__
+
+    def launched(self: Any, name: str, *arguments: Any) -> None:
+        note(GPU, "numba-cuda", name, self.x.dtype.name)
+        launch(self, name, *arguments)
+
+    batchnorm_numba._Launcher.__call__ = launched  # type: ignore[method-assign]
