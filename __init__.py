@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from .backend import (
     Backend,
+    DeviceMemoryError,
     DeviceStatus,
     DeviceUnavailableError,
     EngineUnavailableError,
+    KernelError,
     MixedBackendsError,
     backend_of,
     describe_devices,
@@ -29,9 +31,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backend",
+    "DeviceMemoryError",
     "DeviceStatus",
     "DeviceUnavailableError",
     "EngineUnavailableError",
+    "KernelError",
     "MixedBackendsError",
     "backend_of",
     "describe_devices",

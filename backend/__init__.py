@@ -3,15 +3,23 @@
 from .arrays import backend_of, device_of
 from .base import Array, Backend, Memory
 from .devices import DeviceStatus, describe_devices, usable_cores
-from .errors import DeviceUnavailableError, EngineUnavailableError, MixedBackendsError
+from .errors import (
+    DeviceMemoryError,
+    DeviceUnavailableError,
+    EngineUnavailableError,
+    KernelError,
+    MixedBackendsError,
+)
 from .select import get_backend, use_device, why_device
 
 __all__ = [
     "Array",
     "Backend",
+    "DeviceMemoryError",
     "DeviceStatus",
     "DeviceUnavailableError",
     "EngineUnavailableError",
+    "KernelError",
     "Memory",
     "MixedBackendsError",
     "backend_of",

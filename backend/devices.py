@@ -11,20 +11,17 @@ import platform
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+
+from .failures import NO_COMPILER, OUR_FAULT, diagnose, first_line
 
 CHOICES = '"auto", "cpu", "cuda" or "cuda:N"'
 
 _NO_CUPY = 'pip install "onepass[cuda13]" (driver 580 or newer), or "onepass[cuda12]"'
 _NO_DRIVER = "install or update the NVIDIA driver; `nvidia-smi` must list the GPU"
 _NO_DEVICE = "check that `nvidia-smi` lists a GPU and that CUDA_VISIBLE_DEVICES does not hide it"
-_NO_COMPILER = (
-    'CuPy needs NVRTC and the CUDA headers: pip install "onepass[cuda13]" (or "onepass[cuda12]")'
-)
 _NO_MEMORY = "free GPU memory (`nvidia-smi` shows who holds it) or choose another device"
 _DRIVER_STATUS = frozenset({3, 35, 36, 804})  # initialization, insufficient, stub, compat mode
 _NO_DEVICE_STATUS = 100
-_NO_MEMORY_STATUS = 2
 
 
 @dataclass(frozen=True)
@@ -68,20 +65,22 @@ def probe_cuda(index: int = 0) -> DeviceStatus:
 
     try:
         import cupy
-    except ImportError as error:
-        return unavailable(f"CuPy can't be imported ({_first_line(error)})", _NO_CUPY)
+
+        runtime = cupy.cuda.runtime
+    except Exception as error:  # ImportError, or whatever a broken installation raises
+        return unavailable(f"CuPy can't be imported ({first_line(error)})", _NO_CUPY)
 
     try:
-        count = cupy.cuda.runtime.getDeviceCount()
+        count = runtime.getDeviceCount()
     except RuntimeError as error:  # CUDARuntimeError
         status = getattr(error, "status", None)
         if status == _NO_DEVICE_STATUS:
             return unavailable("the NVIDIA driver reports no GPU" + _hidden_by(), _NO_DEVICE)
         if status in _DRIVER_STATUS:
             return unavailable(
-                f"the NVIDIA driver is missing or too old ({_first_line(error)})", _NO_DRIVER
+                f"the NVIDIA driver is missing or too old ({first_line(error)})", _NO_DRIVER
             )
-        return unavailable(f"CUDA can't be initialized ({_first_line(error)})", _NO_DRIVER)
+        return unavailable(f"CUDA can't be initialized ({first_line(error)})", _NO_DRIVER)
     if count == 0:
         return unavailable("the NVIDIA driver reports no GPU" + _hidden_by(), _NO_DEVICE)
     if index >= count:
@@ -97,15 +96,15 @@ def probe_cuda(index: int = 0) -> DeviceStatus:
             total = float(doubled.get().sum())
         if total != 64.0:
             return unavailable(f"a trial kernel gave {total} instead of 64", _NO_DRIVER)
-        properties = cupy.cuda.runtime.getDeviceProperties(index)
+        properties = runtime.getDeviceProperties(index)
         return DeviceStatus(device, True, name=properties["name"].decode())
-    except cupy.cuda.memory.OutOfMemoryError as error:
-        return unavailable(f"no GPU memory is free ({_first_line(error)})", _NO_MEMORY)
-    except (RuntimeError, ImportError, OSError, cupy.cuda.compiler.CompileException) as error:
-        if getattr(error, "status", None) == _NO_MEMORY_STATUS:  # none left even for the context
-            return unavailable(f"no GPU memory is free ({_first_line(error)})", _NO_MEMORY)
+    except Exception as error:  # whatever a mismatched installation raises: the reason is kept
+        failure = diagnose(error)
+        if failure and failure.kind == "memory":  # none left, or none even for the context
+            return unavailable(f"no GPU memory is free ({failure.line})", _NO_MEMORY)
         return unavailable(
-            f"a trial kernel can't be compiled or run ({_first_line(error)})", _NO_COMPILER
+            f"a trial kernel can't be compiled or run ({first_line(error)})",
+            failure.remedy if failure and failure.remedy != OUR_FAULT else NO_COMPILER,
         )
 
 
@@ -116,7 +115,7 @@ def probe_gpus() -> tuple[DeviceStatus, ...]:
         import cupy
 
         count = cupy.cuda.runtime.getDeviceCount()
-    except (ImportError, RuntimeError):
+    except Exception:  # as `first` says
         count = 0
     return (first, *(probe_cuda(index) for index in range(1, count)))
 
@@ -157,8 +156,3 @@ def usable_cores() -> int:
 def _hidden_by() -> str:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})"
-
-
-def _first_line(error: BaseException) -> str:
-    text: Any = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")

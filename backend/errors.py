@@ -1,4 +1,4 @@
-"""The exceptions that speak of devices, engines and where arrays live."""
+"""The exceptions that speak of devices, engines, where arrays live and what a GPU can't do."""
 
 
 class DeviceUnavailableError(RuntimeError):
@@ -11,3 +11,17 @@ class EngineUnavailableError(RuntimeError):
 
 class MixedBackendsError(TypeError):
     """Arrays of one call live on different devices or in different array libraries."""
+
+
+class KernelError(RuntimeError):
+    """A GPU kernel can't be compiled or launched; the message names it, its dtype and the remedy.
+
+    What could not be compiled has written nothing. The compiler's whole text is its `__cause__`.
+    """
+
+
+class DeviceMemoryError(MemoryError):
+    """A GPU ran out of memory; the message names the kernel, its dtype and the remedy.
+
+    Nothing was written: parameters, states and running statistics are as before the call.
+    """

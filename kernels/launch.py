@@ -8,6 +8,7 @@ from typing import Any
 from numpy import ndarray
 
 from ..backend import Array
+from ..backend.failures import Explained
 from ..backend.layout import check_arrays
 from .engines import cpu_engine, find_engine
 from .rule import Prepared
@@ -16,7 +17,8 @@ from .rule import Prepared
 def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
     """Run a rule in place on `arrays` (param, grad, then states).
 
-    Everything is checked before any write.
+    Everything is checked before any write; on a GPU, what can't be compiled or finds no memory
+    raises KernelError or DeviceMemoryError and has written nothing.
     """
     rule, coefficients = prepared
     on_cpu = type(arrays[0]) is ndarray and (engine == "auto" or engine == cpu_engine().name)
@@ -25,7 +27,23 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
     contiguous = check_arrays(rule.arguments, arrays)
     chosen = find_engine(engine, arrays[0], contiguous)
     if arrays[0].size:
-        chosen.run(rule, arrays, coefficients, contiguous)
+        with Explained(rule.name, arrays[0], chosen.name):
+            chosen.run(rule, arrays, coefficients, contiguous)
+
+
+def launch_each(prepared: Prepared, calls: Sequence[tuple[Array, ...]], engine: str) -> None:
+    """`launch` for each of several calls on one GPU: all of them, or none.
+
+    Where one can't be compiled or finds no memory, nothing was written.
+    """
+    rule, coefficients = prepared
+    contiguous = [check_arrays(rule.arguments, arrays) for arrays in calls]
+    for arrays, run_of_memory in zip(calls, contiguous, strict=True):
+        chosen = find_engine(engine, arrays[0], run_of_memory)
+    full = [k for k, arrays in enumerate(calls) if arrays[0].size]
+    if full:
+        runs = [contiguous[k] for k in full]
+        chosen.run_each(rule, [calls[k] for k in full], coefficients, runs)
 
 
 def bundled(columns: Sequence[Sequence[Array]], engine: str) -> Any:

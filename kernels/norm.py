@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..backend import Array, device_of
+from ..backend.failures import Explained
 
 _PIECE = 1 << 16  # elements widened at a time where a layout or dtype needs it
 
@@ -30,7 +31,7 @@ def _sum_of_squares(array: Array) -> float:
     if device_of(array) != "cpu":
         import cupy
 
-        with array.device:
+        with array.device, Explained("global_norm", array, "array"):
             wide = array.ravel().astype(cupy.float64, copy=False)
             return float(cupy.dot(wide, wide))
     from .engines.reduce import sum_of_squares

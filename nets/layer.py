@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
+from .checkpoint import check_keys
 from .types import Array, HostArray, Shape
 
 
@@ -22,11 +24,14 @@ class Layer(ABC):
         in_features, out_features: width of a row going in and coming out; None: takes any width
             and keeps it.
         least_rows: rows that a training batch must have at least.
+        stochastic: whether forward(x, train=True) draws random numbers. Without train such a layer
+            must be the identity: a gradient check leaves it out.
     """
 
     in_features: int | None = None
     out_features: int | None = None
     least_rows: int = 1
+    stochastic: bool = False
 
     _params: Mapping[str, Array] | None = None
     _grads: Mapping[str, Array] | None = None
@@ -44,6 +49,42 @@ class Layer(ABC):
     def initial_buffers(self) -> dict[str, HostArray]:
         """Name -> first value of each buffer: what forward(train=True) keeps but nothing learns."""
         return {}
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as they are now: `type(layer)(**layer.config())` is alike.
+
+        Each is looked up as the attribute of its name. A file holds them as JSON.
+
+        Raises:
+            TypeError: there is no such attribute, which a layer of your own needs to be saved, or a
+                `config` of its own.
+        """
+        names = list(signature(type(self)).parameters)
+        if missing := [name for name in names if not hasattr(self, name)]:
+            raise TypeError(
+                f"{self!r} keeps no {', '.join(map(repr, missing))}; expected an attribute for "
+                "each argument of its constructor, or a method config() that returns them"
+            )
+        return {name: getattr(self, name) for name in names}
+
+    def seed(self, seed: int) -> None:
+        """Draw random numbers from `seed`, 0 to 2^64 - 1, from now on; most layers draw none.
+
+        A network calls it once, with a number told from its own seed and the layer's place.
+        """
+        return None
+
+    def state(self) -> dict[str, int]:
+        """What the next random numbers depend on, ready for JSON; nothing by default."""
+        return {}
+
+    def load_state(self, state: Mapping[str, int]) -> None:
+        """Go on from what `state()` gave: the same random numbers follow.
+
+        Raises:
+            TypeError, ValueError: `state` is not what `state()` gives; nothing was changed.
+        """
+        check_keys(state, self.state(), f"state of {self!r}")
 
     def bind(
         self,

@@ -105,8 +105,8 @@ class Parameters(Mapping[str, Array]):
         self._place(backend, flat, flat_grads)
 
     def _place(self, backend: Backend, flat: Array, flat_grads: Array) -> None:
-        self._backend = backend
-        self._flat, self._flat_grads = map(backend.asarray, (flat, flat_grads))
+        flat, flat_grads = map(backend.asarray, (flat, flat_grads))
+        self._backend, self._flat, self._flat_grads = backend, flat, flat_grads
         self._views.update(self.split(self._flat))
         self._grad_views.update(self.split(self._flat_grads))
 

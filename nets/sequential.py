@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Backend
-from .checkpoint import check_values
+from .checkpoint import check_keys, check_values
 from .layer import Layer
 from .parameters import Parameters
 from .types import Array, Device, HostArray
@@ -22,8 +22,8 @@ class Sequential:
 
     Args:
         *layers: in order; each belongs to one network only.
-        seed: of the first values, drawn on the CPU layer by layer: one seed, one network,
-            whatever the device.
+        seed: of the first values, drawn on the CPU layer by layer, and of layers that draw
+            random numbers in training: one seed, one network, whatever the device.
         dtype: of parameters, gradients and activations: float16, float32 or float64.
         device: where the network lives: "auto", "cpu", "cuda", "cuda:N" or a Backend.
 
@@ -63,6 +63,8 @@ class Sequential:
                 for index, layer in enumerate(layers)
                 for name, value in layer.initial_buffers().items()
             }
+        for index, layer in enumerate(layers):
+            layer.seed(_seed_of(seed, index))
         rng = np.random.default_rng(seed)
         values = {
             f"{index}.{name}": value.astype(self.dtype)
@@ -161,10 +163,32 @@ class Sequential:
         flat = np.empty(self._parameters.flat.shape, self.dtype)
         for name, view in self._parameters.split(flat).items():
             view[...] = state[name]
-        with self.backend.scope():
-            self._parameters.flat[...] = self.backend.asarray(flat)
-            for name, buffer in self._buffers.items():
-                buffer[...] = self.backend.asarray(state[name])
+        with self.backend.scope():  # a GPU's memory may run out: it is all there before any write
+            owns = (self._parameters.flat, *self._buffers.values())
+            values = [self.backend.asarray(each) for each in (flat, *map(state.get, self._buffers))]
+            for own, value in zip(owns, values, strict=True):
+                own[...] = value
+
+    def random_state(self) -> dict[str, dict[str, int]]:
+        """The place of each layer that draws random numbers -> its `state()`, ready for JSON."""
+        states = {str(index): layer.state() for index, layer in enumerate(self.layers)}
+        return {index: state for index, state in states.items() if state}
+
+    def load_random_state(self, state: Mapping[str, Mapping[str, int]]) -> None:
+        """Go on with the random numbers that follow what `random_state()` gave, on any device.
+
+        Raises:
+            TypeError, ValueError: `state` is not what `random_state()` gives; nothing was changed.
+        """
+        before = self.random_state()
+        check_keys(state, before, "random state")
+        try:
+            for index in before:
+                self.layers[int(index)].load_state(state[index])
+        except (TypeError, ValueError):
+            for index, own in before.items():
+                self.layers[int(index)].load_state(own)
+            raise
 
     def _host_buffers(self) -> dict[str, HostArray]:
         """Name -> copy of each buffer."""
@@ -172,7 +196,6 @@ class Sequential:
 
     def _bind(self) -> None:
         """Hand every layer its views: after making, moving or unpickling the network."""
-        self._bound_to = self._parameters.flat
         with self.backend.scope():  # asarray moves what is elsewhere and leaves the rest alone
             self._buffers = {
                 name: self.backend.asarray(buffer) for name, buffer in self._buffers.items()
@@ -182,6 +205,9 @@ class Sequential:
             grads = {name: self._parameters.grads[f"{k}.{name}"] for name in layer.shapes()}
             buffers = {name: self._buffers[f"{k}.{name}"] for name in layer.initial_buffers()}
             layer.bind(params, grads, *([buffers] if buffers else []))
+        self._bound_to = (
+            self._parameters.flat
+        )  # last: where moving buffers failed, it is done again
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -203,6 +229,15 @@ class Sequential:
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _seed_of(seed: int, index: int) -> int:
+    """A layer's own seed, told from the network's; 53 bits, which every reader of JSON keeps.
+
+    It takes nothing from the generator of first values: a layer more changes no other's.
+    """
+    sequence = np.random.SeedSequence(seed, spawn_key=(index,))
+    return int(sequence.generate_state(1, np.uint64)[0]) >> 11
 
 
 def _check_layers(layers: tuple[Layer, ...]) -> None:

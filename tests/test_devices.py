@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
 import sys
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
@@ -21,6 +23,7 @@ from onepass import (
 )
 from onepass.backend import Memory, why_device
 from onepass.backend.devices import probe_cuda
+from onepass.kernels.engines import numba_cuda
 
 
 class CUDARuntimeError(RuntimeError):
@@ -147,6 +150,15 @@ ABSENCES = {
                  "shared object file)", "NVRTC"),
     "no headers": (broken("launch", CompileException("cannot open source file cuda_fp16.h")),
                    "can't be compiled or run (cannot open source file cuda_fp16.h)", "headers"),
+    "half a CuPy": (lambda: ModuleType("cupy"), "CuPy can't be imported (module 'cupy' has no "
+                    "attribute 'cuda')", 'pip install "onepass[cuda13]"'),
+    "an older GPU": (broken("launch", CompileException("nvrtc: error: invalid value for "
+                            "--gpu-architecture (-arch)\n")), "--gpu-architecture", "cuda12"),
+    "an older driver": (broken("launch", CUDARuntimeError(222, "cudaErrorUnsupportedPtxVersion: "
+                               "unsupported toolchain")), "UnsupportedPtx", "update the NVIDIA"),
+    "a busy GPU": (broken("launch", CUDARuntimeError(46, "cudaErrorDevicesUnavailable: busy")),
+                   "DevicesUnavailable", "who uses it"),
+    "another failure": (broken("launch", KeyError("x")), "can't be compiled or run", "NVRTC"),
     "memory full": (broken("allocate", OutOfMemoryError("Out of memory allocating 512 bytes")),
                     "no GPU memory is free (Out of memory", "free GPU memory"),
     "wrong numbers": (lambda: FakeCupy(factor=3.0), "gave 96.0 instead of 64", "NVIDIA driver"),
@@ -218,6 +230,140 @@ def test_no_memory_for_the_context_is_not_told_as_a_missing_compiler(machine):
     full = CUDARuntimeError(2, "cudaErrorMemoryAllocation: out of memory")
     machine(FakeCupy(broken={"allocate": full}))
     assert "free GPU memory" in probe_cuda(0).remedy
+
+
+# --- the engine "numba-cuda" beside a GPU that works ----------------------------------------------
+class NumbaCuda:
+    """As much of `numba.cuda` as the trial takes; `failure` is raised by the kernel."""
+
+    def __init__(self, available=True, failure=None, factor=2.0):
+        self.available, self.failure, self.factor = available, failure, factor
+
+    def is_available(self):
+        if isinstance(self.available, Exception):
+            raise self.available
+        return self.available
+
+    def external_stream(self, pointer):
+        return pointer
+
+    def jit(self, function):
+        return self
+
+    def __getitem__(self, configuration):
+        def launch(cell):
+            if self.failure:
+                raise self.failure
+            cell.values *= self.factor
+
+        return launch
+
+
+class NvvmSupportError(ImportError):
+    """As Numba's."""
+
+
+class TypingError(Exception):
+    """As Numba's."""
+
+
+NUMBA_ABSENCES = {
+    "not installed": (None, None, "numba-cuda can't be imported (import of numba_cuda halted",
+                      'pip install "onepass[numba-cuda]"'),
+    "no toolkit": (ModuleType("numba_cuda"), NumbaCuda(False), "no usable CUDA toolkit or driver",
+                   'pip install "numba-cuda[cu13]"'),
+    "a driver that fails": (ModuleType("numba_cuda"), NumbaCuda(RuntimeError("cuInit")),
+                            "(RuntimeError: cuInit)", "numba-cuda[cu13]"),
+    "no NVVM": (ModuleType("numba_cuda"), NumbaCuda(failure=NvvmSupportError("libNVVM is not there"
+                                                                            "\nmore")),
+                "can't be compiled or run (NvvmSupportError: libNVVM is not there)", "NVVM"),
+    "releases that don't fit": (ModuleType("numba_cuda"), NumbaCuda(failure=TypingError(
+        "Failed in cuda mode pipeline (step: native lowering)\nno such function")),
+        "(TypingError: no such function)", "numba-cuda[cu13]"),
+    "wrong numbers": (ModuleType("numba_cuda"), NumbaCuda(factor=3.0),
+                      "a trial kernel gave 3.0 instead of 2", "numba-cuda[cu13]"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def numba_machine(machine, monkeypatch):
+    """numba_machine(package, cuda): a GPU that CuPy can use, with this numba-cuda."""
+
+    def install(package, cuda):
+        cupy = machine(FakeCupy())
+        cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=0)
+        monkeypatch.setitem(sys.modules, "numba_cuda", package)
+        monkeypatch.setattr("numba.cuda", cuda, raising=False)
+        monkeypatch.setattr(numba_cuda, "_launchers", {})
+        numba_cuda._missing.cache_clear()
+        return cupy
+
+    yield install
+    numba_cuda._missing.cache_clear()
+
+
+@pytest.mark.parametrize("absence", NUMBA_ABSENCES)
+def test_numba_cuda_is_absent_and_the_gpu_is_not(numba_machine, absence):
+    package, cuda, reason, remedy = NUMBA_ABSENCES[absence]
+    numba_machine(package, cuda)
+    engines = kernels.engines()
+    assert get_backend().device == "cuda:0"
+    assert engines["cupy"].available
+    assert not engines["numba-cuda"].available
+    assert reason in engines["numba-cuda"].reason
+    assert remedy in engines["numba-cuda"].remedy
+    assert "\n" not in engines["numba-cuda"].reason
+    x = get_backend().asarray(np.ones(2))
+    with pytest.raises(EngineUnavailableError) as caught:
+        kernels.sgd_step(x, x.copy(), lr=1.0, engine="numba-cuda")
+    for words in (reason, remedy, "Available: 'array', 'numba', 'cupy'"):
+        assert words in str(caught.value)
+    np.testing.assert_array_equal(x.get(), 1.0)
+
+
+def test_numba_cuda_that_works(numba_machine):
+    numba_machine(ModuleType("numba_cuda"), NumbaCuda())
+    assert kernels.engines()["numba-cuda"].available
+
+
+@pytest.mark.parametrize("absence", ABSENCES)
+def test_numba_cuda_tells_why_there_is_no_gpu(machine, absence):
+    machine(ABSENCES[absence][0]())
+    numba_cuda._missing.cache_clear()
+    gpu, engine = describe_devices()[1], kernels.engines()["numba-cuda"]
+    numba_cuda._missing.cache_clear()
+    assert (engine.reason, engine.remedy) == (gpu.reason, gpu.remedy)
+
+
+# --- the CuPy that is installed, in a process of its own ------------------------------------------
+def command(*arguments, **environment):
+    """`onepass` with these variables: its exit status and all that it prints."""
+    left_out = ("CUDA_VISIBLE_DEVICES", "ONEPASS_DEVICE")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    done = subprocess.run(
+        [sys.executable, "-m", "onepass", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=kept | {"COLUMNS": "400"} | environment,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("visible", ["", "-1"])
+def test_a_process_that_sees_no_gpu(visible):
+    """Whether it has CuPy, a driver and a GPU or not: `info` says why, `--device cuda` fails so."""
+    status, info = command("info", CUDA_VISIBLE_DEVICES=visible)
+    assert status == 0, info
+    assert '"auto" takes cpu because no GPU is usable' in info
+    hidden = f"the NVIDIA driver reports no GPU (CUDA_VISIBLE_DEVICES is {visible!r})"
+    reasons = ("CuPy can't be imported", "the NVIDIA driver is missing or too old", hidden)
+    (reason,) = (each for each in reasons if each in info)
+    assert info.count(reason) == 4, "once above, for cuda:0, cupy and numba-cuda"
+    status, failed = command("train", "--device", "cuda", CUDA_VISIBLE_DEVICES=visible)
+    assert status == 2, failed
+    assert "device asks for 'cuda:0', which can't be used: " + reason in failed
+    assert "Traceback" not in failed
 
 
 # --- GPUs that work -------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ from .layout import Layout
 
 
 class ArrayBatchNorm(BatchNormEngine):
-    """Takes any layout."""
+    """Takes any layout. All results are worked out before the first write."""
+
+    name = "array"
 
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         layout, gamma, beta, eps, relu = how
@@ -29,12 +31,18 @@ class ArrayBatchNorm(BatchNormEngine):
             square = backend_of(x).xp.square(deviation, dtype="float64")  # 1e20 has one too
             var = square.mean(axis=layout.others, keepdims=True)
             inv_std = (1.0 / (var + eps) ** 0.5).astype(dtype)
-            _finish(deviation * inv_std, y, layout, gamma, beta, relu)
+            result = _scaled(deviation * inv_std, layout, gamma, beta, relu)
+            averages = []
             if running is not None:
                 unbiased = var.reshape(-1) * (layout.count / (layout.count - 1))
                 for old, new in ((running.mean, mu.reshape(-1)), (running.var, unbiased)):
-                    old[...] = (1.0 - running.momentum) * old + running.momentum * new
-        return backend_of(x).xp.stack([part.reshape(-1) for part in (center, rest, inv_std)])
+                    average = (1.0 - running.momentum) * old + running.momentum * new
+                    averages.append((old, average.astype(dtype, copy=False)))
+            kept = backend_of(x).xp.stack([part.reshape(-1) for part in (center, rest, inv_std)])
+            y[...] = result
+            for old, average in averages:
+                old[...] = average
+        return kept
 
     def backward(
         self, dy: Array, x: Array, dx: Array, how: How, kept: Array
@@ -61,17 +69,15 @@ class ArrayBatchNorm(BatchNormEngine):
         with np.errstate(all="ignore"):
             inv_std = (1.0 / (var.astype("float64") + eps) ** 0.5).astype(var.dtype)
             xhat = (x - layout.along(mean)) * layout.along(inv_std)
-            _finish(xhat, y, layout, gamma, beta, relu)
+            y[...] = _scaled(xhat, layout, gamma, beta, relu)
 
 
-def _finish(
-    xhat: Array, y: Array, layout: Layout, gamma: Array | None, beta: Array | None, relu: bool
-) -> None:
-    """y = gamma xhat + beta, and ReLU."""
+def _scaled(
+    xhat: Array, layout: Layout, gamma: Array | None, beta: Array | None, relu: bool
+) -> Array:
+    """gamma xhat + beta, and ReLU."""
     if gamma is not None:
         xhat = layout.along(gamma) * xhat
     if beta is not None:
         xhat = xhat + layout.along(beta)
-    if relu:
-        xhat = backend_of(xhat).xp.maximum(xhat, 0)
-    y[...] = xhat
+    return backend_of(xhat).xp.maximum(xhat, 0) if relu else xhat

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import Array, backend_of
+from ...backend.failures import Explained
 from .arguments import check_input, check_out, check_overlap, same_memory
 from .base import How, Saved
 from .engines import choose, get
@@ -37,6 +38,8 @@ def batch_norm_backward(
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
             conditions; it is named, and nothing was written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
+            written.
 
     Conventions: the mean and the variance depend on x, so this is not the gradient of
         `batch_norm_inference`. float16 computes in float32, where dy (x - mu) must not overflow.
@@ -52,11 +55,9 @@ def batch_norm_backward(
             "expected the forward's input as it was. Leave out= away in the forward"
         )
     x, layout, dtype = saved.x, _layout_of_saved(saved), computed(saved.x)
-    affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
-    how = How(layout, *affine, saved.eps, saved.activation == "relu")
     if asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x):
         dx = np.empty(x.shape, x.dtype)
-        gradients = get("numba").backward(dy, x, dx, how, saved.kept)
+        gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
         return _typed(dx, gradients, saved)
     check_input("dy", dy)
     backend_of(x, dy, names=["saved.x", "dy"])
@@ -83,15 +84,20 @@ def batch_norm_backward(
             ],
         )
     chosen, backend = choose(engine, x, dense), backend_of(x)
-    with backend.scope():
+    with backend.scope(), Explained("batch_norm_backward", x, chosen.name):
         dx = backend.xp.empty_like(x) if out is None else out
+        places = (None, None) if out is None or isinstance(x, np.ndarray) else _places(saved)
         if x.size:
-            gradients = chosen.backward(dy, x, dx, how, saved.kept)
-            if replaces:
-                saved.overwritten = True
+            gradients = chosen.backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
+            saved.overwritten = replaces
         else:
             gradients = backend.xp.zeros((2, layout.channels), dtype)
-    return _typed(dx, gradients, saved)
+        return _typed(dx, gradients, saved, places)
+
+
+def _how(saved: Saved, layout: Layout, dtype: str) -> How:
+    affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
+    return How(layout, *affine, saved.eps, saved.activation == "relu")
 
 
 def _layout_of_saved(saved: Saved) -> Layout:
@@ -114,16 +120,42 @@ def _layout_of_saved(saved: Saved) -> Layout:
     return layout
 
 
+Places = tuple[Array | None, Array | None]
+
+
+def _places(saved: Saved) -> Places:
+    """On a GPU, where dgamma and dbeta go that are of another dtype than the computation's.
+
+    Taken before dx overwrites anything, and once copied to, so that this is compiled as well.
+    """
+
+    def place(vector: Array | None) -> Array | None:
+        if vector is None or vector.dtype == saved.kept.dtype:
+            return None
+        here = backend_of(vector).xp.empty(vector.shape, vector.dtype)
+        here[...] = saved.kept[2]
+        return here
+
+    return place(saved.gamma), place(saved.beta)
+
+
 def _typed(
-    dx: Array, gradients: tuple[Array, Array], saved: Saved
+    dx: Array, gradients: tuple[Array, Array], saved: Saved, places: Places = (None, None)
 ) -> tuple[Array, Array | None, Array | None]:
     """With dgamma and dbeta in the dtypes of gamma and beta, or None where those are."""
     dgamma, dbeta = gradients
     if all(v is not None and v.dtype is dgamma.dtype for v in (saved.gamma, saved.beta)):
         return dx, dgamma, dbeta
+
+    def typed(gradient: Array, vector: Array | None, place: Array | None) -> Array | None:
+        if vector is None or place is None:
+            return None if vector is None else gradient.astype(vector.dtype, copy=False)
+        place[...] = gradient
+        return place
+
     with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
-        dgamma, dbeta = (
-            None if vector is None else gradient.astype(vector.dtype, copy=False)
-            for vector, gradient in zip((saved.gamma, saved.beta), gradients, strict=True)
+        return (
+            dx,
+            typed(dgamma, saved.gamma, places[0]),
+            typed(dbeta, saved.beta, places[1]),
         )
-    return dx, dgamma, dbeta

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ...backend import Array
 from .layout import Layout
@@ -63,7 +63,15 @@ class How(NamedTuple):
 
 
 class BatchNormEngine(ABC):
-    """Runs on checked arrays: x, y, dy, dx of one layout, one value a channel in float32 or 64."""
+    """Runs on checked arrays: x, y, dy, dx of one layout, one value a channel in float32 or 64.
+
+    On a GPU memory may run out, and code is compiled at its first launch, which may fail. So an
+    engine takes all its memory before its first launch, and its last launch writes y or dx. Running
+    statistics are written before it, or afterwards by transfers, which need neither; they are the
+    user's own arrays only where that last launch is known to be compiled (first.py).
+    """
+
+    name: ClassVar[str]
 
     def missing(self, kind: str) -> str:
         """Why it can't take arrays of a dtype, by its character, on this machine; or ""."""

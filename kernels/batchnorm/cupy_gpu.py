@@ -21,6 +21,8 @@ WIDE = 1 << 30  # elements from which an index takes 64 bits
 class CupyBatchNorm(BatchNormEngine):
     """Three launches forward (sums, one thread a channel, y), three backward, one for inference."""
 
+    name = "cupy"
+
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         layout, gamma, beta, eps, relu = how
         xp, channels, dtype = _module(), layout.channels, computed(x)

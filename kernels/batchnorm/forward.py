@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import Array, backend_of
+from ...backend.failures import Explained
 from .arguments import (
     check_input,
     check_layout,
@@ -17,6 +18,7 @@ from .arguments import (
 )
 from .base import How, Running, Saved
 from .engines import choose, get
+from .first import new_code, remember
 from .layout import layout_of
 from .quick import asks_for_cpu, quick_layout
 from .vectors import computed, readable, running_of, write_back
@@ -66,6 +68,8 @@ def batch_norm_forward(
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
             conditions, or a channel has fewer than two values; it is named, and nothing was
             written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
+            written.
 
     Conventions: normalizes with the biased variance and stores the unbiased one, and momentum is
         the weight of the new batch, as in PyTorch; in Keras and Chainer it is that of the old.
@@ -106,13 +110,16 @@ def batch_norm_forward(
         )
     chosen, backend = choose(engine, x, dense), backend_of(x)
     dtype = computed(x)
-    with backend.scope():
+    with backend.scope(), Explained("batch_norm_forward", x, chosen.name):
         y = backend.xp.empty_like(x) if out is None else out
         if x.size:
-            pair = running_of(running_mean, running_var, dtype, momentum)
             how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
+            code = new_code(chosen, x, y, how, running_mean, running_var)
+            pair = running_of(running_mean, running_var, dtype, momentum, apart=code is not None)
             kept = chosen.forward(x, y, how, pair)
             write_back(pair, running_mean, running_var)
+            if code is not None:
+                remember(code)
         else:
             kept = backend.xp.zeros((3, layout.channels), dtype)
     return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape, replaces)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import Array, backend_of
+from ...backend.failures import Explained
 from .arguments import (
     check_input,
     check_layout,
@@ -52,6 +53,8 @@ def batch_norm_inference(
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
             conditions; it is named, and nothing was written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
+            written.
 
     Conventions: any number of samples, one and none too. A negative variance gives NaN.
     Source: Ioffe and Szegedy (2015), algorithm 2, step 11.
@@ -87,7 +90,7 @@ def batch_norm_inference(
         )
     chosen, backend = choose(engine, x, dense), backend_of(x)
     dtype = computed(x)
-    with backend.scope():
+    with backend.scope(), Explained("batch_norm_inference", x, chosen.name):
         y = backend.xp.empty_like(x) if out is None else out
         if x.size:
             how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)

@@ -46,6 +46,8 @@ _NOTHING = np.empty(0)
 class NumbaBatchNorm(BatchNormEngine):
     """One call of compiled code a direction; large arrays are shared by the crew."""
 
+    name = "numba"
+
     def missing(self, kind: str) -> str:
         lacking = kind == "e" and half.conversions_missing()
         return "this processor has no float16 conversions" if lacking else ""

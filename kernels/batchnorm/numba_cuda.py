@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ..engines.numba_cuda import MAX_BLOCKS, device_functions
+from ...backend.failures import Explained
+from ..engines.numba_cuda import MAX_BLOCKS, configured, device_functions
 from ..engines.source import rebound
 from . import formula, numba_cuda_kernels
 from .base import BatchNormEngine, How, Running
@@ -33,6 +34,8 @@ _FORMULAS = (
 
 class NumbaCudaBatchNorm(BatchNormEngine):
     """The same launches as the engine "cupy", on CuPy's current stream."""
+
+    name = "numba-cuda"
 
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         import cupy
@@ -106,12 +109,9 @@ class _Launcher:
         self.blocks = min(-(-x.size // THREADS), MAX_BLOCKS)
 
     def __call__(self, name: str, grid: Any, *arguments: Any) -> None:
-        import cupy
-        from numba import cuda
-
-        with self.x.device:
-            stream = cuda.external_stream(cupy.cuda.get_current_stream().ptr)
-            kernel(name, computed(self.x), self.relu)[grid, THREADS, stream](*arguments)
+        with self.x.device, Explained(name, self.x, "numba-cuda"):
+            compiled = kernel(name, computed(self.x), self.relu)
+            configured(compiled, grid, THREADS, self.x)(*arguments)
 
 
 @cache

@@ -43,11 +43,21 @@ def given(
 
 
 def running_of(
-    mean: Array | None, var: Array | None, dtype: str, momentum: float
+    mean: Array | None, var: Array | None, dtype: str, momentum: float, apart: bool = False
 ) -> Running | None:
-    """Both running statistics as engines write them."""
-    pair = readable(mean, dtype), readable(var, dtype)
-    return None if mean is None or var is None else Running(*pair, momentum)
+    """Both running statistics as engines write them; `apart`: as copies, which a GPU can copy back.
+
+    Copying back then takes no code that is not compiled: the copies are put once where they come
+    from, which changes nothing.
+    """
+    if mean is None or var is None:
+        return None
+    if not apart:
+        return Running(readable(mean, dtype), readable(var, dtype), momentum)
+    copies = [vector.astype(dtype, order="C", copy=True) for vector in (mean, var)]
+    running = Running(copies[0], copies[1], momentum)
+    write_back(running, mean, var)
+    return running
 
 
 def write_back(running: Running | None, mean: Array | None, var: Array | None) -> None:

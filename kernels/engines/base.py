@@ -77,6 +77,21 @@ class Engine(ABC):
     ) -> None:
         """Run `rule` on checked arrays: one device, dtype and shape, not empty, no overlap."""
 
+    def run_each(
+        self,
+        rule: Rule,
+        calls: Sequence[tuple[Array, ...]],
+        coefficients: tuple[float, ...],
+        contiguous: Sequence[bool],
+    ) -> None:
+        """Run `rule` on the arrays of several calls, checked as for `run`.
+
+        An engine that runs on a GPU does all of them, or none where memory runs out or code can't
+        be compiled.
+        """
+        for arrays, run_of_memory in zip(calls, contiguous, strict=True):
+            self.run(rule, arrays, coefficients, run_of_memory)
+
     @abstractmethod
     def warmup(self, rule: Rule, dtype: str) -> None:
         """Compile what `run` would compile at its first call."""

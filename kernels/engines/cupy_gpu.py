@@ -5,21 +5,21 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ...backend import Array, get_backend
+from ...backend import Array
 from ...backend.devices import best_gpu
 from ..rule import Rule
-from .base import Engine, compute_dtype
+from .base import compute_dtype
 from .ctext import PREAMBLE, operation
+from .gpu import GpuEngine
 from .source import scalar_names
 
 _C_TYPE = {"float32": "float", "float64": "double"}
 
 
-class CupyEngine(Engine):
+class CupyEngine(GpuEngine):
     """Compiles with NVRTC at the first call; CuPy keeps the machine code on disk."""
 
     name = "cupy"
-    devices = ("cuda",)
 
     def missing(self) -> tuple[str, str]:
         status = best_gpu()
@@ -35,11 +35,6 @@ class CupyEngine(Engine):
         param, grad, *state = arrays
         with param.device:
             kernel(rule, param.dtype.name)(grad, *coefficients, param, *state)
-
-    def warmup(self, rule: Rule, dtype: str) -> None:
-        xp = get_backend("cuda").xp
-        arrays = tuple(xp.zeros(1, dtype) for _ in ("p", "g", *rule.state))
-        self.run(rule, arrays, tuple(1.0 for _ in scalar_names(rule)), True)
 
 
 @cache

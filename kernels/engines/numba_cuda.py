@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ...backend import Array, get_backend
+from ...backend import Array, device_of, get_backend
 from ...backend.devices import best_gpu
+from ...backend.failures import NO_TOOLKIT, first_line
 from ..rule import Rule
 from . import source
-from .base import Engine, compute_dtype
+from .base import compute_dtype
+from .gpu import GpuEngine
 
 THREADS = 256
 MAX_BLOCKS = 1 << 16  # beyond that, each thread takes several elements
 
 
-class NumbaCudaEngine(Engine):
+class NumbaCudaEngine(GpuEngine):
     """A grid-stride loop; launched on CuPy's current stream, so that it keeps the order."""
 
     name = "numba-cuda"
-    devices = ("cuda",)
     strided = False
 
     def missing(self) -> tuple[str, str]:
@@ -35,21 +37,42 @@ class NumbaCudaEngine(Engine):
         coefficients: tuple[float, ...],
         contiguous: bool,
     ) -> None:
-        import cupy
-        from numba import cuda
-
         first = arrays[0]
         scalar = np.dtype(compute_dtype(first.dtype.name)).type
         blocks = min(-(-first.size // THREADS), MAX_BLOCKS)
         with first.device:
-            stream = cuda.external_stream(cupy.cuda.get_current_stream().ptr)
-            launched = kernel(rule, first.dtype.name)[blocks, THREADS, stream]
-            launched(*(a.reshape(-1) for a in arrays), *map(scalar, coefficients))
+            launcher = configured(kernel(rule, first.dtype.name), blocks, THREADS, first)
+            launcher(*(a.reshape(-1) for a in arrays), *map(scalar, coefficients))
 
-    def warmup(self, rule: Rule, dtype: str) -> None:
-        xp = get_backend("cuda").xp
-        arrays = tuple(xp.zeros(1, dtype) for _ in source.array_names(rule))
-        self.run(rule, arrays, tuple(1.0 for _ in source.scalar_names(rule)), True)
+
+def configured(kernel: Any, blocks: Any, threads: int, array: Array) -> Any:
+    """`kernel`, ready for arrays on the device of `array`, on a grid and CuPy's current stream."""
+    import cupy
+
+    stream = cupy.cuda.get_current_stream().ptr
+    key = kernel, blocks, threads, stream, device_of(array)
+    if (launcher := _launchers.get(key)) is None:
+        launcher = _launcher(kernel, blocks, threads, stream)
+        if launcher is not kernel:  # as in the simulator, where a kernel remembers one grid only
+            if len(_launchers) > 1024:
+                _launchers.clear()
+            _launchers[key] = launcher
+    return launcher
+
+
+_launchers: dict[Any, Any] = {}
+
+
+def _launcher(kernel: Any, blocks: Any, threads: int, stream: int) -> Any:
+    """Without Numba's warning of a grid too small for a GPU: small arrays are no mistake here.
+
+    Where warnings are errors, one in the middle of a step would leave it half done.
+    """
+    from numba import cuda
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Grid size")
+        return kernel[blocks, threads, cuda.external_stream(stream)]
 
 
 @cache
@@ -90,23 +113,26 @@ def _missing() -> tuple[str, str]:
     gpu = best_gpu()
     if not gpu.available:
         return gpu.reason, gpu.remedy
-    remedy = 'pip install "onepass[numba-cuda]"'
     try:
         import numba_cuda  # noqa: F401
         from numba import cuda
-    except ImportError as error:
-        return f"numba-cuda can't be imported ({error})", remedy
-    if not cuda.is_available():
-        return "numba-cuda finds no usable CUDA toolkit or driver", remedy
+    except Exception as error:  # whatever releases that don't fit together raise
+        remedy = 'pip install "onepass[numba-cuda]"'
+        return f"numba-cuda can't be imported ({first_line(error)})", remedy
     try:
-        import cupy
+        if not cuda.is_available():
+            return "numba-cuda finds no usable CUDA toolkit or driver", NO_TOOLKIT
+        with get_backend("cuda").scope():
+            import cupy
 
-        cell = cupy.ones(1, cupy.float32)
-        cuda.jit(_double)[1, 1](cell)
-        if float(cell[0]) != 2.0:
-            return f"a trial kernel gave {float(cell[0])} instead of 2", remedy
+            cell = cupy.ones(1, cupy.float32)
+            configured(cuda.jit(_double), 1, 1, cell)(cell)
+            result = float(cell.get()[0])
     except Exception as error:  # whatever a mismatched toolkit raises: the reason is kept
-        return f"a trial kernel can't be compiled or run ({type(error).__name__}: {error})", remedy
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        return f"a trial kernel can't be compiled or run ({reason})", NO_TOOLKIT
+    if result != 2.0:
+        return f"a trial kernel gave {result} instead of 2", NO_TOOLKIT
     return "", ""
 
 

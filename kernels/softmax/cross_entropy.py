@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...backend import Array, backend_of
+from ...backend.failures import Explained
 from ..batchnorm.quick import asks_for_cpu
 from .arguments import check_gradient, check_logits, checked_labels
 from .engines import choose, get
@@ -55,6 +56,6 @@ def softmax_cross_entropy(
     if out is not None:
         check_gradient(out, logits, labels)
     chosen, backend = choose(engine, logits), backend_of(logits)
-    with backend.scope():
+    with backend.scope(), Explained("softmax_cross_entropy", logits, "array"):
         gradient = backend.xp.empty(logits.shape, logits.dtype) if out is None else out
         return chosen.run(logits, labels, gradient), gradient
