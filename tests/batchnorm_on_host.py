@@ -1,8 +1,8 @@
 """Engine "cupy" of batch normalization on the CPU: its own launches, on NumPy arrays.
 
 The public functions run `CupyBatchNorm` as it is. Only CuPy's module is replaced: RawKernels are
-hostcuda_raw's and ElementwiseKernels hostcuda's, so that grids, blocks and the types of arguments
-are proven with the text.
+hostcuda_raw's and ElementwiseKernels hostcuda_elementwise's, so that grids, blocks and the types of
+arguments are proven with the text.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import hostcuda
 import hostcuda_raw
 import numpy as np
+import proof
+from batchnorm_cases import Case
 from hostcuda import on_host
-from hostcuda_raw import Call
+from hostcuda_elementwise import ElementwiseKernel
+from hostcuda_raw import RUNGS, Call
 from onepass import kernels
 from onepass.kernels.batchnorm import cuda_text, cupy_gpu, gpu_plan
 from tolerances import DTYPES, GPU_FACTOR
@@ -27,6 +29,10 @@ from tolerances import DTYPES, GPU_FACTOR
 THREADS = 64  # of a block, so that few values take several threads, parts and blocks
 SMALL = {"BLOCKS": 12, "LEAST": 1, "MOST_PARTS": 5}  # of gpu_plan: many parts of few values
 AS_SHIPPED = {name: getattr(gpu_plan, name) for name in SMALL}
+
+
+def unchanged(name: str, text: str) -> str:
+    return text
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Device:
         wide: the number of elements from which an index takes 64 bits.
         edit: changes a kernel's text, given its name, to plant mistakes.
         calls: the launches of RawKernels so far.
+        threaded: those of ElementwiseKernels, where nothing ran.
+        launched: the names of all.
     """
 
     build: str = "exact"
@@ -47,8 +55,17 @@ class Device:
     threads: int = THREADS
     plan: dict[str, int] = field(default_factory=lambda: SMALL)
     wide: int = cupy_gpu.WIDE
-    edit: Callable[[str, str], str] = lambda name, text: text
+    edit: Callable[[str, str], str] = unchanged
     calls: list[Call] = field(default_factory=list)
+    threaded: list[Call] = field(default_factory=list)
+    launched: list[str] = field(default_factory=list)
+
+    def prove(self, check: Callable[[Device, Case], None], case: Case) -> None:
+        """Hold the engine to the oracle by `check`, which proves the kernels it launches."""
+        before = len(self.launched)
+        check(self, case)
+        for name in self.launched[before:] if self.edit is unchanged else ():
+            proof.note(RUNGS[self.build], "cupy", name, str(case.x.dtype))
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -59,6 +76,7 @@ class Device:
 
             def launch(grid: Any, block: Any, args: Any) -> None:
                 self.calls.append(Call(kernel, grid, block, args, 0, self.order))
+                self.launched.append(name)
                 if self.build:
                     kernel(grid, block, args, order=self.order, build=self.build)
 
@@ -67,8 +85,16 @@ class Device:
         def elementwise(**parts: str) -> Any:
             name = parts["name"].split("_")[2]
             parts["operation"] = self.edit(name, parts["operation"])
-            kernel = hostcuda.ElementwiseKernel(**parts)
-            return lambda *args: self.build and kernel(*args, build=self.build)
+            kernel = ElementwiseKernel(**parts)
+
+            def launch(*args: Any) -> None:
+                self.launched.append(name)
+                if self.build:
+                    kernel(*args, build=self.build, order=self.order)
+                else:
+                    self.threaded.append(kernel.threaded(args, self.order))
+
+            return launch
 
         cupy = SimpleNamespace(
             RawKernel=raw,
@@ -101,7 +127,7 @@ class Device:
 
     @property
     def factor(self) -> float:
-        return 1.0 if self.build == "exact" else GPU_FACTOR
+        return GPU_FACTOR if self.build in ("fma", "ftz") else 1.0
 
     def asarray(self, array: Any) -> Any:
         return on_host(array)

@@ -9,6 +9,7 @@
 // its thread, or one ordered before it, wrote, if its thread has passed a __threadfence.
 #pragma once
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

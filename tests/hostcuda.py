@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -53,6 +53,15 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "decoupled": {"weight_decay": 0.05, "grad_scale": 0.7, "decoupled": True},
 }
 
+PLACE = """
+// The place of the i-th element in C order; `shape` and `steps` of `ndim` axes.
+static __PTRDIFF_TYPE__ place(__PTRDIFF_TYPE__ i, __PTRDIFF_TYPE__ ndim,
+                              const __PTRDIFF_TYPE__ *shape, const __PTRDIFF_TYPE__ *steps) {
+    __PTRDIFF_TYPE__ at = 0;
+    for (; ndim--; i /= shape[ndim]) at += i % shape[ndim] * steps[ndim];
+    return at;
+}
+"""
 _SOURCE = """
 #define __device__
 #define __forceinline__ inline
@@ -66,13 +75,7 @@ struct float16 {{  // what CuPy's class of that name offers
     operator float() const {{ return data; }}
 }};
 {preamble}
-// The place of the i-th element in C order; `shape` and `steps` of `ndim` axes.
-static __PTRDIFF_TYPE__ place(__PTRDIFF_TYPE__ i, __PTRDIFF_TYPE__ ndim,
-                              const __PTRDIFF_TYPE__ *shape, const __PTRDIFF_TYPE__ *steps) {{
-    __PTRDIFF_TYPE__ at = 0;
-    for (; ndim--; i /= shape[ndim]) at += i % shape[ndim] * steps[ndim];
-    return at;
-}}
+{place}
 extern "C" void {name}(__PTRDIFF_TYPE__ _n, __PTRDIFF_TYPE__ _ndim, const __PTRDIFF_TYPE__ *_shape,
                        {parameters}) {{
 #ifdef FLUSH
@@ -96,6 +99,22 @@ class OnHost(np.ndarray):
     device = nullcontext()  # type: ignore[assignment]
 
 
+class Bound(NamedTuple):
+    """An argument as a kernel declares it.
+
+    Attributes:
+        kind: the declared dtype.
+        value: an array, or a scalar of that dtype.
+        steps: an array's, in elements, along the axes of the whole shape; None of a scalar.
+    """
+
+    kind: str
+    name: str
+    written: bool
+    value: Any
+    steps: tuple[int, ...] | None = None
+
+
 class ElementwiseKernel:
     """`cupy.ElementwiseKernel` on the CPU: inputs broadcast, outputs have the whole shape."""
 
@@ -106,33 +125,47 @@ class ElementwiseKernel:
         self.outputs = [tuple(each.split()) for each in out_params.split(", ")]
         self.operation, self.name, self.preamble = operation, name, preamble
 
-    def __call__(self, *args: Any, build: str = "exact") -> None:
+    def bind(self, args: Sequence[Any]) -> tuple[tuple[int, ...], list[Bound]]:
+        """The whole shape, and each argument; an AssertionError names one that CuPy would refuse or
+        convert."""
         declared = [*self.inputs, *self.outputs]
-        assert len(args) == len(declared), f"{self.name} takes {declared}"
+        names = [name for _, name in declared]
+        assert len(args) == len(names), f"{self.name} takes {names} but is given {len(args)}"
         arrays = [arg for arg in args if isinstance(arg, np.ndarray)]
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
-        values, parameters, references = [], [], []
+        bound = []
         for (kind, name), value in zip(declared, args, strict=True):
             read = (kind, name) in self.inputs
-            const = "const " if read else ""
             if not isinstance(value, np.ndarray):
                 assert read, f"{name} is written but is a scalar"
-                values.append(np.ctypeslib.as_ctypes_type(np.dtype(kind))(value))
-                parameters.append(f"const {kind} {name}")
+                bound.append(Bound(kind, name, False, np.dtype(kind).type(value)))
                 continue
             assert value.dtype == kind, f"{name} is {value.dtype} but declared {kind}"
             assert read or value.shape == shape, f"{name} has shape {value.shape}, not {shape}"
             assert read or value.flags.writeable, f"{name} is read-only"
             strides = np.broadcast_to(value, shape).strides
             assert not any(stride % value.itemsize for stride in strides), f"{name} is not aligned"
-            values.append(ctypes.c_void_p(value.ctypes.data))
-            values.append(_numbers([stride // value.itemsize for stride in strides]))
+            steps = tuple(stride // value.itemsize for stride in strides)
+            bound.append(Bound(kind, name, not read, value, steps))
+        return shape, bound
+
+    def __call__(self, *args: Any, build: str = "exact") -> None:
+        shape, bound = self.bind(args)
+        values, parameters, references = [], [], []
+        for kind, name, written, value, steps in bound:
+            if steps is None:
+                values.append(np.ctypeslib.as_ctypes_type(value.dtype)(value))
+                parameters.append(f"const {kind} {name}")
+                continue
+            const = "" if written else "const "
+            values += [ctypes.c_void_p(value.ctypes.data), _numbers(steps)]
             parameters.append(f"{const}{kind} *_raw_{name}, const __PTRDIFF_TYPE__ *_steps_{name}")
             at = f"place(_i, _ndim, _shape, _steps_{name})"
             references.append(f"{const}{kind} &{name} = _raw_{name}[{at}];")
         source = _SOURCE.format(
             name=self.name,
             preamble=self.preamble,
+            place=PLACE,
             parameters=", ".join(parameters),
             references="\n".join(references),
             operation=self.operation,
@@ -170,11 +203,13 @@ def on_host(array: Any) -> OnHost:
 
 @contextmanager
 def cupy_engine_on_host(
-    build: str = "exact", edit: Callable[[str], str] = str
+    build: str = "exact",
+    edit: Callable[[str], str] = str,
+    kind: type[ElementwiseKernel] = ElementwiseKernel,
 ) -> Iterator[list[str]]:
     """Public functions run the CuPy engine's own code on `OnHost` arrays; yields rules it ran.
 
-    `edit` changes the operation's text, to plant mistakes.
+    `edit` changes the operation's text, to plant mistakes; `kind` is the class that runs it.
     """
     ran: list[str] = []
 
@@ -182,7 +217,7 @@ def cupy_engine_on_host(
         ran.append(rule.name)
         parts = cupy_gpu.parts(rule, dtype)
         parts["operation"] = edit(parts["operation"])
-        return lambda *args: ElementwiseKernel(**parts)(*args, build=build)
+        return lambda *args: kind(**parts)(*args, build=build)
 
     engine = cupy_gpu.CupyEngine()
     with (

@@ -33,13 +33,15 @@ from typing import Any
 
 import hostcuda
 import numpy as np
+import proof
 
 HEADER = Path(__file__).with_name("cuda_on_host.h")
-SANITIZERS = {
-    "asan": ("-O1", "-g1", "-fsanitize=address,undefined"),
-    "tsan": ("-O1", "-g1", "-fsanitize=thread"),
+SANITIZERS = {  # -O0: no access is optimized away, and it compiles fastest
+    "asan": ("-O0", "-g1", "-ffp-contract=off", "-fsanitize=address,undefined"),
+    "tsan": ("-O0", "-g1", "-ffp-contract=off", "-fsanitize=thread"),
 }
 BUILDS = {name: ("-O2", *flags) for name, flags in hostcuda.BUILDS.items()} | SANITIZERS
+RUNGS = {**dict.fromkeys(hostcuda.BUILDS, proof.HOST), "asan": proof.ASAN, "tsan": proof.TSAN}
 ORDERS: tuple[str | int, ...] = ("forward", "reverse", 0, 1)  # a number seeds a shuffle
 MAX_SHARED = 48 << 10  # bytes of shared memory that a block has without asking for more
 PATIENCE_S = 120
@@ -225,9 +227,17 @@ def sanitize(kind: str, calls: Sequence[Call]) -> list[Outcome]:
     Its arrays are copies in memory of exactly their size; those that overlap share it.
     """
     assert not missing(kind), missing(kind)
+    compile_all(kind, calls)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda kernel: kernel.library(kind), {call.kernel for call in calls}))
         return list(pool.map(lambda call: _sanitized(kind, call), calls))
+
+
+def compile_all(build: str, calls: Sequence[Call]) -> None:
+    """The kernels of all calls, several at a time; what is launched later finds them built."""
+    kernels = [each.kernel for each in calls]
+    texts = {(kernel.name, kernel.macros, kernel.text): kernel for kernel in kernels}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda kernel: kernel.library(build), texts.values()))
 
 
 def missing(kind: str) -> str:

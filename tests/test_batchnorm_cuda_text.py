@@ -1,17 +1,19 @@
 """The CUDA C text of batch normalization does what the paper says: g++ compiles it and the CPU runs
-the engine's own launches, in several orders of threads and under the sanitizers."""
+the engine's own launches, in several orders of threads. test_cuda_sanitizers.py sanitizes them."""
 
 from __future__ import annotations
 
+import batchnorm_cases
 import batchnorm_oracles as batchnorm
 import hostcuda
 import numpy as np
+import proof
 import pytest
-from batchnorm_cases import LAYOUTS, check, make, passes, train
+import test_batchnorm
+from batchnorm_cases import LAYOUTS, make, passes, train
 from batchnorm_on_host import AS_SHIPPED, Device
 from hostcuda_raw import ORDERS, missing, sanitize
 from onepass.kernels.batchnorm.cuda_text import KERNELS
-from test_batchnorm import infer
 from tolerances import DTYPES
 
 pytestmark = [
@@ -22,6 +24,14 @@ needs_fma = pytest.mark.skipif(bool(hostcuda.FMA_MISSING), reason=hostcuda.FMA_M
 EXACT, FMA, FTZ = Device(), Device("fma"), Device("ftz")
 SHIPPED = Device(threads=256, plan=AS_SHIPPED)
 PLANES, NEIGHBOURS = ((9, 3, 49), 1), ((40, 35, 7), 1)  # several parts and blocks of each kind
+
+
+def check(device, case):
+    device.prove(batchnorm_cases.check, case)
+
+
+def infer(device, case):
+    device.prove(test_batchnorm.infer, case)
 
 
 # --- the text that ships, under the public functions ----------------------------------------------
@@ -189,16 +199,6 @@ def test_inf_and_nan_stay_in_their_channel(shape, axis, poison):
     assert np.isnan(dirty[1][:, 2]).all()
 
 
-# --- the sanitizers -------------------------------------------------------------------------------
-@pytest.mark.parametrize("kind", ["asan", "tsan"])
-def test_no_access_out_of_bounds_and_no_race(kind):
-    if reason := missing(kind):
-        pytest.skip(reason)
-    calls = calls_of(Device(), make((5, 3, 49), activation="relu"))
-    calls += calls_of(Device(wide=0), make((30, 35), activation="relu", dtype="float16"))
-    assert [outcome.report for outcome in sanitize(kind, calls)] == [""] * 8
-
-
 # --- planted mistakes -----------------------------------------------------------------------------
 MOMENTS, PRODUCTS, FORWARD, BACKWARD = KERNELS
 BARRIER = ("        __syncthreads();\n", "")
@@ -238,6 +238,22 @@ def test_a_planted_mistake_is_caught(mistake):
     case = make((3, 35) if "empty" in mistake else (11, 35, 7), activation="relu")
     with pytest.raises(AssertionError, match="eps of float32 off"):
         check(Device(threads=256, edit=planted(*PLANTED[mistake])), case)
+
+
+def test_only_the_text_that_ships_is_proven(monkeypatch):
+    noted = []
+    monkeypatch.setattr(proof, "note", lambda *each: noted.append(each))
+    case = make((6, 5, 7), dtype="float16", activation="relu")
+    edited = Device(edit=lambda name, text: f"{text}\n")
+    check(edited, case)
+    infer(edited, case)
+    assert noted == []
+    check(EXACT, case)
+    training = [*KERNELS, "normalize", "differentiate"]
+    assert set(noted) == {(proof.HOST, "cupy", name, "float16") for name in training}
+    noted.clear()
+    infer(EXACT, case)
+    assert noted == [(proof.HOST, "cupy", "infer", "float16")]
 
 
 def test_digits_that_are_lost_are_caught():

@@ -1,13 +1,15 @@
-"""The C text that CuPy compiles does what the rules say: here g++ compiles it and the CPU runs it,
-and NVRTC compiles CuPy's own source around it for every GPU generation, without a GPU."""
+"""The C text that CuPy compiles does what the rules say: here g++ compiles it and the CPU runs it.
+test_cuda_gate.py has NVRTC compile it."""
 
 from __future__ import annotations
 
 import hostcuda
 import numpy as np
-import nvrtc
+import proof
 import pytest
 from hostcuda import CASES, EXTRAS, cupy_engine_on_host, on_host
+from hostcuda_elementwise import ElementwiseKernel
+from hostcuda_raw import RUNGS
 from onepass import kernels
 from onepass.kernels.engines import ctext, cupy_gpu
 from onepass.kernels.rule import Rule
@@ -28,9 +30,10 @@ def options_of(name, extra):
 
 
 def walk(name, dtype, extra="all", build="exact", edit=str, steps=20):
+    """Hold the engine to the oracle, which proves the text that ships."""
     function, options = options_of(name, extra)
-    factor = 1.0 if build == "exact" else GPU_FACTOR
-    with cupy_engine_on_host(build, edit) as ran:
+    factor = GPU_FACTOR if build in ("fma", "ftz") else 1.0
+    with cupy_engine_on_host(build, edit, ElementwiseKernel) as ran:
         assert_walk(
             getattr(kernels, function),
             ORACLES[function],
@@ -42,6 +45,8 @@ def walk(name, dtype, extra="all", build="exact", edit=str, steps=20):
             asarray=on_host,
         )
     assert ran == [name] * steps
+    if edit is str:
+        proof.note(RUNGS[build], "cupy", name, dtype)
 
 
 def one_step(name, extra, arrays, build=None, edit=str):
@@ -151,6 +156,25 @@ def test_the_host_broadcasts_inputs_as_cupy_does():
         kernel(x, v, 2.0, y[0])
 
 
+def test_an_argument_that_cupy_would_refuse_or_convert_is_named():
+    kernel = hostcuda.ElementwiseKernel("float32 x, float64 v", "float32 y", "y = x * v;", "typed")
+    x, v, y = np.ones(3, "float32"), np.ones(3), np.ones(3, "float32")
+    read_only = np.broadcast_to(y, 3)
+    for args, words in [
+        ((x, x, y), "v is float32 but declared float64"),
+        ((x, v, v), "y is float64 but declared float32"),
+        ((x, v), "typed takes ['x', 'v', 'y'] but is given 2"),
+        ((x, v, 1.0), "y is written but is a scalar"),
+        ((x, v, y[:1]), "y has shape (1,), not (3,)"),
+        ((x, v, read_only), "y is read-only"),
+        ((np.zeros(3, "u1, f4")["f1"], v, y), "x is not aligned"),
+    ]:
+        with pytest.raises(AssertionError) as caught:
+            kernel(*args)
+        assert words in str(caught.value)
+    assert (y == 1).all()
+
+
 # --- the comparison sees mistakes -----------------------------------------------------------------
 PLANTED = {
     "m and v swapped": ("adam", "float32", "m = m_;\nv = v_;", "m = v_;\nv = m_;"),
@@ -175,6 +199,16 @@ def test_a_planted_mistake_is_caught(mistake):
     extra = "decoupled" if "decoupled" in mistake else "all"
     with pytest.raises(AssertionError, match="eps of float"):
         walk(name, dtype, extra, edit=lambda text: text.replace(right, wrong), steps=3)
+
+
+@on_cpu
+def test_only_the_text_that_ships_is_proven(monkeypatch):
+    noted = []
+    monkeypatch.setattr(proof, "note", lambda *each: noted.append(each))
+    walk("sgd", "float32", edit=lambda text: f"{text}\n", steps=1)
+    assert noted == []
+    walk("sgd", "float32", steps=1)
+    assert noted == [(proof.HOST, "cupy", "sgd", "float32")]
 
 
 @on_cpu
@@ -245,47 +279,3 @@ def test_an_unsupported_statement_is_named(update):
         ctext.operation(Rule("planted", update, ("m",)), "float")
     assert STATEMENTS[update] in str(caught.value)
     assert f"{__name__}.{update.__name__}" in str(caught.value)
-
-
-# --- CuPy's own source around the text, compiled by NVRTC -----------------------------------------
-REGISTERS = {"float16": 40, "float32": 40, "float64": 64}  # 12 and 8 warps of a scheduler resident
-
-
-@pytest.fixture(scope="module")
-def compiler():
-    """Skips where nothing can be compiled."""
-    nvrtc.needed()
-
-
-def text_of(rule, dtype):
-    """What a call on contiguous arrays compiles."""
-    parts = cupy_gpu.parts(rule, dtype)
-    return nvrtc.elementwise(parts, ("g", "p", *rule.state))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.usefixtures("compiler")
-def test_cubin_for_hopper_spills_nothing_with_and_without_decay(name, dtype):
-    for rule in (RULES[name], RULES[name].without_decay):
-        nvrtc.assert_lean(text_of(rule, dtype), "90", REGISTERS[dtype])
-
-
-@pytest.mark.parametrize("architecture", ["75", "80", "100", "120"])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "name",
-    [name if name == "adam" else pytest.param(name, marks=pytest.mark.slow) for name in RULES],
-)
-@pytest.mark.usefixtures("compiler")
-def test_cubin_for_every_generation_spills_nothing(name, dtype, architecture):
-    nvrtc.assert_lean(text_of(RULES[name], dtype), architecture, REGISTERS[dtype])
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.usefixtures("compiler")
-def test_only_float64_arrays_cost_double_precision(name, dtype):
-    ptx = nvrtc.ptx(text_of(RULES[name], dtype))
-    assert (".f64" in ptx) == (dtype == "float64")
-    assert dtype != "float16" or "cvt.rn.f16.f32" in ptx, "float16 is computed in float32"

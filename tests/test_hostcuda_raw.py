@@ -475,6 +475,12 @@ def test_every_block_finds_shared_memory_unset():
     assert (k == -1).all()
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_kernel_that_takes_shared_memory_for_zero_is_wrong(order):
+    call, expected = planted("histogram", "counts[threadIdx.x] = 0", "")
+    assert (launch(call, order)[1] != expected).all()
+
+
 # --- threads that wait for threads that never come ------------------------------------------------
 def waiting(body):
     """64 threads, the first 32 of them a warp; the body starts at line 2 of the text."""
