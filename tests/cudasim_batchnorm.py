@@ -1,7 +1,7 @@
 """Batch normalization on Numba's CUDA simulator, as a script: it must be on before Numba starts.
 
 It runs the engine "numba-cuda" itself, launches included, with NumPy arrays in the place of CuPy's,
-and prints one JSON object: each case, and what was wrong with it.
+and prints one JSON object: each case, what was wrong with it, and the kernels that ran.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from numba_cuda_tools import Outcome
 
 # Blocks of 8 threads, or 2 of each of 4 neighbouring channels; up to 3 parts.
 THREADS = 8
@@ -86,8 +87,23 @@ def names() -> list[str]:
     return [*CASES, OUTLIER, NAN, BARE, CONTROL]
 
 
-def check(name: str) -> str:
-    """What is wrong after a step of training and inference, from the public function down."""
+@contextmanager
+def noted() -> Iterator[set[tuple[str, str]]]:
+    """Name and dtype of the kernels that are launched."""
+    from onepass.kernels.batchnorm.numba_cuda import _Launcher
+
+    launched, launch = set(), _Launcher.__call__
+
+    def note(self: Any, name: str, *arguments: Any) -> None:
+        launch(self, name, *arguments)
+        launched.add((name, self.x.dtype.name))
+
+    with mock.patch.object(_Launcher, "__call__", note):
+        yield launched
+
+
+def check(name: str) -> Outcome:
+    """A step of training and inference, from the public function down."""
     from batchnorm_cases import check, make, train
     from onepass.kernels.batchnorm import formula, numba_cuda
     from test_batchnorm import infer
@@ -105,7 +121,7 @@ def check(name: str) -> str:
         wrong = mock.patch.object(formula, "averaged", lambda running, latest, keep, _: (latest,))
         patch.enter_context(wrong)
     numba_cuda.kernel.cache_clear()
-    with patch, engine_on_host():
+    with patch, engine_on_host(), noted() as launched:
         try:
             if name == NAN:
                 y, dx, *_ = train(engine, case.x, case.gamma, case.beta, dy=case.dy, **case.options)
@@ -117,8 +133,8 @@ def check(name: str) -> str:
                 if name in CASES:
                     infer(engine, case)
         except Exception as error:  # whatever it is, it is the case's result
-            return f"{type(error).__name__}: {error}"
-    return ""
+            return Outcome(f"{type(error).__name__}: {error}", [])
+    return Outcome("", sorted(launched))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Every rule on Numba's CUDA simulator, as a script: the simulator must be on before Numba starts.
 
 It runs the engine "numba-cuda" itself, launch included, with NumPy arrays in the place of CuPy's,
-and prints one JSON object: each case, and what was wrong with it.
+and prints one JSON object: each case, what was wrong with it, and the kernels that ran.
 """
 
 from __future__ import annotations
@@ -14,28 +14,32 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from numba_cuda_tools import Outcome
 
 SIZES = {"float16": (255,), "float32": (1, 255, 256, 1023), "float64": (1, 255, 256, 1023)}
 GRIDS = {
     "small": {"THREADS": 32, "MAX_BLOCKS": 3},  # at most 96 threads, so each takes several elements
     "large": {"THREADS": 256, "MAX_BLOCKS": 1 << 16},  # 4 blocks for 1023 elements, one thread idle
     "special": {"THREADS": 32},
+    "plain": {"THREADS": 32},  # without weight decay
 }
 STEPS = 2
 CONTROL = "control"  # a rule that isn't what it is compared with
 
 
 def cases() -> list[str]:
-    """The names of all cases: every size on the small grid, one on the large, inf and NaN."""
+    """The names of all cases: every size on the small grid, one on the large, inf and NaN, and no
+    weight decay."""
     from hostcuda import CASES
 
     small = [f"{name} {dtype} {n} small" for name in CASES for dtype in SIZES for n in SIZES[dtype]]
     special = [f"{name} float32 0 special" for name in CASES]
-    return [*small, "adam float32 1023 large", *special, CONTROL]
+    plain = [f"{name} float32 255 plain" for name in CASES]
+    return [*small, "adam float32 1023 large", *special, *plain, CONTROL]
 
 
-def check(name: str, dtype: str, size: int, grid: dict[str, int], swap: Any = None) -> str:
-    """What is wrong after a few steps from the public function down to the simulated threads."""
+def check(name: str, dtype: str, size: int, grid: str, swap: Any = None) -> Outcome:
+    """A few steps from the public function down to the simulated threads."""
     from hostcuda import CASES, EXTRAS, on_host
     from onepass import kernels
     from onepass.kernels.engines import numba_cuda
@@ -43,16 +47,19 @@ def check(name: str, dtype: str, size: int, grid: dict[str, int], swap: Any = No
     from tolerances import assert_step, assert_walk
 
     function, options = CASES[name]
-    kernel, rule, options = getattr(kernels, function), RULES[function], options | EXTRAS["all"]
+    extra = {} if grid == "plain" else EXTRAS["all"]
+    kernel, rule, options = getattr(kernels, function), RULES[function], options | extra
+    launched: set[tuple[str, str]] = set()
     engine, run = numba_cuda.NumbaCudaEngine(), numba_cuda.NumbaCudaEngine.run
 
-    def run_rule(rule: Any, *args: Any) -> None:
-        run(engine, swap or rule, *args)
+    def run_rule(rule: Any, arrays: Any, *args: Any) -> None:
+        launched.add((rule.name, arrays[0].dtype.name))
+        run(engine, swap or rule, arrays, *args)
 
     with (
         mock.patch("onepass.kernels.launch.find_engine", return_value=engine),
         mock.patch.object(engine, "run", run_rule),
-        mock.patch.multiple(numba_cuda, **grid),
+        mock.patch.multiple(numba_cuda, **GRIDS[grid]),
     ):
         try:
             if size:
@@ -62,8 +69,8 @@ def check(name: str, dtype: str, size: int, grid: dict[str, int], swap: Any = No
                 options |= {"step": 3} if "step" in rule.options else {}
                 assert_step(kernel, rule, special_arrays(rule.arrays, dtype), options)
         except Exception as error:  # whatever it is, it is the case's result
-            return f"{type(error).__name__}: {error}"
-    return ""
+            return Outcome(f"{type(error).__name__}: {error}", [])
+    return Outcome("", sorted(launched))
 
 
 def special_arrays(names: list[str], dtype: str) -> dict[str, Any]:
@@ -90,8 +97,8 @@ def main() -> None:
     results = {}
     for case in cases()[:-1]:
         name, dtype, size, grid = case.split()
-        results[case] = check(name, dtype, int(size), GRIDS[grid])
-    results[CONTROL] = check("rmsprop", "float32", 9, GRIDS["small"], RULES["rmsprop-eps-inside"])
+        results[case] = check(name, dtype, int(size), grid)
+    results[CONTROL] = check("rmsprop", "float32", 9, "small", RULES["rmsprop-eps-inside"])
     print(json.dumps(results))
 
 

@@ -1,4 +1,4 @@
-"""Numba CUDA without a GPU: a script on its simulator, and its PTX through ptxas."""
+"""Numba CUDA without a GPU: a script on its simulator, and its PTX for any GPU."""
 
 from __future__ import annotations
 
@@ -6,13 +6,30 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+from unittest import mock
 
+import proof
 import pytest
+from onepass.kernels.engines.numba_cuda import device_functions
 
 
-def simulated(script: str) -> dict[str, str]:
+class Outcome(NamedTuple):
+    """What a case on the simulator came to.
+
+    Attributes:
+        wrong: what was, or nothing.
+        launched: name and dtype of the kernels that ran, where nothing was wrong.
+    """
+
+    wrong: str
+    launched: list[tuple[str, str]]
+
+
+def simulated(script: str) -> dict[str, Outcome]:
     """What a cudasim script prints, from a process in which Numba's simulator is on."""
     pytest.importorskip("numba_cuda", reason="numba-cuda is not installed", exc_type=ImportError)
     done = subprocess.run(
@@ -24,19 +41,66 @@ def simulated(script: str) -> dict[str, str]:
         env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"},
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    return {case: Outcome(*found) for case, found in json.loads(done.stdout).items()}
 
 
-def ptxas_report(text: str, capability: tuple[int, int], folder: Path) -> Any:
-    """What ptxas says of PTX text that it accepts without spills; a skip where it is too old."""
-    file = folder / "kernel.ptx"
-    file.write_text(text, encoding="utf-8")
-    architecture = f"-arch=sm_{capability[0]}{capability[1]}"
-    command = ["ptxas", "-v", architecture, "-o", str(folder / "kernel.cubin"), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "Unsupported .version" in done.stderr:
-        pytest.skip(f"this ptxas is older than the installed NVVM: {done.stderr.splitlines()[0]}")
-    assert done.returncode == 0, done.stderr
-    assert "0 bytes spill stores, 0 bytes spill loads" in done.stderr
-    return done.stderr
+def prove(outcome: Outcome) -> None:
+    """Nothing was wrong, and the kernels that ran are in the account."""
+    assert outcome.wrong == ""
+    for kernel in outcome.launched:
+        proof.note(proof.SIMULATOR, "numba-cuda", *kernel)
+
+
+def needed() -> None:
+    """Skip, with the reason, where numba-cuda or its compiler are missing."""
+    pytest.importorskip("numba_cuda", reason="numba-cuda is not installed", exc_type=ImportError)
+    if reason := _missing():
+        pytest.skip(reason)
+
+
+@cache
+def _missing() -> str:
+    from numba.cuda.cudadrv.nvvm import NVVM
+
+    try:
+        NVVM()
+    except (ImportError, OSError) as error:  # NvvmSupportError is an ImportError
+        return f"NVVM can't be loaded: {error}"
+    return ""
+
+
+class Lowered:
+    """A kernel as LLVM's code, which is one for all GPUs: `compile_ptx` would make it for each.
+
+    Args:
+        make: gives the kernel as a Python function.
+        types: of its arguments.
+        capability: of the GPU that it is lowered for; device functions ask which one is there.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        types: tuple[Any, ...],
+        capability: tuple[int, int] = (9, 0),
+    ) -> None:
+        import numba
+        from numba.cuda import api, compiler, dispatcher
+
+        gpu = SimpleNamespace(compute_capability=capability)
+        device_functions.cache_clear()  # it keeps what was compiled for another GPU
+        try:
+            with (
+                mock.patch.object(api, "get_current_device", return_value=gpu),
+                mock.patch.object(dispatcher, "get_current_device", return_value=gpu),
+            ):
+                self.library, _ = compiler._compile_pyfunc_with_fixup(
+                    make(), numba.void(*types), device=False, abi="numba", cc=capability
+                )
+        finally:
+            device_functions.cache_clear()
+
+    def ptx(self, architecture: str) -> str:
+        """As NVVM writes it for the GPUs of one compute capability, given without its point."""
+        (text,) = self.library.get_asm_strs(cc=(int(architecture[:-1]), int(architecture[-1])))
+        return str(text)

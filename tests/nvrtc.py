@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 from unittest import mock
 
+import ptxas
 import pytest
+from ptxas import Report
 
 Text = tuple[str, tuple[str, ...]]  # what is compiled, and the options
 
@@ -107,15 +108,14 @@ def build(text: Text, architecture: str = "90", form: str = "cubin") -> tuple[An
     return built, log.getvalue()
 
 
-def assert_lean(text: Text, architecture: str, most: int) -> int:
-    """It compiles to machine code that spills nothing; how many registers it takes, if not more."""
+@cache
+def report(text: Text, architecture: str) -> Report:
+    """What its machine code takes of a GPU."""
     built, log = build(text, architecture)
     assert built.startswith(b"\x7fELF"), "not a cubin"
-    assert "0 bytes spill stores, 0 bytes spill loads" in log, log
-    taken = int(re.findall(r"Used (\d+) registers", log)[-1])
-    assert taken <= most, f"{taken} registers, {most} allowed"
-    return taken
+    return ptxas.read(log)
 
 
+@cache
 def ptx(text: Text) -> str:
     return build(text, form="ptx")[0].decode()

@@ -1,0 +1,129 @@
+"""Every form in which a kernel of the GPU engines is compiled: with weight decay or without, with
+ReLU or without, for one channel or neighbouring ones, with wide indices or narrow ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import nvrtc
+import proof
+from batchnorm_cases import make
+from numba_cuda_tools import Lowered
+from onepass.kernels.batchnorm import cuda_elementwise
+from onepass.kernels.batchnorm import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batchnorm import numba_cuda as batchnorm_numba
+from onepass.kernels.batchnorm.gpu_plan import NEIGHBOURS
+from onepass.kernels.engines import cupy_gpu, numba_cuda, source
+from onepass.kernels.engines.base import compute_dtype
+from onepass.kernels.rule import Rule
+from onepass.kernels.rules import RULES
+
+APPLIED = ("normalize", "differentiate", "infer")  # to each element, after ReLU or not
+SUMMED = ("moments", "products")  # by blocks of one channel or of neighbouring ones
+GATED = ("products", *APPLIED)  # compiled with ReLU and without
+Made = tuple[Callable[[], Any], tuple[Any, ...]]  # what makes a Python function, and types
+
+
+def of_rule(name: str) -> dict[str, Rule]:
+    return {"decay": RULES[name], "no decay": RULES[name].without_decay}
+
+
+def _gates(name: str) -> dict[str, bool]:
+    """Whether ReLU follows, by form; sums of x alone and a channel's thread don't ask."""
+    return {"": False, "relu": True} if name in GATED else {"": False}
+
+
+# --- the engine "cupy" ----------------------------------------------------------------------------
+@cache
+def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
+    """What CuPy compiles for a kernel, by form."""
+    if name in RULES:
+        return {form: _rule(rule, dtype) for form, rule in of_rule(name).items()}
+    if name in APPLIED:
+        return {form: _applied(name, dtype, relu) for form, relu in _gates(name).items()}
+    found = {}
+    for form, relu in _gates(name).items():
+        for width in (1, NEIGHBOURS) if name in SUMMED else (1,):
+            for index, wide in {"": False, "wide": True}.items():
+                label = " ".join(filter(None, (form, f"width {width}", index)))
+                found[label] = _raw(f"batch_norm_{name}", dtype, relu, width, wide)
+    return found
+
+
+def _rule(rule: Rule, dtype: str) -> nvrtc.Text:
+    """For contiguous arrays."""
+    return nvrtc.elementwise(cupy_gpu.parts(rule, dtype), ("g", "p", *rule.state))
+
+
+def _applied(name: str, dtype: str, relu: bool) -> nvrtc.Text:
+    parts = cuda_elementwise.elementwise(name, dtype, relu)
+    vectors = {each.split()[1] for each in parts["in_params"].split(", ")} - {"x", "dy", "eps"}
+    return nvrtc.elementwise(parts, ("x", "y", "dy", "dx"), vectors, ndim=3)
+
+
+def _raw(name: str, dtype: str, relu: bool, width: int, wide: bool) -> nvrtc.Text:
+    with mock.patch.object(batchnorm_cupy, "_module") as cupy:
+        batchnorm_cupy.raw_kernel.__wrapped__(name, dtype, relu, width, wide)
+    return nvrtc.raw(cupy().RawKernel.call_args.args[0])
+
+
+# --- the engine "numba-cuda" ----------------------------------------------------------------------
+@cache
+def lowered(name: str, dtype: str) -> dict[str, Lowered]:
+    """What Numba compiles for a kernel, by form."""
+    forms = of_rule(name) if name in RULES else _gates(name)
+    return {form: Lowered(*numba_kernel(name, dtype, form)) for form in forms}
+
+
+def numba_kernel(name: str, dtype: str, form: str) -> Made:
+    """What makes one form of a kernel, and the types of its arguments."""
+    if name in RULES:
+        return numba_rule(of_rule(name)[form], dtype)
+    relu = _gates(name)[form]
+    make = partial(batchnorm_numba.python_kernel, name, compute_dtype(dtype), relu)
+    return make, launched(dtype)[name]
+
+
+def numba_rule(rule: Rule, dtype: str) -> Made:
+    import numba
+
+    array = numba.from_dtype(np.dtype(dtype))[::1]
+    scalar = numba.from_dtype(np.dtype(compute_dtype(dtype)))
+    types = [array] * len(source.array_names(rule)) + [scalar] * len(source.scalar_names(rule))
+    return partial(numba_cuda.python_kernel, rule, dtype), tuple(types)
+
+
+@cache
+def launched(dtype: str) -> dict[str, tuple[Any, ...]]:
+    """The types that batch norm's kernels are launched with in training and inference, by name."""
+    import numba
+    from cudasim_batchnorm import Simulated, engine_on_host
+
+    given = {}
+
+    class Launch:
+        """A kernel that notes what it is launched with and does not run."""
+
+        def __init__(self, name: str, *_: Any) -> None:
+            self.name = name
+
+        def __getitem__(self, configuration: Any) -> Any:
+            return lambda *args: given.update({self.name: tuple(map(type_of, args))})
+
+    def type_of(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            assert value.flags.c_contiguous
+            return numba.types.Array(numba.from_dtype(value.dtype), value.ndim, "C")
+        return numba.typeof(value)
+
+    case, run = make((3, 2, 7), dtype=dtype, activation="relu"), Simulated().kernel
+    x, dy, *vectors = map(Simulated().asarray, case[:-1])
+    with engine_on_host(kernel=Launch), mock.patch.object(proof, "note"):  # these are no launches
+        _, saved = run("batch_norm_forward")(x, *vectors, **case.options)
+        run("batch_norm_backward")(dy, saved)
+        run("batch_norm_inference")(x, *vectors, **case.options)
+    return given

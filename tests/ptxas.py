@@ -1,0 +1,71 @@
+"""NVIDIA's assembler: where it is, what it says of a kernel, and what is asked of one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Report(NamedTuple):
+    """What a kernel takes of a GPU.
+
+    Attributes:
+        registers: of one thread.
+        spilled: bytes that don't fit the registers, stored and loaded.
+    """
+
+    registers: int
+    spilled: int
+
+
+def read(log: str) -> Report:
+    """The report in what ptxas, or NVRTC's own, prints of one kernel under -v."""
+    registers = re.findall(r"Used (\d+) registers", log)
+    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    assert len(registers) == len(spills) == 1, f"not the report of one kernel:\n{log}"
+    return Report(int(registers[0]), sum(map(int, spills[0])))
+
+
+def assert_lean(report: Report, most: int, what: str) -> None:
+    """`what` spills nothing, and a thread takes at most that many registers."""
+    assert not report.spilled, f"{what}: {report.spilled} bytes are spilled"
+    assert report.registers <= most, f"{what}: {report.registers} registers, {most} allowed"
+
+
+@cache
+def path() -> str:
+    """Of the wheel nvidia-cuda-nvcc, or else on the PATH; empty where there is none."""
+    try:
+        wheels = find_spec("nvidia.cu13")
+    except ModuleNotFoundError:  # there is no package "nvidia"
+        wheels = None
+    folders = wheels.submodule_search_locations if wheels else None
+    found = [str(Path(folder, "bin")) for folder in folders or ()]
+    return shutil.which("ptxas", path=":".join(found)) or shutil.which("ptxas") or ""
+
+
+def version() -> str:
+    done = subprocess.run([path(), "--version"], capture_output=True, text=True, check=True)
+    return re.findall(r"\bV(\d+\.\d+\.\d+)", done.stdout)[0]
+
+
+def assemble(ptx: str, architecture: str) -> Report:
+    """What it says of a kernel's PTX, made into machine code; a skip where it is too old for it."""
+    assert f".target sm_{architecture}\n" in ptx, f"not written for sm_{architecture}"
+    with tempfile.TemporaryDirectory() as folder:
+        text, code = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        text.write_text(ptx, encoding="utf-8")
+        command = [path(), "-v", f"-arch=sm_{architecture}", "-o", str(code), str(text)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "Unsupported .version" in done.stderr:
+        pytest.skip(f"this ptxas is older than the compiler: {done.stderr.splitlines()[0]}")
+    assert done.returncode == 0, done.stderr
+    return read(done.stderr)
