@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..backend import Array, Backend
+from .sizes import DRAWN
 
 _STEP = 10
 
@@ -25,12 +26,13 @@ class Case:
 
     def arrays(self, size: int, dtype: str, backend: Backend, seed: int = 0) -> tuple[Array, ...]:
         """param, grad and the states as after some steps: no zeros, no denormal numbers."""
-        draw = np.random.default_rng(seed)
-        made = [draw.standard_normal(size, dtype="float32") for _ in range(2 + self.states)]
+        draw, drawn = np.random.default_rng(seed), min(size, DRAWN)
+        made = [draw.standard_normal(drawn, dtype="float32") for _ in range(2 + self.states)]
         for state in made[2:]:
             np.abs(state, out=state)
             state += 1
-        return tuple(backend.asarray(array.astype(dtype)) for array in made)
+        arrays = (backend.asarray(array.astype(dtype)) for array in made)
+        return tuple(_repeated(array, size, backend) for array in arrays)
 
     def call(self, arrays: tuple[Array, ...], engine: str) -> Callable[[], None]:
         """The whole public call on `arrays`, as a user writes it."""
@@ -57,6 +59,14 @@ CASES = {
         Case("amsgrad", kernels.amsgrad_step, 3, {"step": _STEP}),
     )
 }
+
+
+def _repeated(values: Array, size: int, backend: Backend) -> Array:
+    """`values` again and again, up to `size` of them."""
+    if size == values.size:
+        return values
+    with backend.scope():
+        return backend.xp.tile(values, -(-size // values.size))[:size].copy()
 
 
 def assert_same(case: Case, size: int, dtype: str, backend: Backend, engine: str) -> None:

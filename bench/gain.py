@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ..backend import Array, Backend
-from .cases import CASES, Case, assert_same
+from ..backend import Backend
+from .cases import CASES, assert_same
 from .sizes import GAIN
 from .timing import interleaved
+from .waited import waited
 
 
 def print_gain(backend: Backend, console: Console, dtype: str = "float32") -> None:
@@ -30,8 +29,8 @@ def print_gain(backend: Backend, console: Console, dtype: str = "float32") -> No
 
         times = interleaved(
             {
-                "array": _synchronized(case, arrays, "array", backend),
-                "fused": _synchronized(case, arrays, "auto", backend),
+                "array": waited(case.call(arrays, "array"), backend),
+                "fused": waited(case.call(arrays, "auto"), backend),
             },
             rounds=3,
             block=2e-3,
@@ -42,18 +41,6 @@ def print_gain(backend: Backend, console: Console, dtype: str = "float32") -> No
     for k, name in enumerate(CASES):
         table.add_row(name, *cells[k * len(GAIN) : (k + 1) * len(GAIN)])
     console.print(table)
-
-
-def _synchronized(
-    case: Case, arrays: tuple[Array, ...], engine: str, backend: Backend
-) -> Callable[[], None]:
-    call = case.call(arrays, engine)
-
-    def run() -> None:
-        call()
-        backend.synchronize()
-
-    return run
 
 
 def _seconds(value: float) -> str:

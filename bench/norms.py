@@ -17,9 +17,11 @@ from .norm_peers import torch_norm
 from .numba_norm_limits import mover
 from .numpy_norm import Idiomatic, Tuned, numpy_norm
 from .passes import count_passes
+from .waited import waited
 from .workload import Workload
 
 OPERATIONS = tuple(VALUES)
+DIRECTIONS = ("forward", "backward")
 _RTOL = {"float32": 1e-5, "float64": 1e-11}
 _FUSED = ("numba", "cupy", "numba-cuda")
 
@@ -100,14 +102,9 @@ class Norm(Workload):
                 launches, moved = passes.launches, passes.moved * self.size // case.size
         if path in ("array", "tuned", "numba") and self.device == "cpu":
             memory = peak_memory(call)
-        if path not in _FUSED or self.device == "cpu":
-            return Candidate(call, launches=launches, moved=moved, memory=memory)
-
-        def waited() -> None:
-            call()
-            backend.synchronize()
-
-        return Candidate(waited)
+        if path != "limit":  # which waits by itself
+            call = waited(call, backend)
+        return Candidate(call, launches=launches, moved=moved, memory=memory)
 
     def _assert_same(self, paths: Iterable[str]) -> None:
         """Every path gives what the careful array engine gives, on a few of the rows."""

@@ -6,69 +6,15 @@ not judge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from .cases import CASES
+from .gpu_promises import gpu_promises
 from .norm_cases import CHANNELS_LAST, DENSE, IMAGES, LARGE
-from .record import Measurement, Report
+from .promise import Promise, between, ratio, row, seconds
+from .record import Report
 from .sizes import BESIDE_PRODUCT, STEPS
-
-Paths = dict[str, Measurement]
-
-
-@dataclass(frozen=True)
-class Promise:
-    """A figure, how to get it from the paths of its workloads, and what it must be.
-
-    Attributes:
-        figure: its name.
-        workloads: (section, operation, label) of each workload that it takes, in float32.
-        value: from their paths to (value, the measurements behind it); KeyError if one is absent.
-        need: the bound; None for a figure that only explains another one.
-        at_most: whether the bound is an upper one.
-    """
-
-    figure: str
-    workloads: tuple[tuple[str, str, str], ...]
-    value: Callable[..., tuple[float, list[Measurement]]]
-    need: float | None
-    at_most: bool = False
-
-
-def ratio(above: str, below: str) -> Callable[[Paths], tuple[float, list[Measurement]]]:
-    """Time of one path over that of another; "peer" is the best of the other libraries."""
-
-    def value(paths: Paths) -> tuple[float, list[Measurement]]:
-        found = [_path(paths, above), _path(paths, below)]
-        return found[0].timing.median / found[1].timing.median, found
-
-    return value
-
-
-def between(path: str) -> Callable[[Paths, Paths], tuple[float, list[Measurement]]]:
-    """Time of a path in one workload over its time in another."""
-
-    def value(first: Paths, second: Paths) -> tuple[float, list[Measurement]]:
-        found = [first[path], second[path]]
-        return found[0].timing.median / found[1].timing.median, found
-
-    return value
-
-
-def seconds(path: str, scale: float) -> Callable[[Paths], tuple[float, list[Measurement]]]:
-    """The time of a path itself, times `scale`."""
-    return lambda paths: (paths[path].timing.median * scale, [paths[path]])
-
-
-def _path(paths: Paths, name: str) -> Measurement:
-    if name != "peer":
-        return paths[name]
-    peers = [found for path, found in paths.items() if path.startswith(("torch", "deepspeed"))]
-    if not peers:
-        raise KeyError(name)
-    return min(peers, key=lambda found: found.timing.median)
 
 
 def promises() -> Iterator[Promise]:
@@ -78,6 +24,7 @@ def promises() -> Iterator[Promise]:
     yield from _training()
     cached = ("first-call", "import and adam step", "new process")
     yield Promise("import and first step, cached: s", (cached,), seconds("onepass", 1), 1, True)
+    yield from gpu_promises()
 
 
 def _steps() -> Iterator[Promise]:
@@ -149,18 +96,19 @@ def _training() -> Iterator[Promise]:
 def judged(report: Report) -> list[dict[str, Any]]:
     """The promises that `report` can judge, as rows: figure, value, bound, reached, seconds."""
     found = {
-        workload[:3]: paths
+        (one.device.partition(":")[0], *one.workload[:3]): paths
         for paths in report.workloads()
-        for workload in [next(iter(paths.values())).workload]
-        if workload[3] == "float32"
+        for one in [next(iter(paths.values()))]
+        if one.dtype == "float32"
     }
     rows = []
     for promise in promises():
+        keys = ((promise.device, *workload) for workload in promise.workloads)
         try:
-            value, behind = promise.value(*(found[key] for key in promise.workloads))
+            value, behind = promise.value(*(found[key] for key in keys))
         except KeyError:
             continue
-        rows.append(_row(promise, value, {one.name: one.timing.median for one in behind}))
+        rows.append(row(promise, value, {one.name: one.timing.median for one in behind}))
     return [*rows, *_accuracies(report)]
 
 
@@ -171,15 +119,4 @@ def _accuracies(report: Report) -> Iterator[dict[str, Any]]:
         other = last.get((data, batch, "torch fused"))
         if path == "onepass" and other is not None:
             what = f"{data}, batch {batch}: accuracy behind PyTorch, points"
-            yield _row(Promise(what, (), ratio("", ""), 0.3, True), 100 * (other - accuracy), {})
-
-
-def _row(promise: Promise, value: float, medians: dict[str, float]) -> dict[str, Any]:
-    need, at_most = promise.need, promise.at_most
-    return {
-        "figure": promise.figure,
-        "value": value,
-        "at_most" if at_most else "at_least": need,
-        "reached": need is None or (value <= need if at_most else value >= need),
-        "seconds": medians,
-    }
+            yield row(Promise(what, (), ratio("", ""), 0.3, True), 100 * (other - accuracy), {})

@@ -135,7 +135,7 @@ class Report:
 
 
 def read_report(path: str | Path) -> Report:
-    """The report in a file that `Report.write` made.
+    """The report in a file that `Report.write` made, or in one of `make gpu`, which holds one.
 
     Raises:
         OSError: there is no such file.
@@ -144,6 +144,7 @@ def read_report(path: str | Path) -> Report:
     written = Path(path).read_bytes()
     try:
         content = json.loads(written.decode("utf-8"))
+        content = content.get("benchmark", content)
         number = content.pop("format")
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(

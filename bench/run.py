@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import platform
 import time
@@ -20,6 +21,7 @@ from .data import data_sets, missing_data
 from .info import versions
 from .promises import judged
 from .record import Curve, Report, Skipped
+from .resilient import measure_what_works
 from .suite import EFFORTS, SECTIONS, Choice, workloads
 from .table import print_report
 from .training import train_curves, why_no_training
@@ -38,6 +40,8 @@ def bench(
     page: str | None = None,
     png: str | None = None,
     console: Console | None = None,
+    seconds: float = math.inf,
+    failures: list[str] | None = None,
 ) -> Report:
     """Measure, print a table, and write what was asked for.
 
@@ -48,6 +52,8 @@ def bench(
         mnist: the folder of the four MNIST files; None leaves MNIST out.
         json, page: files to write; png: a folder for the figures.
         console: where to print.
+        seconds: after which no further workload is begun; those are told among what was skipped.
+        failures: takes what goes wrong in a path, which is then left out; None: it ends the run.
 
     Raises:
         ValueError: a mode or a section that does not exist.
@@ -70,7 +76,11 @@ def bench(
         task = progress.add_task("", total=len(works) + len(curves))
         for workload in works:
             progress.update(task, description=f"{workload.section} {workload.operation}")
-            _measure(workload, mode, report)
+            if time.perf_counter() - start < seconds:
+                _measure(workload, mode, report, failures)
+            else:
+                reason = f"not begun: {seconds:.0f} s were over"
+                report.skipped.append(Skipped(workload.section, workload.id, reason))
             progress.advance(task)
         for path, draw in curves:
             progress.update(task, description=f"training curve by {path}")
@@ -105,13 +115,19 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _measure(workload: Workload, mode: str, report: Report) -> None:
+def _measure(
+    workload: Workload, mode: str, report: Report, failures: list[str] | None = None
+) -> None:
     reasons = {path: workload.missing(path) for path in workload.paths}
     found = [Skipped(workload.section, path, reason) for path, reason in reasons.items() if reason]
     report.skipped += [skipped for skipped in found if skipped not in report.skipped]
     paths = [path for path, reason in reasons.items() if not reason]
-    if paths:
+    if not paths:
+        return
+    if failures is None:
         report.measurements += measure(workload, paths, EFFORTS[mode])
+    else:
+        report.measurements += measure_what_works(workload, paths, EFFORTS[mode], failures)
 
 
 def _curves(choice: Choice) -> Iterator[tuple[str, Callable[[], Curve]]]:

@@ -23,6 +23,19 @@ STEPS_BY_MODE = {
     "full": tuple(STEPS),
 }
 
+STEPS_ON_A_GPU = {"1e3": 1_000, "1e6": 1_000_000, "6.4e7": 64_000_000, "1e8": 100_000_000}
+"""The same on a GPU: at 6.4e7 a launch is nothing beside moving memory."""
+
+STEPS_ON_A_GPU_BY_MODE = {
+    "small": ("1e3",),
+    "quick": ("1e3", "6.4e7"),
+    "default": ("1e3", "1e6", "6.4e7"),
+    "full": tuple(STEPS_ON_A_GPU),
+}
+
+DRAWN = 10_000_000
+"""Values of a step's array that are drawn; a longer one repeats them."""
+
 LOOP = 10_000
 """Elements up to which a Python loop ends in reasonable time."""
 

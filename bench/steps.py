@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from .peers import why_missing as why_no_peer
 from .python_loop import adam_loop
 from .sizes import LOOP
 from .tuned import LR, tuned_step
+from .waited import waited
 from .workload import Workload
 
 _CHECKED = 10_007  # elements that are compared before anything is timed
@@ -93,7 +93,7 @@ class Step(Workload):
                 call = _serial(case, arrays)
             else:
                 call = case.call(arrays, path)
-            made[path] = Candidate(call if self.device == "cpu" else _waited(call, backend))
+            made[path] = Candidate(call if path == "limit" else waited(call, backend))
         return made
 
     def _candidate(
@@ -163,14 +163,6 @@ def _samples(arrays: tuple[Array, ...]) -> tuple[np.ndarray, ...]:
     return tuple(
         np.asarray(array[:64].get() if hasattr(array, "get") else array[:64]) for array in arrays
     )
-
-
-def _waited(call: Call, backend: Any) -> Call:
-    def run() -> None:
-        call()
-        backend.synchronize()
-
-    return run
 
 
 def _serial(case: Case, arrays: tuple[Array, ...]) -> Call:

@@ -14,7 +14,7 @@ from .first_call import PROGRAMS, FirstCall
 from .growth import growths
 from .logistic import Logistic
 from .norm_cases import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
-from .norms import OPERATIONS, Norm
+from .norms import DIRECTIONS, OPERATIONS, Norm
 from .steps import Step
 from .tensors import Tensors
 from .timing import Effort
@@ -50,6 +50,10 @@ class Choice:
         if self.mode not in MODES:
             raise ValueError(f"mode is {self.mode!r}; expected {', '.join(map(repr, MODES))}")
 
+    @property
+    def on_a_gpu(self) -> bool:
+        return self.device != "cpu"
+
     def one(self, **by_mode: Iterable[Any]) -> tuple[Any, ...]:
         """What is given for the mode, or for the nearest shorter one."""
         shorter = MODES[MODES.index(self.mode) :: -1]
@@ -58,15 +62,19 @@ class Choice:
 
 def _steps(choice: Choice) -> list[Workload]:
     names = choice.one(small=CASES, quick=("sgd", "adam"), default=CASES)
-    labels = sizes.STEPS_BY_MODE[choice.mode]
-    every = ((name, label) for name in CASES for label in ("1e4", "1e6", "1e7"))
+    elements, labels = sizes.STEPS, sizes.STEPS_BY_MODE[choice.mode]
+    every = [(name, label) for name in CASES for label in ("1e4", "1e6", "1e7")]
+    if choice.on_a_gpu:
+        elements, labels = sizes.STEPS_ON_A_GPU, sizes.STEPS_ON_A_GPU_BY_MODE[choice.mode]
+        every = [(name, "1e6") for name in CASES]
+    least = next(iter(elements))
     wide = choice.one(
-        small=((name, "1e2") for name in CASES), quick=(), default=(("adam", "1e6"),), full=every
+        small=((name, least) for name in CASES), quick=(), default=(("adam", "1e6"),), full=every
     )
     chosen = [(name, label, "float32") for name in names for label in labels]
     chosen += [(name, label, "float64") for name, label in wide]
     return [
-        Step(CASES[name], label, sizes.STEPS[label], dtype, choice.device)
+        Step(CASES[name], label, elements[label], dtype, choice.device)
         for name, label, dtype in chosen
     ]
 
@@ -79,8 +87,17 @@ def _norms(choice: Choice) -> list[Workload]:
         full=(*IMAGES, *CHANNELS_LAST, *DENSE, *LARGE),
     )
     more = choice.one(small=cases, quick=(), default=IMAGES[1:2])
+    operations = dict.fromkeys(cases, OPERATIONS)
+    if choice.on_a_gpu:  # every shape of which something is promised there
+        promised = (*IMAGES, *CHANNELS_LAST, *DENSE, *LARGE)
+        others = choice.one(small=(), quick=LARGE, default=promised)
+        operations = dict.fromkeys(others, DIRECTIONS) | operations
     return [
-        *(Norm(case, what, device=choice.device) for case in cases for what in OPERATIONS),
+        *(
+            Norm(case, what, device=choice.device)
+            for case, some in operations.items()
+            for what in some
+        ),
         *(
             Norm(case, what, dtype, choice.device, activation)
             for case in more

@@ -14,6 +14,7 @@ from ..nets.parameters import Parameters
 from .candidate import Candidate
 from .limits import limit
 from .torch_peers import TORCH_PATHS, tensor_of, why_no_torch
+from .waited import waited
 from .workload import Workload
 
 LR = 1e-4
@@ -75,17 +76,17 @@ class Tensors(Workload):
             arrays = tuple(array.reshape(-1) for array in (param, grad, *states))
             return limit(arrays, backend), values
         if path in TORCH_PATHS:
-            return self._torch(path, param, grad), values
+            return waited(self._torch(path, param, grad), backend), values
         if path == "flat":
             parameters = Parameters(
                 {f"{k}": (self.length,) for k in range(self.count)}, device=backend
             )
             parameters.flat[...], parameters.flat_grads[...] = param.reshape(-1), grad.reshape(-1)
             step: Callable[[], Any] = Adam(parameters, lr=LR).step
-            return self._waited(step), lambda: backend.to_numpy(parameters.flat)
+            return waited(step, backend), lambda: backend.to_numpy(parameters.flat)
         engine = "array" if path == "array" else "auto"
         optimizer = Adam(list(param), lr=LR, engine=engine)
-        return self._waited(partial(optimizer.step, list(grad))), values
+        return waited(partial(optimizer.step, list(grad)), backend), values
 
     def _torch(self, path: str, param: Array, grad: Array) -> Callable[[], Any]:
         import torch
@@ -94,9 +95,5 @@ class Tensors(Workload):
         for tensor, row in zip(tensors, grad, strict=True):
             tensor.grad = tensor_of(row)
         choice: dict[str, Any] = TORCH_PATHS[path]
-        step = torch.optim.Adam(tensors, lr=LR, **choice).step
-        return step if self.device == "cpu" else lambda: (step(), torch.cuda.synchronize())
-
-    def _waited(self, step: Callable[[], Any]) -> Callable[[], Any]:
-        backend = get_backend(self.device)
-        return step if self.device == "cpu" else lambda: (step(), backend.synchronize())
+        step: Callable[[], Any] = torch.optim.Adam(tensors, lr=LR, **choice).step
+        return step

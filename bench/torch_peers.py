@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from ..backend import Array
-from .candidate import Candidate
+from ..backend import Array, backend_of
+from .candidate import Call, Candidate
+from .waited import waited
 
 TORCH_PATHS = {
     "torch for-loop": {"foreach": False},
@@ -61,6 +62,24 @@ def why_no_torch(path: str, rule: str, device: str) -> str:
     choice = next(iter(TORCH_PATHS[path]))
     if choice not in inspect.signature(getattr(torch.optim, name)).parameters:
         return f"PyTorch's {name} has no {choice} implementation"
+    return "" if device == "cpu" else _why_no_step(path, rule)
+
+
+@cache
+def _why_no_step(path: str, rule: str, device: str = "cuda") -> str:
+    """What PyTorch says to a step on one number; "" if it takes it.
+
+    Some versions' options are for some devices only, and a class says so at its first step.
+    """
+    import torch
+
+    param = torch.nn.Parameter(torch.ones(1, device=device))
+    param.grad = torch.ones(1, device=device)
+    peer, choice = _PEERS[rule], TORCH_PATHS[path]
+    try:
+        getattr(torch.optim, peer.name)([param], lr=0.1, **peer.options, **choice).step()
+    except (NotImplementedError, RuntimeError) as error:
+        return f"PyTorch {torch.__version__}: {str(error).partition(chr(10))[0]}"
     return ""
 
 
@@ -82,10 +101,10 @@ def torch_step(
     """
     import torch
 
-    peer, choice = _PEERS[rule], TORCH_PATHS[path]
+    peer, choice, backend = _PEERS[rule], TORCH_PATHS[path], backend_of(*arrays)
     tensors = [tensor_of(array) for array in arrays]
     param = torch.nn.Parameter(tensors[0])
-    before = None
+    before: Call | None = None
     if (path, rule) in _WRITES_GRADIENT:
         tensors[1], kept = tensors[1].clone(), tensors[1]
         before = partial(tensors[1].copy_, kept)
@@ -100,11 +119,6 @@ def torch_step(
         where = param.device if "fused" in choice else "cpu"
         state["step"] = torch.tensor(float(done), dtype=torch.float32, device=where)
         reset = partial(state["step"].fill_, done)
-    if param.device.type == "cpu":
-        return Candidate(optimizer.step, reset, before)
-
-    def step() -> None:
-        optimizer.step()
-        torch.cuda.synchronize(param.device)
-
-    return Candidate(step, reset, before)
+    if before is not None:
+        before = waited(before, backend)  # or it would be timed
+    return Candidate(waited(optimizer.step, backend), reset, before)

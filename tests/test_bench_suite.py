@@ -11,6 +11,7 @@ from onepass.backend import describe_devices
 from onepass.bench import data as bench_data
 from onepass.bench import run
 from onepass.bench.cases import CASES
+from onepass.bench.norm_cases import LARGE
 from onepass.bench.promises import judged, promises
 from onepass.bench.record import Curve
 from onepass.bench.suite import MODES, ON_ANY_DEVICE, ON_THE_CPU, SECTIONS, Choice, workloads
@@ -84,6 +85,15 @@ def test_batch_norm_is_measured_both_ways_in_both_dtypes(mode, device):
     }
 
 
+@pytest.mark.parametrize("mode", ["quick", "default", "full"])
+def test_a_gpu_takes_steps_on_64_million_and_batch_norm_on_the_largest(mode):
+    steps = {w.size for w in workloads("steps", Choice(mode, "cuda"))}
+    assert 64_000_000 in steps
+    norms = {(w.case, w.operation) for w in workloads("batch-norm", Choice(mode, "cuda"))}
+    for case in LARGE:
+        assert {(case, "forward"), (case, "backward")} <= norms
+
+
 def test_every_own_path_of_the_steps_is_in_every_length():
     for mode in MODES:
         found = {path for work in workloads("steps", Choice(mode)) for path in work.paths}
@@ -152,21 +162,22 @@ def ideal():
             operation=work.operation,
             label=work.label,
             dtype=work.dtype,
+            device=work.device,
         )
-        for work in everything()
+        for device in ("cpu", "cuda")
+        for work in everything(device=device)
         for path in work.paths
     ]
     return small_report(*rows)
 
 
-def slowed(report, factor, section, operation, label, path, dtype="float32"):
+def slowed(report, factor, section, operation, label, path, dtype="float32", device="cpu"):
     """The report with one time changed; it must be there."""
     rows = list(report.measurements)
     (k,) = (
         k
         for k, one in enumerate(rows)
-        if (one.section, one.operation, one.label, one.dtype, one.path)
-        == (section, operation, label, dtype, path)
+        if (*one.workload, one.path) == (section, operation, label, dtype, device, path)
     )
     rows[k] = replace(rows[k], timing=measurement(path, factor * rows[k].timing.median).timing)
     return small_report(*rows)
@@ -178,11 +189,25 @@ def missed(report):
 
 def test_every_promise_is_about_workloads_and_paths_of_the_full_suite():
     """`ideal` holds these alone, so a promise about others would not be judged."""
-    works = {(w.section, w.operation, w.label) for w in everything() if w.dtype == "float32"}
+    works = {
+        device: {(w.section, w.operation, w.label) for w in found if w.dtype == "float32"}
+        for device, found in ((device, everything(device=device)) for device in ("cpu", "cuda"))
+    }
     for promise in promises():
         assert promise.workloads
-        assert set(promise.workloads) <= works, promise.figure
+        assert set(promise.workloads) <= works[promise.device], promise.figure
     assert [row["figure"] for row in judged(ideal())] == [one.figure for one in promises()]
+
+
+def test_what_is_promised_of_a_gpu_is_measured_in_the_default_length():
+    works = {
+        (w.section, w.operation, w.label)
+        for w in everything("default", "cuda")
+        if w.dtype == "float32"
+    }
+    for promise in promises():
+        if promise.device == "cuda":
+            assert set(promise.workloads) <= works, promise.figure
 
 
 def test_names_of_promises_are_unique():
@@ -246,6 +271,58 @@ def test_a_report_that_keeps_every_promise():
 )
 def test_what_is_too_slow_misses_its_promises_alone(factor, where, figures):
     assert missed(slowed(ideal(), factor, *where)) == figures
+
+
+@pytest.mark.parametrize(
+    ("factor", "where", "figures"),
+    [
+        (
+            1.2,
+            ("steps", "adam", "6.4e7", "cupy"),
+            {"GPU adam 6.4e7: copy / fused"},
+        ),
+        (
+            6.0,
+            ("steps", "adam", "6.4e7", "cupy"),
+            {
+                "GPU adam 6.4e7: copy / fused",
+                "GPU adam 6.4e7: PyTorch fused / fused",
+                "GPU adam 6.4e7: CuPy / fused",
+            },
+        ),
+        (0.2, ("steps", "sgd", "6.4e7", "array"), set()),  # whose expressions move too little
+        (9.0, ("steps", "sgd", "6.4e7", "numba-cuda"), set()),  # it is only told
+        (0.2, ("steps", "sgd", "6.4e7", "torch fused"), {"GPU sgd 6.4e7: PyTorch fused / fused"}),
+        (
+            1.5,
+            ("tensors", "adam", "3000 x 3500", "flat"),
+            {"GPU 3000 x 3500: PyTorch fused / flat"},
+        ),
+        (
+            5.0,
+            ("batch-norm", "forward", "(128, 256)", "cupy"),
+            {"GPU (128, 256) forward: PyTorch / fused", "GPU (128, 256) forward: CuPy / fused"},
+        ),
+        (
+            1.3,
+            ("batch-norm", "backward", "(8, 32, 384, 384)", "cupy"),
+            {"GPU (8, 32, 384, 384) backward: copy / fused"},
+        ),
+    ],
+)
+def test_what_is_too_slow_on_a_gpu_misses_its_promises_alone(factor, where, figures):
+    assert missed(slowed(ideal(), factor, *where, device="cuda")) == figures
+
+
+def test_a_gpu_keeps_no_promise_of_the_cpu_nor_the_cpu_one_of_a_gpu():
+    rows = ideal().measurements
+    for device in ("cpu", "cuda"):
+        found = judged(small_report(*(one for one in rows if one.device == device)))
+        assert [row["figure"] for row in found] == [
+            one.figure for one in promises() if one.device == device
+        ]
+    second = [replace(one, device="cuda:1") for one in rows if one.device == "cuda"]
+    assert all(row["figure"].startswith("GPU ") for row in judged(small_report(*second)))
 
 
 def test_a_row_tells_value_bound_and_times():
