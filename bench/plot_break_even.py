@@ -15,7 +15,12 @@ from .words import break_even_words, short_size
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-UNITS = {"steps": "elements", "batch-norm": "elements", "tensors": "tensors"}
+UNITS = {
+    "steps": "elements",
+    "batch-norm": "elements",
+    "elementwise": "elements",
+    "tensors": "tensors",
+}
 """What a section's sizes count."""
 
 

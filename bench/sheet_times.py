@@ -10,7 +10,7 @@ from .record import Measurement, Report
 from .sheet import Sheet, once
 from .words import short_ratio, short_seconds
 
-COMPARED = ("steps", "batch-norm")
+COMPARED = ("steps", "batch-norm", "elementwise")
 """Sections with a row a workload, that compares ours; the others have a row a path."""
 
 

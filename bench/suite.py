@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import sizes
+from .activations import ACTIVATION_SHAPES, activations
 from .beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
 from .cases import CASES
 from .data import data_sets
+from .dropouts import SHAPES, dropouts
 from .first_call import PROGRAMS, FirstCall
 from .growth import growths
 from .logistic import Logistic
@@ -107,6 +109,13 @@ def _norms(choice: Choice) -> list[Workload]:
     ]
 
 
+def _elementwise(choice: Choice) -> list[Workload]:
+    small = ((16, 8),)
+    shapes = choice.one(small=small, quick=SHAPES[:1], default=SHAPES)
+    wide = choice.one(small=small, quick=ACTIVATION_SHAPES[:1], default=ACTIVATION_SHAPES)
+    return [*activations(wide, choice.device), *dropouts(shapes, choice.device)]
+
+
 def _tensors(choice: Choice) -> list[Workload]:
     count, length = choice.one(small=(30, 35), quick=(sizes.TENSORS, sizes.TENSOR_SIZE))
     return [Tensors(count, length, choice.device)]
@@ -152,6 +161,7 @@ Maker = Callable[[Choice], list[Workload]]
 ON_ANY_DEVICE: dict[str, Maker] = {
     "steps": _steps,
     "batch-norm": _norms,
+    "elementwise": _elementwise,
     "tensors": _tensors,
     "growth": _growth,
 }

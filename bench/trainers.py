@@ -38,7 +38,7 @@ class Onepass(Trainer):
         self._start = self.net.state_dict(), self.optimizer.state_dict()
 
     def train(self, data: Pair, epochs: int = 1, validation: Pair | None = None) -> History:
-        return fit(
+        history = fit(
             self.net,
             data,
             loss=SoftmaxCrossEntropy(),
@@ -49,6 +49,9 @@ class Onepass(Trainer):
             seed=self.seed,
             progress=False,
         )
+        if history.stopped == "interrupted":  # the whole suite is to end
+            raise KeyboardInterrupt
+        return history
 
     def weights(self) -> dict[str, HostArray]:
         return self.net.state_dict()

@@ -1,6 +1,8 @@
 """Fused kernels: optimizer steps, in place in one pass over memory, batch norm, and the loss."""
 
+from .activation import activation_backward, activation_forward
 from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .dropout import dropout
 from .engines import EngineStatus, engines
 from .norm import global_norm
 from .rules.adagrad import adagrad_step
@@ -15,12 +17,15 @@ from .warmup import warmup
 
 __all__ = [
     "EngineStatus",
+    "activation_backward",
+    "activation_forward",
     "adagrad_step",
     "adam_step",
     "amsgrad_step",
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "dropout",
     "engines",
     "global_norm",
     "momentum_step",

@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from ..backend import Array
 from ..backend.failures import Explained
+from ..backend.foreign import taken_in
 from ..backend.layout import check_arrays
 from .engines import cpu_engine, find_engine
 from .rule import Prepared
@@ -24,6 +25,7 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
     on_cpu = type(arrays[0]) is ndarray and (engine == "auto" or engine == cpu_engine().name)
     if on_cpu and cpu_engine().quick(rule, arrays, coefficients):
         return
+    arrays = taken_in(rule.arguments, arrays)
     contiguous = check_arrays(rule.arguments, arrays)
     chosen = find_engine(engine, arrays[0], contiguous)
     if arrays[0].size:

@@ -9,10 +9,14 @@ import numpy as np
 
 from ..backend import Backend, EngineUnavailableError, get_backend
 from ..backend.checks import flag
+from .activation import activation_backward, activation_forward
+from .activation.arguments import check_options
 from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .dropout import dropout as run_dropout
 from .engines import find_engine
 from .rules import RULES
 from .softmax import softmax_cross_entropy
+from .softmax.gpu_plan import every_width
 
 
 def warmup(
@@ -21,6 +25,8 @@ def warmup(
     rules: Iterable[str] | None = None,
     batch_norm: bool = False,
     softmax: bool = False,
+    dropout: bool = False,
+    activations: Iterable[str] = (),
 ) -> None:
     """Compile rules, and what else is asked for, now instead of at the first call.
 
@@ -31,10 +37,13 @@ def warmup(
         engine: one engine's name; "auto" means the one that "auto" picks on the current device.
         rules: names of rules; all by default.
         batch_norm: forward, backward and inference, with and without ReLU, too.
-        softmax: softmax cross-entropy too; "cupy" and "numba-cuda" don't have it.
+        softmax: softmax cross-entropy too, of any number of classes.
+        dropout: dropout too.
+        activations: kinds of `activation_forward` too, such as "relu": both ways, with a bias and
+            without.
 
     Raises:
-        ValueError: an unknown rule, dtype or engine.
+        ValueError: an unknown rule, dtype, activation or engine.
         EngineUnavailableError: the engine can't be used here.
     """
     names = list(RULES if rules is None else rules)
@@ -47,6 +56,10 @@ def warmup(
             raise ValueError(f"dtypes holds {dtype!r}; expected 'float16', 'float32' or 'float64'")
     flag("batch_norm", batch_norm)
     flag("softmax", softmax)
+    flag("dropout", dropout)
+    kinds = [activations] if isinstance(activations, str) else list(activations)
+    for kind in kinds:
+        check_options(kind, 0.01, "activations")
     backend = get_backend("auto" if engine == "auto" else _device_for(engine))
     for dtype in dtypes:
         chosen = find_engine(engine, backend.asarray(np.zeros(1, dtype)), contiguous=True)
@@ -57,8 +70,11 @@ def warmup(
             if batch_norm:
                 _warm_batch_norm(backend, dtype, engine)
             if softmax:
-                logits = backend.asarray(np.zeros((1, 1), dtype))
-                softmax_cross_entropy(logits, np.zeros(1, int), engine=engine)
+                _warm_softmax(backend, dtype, engine)
+            if dropout:
+                run_dropout(backend.asarray(np.zeros(1, dtype)), 0.5, seed=0, draw=0, engine=engine)
+            for kind in kinds:
+                _warm_activation(backend, kind, dtype, engine)
 
 
 def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:
@@ -71,6 +87,23 @@ def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:
             _, saved = batch_norm_forward(x, *vectors, **options)
             batch_norm_backward(x, saved, engine=engine)
             batch_norm_inference(x, *vectors, **options)
+
+
+def _warm_softmax(backend: Backend, dtype: str, engine: str) -> None:
+    """Run it with weights and without; on a GPU for every number of classes that takes new code."""
+    labels, weights = np.zeros(1, int), np.ones(1, dtype)
+    for width in every_width() if backend.device != "cpu" else (1,):
+        logits = backend.asarray(np.zeros((1, width), dtype))
+        for factors in (None, weights):
+            softmax_cross_entropy(logits, labels, weights=factors, engine=engine)
+
+
+def _warm_activation(backend: Backend, kind: str, dtype: str, engine: str) -> None:
+    """Run it on small arrays."""
+    x, vector = (backend.asarray(np.zeros(shape, dtype)) for shape in ((2, 2), 2))
+    for bias in (vector, None):
+        y = activation_forward(x, kind, bias=bias, engine=engine)
+        activation_backward(x, y, kind, bias_grad=bias, engine=engine)
 
 
 def _device_for(engine: str) -> str:

@@ -18,11 +18,12 @@ class Result(NamedTuple):
     distance: NDArray[np.float64]  # |z - max z|, whose rounding every method pays for
 
 
-def softmax_cross_entropy(logits: Any, labels: Any) -> Result:
-    """Mean over rows of -log p[k], and (p - onehot(k)) / n."""
+def softmax_cross_entropy(logits: Any, labels: Any, weights: Any = None) -> Result:
+    """Sum over rows of -w log p[k] / n, and w (p - onehot(k)) / n."""
     z = np.array(logits, dtype=np.longdouble)
     rows = len(z)
     p, gradient, distance = np.empty_like(z), np.empty_like(z), np.empty_like(z)
+    factors = np.ones(rows) if weights is None else np.asarray(weights, dtype=np.longdouble)
     losses = []
     with np.errstate(all="ignore"):
         for i, k in enumerate(labels.tolist()):
@@ -31,8 +32,8 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Result:
             p[i] = powers / powers.sum()
             onehot = np.zeros(z.shape[1], dtype=np.longdouble)
             onehot[k] = 1
-            gradient[i] = (p[i] - onehot) / rows
+            gradient[i] = factors[i] * (p[i] - onehot) / rows
             distance[i] = below
-            losses.append(np.log(powers.sum()) + below[k])
+            losses.append(factors[i] * (np.log(powers.sum()) + below[k]))
         loss = float(np.sum(losses) / rows)
         return Result(loss, *(part.astype(np.float64) for part in (gradient, p, distance)))

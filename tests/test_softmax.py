@@ -15,22 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onepass import kernels
 from onepass.kernels.engines import half
-from onepass.kernels.softmax.numba_cpu import BLOCK
-from softmax_oracle import softmax_cross_entropy as oracle
-from tolerances import GRADIENT_RATIO, SOFTMAX_LIMITS, assert_close
+from onepass.kernels.softmax.numba_rows import BLOCK
+from softmax_cases import assert_right, check, example, make, run
+from tolerances import GRADIENT_RATIO
 
 SHAPES = [(1, 1), (1, 10), (3, 7), (128, 10), (5, 1023), (2, BLOCK + 1)]
 FLOATS = ("float16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 LAYOUTS = ("C", "F", "every other column", "reversed rows", "read-only", "big-endian")
-
-
-@pytest.fixture
-def kernel(engine):
-    """An engine that has this kernel."""
-    if engine.name not in ("array", "numba"):
-        pytest.skip(f"{engine.name} has no softmax cross-entropy")
-    return engine
 
 
 def laid_out(array, layout):
@@ -48,49 +40,41 @@ def laid_out(array, layout):
     return result
 
 
-def example(shape, dtype="float32", spread=3.0, seed=0):
-    rng = np.random.default_rng(seed)
-    with np.errstate(over="ignore"):
-        logits = (rng.standard_normal(shape) * spread).astype(dtype)
-    return logits, rng.integers(0, shape[1], shape[0])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_equals_the_oracle(engine, shape, dtype):
+    loss, gradient = run(engine, make(shape, dtype))
+    assert gradient.dtype == dtype
+    assert_right(engine, (loss, gradient), *make(shape, dtype))
 
 
-def assert_right(engine, found, logits, labels):
-    """Hold (loss, gradient) to the oracle, element by element."""
-    want, dtype = oracle(logits, labels), logits.dtype.newbyteorder("=")
-    computed = np.finfo("float64" if dtype == "float64" else "float32")
-    loss, gradient = found
-    assert loss.dtype == np.float64
-    assert loss.shape == ()
-    finite = np.where(np.isfinite(want.distance), want.distance, 0.0)
-    scale = np.nan_to_num(want.p) * (1 + finite) / len(logits)
-    chosen = np.arange(len(logits)), labels.astype(np.int64)
-    scale[chosen] = np.maximum(scale[chosen], 1 / len(logits))  # what was subtracted
-    scale = np.maximum(scale, float(computed.tiny) / float(np.finfo(dtype).eps))  # or flushed to 0
-    limit = SOFTMAX_LIMITS[dtype.name]
-    assert_close(
-        engine.to_numpy(gradient).astype(dtype),
-        want.gradient,
-        dtype.name,
-        scale=scale,
-        limit=limit * engine.factor,
-        what="gradient",
-    )
-    size = 1 + finite[chosen].mean() + math.log(logits.shape[1])
-    margin = SOFTMAX_LIMITS["float32"] * float(computed.eps) * size
-    assert float(loss) == pytest.approx(want.loss, rel=0, abs=margin, nan_ok=True)
+@pytest.mark.parametrize("weight_dtype", FLOATS)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_weights_of_rows(engine, shape, dtype, weight_dtype):
+    case = make(shape, dtype, weighted=True)
+    check(engine, case._replace(weights=case.weights.astype(weight_dtype)))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_equals_the_oracle(kernel, shape, dtype):
-    logits, labels = example(shape, dtype)
-    given_logits, given_labels = kernel.asarray(logits), kernel.asarray(labels)
-    found = kernel.kernel("softmax_cross_entropy")(given_logits, given_labels)
-    assert found[1].dtype == dtype
-    assert_right(kernel, found, logits, labels)
-    assert np.array_equal(kernel.to_numpy(given_logits), logits), "logits were written"
-    assert np.array_equal(kernel.to_numpy(given_labels), labels), "labels were written"
+def test_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype):
+    case = make((9, 11), dtype)
+    plain, ones, none = (
+        run(engine, case._replace(weights=weights))
+        for weights in (None, np.ones(9, dtype), np.zeros(9, dtype))
+    )
+    assert float(ones[0]) == float(plain[0])
+    assert np.array_equal(engine.to_numpy(ones[1]), engine.to_numpy(plain[1]))
+    assert float(none[0]) == 0
+    assert not engine.to_numpy(none[1]).any()
+
+
+def test_weights_that_are_not_contiguous_or_not_native():
+    logits, labels, weights = make((9, 11), weighted=True)
+    for view in (np.repeat(weights, 2)[::2], weights.astype(">f4"), weights[::-1].copy()[::-1]):
+        for name in ("array", "numba"):
+            found = kernels.softmax_cross_entropy(logits, labels, weights=view, engine=name)
+            assert_right(_CPU, found, logits, labels, weights)
 
 
 @given(
@@ -101,10 +85,11 @@ def test_equals_the_oracle(kernel, shape, dtype):
     out_layout=st.sampled_from((None, "same", *LAYOUTS)),
     spread=st.sampled_from((0.0, 1e-3, 1.0, 30.0, 1e4)),
     engine_name=st.sampled_from(("auto", "array", "numba")),
+    weighted=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_any_layout_and_dtype(
-    shape, dtype, label_dtype, layout, out_layout, spread, engine_name, seed
+    shape, dtype, label_dtype, layout, out_layout, spread, engine_name, weighted, seed
 ):
     logits, labels = example(shape, dtype, spread, seed)
     logits[~np.isfinite(logits)] = 6e4  # of float16
@@ -117,10 +102,12 @@ def test_any_layout_and_dtype(
         out = laid_out(np.full_like(logits, 7), out_layout)
         if out.dtype != z.dtype:
             out = out.astype(z.dtype)
-    found = kernels.softmax_cross_entropy(z, labels, out=out, engine=engine_name)
+    weights = make(shape, "float64", weighted=True).weights if weighted else None
+    options = {"weights": weights, "out": out, "engine": engine_name}
+    found = kernels.softmax_cross_entropy(z, labels, **options)
     assert out is None or found[1] is out
     assert found[1].dtype == z.dtype
-    assert_right(_CPU, found, logits, labels)
+    assert_right(_CPU, found, logits, labels, weights)
     assert out is z or np.array_equal(z, logits)
 
 
@@ -131,7 +118,7 @@ class _CPU:
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("width", [3, 100])
-def test_large_equal_and_infinite_logits(kernel, width, dtype):
+def test_large_equal_and_infinite_logits(engine, width, dtype):
     logits = np.zeros((6, width), dtype)
     logits[0] = 1e4
     logits[1, 1] = 1e4
@@ -139,74 +126,98 @@ def test_large_equal_and_infinite_logits(kernel, width, dtype):
     logits[3, 0] = -np.inf
     logits[4, 1:] = -np.inf
     labels = np.array([0, 0, 1, 1, 0, 2])
-    found = kernel.kernel("softmax_cross_entropy")(kernel.asarray(logits), labels)
-    assert_right(kernel, found, logits, labels)
+    found = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
+    assert_right(engine, found, logits, labels)
     assert math.isfinite(float(found[0]))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("width", [3, 100])
 @pytest.mark.parametrize("bad", ["nan", "-nan", "inf", "all -inf"])
-def test_nan_and_inf_make_their_row_nan(kernel, bad, width, dtype):
+def test_nan_and_inf_make_their_row_nan(engine, bad, width, dtype):
     logits, labels = example((4, width), dtype)
     logits[1, -1] = {"nan": np.nan, "-nan": -np.nan, "inf": np.inf}.get(bad, 0)
     if bad == "all -inf":
         logits[1] = -np.inf
-    loss, gradient = kernel.kernel("softmax_cross_entropy")(kernel.asarray(logits), labels)
+    loss, gradient = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
     assert math.isnan(float(loss))
-    assert np.isnan(kernel.to_numpy(gradient)).all(axis=1).tolist() == [False, True, False, False]
-    assert np.isnan(kernel.to_numpy(gradient)).any(axis=1).tolist() == [False, True, False, False]
+    assert np.isnan(engine.to_numpy(gradient)).all(axis=1).tolist() == [False, True, False, False]
+    assert np.isnan(engine.to_numpy(gradient)).any(axis=1).tolist() == [False, True, False, False]
 
 
-def test_a_chosen_class_of_probability_zero_costs_infinity(kernel):
+def test_a_chosen_class_of_probability_zero_costs_infinity(engine):
     logits = np.array([[0.0, -np.inf], [0.0, 0.0]])
-    loss, gradient = kernel.kernel("softmax_cross_entropy")(
-        kernel.asarray(logits), np.array([1, 0])
+    loss, gradient = engine.kernel("softmax_cross_entropy")(
+        engine.asarray(logits), np.array([1, 0])
     )
     assert float(loss) == math.inf
-    assert kernel.to_numpy(gradient).tolist() == [[0.5, -0.5], [-0.25, 0.25]]
+    assert engine.to_numpy(gradient).tolist() == [[0.5, -0.5], [-0.25, 0.25]]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_gradient_rows_add_up_to_zero(kernel, shape):
+def test_gradient_rows_add_up_to_zero(engine, shape):
     logits, labels = example(shape, "float64")
-    _, gradient = kernel.kernel("softmax_cross_entropy")(kernel.asarray(logits), labels)
-    np.testing.assert_allclose(kernel.to_numpy(gradient).sum(axis=1), 0, atol=1e-15)
+    _, gradient = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
+    np.testing.assert_allclose(engine.to_numpy(gradient).sum(axis=1), 0, atol=1e-15)
 
 
-def test_gradient_by_two_sided_differences(kernel):
+@pytest.mark.parametrize("weights", [None, [0.5, 0.0, 2.0, 1.25]])
+def test_gradient_by_two_sided_differences(engine, weights):
     logits, labels = example((4, 5), "float64", 1.0)
-    run, h = kernel.kernel("softmax_cross_entropy"), 1e-5
-    gradient = kernel.to_numpy(run(kernel.asarray(logits), labels)[1])
+    options = {} if weights is None else {"weights": np.array(weights)}
+    call, h = engine.kernel("softmax_cross_entropy"), 1e-5
+    gradient = engine.to_numpy(call(engine.asarray(logits), labels, **options)[1])
     approx = np.empty_like(logits)
     for place in np.ndindex(logits.shape):
         sides = []
         for step in (h, -h):
             moved = logits.copy()
             moved[place] += step
-            sides.append(float(run(kernel.asarray(moved), labels)[0]))
+            sides.append(float(call(engine.asarray(moved), labels, **options)[0]))
         approx[place] = (sides[0] - sides[1]) / (2 * h)
     ratio = np.linalg.norm(approx - gradient) / (np.linalg.norm(approx) + np.linalg.norm(gradient))
     assert ratio < GRADIENT_RATIO
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_the_gradient_may_replace_the_logits(kernel, dtype):
+def test_the_gradient_may_replace_the_logits(engine, dtype):
     logits, labels = example((9, 11), dtype)
-    run = kernel.kernel("softmax_cross_entropy")
-    apart = run(kernel.asarray(logits), labels)
-    z = kernel.asarray(logits)
-    loss, gradient = run(z, labels, out=z)
+    call = engine.kernel("softmax_cross_entropy")
+    apart = call(engine.asarray(logits), labels)
+    z = engine.asarray(logits)
+    loss, gradient = call(z, labels, out=z)
     assert gradient is z
     assert float(loss) == float(apart[0])
-    assert np.array_equal(kernel.to_numpy(z), kernel.to_numpy(apart[1]))
+    assert np.array_equal(engine.to_numpy(z), engine.to_numpy(apart[1]))
 
 
-def test_another_view_of_the_logits_counts_as_the_logits(kernel):
+def test_another_view_of_the_logits_counts_as_the_logits(engine):
     logits, labels = example((9, 11))
-    z = kernel.asarray(logits)
-    found = kernel.kernel("softmax_cross_entropy")(z, labels, out=z[:])
-    assert_right(kernel, found, logits, labels)
+    z = engine.asarray(logits)
+    found = engine.kernel("softmax_cross_entropy")(z, labels, out=z[:])
+    assert_right(engine, found, logits, labels)
+
+
+@pytest.mark.parametrize("width", [11, 100, 1030])
+def test_results_are_the_same_at_every_run(engine, width):
+    case = make((700, width), weighted=True)
+    first, *others = (run(engine, case) for _ in range(3))
+    for other in others:
+        assert float(other[0]) == float(first[0])
+        assert np.array_equal(engine.to_numpy(other[1]), engine.to_numpy(first[1]))
+
+
+def test_labels_out_of_range_that_lie_on_a_gpu_make_their_row_nan(engine):
+    logits, labels = engine.asarray(np.zeros((4, 5))), engine.asarray(np.array([0, 5, 1, -1]))
+    call = engine.kernel("softmax_cross_entropy")
+    if engine.device == "cpu":
+        with pytest.raises(ValueError, match="labels hold -1"):
+            call(logits, labels)
+        return
+    loss, gradient = call(logits, labels)
+    assert math.isnan(float(loss))
+    wrong = np.isnan(engine.to_numpy(gradient))
+    assert wrong.any(axis=1).tolist() == wrong.all(axis=1).tolist() == [False, True, False, True]
 
 
 @pytest.mark.parametrize("label_dtype", INTEGERS)
@@ -245,6 +256,13 @@ REFUSED = {
     "labels of floats": ({"labels": np.zeros(2)}, TypeError, ["labels", "float64"]),
     "labels too few": ({"labels": np.array([0])}, ValueError, ["(1,)", "(2,)"]),
     "one-hot labels": ({"labels": np.eye(2, 3, dtype=int)}, ValueError, ["argmax(axis=1)"]),
+    "weights no array": ({"weights": [1.0, 2.0]}, TypeError, ["weights is a list"]),
+    "weights of integers": ({"weights": np.ones(2, int)}, TypeError, ["weights", "int64"]),
+    "weights too few": ({"weights": np.ones(1)}, ValueError, ["weights", "(1,)", "(2,)"]),
+    "weights of classes": ({"weights": np.ones(3)}, ValueError, ["(3,)", "factors[labels]"]),
+    "weights below 0": ({"weights": np.array([1.0, -0.5])}, ValueError, ["hold -0.5", ">= 0"]),
+    "weights nan": ({"weights": np.array([np.nan, 1.0])}, ValueError, ["hold nan", "finite"]),
+    "weights inf": ({"weights": np.array([np.inf, 1.0], "f2")}, ValueError, ["hold inf"]),
     "out no array": ({"out": [[0.0]]}, TypeError, ["out is a list"]),
     "out of another shape": ({"out": np.zeros((3, 2), "f4")}, ValueError, ["out", "(3, 2)"]),
     "out of another dtype": ({"out": np.zeros((2, 3))}, TypeError, ["out", "float64"]),
@@ -264,6 +282,11 @@ REFUSED = {
         ValueError,
         ["out and labels overlap"],
     ),
+    "out over the weights": (
+        {"weights": _room.view(float)[:2], "out": _room.view(np.float32)[2:8].reshape(2, 3)},
+        ValueError,
+        ["out and weights overlap"],
+    ),
 }
 
 
@@ -278,12 +301,12 @@ def test_refused_and_nothing_written(case, engine_name):
     for word in words:
         assert word in str(caught.value)
     for name, value in given.items():
-        assert np.array_equal(value, kept[name])
+        assert np.array_equal(value, kept[name], equal_nan=name == "weights")
 
 
 @pytest.mark.parametrize("name", ["cupy", "numba-cuda"])
-def test_engines_without_it_say_so(name):
-    with pytest.raises(onepass.EngineUnavailableError, match=f"'{name}' has no softmax.*'numba'"):
+def test_gpu_engines_refuse_arrays_of_the_cpu(name):
+    with pytest.raises(onepass.EngineUnavailableError, match=f"engine '{name}'"):
         kernels.softmax_cross_entropy(**arguments(), engine=name)
 
 
@@ -325,11 +348,12 @@ def test_a_second_process_compiles_nothing(tmp_path):
     code = """
 import numpy as np
 from onepass.kernels import softmax_cross_entropy
-from onepass.kernels.softmax.numba_cpu import compiled
+from onepass.kernels.softmax.numba_cpu import plain, weighted
 for dtype in ("float16", "float32", "float64"):
-    softmax_cross_entropy(np.zeros((2, 3), dtype), np.zeros(2, int))
-    stats = compiled(np.dtype(dtype).char).stats
-    print(len(stats.cache_hits), len(stats.cache_misses))
+    for weights in (None, np.ones(2)):
+        softmax_cross_entropy(np.zeros((2, 3), dtype), np.zeros(2, int), weights=weights)
+        stats = (plain if weights is None else weighted)(np.dtype(dtype).char).stats
+        print(len(stats.cache_hits), len(stats.cache_misses))
 """
     told = []
     for _ in range(2):
@@ -341,4 +365,4 @@ for dtype in ("float16", "float32", "float64"):
         )
         assert done.returncode == 0, done.stderr
         told.append(re.findall(r"\d \d", done.stdout))
-    assert told == [["0 1"] * 3, ["1 0"] * 3]
+    assert told == [["0 1"] * 6, ["1 0"] * 6]

@@ -11,7 +11,14 @@ from typing import Any
 from ..rule import Rule
 
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
-_FUNCTIONS = {("sqrt", 1): "sqrt", ("maximum", 2): "onepass_maximum"}  # name, arguments
+_OPERATORS |= {ast.BitAnd: "&", ast.BitXor: "^", ast.RShift: ">>"}  # of integers
+_COMPARISONS = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<="}
+_FUNCTIONS = {  # name, arguments
+    ("exp", 1): "exp",
+    ("maximum", 2): "onepass_maximum",
+    ("sqrt", 1): "sqrt",
+    ("tanh", 1): "tanh",
+}
 
 PREAMBLE = """
 // NaN if either is NaN, as numpy.maximum; fmax would drop it.
@@ -116,12 +123,21 @@ def _expression(function: Callable[..., Any], node: ast.expr, renamed: Mapping[s
         ) in _FUNCTIONS:
             values = ", ".join(_expression(function, value, renamed) for value in args)
             return f"{_FUNCTIONS[name, len(args)]}({values})"
+        case ast.Call(
+            func=ast.Name(id="where"),
+            args=[ast.Compare(left=left, ops=[op], comparators=[right]), chosen, other],
+            keywords=[],
+        ) if type(op) in _COMPARISONS:
+            a, b, c, d = (
+                _expression(function, each, renamed) for each in (left, right, chosen, other)
+            )
+            return f"({a} {_COMPARISONS[type(op)]} {b} ? {c} : {d})"
     raise _unsupported(function, node)
 
 
 def _unsupported(function: Callable[..., Any], node: ast.AST, more: str = "") -> TypeError:
     return TypeError(
         f"{function.__module__}.{function.__name__}: `{ast.unparse(node)}` can't be translated to "
-        "C; a rule holds assignments to names, + - * /, sqrt, maximum, and one return of a tuple"
-        + more
+        "C; a formula holds assignments to names, + - * /, & ^ >> of integers, exp, maximum, "
+        "sqrt, tanh, where with one comparison, and one return of a tuple" + more
     )

@@ -2,12 +2,15 @@
 
 At the sizes of training the NumPy expressions are twenty calls that cost more than their
 arithmetic. "array" keeps them, as the reference; "numba" is one call of compiled code on one core,
-which also checks the labels. Reading the loops' maxima as integers (numba_loops.py) and the
-exponential as a polynomial (../engines/exp.py) is what lets them be SIMD on every processor.
-Taking one logarithm of a product of many rows' sums, instead of one a row, brought nothing. Turning
-narrow rows into columns, so that their maxima and sums are SIMD too, halves the time of 128 rows of
-10 classes, but changes nothing for 16 such rows and is slower from about 60 classes on; it would
-take a second set of loops.
+which also checks labels and weights; "cupy" and "numba-cuda" are two launches, one for all rows and
+one that adds up the losses of their blocks.
+
+On the CPU, reading the loops' maxima as integers (numba_loops.py) and the exponential as a
+polynomial (../engines/exp.py) is what lets them be SIMD on every processor. Taking one logarithm of
+a product of many rows' sums, instead of one a row, brought nothing. Turning narrow rows into
+columns, so that their maxima and sums are SIMD too, halves the time of 128 rows of 10 classes, but
+changes nothing for 16 such rows and is slower from about 60 classes on; it would take a second set
+of loops.
 """
 
 from .cross_entropy import softmax_cross_entropy

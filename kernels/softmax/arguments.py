@@ -42,19 +42,39 @@ def check_range(labels: Array, rows: int, width: int) -> None:
             raise ValueError(f"labels hold {label}; expected 0..{width - 1} for {width} logits")
 
 
-def checked_labels(labels: Array, logits: Array) -> Array:
-    """Labels on the logits' device, checked as far as that waits for no GPU."""
+def check_labels_beside(logits: Array, labels: Array) -> None:
+    """Labels are NumPy's, or on the logits' device; right as far as telling waits for no GPU."""
     rows, width = logits.shape
     if isinstance(labels, np.ndarray):
         check_range(labels, rows, width)
-        return backend_of(logits).asarray(labels)
-    backend_of(logits, labels, names=["logits", "labels"])
-    check_labels(labels, rows)
-    return labels
+    else:
+        backend_of(logits, labels, names=["logits", "labels"])
+        check_labels(labels, rows)
 
 
-def check_gradient(out: Array, logits: Array, labels: Array) -> None:
-    """`out` can take the gradient; `labels` lie on the logits' device."""
+def check_weights_beside(logits: Array, weights: Array) -> None:
+    """The same of weights."""
+    rows, on_host = len(logits), isinstance(weights, np.ndarray)
+    if on_host:
+        backend_of(weights, names=["weights"])
+    else:
+        backend_of(logits, weights, names=["logits", "weights"])
+    if weights.dtype.char not in "efd":
+        raise TypeError(
+            f"weights have dtype {weights.dtype}; expected floating-point numbers: float16, "
+            "float32 or float64. Use weights.astype('float32')"
+        )
+    if weights.shape != (rows,):
+        raise ValueError(
+            f"weights have shape {weights.shape}; expected ({rows},), a factor for each row. For "
+            "one factor for each class pass factors[labels]"
+        )
+    if on_host and not (right := np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(f"weights hold {weights[~right][0]}; expected finite numbers >= 0")
+
+
+def check_gradient(out: Array, logits: Array, labels: Array, weights: Array | None) -> None:
+    """`out` can take the gradient."""
     check_out("logits", out, logits)
     other = None if same_memory(out, logits) else logits
-    check_overlap([("out", out)], [("logits", other), ("labels", labels)])
+    check_overlap([("out", out)], [("logits", other), ("labels", labels), ("weights", weights)])

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from ...backend import Array
 
 
 class SoftmaxEngine(ABC):
-    """Runs on checked arrays of one device: logits (n, C), labels (n,), gradient like logits."""
+    """Runs on checked arrays of one device: logits (n, C), labels and weights (n,), gradient
+    like logits."""
+
+    name: ClassVar[str]
 
     def missing(self, kind: str) -> str:
         """Why it can't take logits of a dtype, by its character, on this machine; or ""."""
         return ""
 
-    def quick(self, logits: Any, labels: Any, out: Any) -> tuple[Array, Array] | None:
+    def quick(self, logits: Any, labels: Any, weights: Any, out: Any) -> tuple[Array, Array] | None:
         """(loss, gradient) of unchecked arguments if that is safe; None if nothing was done."""
         return None
 
     @abstractmethod
-    def run(self, logits: Array, labels: Array, gradient: Array) -> Array:
-        """Write the gradient, which may be the logits themselves, and return the loss."""
+    def run(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+        """Write the gradient, which may be the logits themselves, and return the loss.
+
+        On a GPU it takes all its memory and has all its kernels compiled before it writes.
+        """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ..batchnorm.quick import asks_for_cpu
-from .arguments import check_gradient, check_logits, checked_labels
+from .arguments import check_gradient, check_labels_beside, check_logits, check_weights_beside
 from .engines import choose, get
 
 
@@ -13,16 +13,17 @@ def softmax_cross_entropy(
     logits: Array,
     labels: Array,
     *,
+    weights: Array | None = None,
     out: Array | None = None,
     engine: str = "auto",
 ) -> tuple[Array, Array]:
     """Softmax, then cross-entropy, of each row; returns (loss, gradient), which may replace logits.
 
-    With z = logits, k = labels:
+    With z = logits, k = labels, w = weights:
 
         p = exp(z - max z) / sum of exp(z - max z), each row on its own
-        J = mean over rows of -log p[k]
-        dJ/dz = (p - onehot(k)) / n
+        J = sum over rows of -w log p[k] / n
+        dJ/dz = w (p - onehot(k)) / n
 
     log p is (z - max z) - log(sum): nothing overflows, and no logarithm of a p that was rounded to
     zero is taken.
@@ -31,8 +32,10 @@ def softmax_cross_entropy(
         logits: z, (n, C), n and C at least 1, float16/32/64; left untouched unless they are `out`.
         labels: class numbers k, (n,), integers 0..C-1; left untouched. NumPy labels are brought to
             the logits' device.
+        weights: w, (n,), a factor on each row's loss, finite and >= 0, float16/32/64; left
+            untouched. NumPy weights are brought to the logits' device. None: 1 for every row.
         out: where the gradient goes, of the logits' shape and dtype; may be the logits themselves.
-        engine: "auto", "array" or "numba"; on a GPU "auto" takes "array".
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         J, 0-d float64, and dJ/dz, of the logits' shape and dtype: `out` if given.
@@ -40,22 +43,31 @@ def softmax_cross_entropy(
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
             conditions; it is named, and nothing was written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
+            written.
 
     Conventions: a row that holds NaN or inf makes the loss and its row of the gradient nan; -inf
         is a class of probability 0. Labels that lie on a GPU are not read back for the range
         check, which would stall every batch: one outside 0..C-1 makes the loss and its row of the
-        gradient nan. float16 computes in float32. "numba" copies logits that are not contiguous.
+        gradient nan; nor are weights there, which count as they are. The sum is divided by n, not
+        by the sum of the weights, as PyTorch does with the weights of classes. float16 computes in
+        float32. Engines other than "array" copy logits that are not contiguous; theirs is the same
+        result at every run, to the last bit.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108 and 4.109.
     """
     if asks_for_cpu(engine):
-        done = get("numba").quick(logits, labels, out)
+        done = get("numba").quick(logits, labels, weights, out)
         if done is not None:
             return done
     check_logits("logits", logits)
-    labels = checked_labels(labels, logits)
+    check_labels_beside(logits, labels)
+    if weights is not None:
+        check_weights_beside(logits, weights)
     if out is not None:
-        check_gradient(out, logits, labels)
+        check_gradient(out, logits, labels, weights)
     chosen, backend = choose(engine, logits), backend_of(logits)
-    with backend.scope(), Explained("softmax_cross_entropy", logits, "array"):
+    with backend.scope(), Explained("softmax_cross_entropy", logits, chosen.name):
+        labels = backend.asarray(labels)
+        weights = None if weights is None else backend.asarray(weights)
         gradient = backend.xp.empty(logits.shape, logits.dtype) if out is None else out
-        return chosen.run(logits, labels, gradient), gradient
+        return chosen.run(logits, labels, weights, gradient), gradient

@@ -6,41 +6,32 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ...backend import Array, EngineUnavailableError, device_of
-from ..engines import engines, find_engine
+from ...backend import Array, EngineUnavailableError
+from ..engines import find_engine
 from .base import SoftmaxEngine
 
 # The names of kernels.engines() -> module and class; imported when first asked for.
 _TABLE = {
     "array": (".array", "ArraySoftmax"),
     "numba": (".numba_cpu", "NumbaSoftmax"),
+    "cupy": (".cupy_gpu", "CupySoftmax"),
+    "numba-cuda": (".numba_cuda", "NumbaCudaSoftmax"),
 }
-_CHOICES = ", ".join(map(repr, ("auto", *_TABLE)))
 
 
 def choose(engine: Any, logits: Array) -> SoftmaxEngine:
-    """The engine for `logits`.
-
-    "auto" takes array expressions on a GPU, and where this machine lacks what the dtype takes.
+    """The engine for `logits`; "auto" takes array expressions where this machine lacks what the
+    dtype takes.
 
     Raises:
-        EngineUnavailableError, TypeError, ValueError: as `find_engine`; or the named engine has
-            no softmax cross-entropy.
+        EngineUnavailableError, TypeError, ValueError: as `find_engine`.
     """
-    if isinstance(engine, str) and engine not in ("auto", *_TABLE) and engine in engines():
-        raise EngineUnavailableError(
-            f"engine {engine!r} has no softmax cross-entropy yet; expected {_CHOICES}. On a GPU "
-            "'auto' and 'array' run CuPy expressions"
-        )
-    auto = engine == "auto"
-    on_gpu = auto and device_of(logits) != "cpu"
-    name = find_engine("array" if on_gpu else engine, logits, True).name
-    chosen = get(name)
+    chosen = get(find_engine(engine, logits, True).name)
     if reason := chosen.missing(logits.dtype.char):
-        if auto:
+        if engine == "auto":
             return get("array")
         raise EngineUnavailableError(
-            f"engine {name!r} can't be used for {logits.dtype}: {reason}. Use engine='auto' or "
+            f"engine {engine!r} can't be used for {logits.dtype}: {reason}. Use engine='auto' or "
             "'array'"
         )
     return chosen

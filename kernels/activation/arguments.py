@@ -1,0 +1,72 @@
+"""The arguments of activations, checked before anything is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...backend import Array, backend_of
+from ...backend.checks import one_of, positive
+from ...backend.layout import check_writeable
+from ..batchnorm.arguments import check_input, check_out, check_overlap, same_memory
+from .formula import KINDS
+
+_check_kind = one_of(*KINDS)
+
+
+def check_options(kind: Any, slope: Any, name: str = "kind") -> tuple[str, float]:
+    """(kind, slope); `name` is what the user calls the kind."""
+    return _check_kind(name, kind), positive("slope", slope)
+
+
+def check_forward(x: Array, bias: Array | None, out: Array | None) -> None:
+    """x and bias, and `out`, which may be x itself."""
+    check_input("x", x)
+    if bias is not None:
+        _check_vector("bias", bias, "x", x)
+    if out is not None:
+        check_out("x", out, x)
+        other = None if same_memory(out, x) else x
+        check_overlap([("out", out)], [("x", other), ("bias", bias)])
+
+
+def check_backward(dy: Array, y: Array, bias_grad: Array | None, out: Array | None) -> None:
+    """dy and y, and bias_grad and `out`, which may be dy itself."""
+    check_input("dy", dy)
+    backend_of(dy, y, names=["dy", "y"])
+    if _differ(y, dy):
+        raise TypeError(
+            f"y has dtype {y.dtype} but dy has {dy.dtype}; expected the same. "
+            f"Convert it with y.astype({dy.dtype.name!r})"
+        )
+    if y.shape != dy.shape:
+        raise ValueError(f"y has shape {y.shape} but dy has {dy.shape}; expected the same")
+    if bias_grad is not None:
+        _check_vector("bias_grad", bias_grad, "dy", dy)
+        check_writeable("bias_grad", bias_grad)
+    if out is not None:
+        check_out("dy", out, dy)
+    check_overlap(
+        [("out", out), ("bias_grad", bias_grad)],
+        [("dy", None if out is not None and same_memory(out, dy) else dy), ("y", y)],
+    )
+
+
+def _check_vector(name: str, vector: Array, other: str, array: Array) -> None:
+    """One value for each place along the last axis of `array`, beside it and of its dtype."""
+    backend_of(array, vector, names=[other, name])
+    if _differ(vector, array):
+        raise TypeError(
+            f"{name} has dtype {vector.dtype} but {other} has {array.dtype}; expected the same. "
+            f"Convert it with {name}.astype({array.dtype.name!r})"
+        )
+    if not array.ndim or vector.shape != array.shape[-1:]:
+        wanted = f"{array.shape[-1:]}, one value for each place along its last axis"
+        raise ValueError(
+            f"{name} has shape {vector.shape} but {other} has {array.shape}; expected "
+            f"{wanted if array.ndim else f'no {name}, since {other} has no axes'}"
+        )
+
+
+def _differ(a: Array, b: Array) -> bool:
+    """Whether two arrays hold different numbers; their byte order is no difference."""
+    return bool(a.dtype != b.dtype and a.dtype.name != b.dtype.name)

@@ -1,0 +1,64 @@
+"""Which engine runs an activation. To add one, write a file and add its line here."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array, EngineUnavailableError
+from ..engines import find_engine
+from .base import ActivationEngine
+
+# The names of kernels.engines() -> module and class; imported when first asked for.
+_TABLE = {
+    "array": (".array", "ArrayActivation"),
+    "numba": (".numba_cpu", "NumbaActivation"),
+    "cupy": (".cupy_gpu", "CupyActivation"),
+    "numba-cuda": (".numba_cuda", "NumbaCudaActivation"),
+}
+
+
+def choose(engine: Any, x: Array, *others: Array | None) -> ActivationEngine:
+    """The engine for x and the arrays beside it.
+
+    On the CPU "auto" takes array expressions where an array is not contiguous, or where this
+    machine lacks what the dtype takes.
+
+    Raises:
+        EngineUnavailableError, TypeError, ValueError: as `find_engine`; or the named engine takes
+            contiguous arrays only.
+    """
+    given = [array for array in (x, *others) if array is not None]
+    dense = all(map(_is_run, given))
+    auto = engine == "auto"
+    scattered = auto and not dense and isinstance(x, np.ndarray)
+    name = find_engine("array" if scattered else engine, x, True).name
+    chosen = get(name)
+    if not dense and not chosen.strided:
+        raise ValueError(
+            f"engine {name!r} takes contiguous arrays of native byte order and one here is not; "
+            "use engine='auto' or 'array', or pass contiguous arrays"
+        )
+    if reason := chosen.missing(x.dtype.char):
+        if auto:
+            return get("array")
+        raise EngineUnavailableError(
+            f"engine {name!r} can't be used for {x.dtype}: {reason}. Use engine='auto' or 'array'"
+        )
+    return chosen
+
+
+@cache
+def get(name: str) -> ActivationEngine:
+    """The engine of that name."""
+    module, class_name = _TABLE[name]
+    engine: ActivationEngine = getattr(import_module(module, __package__), class_name)()
+    return engine
+
+
+def _is_run(array: Array) -> bool:
+    flags: Any = array.flags
+    return bool(flags.c_contiguous and getattr(flags, "aligned", True) and array.dtype.isnative)

@@ -1,0 +1,64 @@
+"""An activation, with the bias before it."""
+
+from __future__ import annotations
+
+from ...backend import Array, backend_of
+from ...backend.failures import Explained
+from ..batchnorm.quick import asks_for_cpu
+from .arguments import check_forward, check_options
+from .engines import choose, get
+
+
+def activation_forward(
+    x: Array,
+    kind: str,
+    *,
+    bias: Array | None = None,
+    slope: float = 0.01,
+    out: Array | None = None,
+    engine: str = "auto",
+) -> Array:
+    """y = f(x + bias) in one pass; returns y, which may replace x.
+
+    With z = x + bias,
+
+        "linear"      y = z
+        "relu"        y = max(z, 0)
+        "leaky_relu"  y = z where z > 0, else slope z
+        "sigmoid"     y = 1 / (1 + exp(-z))
+        "tanh"        y = tanh(z)
+
+    Args:
+        x: input, any shape, float16/32/64; left untouched unless it is `out`.
+        kind: one of the above.
+        bias: (C,), C being the length of x's last axis, of x's dtype: the same for every row; None
+            adds nothing. Left untouched.
+        slope: of "leaky_relu" for z <= 0, finite and > 0.
+        out: where y goes, of x's shape and dtype; may be x itself.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
+            written.
+
+    Conventions: NaN gives NaN, for "relu" too. "sigmoid" and "tanh" are right to a few units in the
+        last place, for large |z| and where y is small. Compiled engines take numbers below the
+        smallest normal one for zero. float16 computes in float32. NumPy arrays that are not
+        contiguous run as array expressions under "auto"; "numba" and "numba-cuda" refuse them.
+        Empty arrays are fine.
+    Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 6.3.
+    """
+    if asks_for_cpu(engine):
+        done = get("numba").quick_forward(x, kind, bias, slope, out)
+        if done is not None:
+            return done
+    kind, slope = check_options(kind, slope)
+    check_forward(x, bias, out)
+    chosen, backend = choose(engine, x, bias, out), backend_of(x)
+    with backend.scope(), Explained("activation_forward", x, chosen.name):
+        y = backend.xp.empty_like(x) if out is None else out
+        if x.size:
+            chosen.forward(x, bias, y, kind, slope)
+    return y

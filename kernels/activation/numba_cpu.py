@@ -1,0 +1,160 @@
+"""Engine "numba": activations in SIMD loops, large arrays shared by the crew of threads."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array
+from ..engines import half
+from ..engines.crew import REFUSED, get_crew
+from ..engines.numba_cpu import HELPED, SHARED
+from .base import ActivationEngine
+from .formula import KINDS
+from .numba_calls import WORDS
+from .numba_compile import STORED, compiled, shared
+from .numba_tasks import cut
+
+_NOTHING = {char: np.empty(0, stored) for char, stored in STORED.items()}
+_QUICK = {np.dtype("float32"): "f", np.dtype("float64"): "d"}
+_KINDS = frozenset(KINDS)
+_SLOW = ("sigmoid", "tanh")  # forward, where arithmetic takes longer than memory
+
+
+class NumbaActivation(ActivationEngine):
+    """One call of compiled code, which also checks what Python would take longer to check."""
+
+    name = "numba"
+    strided = False
+
+    def missing(self, kind: str) -> str:
+        lacking = kind == "e" and half.conversions_missing()
+        return "this processor has no float16 conversions" if lacking else ""
+
+    def quick_forward(self, x: Any, kind: Any, bias: Any, slope: Any, out: Any) -> Array | None:
+        char = _quick(x, kind, slope)
+        if char is None:
+            return None
+        if bias is None:
+            bias = _NOTHING[char]
+        elif type(bias) is not np.ndarray or bias.dtype is not x.dtype or not bias.size:
+            return None
+        if out is None:
+            out = np.empty(x.shape, x.dtype)
+        elif type(out) is not np.ndarray or out.dtype is not x.dtype:
+            return None
+        try:
+            return out if _forward(x, bias, out, kind, char, slope) else None
+        except TypeError:  # not the types it was compiled for; nothing ran
+            return None
+
+    def quick_backward(
+        self, dy: Any, y: Any, kind: Any, slope: Any, bias_grad: Any, out: Any
+    ) -> Array | None:
+        char = _quick(dy, kind, slope)
+        if char is None or type(y) is not np.ndarray or y.dtype is not dy.dtype:
+            return None
+        if bias_grad is None:
+            bias_grad = _NOTHING[char]
+        elif (
+            type(bias_grad) is not np.ndarray
+            or bias_grad.dtype is not dy.dtype
+            or not bias_grad.size
+        ):
+            return None
+        if out is None:
+            out = np.empty(dy.shape, dy.dtype)
+        elif type(out) is not np.ndarray or out.dtype is not dy.dtype:
+            return None
+        try:
+            return out if _backward(dy, y, out, bias_grad, kind, char, slope) else None
+        except TypeError:
+            return None
+
+    def forward(self, x: Array, bias: Array | None, y: Array, kind: str, slope: float) -> None:
+        char, width = x.dtype.char, x.shape[-1] if x.ndim else 1
+        added = _NOTHING[char] if bias is None else bias.view(STORED[char])
+        _forward(_rows(x, width), added, _rows(y, width), kind, char, slope)
+
+    def backward(
+        self,
+        dy: Array,
+        y: Array,
+        dz: Array,
+        bias_grad: Array | None,
+        kind: str,
+        slope: float,
+        fresh: bool,
+    ) -> None:
+        char, width = dy.dtype.char, dy.shape[-1] if dy.ndim else 1
+        written = _NOTHING[char] if bias_grad is None else bias_grad.view(STORED[char])
+        arrays = _rows(dy, width), _rows(y, width), _rows(dz, width)
+        _backward(*arrays, written, kind, char, slope)
+
+
+def _quick(x: Any, kind: Any, slope: Any) -> str | None:
+    """The dtype's character if x, kind and slope need no care; else None."""
+    if type(x) is not np.ndarray or x.ndim != 2 or not x.flags.c_contiguous:
+        return None
+    if type(kind) is not str or kind not in _KINDS:
+        return None
+    if type(slope) is not float or not 0.0 < slope < inf:
+        return None
+    return _QUICK.get(x.dtype)  # of native byte order only: Numba takes the other for it
+
+
+def _rows(array: Array, width: int) -> Array:
+    """A contiguous array as compiled code takes it: rows, and bits in place of float16."""
+    rows = array.reshape(-1, width)
+    return rows.view(np.uint16) if rows.dtype.char == "e" else rows
+
+
+def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, slope: float) -> bool:
+    """Run it if the arrays fit: by the crew, if it pays, or alone."""
+    work = x.nbytes * (4 if kind in _SLOW else 2)
+    if work >= HELPED:
+        post, function = compiled("posted_forward", "", char), shared("forward", kind, char)
+        crew = get_crew()
+        state = crew.post(
+            lambda board, threads, _, patience, job: post(
+                x, bias, y, slope, board, threads, patience, job, function
+            ),
+            x.size,
+            WORDS,
+            (x, bias, y),
+            wake=work >= SHARED,
+        )
+        if state is not None:
+            return state != REFUSED
+    ran: bool = compiled("forward", kind, char)(x, bias, y, slope)
+    if work >= HELPED:
+        crew.ended()
+    return ran
+
+
+def _backward(dy: Any, y: Any, dz: Any, bias_grad: Any, kind: str, char: str, slope: float) -> bool:
+    work = 3 * dy.nbytes
+    if work >= HELPED:
+        post, function = compiled("posted_backward", "", char), shared("backward", kind, char)
+        crew = get_crew()
+        _, _, tasks = cut.py_func(dy.size, max(1, bias_grad.size))
+        sums = np.empty((tasks, bias_grad.size))
+        state = crew.post(
+            lambda board, threads, _, patience, job: post(
+                dy, y, dz, sums, bias_grad, slope, board, threads, patience, job, function
+            ),
+            dy.size,
+            WORDS,
+            (dy, y, dz, sums),
+            wake=work >= SHARED,
+        )
+        if state is not None:
+            if state != REFUSED:
+                compiled("finish", "", char)(sums, bias_grad)
+            return state != REFUSED
+    ran: bool = compiled("backward", kind, char)(dy, y, dz, bias_grad, slope)
+    if work >= HELPED:
+        crew.ended()
+    return ran

@@ -1,0 +1,85 @@
+"""The innermost loops of activations on the CPU: one run of memory each, in SIMD.
+
+They are compiled once for every kind: FORMULA is replaced then (numba_cpu.py). A result that
+replaces its input has loops of its own; to the others the two arrays would overlap, and they would
+go element by element.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+from ..engines.half import load, store
+
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+_INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+inline = numba.njit(**OPTIONS, **_INNER)
+
+FORMULA: Any = None  # one of formula.py
+
+
+def apply(x: Any, y: Any, slope: Any, zero: Any, one: Any) -> None:
+    """y = f(x)."""
+    for i in range(y.size):
+        (value,) = FORMULA(load(x, i), slope, zero, one)
+        store(y, i, value)
+
+
+def apply_in_place(y: Any, slope: Any, zero: Any, one: Any) -> None:
+    for i in range(y.size):
+        (value,) = FORMULA(load(y, i), slope, zero, one)
+        store(y, i, value)
+
+
+def apply_biased(x: Any, bias: Any, y: Any, slope: Any, zero: Any, one: Any) -> None:
+    """y = f(x + bias); bias may be longer."""
+    for i in range(y.size):
+        (value,) = FORMULA(load(x, i) + load(bias, i), slope, zero, one)
+        store(y, i, value)
+
+
+def apply_biased_in_place(bias: Any, y: Any, slope: Any, zero: Any, one: Any) -> None:
+    for i in range(y.size):
+        (value,) = FORMULA(load(y, i) + load(bias, i), slope, zero, one)
+        store(y, i, value)
+
+
+def differentiate(dy: Any, y: Any, dz: Any, slope: Any, zero: Any, one: Any) -> None:
+    """dz = dy f'(z)."""
+    for i in range(dz.size):
+        (value,) = FORMULA(load(dy, i), load(y, i), slope, zero, one)
+        store(dz, i, value)
+
+
+def differentiate_in_place(y: Any, dz: Any, slope: Any, zero: Any, one: Any) -> None:
+    for i in range(dz.size):
+        (value,) = FORMULA(load(dz, i), load(y, i), slope, zero, one)
+        store(dz, i, value)
+
+
+@inline
+def add(sums: Any, a: Any) -> None:
+    """sums += a; sums may be longer."""
+    for j in range(a.size):
+        sums[j] += load(a, j)
+
+
+@inline
+def add_four(sums: Any, a: Any, b: Any, c: Any, d: Any) -> None:
+    """The same for four rows, for which the sums go through memory once."""
+    for j in range(sums.size):
+        sums[j] += (load(a, j) + load(b, j)) + (load(c, j) + load(d, j))
+
+
+@inline
+def fill(array: Any, number: Any) -> None:
+    for j in range(array.size):
+        array[j] = number
+
+
+@inline
+def copy(source: Any, target: Any) -> None:
+    for j in range(target.size):
+        target[j] = source[j]

@@ -1,0 +1,233 @@
+"""The CUDA C text of softmax cross-entropy, as plain text so that it can be proven without a GPU.
+
+A kernel writes the gradient and, for each block, the sum of its rows' losses; another adds those up
+in float64. Sums go through the same threads in the same order at every run, so that results never
+change from run to run. Columns past a row's end count as -inf, whose exponential is 0; a row that
+holds NaN, inf or nothing but -inf has a sum of exponentials that is NaN, and so is all of it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ..engines import ctext
+from ..engines.base import compute_dtype
+from . import formula
+from .gpu_plan import WARP
+
+C_TYPES = {
+    "float16": "float16",
+    "float32": "float",
+    "float64": "double",
+    "int8": "signed char",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long long",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
+    "uint32": "unsigned int",
+    "uint64": "unsigned long long",
+}
+# threads that a processor of the GPU must be able to hold, so that each has 64 or 80 registers
+RESIDENT = {"float32": 1024, "float64": 768}
+_FUNCTIONS = formula.added, formula.shares, formula.row_loss
+
+
+def source(
+    name: str,
+    dtype: str,
+    labels: str = "int64",
+    threads: int = 256,
+    lanes: int = WARP,
+    kept: int = 1,
+    wide: bool = False,
+) -> str:
+    """A kernel's whole text.
+
+    Args:
+        name: one of `KERNELS`.
+        dtype, labels: of the logits, and of the labels.
+        threads: of a block; a multiple of 32.
+        lanes: threads of a row.
+        kept: values of a row that a thread keeps in registers.
+        wide: whether the number of a column may not fit 32 bits.
+    """
+    compute = "double" if dtype == "float64" else "float"
+    types = {"T": C_TYPES[dtype], "C": compute, "L": C_TYPES[labels]}
+    types["Column"] = "long long" if wide else "int"
+    resident = max(1, RESIDENT[compute_dtype(dtype)] // threads)
+    numbers = {"THREADS": threads, "LANES": lanes, "KEPT": kept, "RESIDENT": resident}
+    return (
+        "".join(f"typedef {kind} {alias};\n" for alias, kind in types.items())
+        + "".join(f"#define {key} {number}\n" for key, number in numbers.items())
+        + _functions(compute)
+        + _BODIES[name].replace("NAME", name)
+    )
+
+
+@cache
+def _functions(compute: str) -> str:
+    return "".join(ctext.device_function(function, compute) for function in _FUNCTIONS)
+
+
+# What both kernels of rows share. A row's class is read, and its logit, by the thread whose column
+# it is, since the gradient may replace the logits.
+_ROW = """
+#define EVERY 0xffffffffu
+#define WARP 32
+struct Largest { static __device__ C of(C a, C b) { return max(a, b); } };
+struct Sum { static __device__ C of(C a, C b) { return a + b; } };
+template <class Join> __device__ __forceinline__ C across_lanes(C value, int lanes) {
+    #pragma unroll
+    for (int by = WARP / 2; by > 0; by /= 2)
+        if (by < lanes) value = Join::of(value, __shfl_xor_sync(EVERY, value, by));
+    return value;
+}
+// The class of a row, or -1 where its label names none.
+__device__ __forceinline__ Column class_of(const L *labels, long long row, Column width) {
+    const long long k = (long long)labels[row];
+    return k >= 0 && k < width ? (Column)k : (Column)-1;
+}
+// Of all rows that a block took.
+__device__ __forceinline__ void write_loss(C loss, C *losses) {
+    __shared__ C parts[THREADS / WARP];
+    loss = across_lanes<Sum>(loss, WARP);
+    if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = loss;
+    __syncthreads();
+    if (threadIdx.x > 0) return;
+    for (int i = 1; i < THREADS / WARP; ++i) loss += parts[i];
+    losses[blockIdx.x] = loss;
+}
+"""
+
+_LANES = (
+    _ROW
+    + """
+extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
+    const T *logits, const L *labels, const C *weights, T *gradient, C *losses,
+    const long long rows, const Column width
+) {
+    const int at_once = THREADS / LANES, lane = threadIdx.x % LANES;
+    const C lowest = C(-1) / C(0), unknown = C(0) / C(0);
+    C loss = 0;
+    for (long long first = (long long)blockIdx.x * at_once; first < rows;
+         first += (long long)gridDim.x * at_once) {
+        const long long row = first + threadIdx.x / LANES;
+        const bool there = row < rows;  // all threads of a warp take part in what follows
+        const Column left = there ? width - lane : 0;
+        const long long place = there ? row * width + lane : 0;
+        C values[KEPT], top = lowest, sum = 0, lost = 0;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i) {
+            values[i] = i * LANES < left ? C(logits[place + i * LANES]) : lowest;
+            top = max(top, values[i]);
+        }
+        const Column k = there ? class_of(labels, row, width) : 0;
+        const bool mine = there && (k < 0 ? 0 : k % LANES) == lane;
+        const C below = mine && k >= 0 ? C(logits[place + k - lane]) : unknown;
+        top = across_lanes<Largest>(top, LANES);
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i) {
+            values[i] = exp(values[i] - top);
+            added(sum, lost, values[i]);
+        }
+        sum = across_lanes<Sum>(sum, LANES);
+        const C weight = there && weights ? weights[row] : C(1);
+        C share, factor, of_row;
+        shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
+        row_loss(weight, log(sum), below - top, of_row);
+        if (mine) loss += of_row;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i) {
+            const C p = values[i] * factor;
+            if (i * LANES < left)
+                gradient[place + i * LANES] = T(i * LANES == k - lane ? p - share : p);
+        }
+    }
+    write_loss(loss, losses);
+}
+"""
+)
+
+_BLOCK = (
+    _ROW
+    + """
+template <class Join> __device__ __forceinline__ C across_block(C value, C *parts) {
+    value = across_lanes<Join>(value, WARP);
+    if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = value;
+    __syncthreads();
+    value = parts[0];
+    #pragma unroll
+    for (int i = 1; i < THREADS / WARP; ++i) value = Join::of(value, parts[i]);
+    return value;
+}
+extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
+    const T *logits, const L *labels, const C *weights, T *gradient, C *losses,
+    const long long rows, const Column width
+) {
+    __shared__ C tops[THREADS / WARP], sums[THREADS / WARP];  // apart: one barrier each is enough
+    const int t = threadIdx.x;
+    const Column left = width - t, rest = (Column)KEPT * THREADS;  // from there on it reads again
+    const C lowest = C(-1) / C(0), unknown = C(0) / C(0);
+    C loss = 0;
+    for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
+        const T *z = logits + row * width + t;
+        T *result = gradient + row * width + t;
+        C values[KEPT], top = lowest, sum = 0, lost = 0;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i) {
+            values[i] = i * THREADS < left ? C(z[i * THREADS]) : lowest;
+            top = max(top, values[i]);
+        }
+        for (Column i = rest; i < left; i += THREADS) top = max(top, C(z[i]));
+        const Column k = class_of(labels, row, width);
+        const bool mine = (k < 0 ? 0 : k % THREADS) == t;
+        const C below = mine && k >= 0 ? C(z[k - t]) : unknown;
+        top = across_block<Largest>(top, tops);
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i) {
+            values[i] = exp(values[i] - top);
+            added(sum, lost, values[i]);
+        }
+        for (Column i = rest; i < left; i += THREADS) added(sum, lost, exp(C(z[i]) - top));
+        sum = across_block<Sum>(sum, sums);
+        const C weight = weights ? weights[row] : C(1);
+        C share, factor, of_row;
+        shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
+        row_loss(weight, log(sum), below - top, of_row);
+        if (mine) loss += of_row;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i) {
+            const C p = values[i] * factor;
+            if (i * THREADS < left) result[i * THREADS] = T(i * THREADS == k - t ? p - share : p);
+        }
+        for (Column i = rest; i < left; i += THREADS) {
+            const C p = exp(C(z[i]) - top) * factor;
+            result[i] = T(i == k - t ? p - share : p);
+        }
+    }
+    write_loss(loss, losses);
+}
+"""
+)
+
+# One block. The loss is float64 whatever the arrays are.
+_MEAN = """
+extern "C" __global__ __launch_bounds__(THREADS) void NAME(
+    const C *losses, double *mean, const int parts, const double rows
+) {
+    __shared__ double sums[THREADS];
+    const int t = threadIdx.x;
+    double sum = 0;
+    for (int i = t; i < parts; i += THREADS) sum += losses[i];
+    sums[t] = sum;
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (t < half) sums[t] += sums[t + half];
+    }
+    if (t == 0) *mean = sums[0] / rows;
+}
+"""
+
+_BODIES = {"softmax_lanes": _LANES, "softmax_block": _BLOCK, "softmax_mean": _MEAN}
+KERNELS = tuple(_BODIES)

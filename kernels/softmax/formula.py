@@ -1,0 +1,28 @@
+"""The arithmetic of softmax cross-entropy on a GPU, written once for both engines.
+
+Numba compiles these functions, the CuPy engine translates them to C (engines/ctext.py).
+"""
+
+from __future__ import annotations
+
+
+def added(total, lost, value):
+    """A sum to which a value is added, and what rounding took off it: Kahan (1965)."""
+    step = value - lost
+    after = total + step
+    lost = (after - total) - step
+    total = after
+    return total, lost
+
+
+def shares(weight, total, n):
+    """What exp(z - max z) and the one-hot labels are multiplied by in the gradient."""
+    share = weight / n
+    factor = weight / (total * n)
+    return share, factor
+
+
+def row_loss(weight, log_total, below):
+    """-w log p of a row's class, for below = z - max z of it."""
+    loss = weight * (log_total - below)
+    return (loss,)

@@ -1,0 +1,88 @@
+"""Engine "numba-cuda": softmax cross-entropy compiled by Numba for the GPU, on CuPy arrays."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array
+from ..engines.base import compute_dtype
+from ..engines.numba_cuda import configured
+from ..engines.source import rebound
+from . import formula, gpu_plan, numba_cuda_kernels
+from .gpu import GpuSoftmax
+from .gpu_plan import NUMBA, GpuPlan
+
+# threads that a processor of the GPU must be able to hold, so that each has 64 or 128 registers
+RESIDENT = {"float32": 1024, "float64": 512}
+_FORMULAS = "added", "shares", "row_loss"
+_PARTS = "largest_across", "sum_across", "class_of", "write_loss"
+
+
+class NumbaCudaSoftmax(GpuSoftmax):
+    """The same launches as the engine "cupy", on CuPy's current stream."""
+
+    name, room = "numba-cuda", NUMBA
+
+    def rows(
+        self,
+        plan: GpuPlan,
+        logits: Array,
+        labels: Array,
+        weights: Array | None,
+        gradient: Array,
+        losses: Array,
+    ) -> None:
+        compiled = kernel(plan.kernel, logits.dtype.name, *plan[:3])
+        factors = (losses, False) if weights is None else (weights, True)
+        with logits.device:
+            launcher = configured(compiled, plan.blocks, plan.threads, logits)
+            launcher(logits, labels, *factors, gradient, losses)
+
+    def mean(self, logits: Array, losses: Array, mean: Array) -> None:
+        threads = gpu_plan.THREADS
+        compiled = kernel("softmax_mean", logits.dtype.name, threads)
+        with logits.device:
+            launcher = configured(compiled, 1, threads, logits)
+            launcher(losses, mean.reshape(1), np.float64(len(logits)))
+
+
+@cache
+def kernel(name: str, dtype: str, threads: int, lanes: int = 1, kept: int = 1) -> Any:
+    """The CUDA kernel of that name for logits of a dtype."""
+    from numba import cuda
+
+    function = python_kernel(name, dtype, threads, lanes, kept)
+    return cuda.jit(function, launch_bounds=launch_bounds(dtype, threads))
+
+
+def launch_bounds(dtype: str, threads: int) -> tuple[int, int]:
+    """Threads of a block, and how many blocks a processor must be able to hold."""
+    return threads, max(1, RESIDENT[compute_dtype(dtype)] // threads)
+
+
+def python_kernel(
+    name: str, dtype: str, threads: int, lanes: int = 1, kept: int = 1
+) -> FunctionType:
+    """The kernel as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
+    from numba import cuda, float32, float64, int64
+
+    names: dict[str, Any] = {
+        "cuda": cuda,
+        "COMPUTED": float64 if compute_dtype(dtype) == "float64" else float32,
+        "DOUBLE": float64,
+        "INTEGER": int64,
+        "THREADS": threads,
+        "LANES": lanes,
+        "KEPT": kept,
+        "WARP": gpu_plan.WARP,
+        "WARPS": threads // gpu_plan.WARP,
+    }
+    names |= {each: cuda.jit(getattr(formula, each), device=True) for each in _FORMULAS}
+    for each in _PARTS:
+        part = rebound(getattr(numba_cuda_kernels, each), names)
+        names[each] = cuda.jit(part, device=True)
+    return rebound(getattr(numba_cuda_kernels, name), names)

@@ -1,0 +1,126 @@
+"""All rows of a softmax cross-entropy on the CPU, block by block, with weights or without.
+
+The function is compiled twice: as it is, and without the argument `weights`, whose name is a global
+then, and None (numba_cpu.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from ..engines.denormals import flush_denormals, restore_denormals
+from ..engines.half import store
+from .numba_loops import exponentials, largest, scaled, shift, shift_in_place, total
+
+BLOCK = 4096  # elements of a block, if a row has no more
+REFUSED = -1.0  # what no loss is
+
+
+def room(out: Any, elements: int) -> Any:
+    """Where a block is worked out if `out` holds float16; `out` itself if not."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(room)
+def _room(out, elements):
+    if out.dtype == types.uint16:
+        return lambda out, elements: np.empty(elements, np.float32)
+    return lambda out, elements: out
+
+
+def part(work: Any, out: Any, low: int, high: int) -> Any:
+    """The part of `work` for elements low to high of `out`."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(part)
+def _part(work, out, low, high):
+    if out.dtype == types.uint16:
+        return lambda work, out, low, high: work[: high - low]
+    return lambda work, out, low, high: work[low:high]
+
+
+def weight_of(weights: Any, row: int) -> float:
+    """The factor on a row's loss."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(weight_of)
+def _weight_of(weights, row):
+    if isinstance(weights, types.NoneType):
+        return lambda weights, row: 1.0
+    return lambda weights, row: weights[row]
+
+
+def share_of(weights: Any, row: int, one: Any) -> Any:
+    """The same times 1/n, which is `one`."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(share_of)
+def _share_of(weights, row, one):
+    number = np.float32 if one == types.float32 else np.float64
+    if isinstance(weights, types.NoneType):
+        return lambda weights, row, one: one
+    return lambda weights, row, one: number(weights[row] * one)
+
+
+def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float:
+    """Write the gradient and return the loss, or REFUSED with nothing written."""
+    rows, width = logits.shape
+    if rows < 1 or width < 1 or gradient.shape != logits.shape or labels.size != rows:
+        return REFUSED
+    start, end = gradient.ctypes.data, gradient.ctypes.data + gradient.nbytes
+    read = logits.ctypes.data
+    if start != read and read < end and start < read + logits.nbytes:
+        return REFUSED
+    if labels.ctypes.data < end and start < labels.ctypes.data + labels.nbytes:
+        return REFUSED
+    for row in range(rows):
+        if labels[row] < 0 or labels[row] >= width:
+            return REFUSED
+    if weights is not None:
+        if weights.size != rows:
+            return REFUSED
+        if weights.ctypes.data < end and start < weights.ctypes.data + weights.nbytes:
+            return REFUSED
+        for row in range(rows):
+            if not 0.0 <= weights[row] < np.inf:
+                return REFUSED
+
+    z, out = logits.reshape(-1), gradient.reshape(-1)
+    height = max(1, BLOCK // width)
+    space = room(out, min(rows, height) * width)
+    number = space.dtype.type
+    zero, one = number(0.0), number(1.0 / rows)
+    loss = 0.0
+    before = flush_denormals()
+    for top in range(0, rows, height):
+        bottom = min(top + height, rows)
+        block = out[top * width : bottom * width]
+        work = part(space, out, top * width, bottom * width)
+        for row in range(top, bottom):
+            given = z[row * width : (row + 1) * width]
+            line = work[(row - top) * width : (row - top + 1) * width]
+            peak = largest(given)
+            if given.ctypes.data == line.ctypes.data:
+                shift_in_place(line, peak)
+            else:
+                shift(given, line, peak)
+            loss -= weight_of(weights, row) * line[labels[row]]
+        exponentials(work)
+        for row in range(top, bottom):
+            low, high, k = (row - top) * width, (row - top + 1) * width, labels[row]
+            line = work[low:high]
+            sums = total(line, zero)
+            loss += weight_of(weights, row) * np.log(sums)
+            factor = number(weight_of(weights, row) / (sums * rows))
+            chosen = line[k] * factor - share_of(weights, row, one)
+            scaled(line, block[low:high], factor)
+            store(block, low + k, chosen)
+    restore_denormals(before)
+    return loss / rows
