@@ -10,6 +10,7 @@ from .errors import (
     KernelError,
     MixedBackendsError,
 )
+from .foreign import as_array
 from .select import get_backend, use_device, why_device
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "KernelError",
     "Memory",
     "MixedBackendsError",
+    "as_array",
     "backend_of",
     "describe_devices",
     "device_of",

@@ -62,7 +62,7 @@ def _describe(value: Any) -> str:
 
 def _remedy(value: Any, name: str) -> str:
     if is_torch_array(value):
-        return f"A CPU tensor shares its memory through {name}.detach().numpy()"
+        return f"onepass.as_array({name}) shares a tensor's memory"
     if is_jax_array(value):
         return f"JAX arrays can't be written in place: use numpy.array({name})"
     return f"Make one with numpy.asarray({name}, dtype=numpy.float32)"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend, Memory
+from .foreign import taken_in
 
 
 class CupyBackend(Backend):
@@ -21,6 +22,7 @@ class CupyBackend(Backend):
         self.device = f"cuda:{index}"
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
+        (values,) = taken_in(["values"], [values])
         with self.scope():
             array = self.xp.asarray(values, dtype=dtype)
             return array if array.device.id == self.index else array.copy()

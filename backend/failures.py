@@ -70,7 +70,7 @@ _MISSING = re.compile("cannot open source file|failed to load|failure finding|is
 _OUT_OF_MEMORY_STATUS = 2
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _FOLDER = re.compile(r"^\S*/(?=[^/\s]+\(\d+\):)")
-_KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\(\w+\)\s+)?void\s+(\w+)")
+_KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\([^()]*\)\s+)?void\s+(\w+)")
 
 
 class Failure(NamedTuple):

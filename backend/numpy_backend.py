@@ -9,6 +9,7 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from .base import Array, Backend, Memory
+from .foreign import taken_in
 
 
 class NumpyBackend(Backend):
@@ -18,8 +19,10 @@ class NumpyBackend(Backend):
     device = "cpu"
 
     def asarray(self, values: Any, dtype: Any = None) -> np.ndarray:
-        if is_cupy_array(values):
-            values = values.get()
+        if type(values) is not np.ndarray:
+            (values,) = taken_in(["values"], [values])
+            if is_cupy_array(values):
+                values = values.get()
         return np.asarray(values, dtype=dtype)
 
     def to_numpy(self, array: Array) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..backend import Backend, backend_of
+from ..backend.foreign import taken_in
 from ..backend.layout import any_overlap, check_arrays
 from .checkpoint import check_keys
 from .parameters import Parameters
@@ -107,10 +108,14 @@ class SeparateStorage(Storage):
 
     def __init__(self, params: Mapping[str, Array] | Sequence[Array]) -> None:
         self.named = isinstance(params, Mapping)
-        self.params: dict[Key, Array] = dict(_items(params))
-        if not self.params:
+        given: dict[Key, Array] = dict(_items(params))
+        if not given:
             raise ValueError("params are empty; expected at least one array")
-        names = [f"params[{key!r}]" for key in self.params]
+        names = [f"params[{key!r}]" for key in given]
+        self.params: dict[Key, Array] = dict(
+            zip(given, taken_in(names, given.values()), strict=True)
+        )
+        self.foreign = any(self.params[key] is not given[key] for key in given)
         arrays = self.targets()
         self._backend = backend_of(*arrays, names=names)
         for name, array in zip(names, arrays, strict=True):
@@ -140,10 +145,12 @@ class SeparateStorage(Storage):
         if not isinstance(grads, Mapping if self.named else (list, tuple)):
             kind = "mapping" if self.named else "list"
             raise TypeError(f"grads is a {type(grads).__name__}; expected a {kind}, as params are")
-        if not self.named and len(grads) == len(self.params):
-            return list(grads)
-        given = check_keys(dict(_items(grads)), self.params, "grads")
-        return [given[key] for key in self.params]
+        if self.named or len(grads) != len(self.params):
+            given = check_keys(dict(_items(grads)), self.params, "grads")
+            grads = [given[key] for key in self.params]
+        if self.foreign:
+            return list(taken_in((f"grads[{key!r}]" for key in self.params), grads))
+        return list(grads)
 
     def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
         for key, call in zip(self.params, zip(*columns, strict=True), strict=True):

@@ -27,8 +27,9 @@ def call(engine, name, arrays, **options):
 
 
 # --- what is refused, on every engine -------------------------------------------------------------
-def torch_tensor(array):
-    return pytest.importorskip("torch", reason="PyTorch is not installed").ones(5)
+def torch_bfloat16(array):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    return torch.ones(5, dtype=torch.bfloat16)
 
 
 NOT_ARRAYS = {
@@ -36,7 +37,7 @@ NOT_ARRAYS = {
     "float": lambda a: 1.0,
     "none": lambda a: None,
     "numpy scalar": lambda a: np.float32(1.0),
-    "torch tensor": torch_tensor,
+    "bfloat16 tensor": torch_bfloat16,
 }
 WRONG_DTYPES = ["int32", "uint8", "bool", "complex64", "object", "float64"]
 WRONG_SHAPES = [(4,), (6,), (0,), (), (1,), (5, 1), (1, 5)]

@@ -1,0 +1,100 @@
+"""Arrays of other libraries, seen as NumPy or CuPy arrays over the same memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_cupy_array
+
+from .base import Array
+
+_CPU, _CUDA, _PINNED, _MANAGED = 1, 2, 3, 13  # DLPack's numbers for kinds of device
+
+
+def as_array(value: Any, name: str = "value") -> Array:
+    """A NumPy or CuPy array over the memory of any array; nothing is copied.
+
+    Args:
+        value: a NumPy or CuPy array, which is returned itself; or anything with DLPack
+            (`__dlpack__`), the CUDA array interface or NumPy's (`__array_interface__`,
+            `__array__`), such as PyTorch tensors on the CPU or a GPU, parameters that require
+            gradients included, and JAX arrays. A copy only where the library gives one.
+        name: what errors call it.
+
+    Returns:
+        An array in which writing writes `value`. What its library doesn't let others write is
+        read-only, as JAX arrays are.
+
+    Raises:
+        TypeError: `value` is no array, or one of a dtype that NumPy doesn't have, such as bfloat16.
+        ValueError: it lies on a device that neither NumPy nor CuPy reaches.
+        ImportError: it lies on an NVIDIA GPU and CuPy is not installed.
+
+    Conventions: PyTorch's graph isn't told of what is written through the array, as under
+        `torch.no_grad()`.
+
+    Example:
+        >>> import numpy as np
+        >>> from onepass import as_array
+        >>> as_array(memoryview(np.arange(3.0)))
+        array([0., 1., 2.])
+    """
+    if isinstance(value, np.ndarray) or is_cupy_array(value):
+        return value
+    if hasattr(value, "detach"):  # a tensor that requires gradients gives no memory away
+        value = value.detach()
+    kind = value.__dlpack_device__()[0] if hasattr(value, "__dlpack_device__") else _CPU
+    if kind in (_CUDA, _MANAGED) or hasattr(value, "__cuda_array_interface__"):
+        return _on_gpu(value, name)
+    if kind not in (_CPU, _PINNED):
+        raise ValueError(
+            f"{name} lies on a device that is neither the CPU nor an NVIDIA GPU (DLPack's number "
+            f"{int(kind)}); expected one of those. Move it to the CPU first"
+        )
+    return _on_cpu(value, name)
+
+
+def taken_in(names: Iterable[str], arrays: Iterable[Any]) -> tuple[Array, ...]:
+    """The arrays of one call as NumPy or CuPy arrays; what is no array at all is left to checks."""
+    return tuple(
+        as_array(array, name) if _is_foreign(array) else array
+        for name, array in zip(names, arrays, strict=True)
+    )
+
+
+def _is_foreign(value: Any) -> bool:
+    """Whether it is an array, but none of NumPy's (scalars have the interface too) or CuPy's."""
+    if isinstance(value, (np.ndarray, np.generic)) or is_cupy_array(value):
+        return False
+    return hasattr(value, "__dlpack__") or hasattr(value, "__array_interface__")
+
+
+def _on_gpu(value: Any, name: str) -> Array:
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            f"{name} lies on an NVIDIA GPU, which takes CuPy to work on: pip install "
+            '"onepass[cuda13]" (or "onepass[cuda12]"), or move it to the CPU'
+        ) from error
+    if hasattr(value, "__dlpack__"):
+        return cupy.from_dlpack(value)
+    return cupy.asarray(value)
+
+
+def _on_cpu(value: Any, name: str) -> np.ndarray:
+    has_numpys = hasattr(value, "__array__") or hasattr(value, "__array_interface__")
+    try:
+        if hasattr(value, "__dlpack__") and not has_numpys:
+            return np.from_dlpack(value)
+        array = np.asarray(value)
+    except TypeError as error:  # a dtype that NumPy does not have
+        raise TypeError(
+            f"{name} is a {type(value).__name__} of {getattr(value, 'dtype', 'unknown dtype')}, "
+            f"which NumPy can't see ({error}); expected float16, float32 or float64"
+        ) from error
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{name} is a {type(value).__name__}; expected an array of numbers")
+    return array
