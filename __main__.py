@@ -1,4 +1,4 @@
-"""The command `onepass`: info, demo, train, bench."""
+"""The command `onepass`: info, demo, train, predict, bench."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ PAGE = "onepass-bench.html"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (2: what was asked for can't be done)."""
+    from .nets.command_options import add_device, add_predict, add_train
+
     parser = argparse.ArgumentParser(
         prog="onepass",
         description="Fused optimizer steps and batch norm on plain NumPy and CuPy arrays.",
@@ -26,29 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     info.set_defaults(run=_info)
 
     demo = commands.add_parser("demo", help="train the digits network, then time every rule")
-    _add_device(demo)
+    add_device(demo)
     demo.set_defaults(run=_demo)
 
-    train = commands.add_parser("train", help="train a classifier on digits or MNIST")
-    train.add_argument(
-        "--data", default="digits", metavar="digits|mnist:FOLDER", help="default: digits"
-    )
-    train.add_argument(
-        "--optimizer",
-        default="adam",
-        help="sgd, momentum, adagrad, rmsprop, adam, adamw or amsgrad; default: adam",
-    )
-    train.add_argument("--lr", type=float, help="learning rate; default: the optimizer's")
-    train.add_argument("--epochs", type=int, help="default: the recipe's")
-    train.add_argument("--batch-size", type=int, help="default: the recipe's")
-    train.add_argument("--seed", type=_seed, default=0, help="0 or more; default: 0")
-    train.add_argument(
-        "--batch-norm", action="store_true", help="normalize the hidden layers, without biases"
-    )
-    train.add_argument("--quiet", action="store_true", help="no progress bar")
-    _add_device(train)
-    train.set_defaults(run=_train)
-
+    add_train(commands.add_parser("train", help="train on digits, MNIST or a CSV file"))
+    add_predict(commands.add_parser("predict", help="apply a trained model to a CSV file"))
     _add_bench(commands.add_parser("bench", help="measure gain, limit and peers; compare results"))
 
     options = parser.parse_args(arguments)
@@ -74,19 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 0")
-    return int(text)
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="default: auto"
-    )
-
-
 def _add_bench(bench: argparse.ArgumentParser) -> None:
+    from .nets.command_options import add_device
+
     bench.set_defaults(run=_bench)
     length = bench.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="under 40 s; default: under 3 minutes")
@@ -100,7 +74,7 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
         "--page", metavar="FILE", help=f"default: {PAGE}, where matplotlib is installed"
     )
     bench.add_argument("--png", metavar="FOLDER", help="write the page's figures as PNG files")
-    _add_device(bench)
+    add_device(bench)
     actions = bench.add_subparsers(metavar="compare", required=False)
     compare = actions.add_parser("compare", help="two results: faster, slower, same or unclear")
     compare.add_argument("before", metavar="A.json")
@@ -123,22 +97,6 @@ def _demo(options: argparse.Namespace) -> None:
 
     train_by_name(device=options.device)
     print_gain(get_backend(options.device), Console())
-
-
-def _train(options: argparse.Namespace) -> None:
-    from .nets.command import train_by_name
-
-    train_by_name(
-        data=options.data,
-        device=options.device,
-        optimizer=options.optimizer,
-        lr=options.lr,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        batch_norm=options.batch_norm,
-        progress=not options.quiet,
-    )
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -46,7 +46,7 @@ class BatchNorm(Layer):
         eps: float = 1e-5,
         activation: str | None = None,
     ) -> None:
-        self.in_features = self.out_features = count("features", features)
+        self.features = self.in_features = self.out_features = count("features", features)
         self.momentum, self.eps, _ = options(momentum, eps, activation)
         self.activation = activation
 

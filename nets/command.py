@@ -1,22 +1,17 @@
-"""What `onepass train` does: data and optimizer by name, a recipe, a report in words."""
+"""What `onepass train` does with digits and MNIST: a recipe, and a report in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from ..backend import get_backend, why_device
+from .by_name import OPTIMIZERS, check_name
 from .data import Dataset
 from .digits import load_digits
 from .mnist import load_mnist
-from .optimizer import Optimizer
-from .optimizers import SGD, AdaGrad, Adam, AdamW, AMSGrad, Momentum, RMSprop
+from .prediction import accuracy
 from .recipes import Recipe, digits_recipe, mnist_recipe
 from .types import Device
-
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    kind.__name__.lower(): kind for kind in (SGD, Momentum, AdaGrad, RMSprop, Adam, AdamW, AMSGrad)
-}
 
 
 def train_by_name(
@@ -27,7 +22,7 @@ def train_by_name(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
-    batch_norm: bool = False,
+    batch_norm: bool = True,
     progress: bool = True,
 ) -> float:
     """Train a recipe's network, print what was done and how well it does; the test accuracy.
@@ -35,26 +30,29 @@ def train_by_name(
     Args:
         data: "digits" or "mnist:FOLDER".
         device: "auto", "cpu", "cuda", "cuda:N".
-        optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw" or "amsgrad".
-        lr: learning rate; the optimizer's own default if None.
+        optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw" or "amsgrad"; the
+            recipe's learning rates belong to Adam, others keep theirs all the time.
+        lr: learning rate, kept all the time; None: the recipe's, or the optimizer's own default.
         epochs, batch_size: the recipe's if None.
         seed: of the split, the initial weights and the shuffling.
-        batch_norm: normalize the hidden layers.
+        batch_norm: normalize the hidden layers, as the recipes have it.
         progress: show a bar.
 
     Raises:
         ValueError: an unknown name, or a number out of its range.
         DeviceUnavailableError, OSError, ImportError: the device, the files or scikit-learn are
             not there; the message says what to do.
+        KeyboardInterrupt: after Ctrl-C, and after printing how well the network does so far.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer is {optimizer!r}; expected {', '.join(map(repr, OPTIMIZERS))}")
+    check_name(optimizer)
     backend = get_backend(device)
     dataset, recipe = _load(data, seed, backend, batch_norm)
-    hyper = {} if lr is None else {"lr": lr}
+    if optimizer != "adam" or lr is not None:
+        hyper = {} if lr is None else {"lr": lr}
+        chosen = OPTIMIZERS[optimizer](recipe.net.parameters(), **hyper)
+        recipe = replace(recipe, optimizer=chosen, schedule=None)
     recipe = replace(
         recipe,
-        optimizer=OPTIMIZERS[optimizer](recipe.net.parameters(), **hyper),
         epochs=recipe.epochs if epochs is None else epochs,
         batch_size=recipe.batch_size if batch_size is None else batch_size,
     )
@@ -62,16 +60,22 @@ def train_by_name(
     print(f"device: {reason}.")
     print(
         f"{dataset.name}: {len(dataset.x_train)} samples to train on, {len(dataset.x_test)} held "
-        f"out; {type(recipe.optimizer).__name__}, lr {recipe.optimizer.lr:g}, {recipe.epochs} "
+        f"out; {type(recipe.optimizer).__name__}, lr {recipe.optimizer.lr:g}"
+        f"{'' if recipe.schedule is None else ' at first'}, {recipe.epochs} "
         f"epochs of batches of {recipe.batch_size}, seed {seed}{', batch norm' * batch_norm}"
     )
     history = recipe.train(dataset, progress=progress)
-    accuracy = history.val_accuracy[-1]
+    if history.stopped == "interrupted":
+        share = accuracy(recipe.net, dataset.x_test, dataset.y_test)
+        done = f"{history.epochs} of {recipe.epochs} epochs"
+        print(f"interrupted after {done}; test accuracy {share:.2%} so far")
+        raise KeyboardInterrupt
+    share = history.val_accuracy[-1]
     print(
-        f"test accuracy {accuracy:.2%} after {sum(history.seconds):.1f} s "
+        f"test accuracy {share:.2%} after {sum(history.seconds):.1f} s "
         f"({1e3 * sum(history.seconds) / history.epochs:.0f} ms an epoch)"
     )
-    return accuracy
+    return share
 
 
 def _load(data: str, seed: int, device: Device, batch_norm: bool) -> tuple[Dataset, Recipe]:
@@ -80,4 +84,6 @@ def _load(data: str, seed: int, device: Device, batch_norm: bool) -> tuple[Datas
         return load_digits(seed=seed), digits_recipe(seed, device, batch_norm)
     if kind == "mnist" and folder:
         return load_mnist(folder), mnist_recipe(seed, device, batch_norm)
-    raise ValueError(f"data is {data!r}; expected 'digits' or 'mnist:FOLDER'")
+    raise ValueError(
+        f"data is {data!r}; expected 'digits' or 'mnist:FOLDER', or a CSV file with --target COLUMN"
+    )

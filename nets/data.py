@@ -1,4 +1,4 @@
-"""Data sets, splits and batches."""
+"""Data sets and batches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from ..backend import Backend
 from ..backend.checks import count
 from .types import Array, HostArray
+
+_SIZES = ((10_000, 64), (50_000, 128), (250_000, 256))
 
 
 @dataclass(frozen=True)
@@ -61,34 +63,23 @@ class Dataset:
         )
 
 
-def stratified_split(
-    y: HostArray, test_fraction: float, seed: int = 0
-) -> tuple[HostArray, HostArray]:
-    """Shuffled indices (train, test) with the same share of every class in both.
+def advised_batch_size(m: int) -> int:
+    """A batch size to start from for `m` training samples; nothing calls it unasked.
 
-    Args:
-        y: class numbers, shape (n,).
-        test_fraction: between 0 and 1; of each class, this share (rounded) is held out.
-        seed: of the choice and the order.
+        m <= 2,000: m, the full batch     <= 10,000: 64     <= 50,000: 128
+        <= 250,000: 256     above: 512
+
+    Small sets gain nothing from mini-batches; the usual sizes are powers of two from 64 to 512,
+    larger for larger sets, which make enough updates an epoch all the same. Search around it: the
+    best size depends on the learning rate, the memory and the device.
 
     Raises:
-        ValueError: `test_fraction` is not between 0 and 1, or leaves a part empty.
+        TypeError, ValueError: `m` is not an integer, or smaller than 1.
     """
-    if not 0 < test_fraction < 1:
-        raise ValueError(f"test_fraction is {test_fraction!r}; expected a number in (0, 1)")
-    rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(y), bool)
-    for label in np.unique(y):
-        members = rng.permutation(np.flatnonzero(y == label))
-        held_out[members[: round(test_fraction * len(members))]] = True
-    order = rng.permutation(len(y))
-    train, test = order[~held_out[order]], order[held_out[order]]
-    if not (len(train) and len(test)):
-        raise ValueError(
-            f"test_fraction is {test_fraction!r}; expected one that leaves both parts of "
-            f"{len(y)} samples non-empty"
-        )
-    return train, test
+    m = count("m", m)
+    if m <= 2_000:
+        return m
+    return next((size for most, size in _SIZES if m <= most), 512)
 
 
 def minibatches(

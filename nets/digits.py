@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .data import Dataset, stratified_split
+from .data import Dataset
+from .split import stratified_split
 
 
 def load_digits(test_fraction: float = 0.2, seed: int = 0) -> Dataset:

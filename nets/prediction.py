@@ -12,8 +12,32 @@ from .sequential import Sequential
 from .types import Array, HostArray
 
 
+def outputs(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
+    """What the network gives for each row, as it is: NumPy, (n, out_features), its dtype.
+
+    A regression's predictions, a classifier's logits.
+
+    Args:
+        net: the network; left as it is.
+        x: rows, shape (n, in_features), on any device; moved to the network's in one copy.
+        batch_size: rows that go through the network at once, at least 1; bounds the memory.
+
+    Raises:
+        ValueError: `x` has another shape, or `batch_size` is smaller than 1.
+    """
+    backend = net.backend
+    x = rows_of(net, x, "x")
+    with backend.scope():
+        found = [net(x[part]) for part in parts(len(x), batch_size)]
+        whole = backend.xp.concatenate(found) if found else np.empty(_empty(net, x), net.dtype)
+    return backend.to_numpy(whole)
+
+
 def predict(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
-    """The class with the largest output for each row, as NumPy int64 of shape (n,).
+    """The class of each row, as NumPy int64 of shape (n,).
+
+    It is the class with the largest output; of a single output, a logit, 1 where it is above 0,
+    else 0.
 
     Args:
         net: a classifier; left as it is.
@@ -26,33 +50,55 @@ def predict(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
     backend = net.backend
     x = rows_of(net, x, "x")
     with backend.scope():
-        labels = [net(x[part]).argmax(axis=1) for part in _parts(len(x), batch_size)]
+        labels = [_classes(net(x[part])) for part in parts(len(x), batch_size)]
         found = backend.xp.concatenate(labels) if labels else np.empty(0)
     return backend.to_numpy(found).astype(np.int64)
 
 
+def predict_proba(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
+    """The probability of each class, as NumPy (n, C) of the network's dtype; rows add up to 1.
+
+        C outputs z:  p = exp(z - max z) / sum of exp(z - max z)
+        one output z: p = (1 - a, a), a = 1 / (1 + exp(-z))
+
+    Args:
+        net: a classifier that gives logits, as SoftmaxCrossEntropy and BinaryCrossEntropy take
+            them; left as it is.
+        x, batch_size: as for `predict`.
+
+    Raises:
+        ValueError: `x` has another shape, or `batch_size` is smaller than 1.
+    """
+    z = outputs(net, x, batch_size)
+    wide = z.astype(np.float32) if z.dtype == np.float16 else z
+    if wide.shape[1] == 1:  # the softmax of (0, z) is (1 - a, a)
+        wide = np.concatenate([np.zeros_like(wide), wide], axis=1)
+    p = np.exp(wide - wide.max(axis=1, keepdims=True))
+    return (p / p.sum(axis=1, keepdims=True)).astype(z.dtype, copy=False)
+
+
 def accuracy(net: Sequential, x: Array, y: Array) -> float:
-    """The share of rows of `x` for which `predict` gives the label in `y`, shape (n,).
+    """The share of rows of `x` for which `predict` gives the label in `y`, (n,) or (n, 1).
 
     Raises:
         ValueError: there are no rows, or as many labels as rows there are not.
     """
     y = net.backend.to_numpy(y)
-    if not len(x) or y.shape != (len(x),):
+    if not len(x) or y.shape not in ((len(x),), (len(x), 1)):
         raise ValueError(f"y has shape {y.shape}; expected ({len(x)},), and at least one row")
-    return float(np.mean(predict(net, x) == y))
+    return float(np.mean(predict(net, x) == y.reshape(-1)))
 
 
 def evaluate(net: Sequential, x: Array, y: Array, loss: Loss) -> tuple[float, float]:
-    """(mean loss, accuracy) on data that is on the network's device already, read back once."""
+    """(mean loss, mean metric) on data that is on the network's device already, read back once."""
     total: Array = 0.0
-    hits: Array = 0
+    measured: Array = 0
     with net.backend.scope():
-        for part in _parts(len(x), 1024):
+        for part in parts(len(x)):
             output = net(x[part])
             total = total + loss(output, y[part])[0] * float(len(output))
-            hits = hits + (output.argmax(axis=1) == y[part]).sum()
-    return float(total) / len(x), int(hits) / len(x)
+            measured = measured + loss.measure(output, y[part])
+    return float(total) / len(x), float(measured) / len(x)
 
 
 def rows_of(net: Sequential, x: Array, name: str) -> Array:
@@ -68,6 +114,15 @@ def rows_of(net: Sequential, x: Array, name: str) -> Array:
     return x
 
 
-def _parts(n: int, size: int) -> Iterator[slice]:
+def parts(n: int, size: int = 1024) -> Iterator[slice]:
+    """Slices of 0..n-1, of `size` each, the last one of what is left."""
     size = count("batch_size", size)
     return (slice(start, start + size) for start in range(0, n, size))
+
+
+def _classes(output: Array) -> Array:
+    return output[:, 0] > 0 if output.shape[1] == 1 else output.argmax(axis=1)
+
+
+def _empty(net: Sequential, x: Array) -> tuple[int, int]:
+    return 0, x.shape[1] if net.out_features is None else net.out_features

@@ -30,13 +30,19 @@ class Progress:
 
 
 class RichProgress(Progress):
-    """A bar with epoch, loss, accuracy (held-out, where there is any) and samples a second.
+    """A bar with epoch, loss, metric (held-out, where there is any) and samples a second.
+
+    Args:
+        epochs: how many are planned.
+        batches: batches an epoch.
+        done: epochs that were finished before.
+        lr: show the learning rate too.
 
     Raises:
         ImportError: rich is not installed.
     """
 
-    def __init__(self, epochs: int, batches: int) -> None:
+    def __init__(self, epochs: int, batches: int, done: int = 0, lr: bool = False) -> None:
         try:
             from rich import progress as rich
         except ImportError as error:
@@ -44,13 +50,18 @@ class RichProgress(Progress):
                 "progress=True needs rich: pip install rich, or pass progress=False"
             ) from error
         self.epochs = epochs
+        self.lr = lr
         self.bar = rich.Progress(
             rich.TextColumn("epoch {task.fields[epoch]}"),
-            rich.BarColumn(bar_width=10),
+            rich.BarColumn(bar_width=2 if lr else 10),  # all fits into 80 columns
             rich.TextColumn("{task.fields[figures]}"),
         )
         self.task = self.bar.add_task(
-            "training", total=epochs * batches, epoch=f"1/{epochs}", figures=""
+            "training",
+            total=epochs * batches,
+            completed=done * batches,
+            epoch=self._epoch(done),
+            figures="",
         )
 
     def __enter__(self) -> Self:
@@ -69,14 +80,27 @@ class RichProgress(Progress):
         self.bar.advance(self.task)
 
     def epoch(self, history: History, samples: int) -> None:
-        accuracy = f"acc {history.accuracy[-1]:.1%}"
-        if history.val_accuracy:
-            accuracy += f"  held-out {history.val_accuracy[-1]:.1%}"
-        self.bar.update(
-            self.task,
-            epoch=f"{min(history.epochs + 1, self.epochs)}/{self.epochs}",
-            figures=(
-                f"loss {history.loss[-1]:.4f}  {accuracy}  "
-                f"{samples / history.seconds[-1]:,.0f} samples/s"
-            ),
-        )
+        figures = [f"loss {history.loss[-1]:.4f}", _metric(history)]
+        if history.val_metric:
+            figures.append(f"held-out {_shown(history.metric_name, history.val_metric[-1])}")
+        figures.append(f"{_rate(samples / history.seconds[-1])} samples/s")
+        if self.lr:
+            figures.append(f"lr {history.lr[-1]:.2g}")
+        shown = (" " if self.lr else "  ").join(figures)
+        self.bar.update(self.task, epoch=self._epoch(history.epochs), figures=shown)
+
+    def _epoch(self, done: int) -> str:
+        return f"{min(done + 1, self.epochs)}/{self.epochs}"
+
+
+def _metric(history: History) -> str:
+    name = "acc" if history.metric_name == "accuracy" else history.metric_name
+    return f"{name} {_shown(history.metric_name, history.metric[-1])}"
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.1%}" if name == "accuracy" else f"{value:.4g}"
+
+
+def _rate(samples: float) -> str:
+    return f"{samples:,.0f}" if samples < 1e6 else f"{samples / 1e6:.3g}M"

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-from .activations import ReLU
-from .batch_norm import BatchNorm
 from .data import Dataset
-from .dense import Dense
 from .history import History
-from .layer import Layer
 from .losses import Loss, SoftmaxCrossEntropy
+from .multilayer import multilayer
 from .optimizer import Optimizer
 from .optimizers import Adam
+from .schedules import ExponentialDecay, Schedule
 from .sequential import Sequential
 from .training import fit
 from .types import Device
+
+LR = 2e-3
+KEEP_PROB = 0.8
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Recipe:
 
     net: Sequential
     optimizer: Optimizer
+    schedule: Schedule | None
     loss: Loss
     epochs: int
     batch_size: int
@@ -37,6 +38,7 @@ class Recipe:
             (data.x_train, data.y_train),
             loss=self.loss,
             optimizer=self.optimizer,
+            schedule=self.schedule,
             epochs=self.epochs,
             batch_size=self.batch_size,
             validation=(data.x_test, data.y_test),
@@ -45,33 +47,43 @@ class Recipe:
         )
 
 
-def digits_recipe(seed: int = 0, device: Device = "auto", batch_norm: bool = False) -> Recipe:
-    """For `load_digits`: 64-256-128-10, about 98 % of the held-out digits in a second or two.
+def digits_recipe(seed: int = 0, device: Device = "auto", batch_norm: bool = True) -> Recipe:
+    """For `load_digits`: 64-256-128-10, 98 % of the held-out digits and more in about a second.
 
-    batch_norm: normalize before each ReLU, in layers without biases.
+    Batch normalization, ReLU and dropout (keep_prob 0.8) after each hidden layer; Adam whose lr
+    starts at 2e-3 and falls by 7 % an epoch; 40 epochs of batches of 32.
+
+    batch_norm: False leaves the normalization out.
     """
-    net = _network(64, 256, 128, 10, seed=seed, device=device, batch_norm=batch_norm)
-    optimizer = Adam(net.parameters())
-    return Recipe(net, optimizer, SoftmaxCrossEntropy(), epochs=40, batch_size=16, seed=seed)
+    return _recipe(64, 0.93, 40, 32, seed, device, batch_norm)
 
 
-def mnist_recipe(seed: int = 0, device: Device = "auto", batch_norm: bool = False) -> Recipe:
-    """For `load_mnist`: 784-256-128-10, about 98 % of the test digits.
+def mnist_recipe(seed: int = 0, device: Device = "auto", batch_norm: bool = True) -> Recipe:
+    """For `load_mnist`: 784-256-128-10, over 98.2 % of the test digits.
 
-    batch_norm: normalize before each ReLU, in layers without biases.
+    As `digits_recipe`, but lr falls by 20 % an epoch; 15 epochs of batches of 128.
     """
-    net = _network(784, 256, 128, 10, seed=seed, device=device, batch_norm=batch_norm)
-    optimizer = Adam(net.parameters())
-    return Recipe(net, optimizer, SoftmaxCrossEntropy(), epochs=10, batch_size=128, seed=seed)
+    return _recipe(784, 0.8, 15, 128, seed, device, batch_norm)
 
 
-def _network(*widths: int, seed: int, device: Device, batch_norm: bool) -> Sequential:
-    """Dense layers of these widths, with ReLU between them, normalized or not."""
-    *hidden, last = pairwise(widths)
-    layers: list[Layer] = []
-    for n_in, n_out in hidden:
-        if batch_norm:
-            layers += [Dense(n_in, n_out, bias=False), BatchNorm(n_out, activation="relu")]
-        else:
-            layers += [Dense(n_in, n_out), ReLU()]
-    return Sequential(*layers, Dense(*last), seed=seed, device=device)
+def _recipe(
+    n_in: int,
+    base: float,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    device: Device,
+    batch_norm: bool,
+) -> Recipe:
+    net = multilayer(
+        n_in, (256, 128), 10, batch_norm=batch_norm, keep_prob=KEEP_PROB, seed=seed, device=device
+    )
+    return Recipe(
+        net,
+        Adam(net.parameters(), lr=LR),
+        ExponentialDecay(LR, base),
+        SoftmaxCrossEntropy(),
+        epochs,
+        batch_size,
+        seed,
+    )

@@ -1,24 +1,26 @@
-"""The training loop."""
+"""Training: everything is checked, then the loop runs."""
 
 from __future__ import annotations
 
-from math import ceil, isfinite
-from time import perf_counter
-from typing import Any
+from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 
 from ..backend.checks import count
-from .data import minibatches
+from .callbacks import Callback
+from .class_weights import ClassWeight
 from .history import History
+from .intake import Pair, check_batches, check_loss, prepared, prepared_weights
+from .interrupt import Interrupt
+from .loop import Augment, Loop
 from .losses import Loss
+from .lost_device import LostDevice
 from .optimizer import Optimizer
-from .prediction import evaluate, rows_of
 from .progress import Progress, RichProgress
+from .regularizers import Regularizers, regularizers_of
+from .run import LrSchedule, Resumable, Run
 from .sequential import Sequential
-from .types import Array
-
-Pair = tuple[Array, Array]
 
 
 def fit(
@@ -32,118 +34,105 @@ def fit(
     validation: Pair | None = None,
     seed: int = 0,
     progress: bool = True,
+    schedule: LrSchedule | None = None,
+    regularizer: Regularizers = None,
+    class_weight: ClassWeight = None,
+    augment: Augment | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: Resumable | None = None,
 ) -> History:
     """Train `net` in place by mini-batch gradient descent, and return what was seen.
 
     Each epoch shuffles the samples anew and uses every one once, the last, smaller batch too. Data
-    is brought to the network's device once, before the first epoch; on a GPU, loss and accuracy
-    add up there and are read once an epoch, so that no launch is waited for in between.
+    is brought to the network's device once, before the first epoch; on a GPU, loss and metric add
+    up there and are read once an epoch, so that no launch is waited for in between. One seed on one
+    device gives one result, to the last bit.
+
+    Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
+    callbacks end as ever (EarlyStopping brings the best weights back; without it the last stay).
+    A second Ctrl-C raises KeyboardInterrupt at once; a loop over several fits is to look at
+    `history.stopped`. Signals are left alone outside the main thread, and where a handler is set
+    that isn't Python's own.
 
     Args:
         net: the network; its parameters and gradients are written.
-        data: (x, y): rows of shape (n, in_features) and labels of shape (n,), on any device.
+        data: (x, y): rows of shape (n, in_features) and what the loss takes, labels of shape (n,)
+            or targets of shape (n, out_features), on any device.
         loss: such as SoftmaxCrossEntropy().
         optimizer: made from `net.parameters()`; its states are written.
-        epochs: passes over the data, at least 1.
+        epochs: passes over the data, at least 1; with `resume`, those done before included.
         batch_size: samples an update, at least 1.
         validation: (x, y) like `data`, held out: measured after every epoch, never trained on.
-        seed: of the shuffling.
+        seed: of the shuffling, and of `augment`.
         progress: show a bar (needs rich); False prints nothing.
+        schedule: schedule(epoch, step) -> lr, the epoch counted from 0 and the step (the
+            mini-batch) from 1: sets `optimizer.lr` before each update.
+        regularizer: such as L2(0.1), or several; its m is n, all training samples. The reported
+            training loss has the penalty, the validation loss has not.
+        class_weight: None, "balanced" (n / (C n_k), as scikit-learn has it), {class: weight} or a
+            weight for each class: J = mean over rows of w[k] loss. Validation is not weighted.
+        augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
+            batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
+        callbacks: told of the run in this order; see `Callback`.
+        resume: an earlier run's epoch, step, history and rng_state, as a checkpoint has them, to go
+            on bit for bit; network and optimizer must hold what they held then. `seed` counts no
+            more. Where all epochs are done, nothing is trained.
 
     Raises:
-        ValueError: no samples, x and y differ in number, x is not finite, another width, labels
-            out of range, an optimizer of other arrays, a count smaller than 1, or a batch too small
-            for a layer (BatchNorm takes two samples); before anything is written.
-        TypeError: the labels or a count are not integers; before anything is written.
-        FloatingPointError: the loss of an epoch is not finite; the message names the epoch.
+        ValueError: no samples, x and y differ in number, a value is not finite, another width,
+            labels out of range or of one class only, an optimizer of other arrays, a count smaller
+            than 1, a batch too small for a layer (BatchNorm takes two samples), a loss of logits
+            after a Sigmoid, an option that does not fit; before anything is written.
+        TypeError: the labels or a count are not integers, an option is something else; before
+            anything is written.
+        FloatingPointError: the loss is not finite; the message names the epoch and the layer that
+            first went wrong. On the CPU the update that would follow is not done.
+        DeviceUnavailableError: the GPU was lost; the message says when.
     """
+    check_loss(net, loss)
     if optimizer.params is not net.parameters():
         name = type(optimizer).__name__
         raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
     epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
-    x, y = _prepared(net, data, loss, "data")
-    _check_last_batch(net, len(x), batch_size)
-    held_out = None if validation is None else _prepared(net, validation, loss, "validation")
-    rng = np.random.default_rng(seed)
-    history = History()
-    bar = RichProgress(epochs, ceil(len(x) / batch_size)) if progress else Progress()
-    with bar, net.backend.scope(), np.errstate(over="ignore", invalid="ignore"):
-        for epoch in range(1, epochs + 1):
-            start = perf_counter()
-            total: Array = 0.0
-            hits: Array = 0
-            for batch in minibatches(len(x), batch_size, rng, net.backend):
-                rows, labels = x.take(batch, axis=0), y.take(batch)
-                mean, right = train_batch(net, rows, labels, loss, optimizer)
-                total = total + mean * len(batch)
-                hits = hits + right
-                bar.batch()
-            seen = float(total) / len(x)  # the one line that waits for the device
-            if not isfinite(seen):
-                raise _diverged("loss", seen, epoch, optimizer)
-            history.loss.append(seen)
-            history.accuracy.append(int(hits) / len(x))
-            history.seconds.append(perf_counter() - start)
-            if held_out is not None:
-                seen, share = evaluate(net, *held_out, loss)
-                if not isfinite(seen):
-                    raise _diverged("validation loss", seen, epoch, optimizer)
-                history.val_loss.append(seen)
-                history.val_accuracy.append(share)
-            bar.epoch(history, len(x))
-    return history
-
-
-def train_batch(
-    net: Sequential, x: Array, y: Array, loss: Loss, optimizer: Optimizer
-) -> tuple[Array, Array]:
-    """One update; returns (mean loss, right answers) before it, both 0-d on the net's device."""
-    output = net.forward(x, train=True)
-    mean, gradient = loss(output, y)
-    net.backward(gradient, input_grad=False)
-    optimizer.step()
-    return mean, (output.argmax(axis=1) == y).sum()
-
-
-def _prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
-    """(x, y), checked, on the network's device."""
-    x = rows_of(net, data[0], f"x of {name}")
-    y = data[1] if hasattr(data[1], "dtype") else np.asarray(data[1])
-    if not len(x):
-        raise ValueError(f"x of {name} has no rows; expected at least one sample")
-    if y.shape[:1] != x.shape[:1]:
-        raise ValueError(
-            f"y of {name} has shape {y.shape}; expected ({len(x)},), a label for each row of x"
-        )
-    if not _finite(x, net.backend.xp):
-        raise ValueError(
-            f"x of {name} holds values that are not finite; expected numbers only. Find them with "
-            "numpy.isfinite"
-        )
-    loss.check(y, len(x), x.shape[1] if net.out_features is None else net.out_features)
-    return x, net.backend.asarray(y)
-
-
-def _finite(x: Array, xp: Any) -> bool:
-    """Whether every value is finite. A sum tells so in one pass, unless it overflows itself."""
-    with np.errstate(all="ignore"):
-        return isfinite(float(x.sum())) or bool(xp.isfinite(x).all())
-
-
-def _check_last_batch(net: Sequential, samples: int, batch_size: int) -> None:
-    """Refuse batches that are too small for a layer, before any of them is trained on."""
-    last = samples % batch_size or batch_size
-    if min(last, samples) < net.least_rows:
-        raise ValueError(
-            f"batch_size is {batch_size}, which leaves a batch of {min(last, samples)} of the "
-            f"{samples} samples, but {net!r} takes {net.least_rows} or more to train on; expected "
-            "another batch_size, or a sample less"
-        )
-
-
-def _diverged(what: str, value: float, epoch: int, optimizer: Optimizer) -> FloatingPointError:
-    """The error for a loss that is not finite, though the data is."""
-    return FloatingPointError(
-        f"the {what} is {value} in epoch {epoch}; try a lower lr (it is {optimizer.lr}) or "
-        "clip_norm=1.0"
+    for name, function in (("schedule", schedule), ("augment", augment)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} is {function!r}; expected a function, or None")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks hold {callback!r}; expected such as EarlyStopping()")
+    regularizers = regularizers_of(regularizer)
+    x, y = prepared(net, data, loss, "data")
+    check_batches(net, len(x), batch_size)
+    held_out = None if validation is None else prepared(net, validation, loss, "validation")
+    weights = prepared_weights(net, (x, y), loss, class_weight)
+    run = Run(
+        net=net,
+        optimizer=optimizer,
+        loss=loss,
+        epochs=epochs,
+        rng=np.random.default_rng(seed),
+        history=History(metric_name=loss.metric),
+        schedule=schedule,
+        validated=held_out is not None,
     )
+    if resume is not None:
+        run.resume(resume)
+    batches = ceil(len(x) / batch_size)
+    shown = RichProgress(epochs, batches, run.epoch, schedule is not None) if progress else None
+    bar = shown or Progress()
+    with bar, Interrupt() as interrupt, LostDevice(run), net.backend.scope():
+        loop = Loop(
+            run=run,
+            x=x,
+            y=y,
+            weights=weights,
+            held_out=held_out,
+            batch_size=batch_size,
+            regularizers=regularizers,
+            augment=augment,
+            callbacks=tuple(callbacks),
+            interrupt=interrupt,
+            bar=bar,
+        )
+        loop.run_epochs()
+    return run.history

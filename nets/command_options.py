@@ -1,0 +1,120 @@
+"""The options of `onepass train` and `onepass predict`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+TABLE_ONLY = ("target", "task", "delimiter", "hidden", "keep_prob", "test_fraction", "save")
+"""Options that go with a CSV file; None where not given."""
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        default="digits",
+        metavar="digits|mnist:FOLDER|FILE.csv",
+        help="a CSV file needs a header and --target; default: digits",
+    )
+    parser.add_argument(
+        "--optimizer",
+        default="adam",
+        help="sgd, momentum, adagrad, rmsprop, adam, adamw or amsgrad; default: adam",
+    )
+    parser.add_argument("--lr", type=float, help="learning rate; default: the optimizer's")
+    parser.add_argument("--epochs", type=int, help="default: the recipe's; for a CSV file 100")
+    parser.add_argument(
+        "--batch-size", type=int, help="default: the recipe's; for a CSV file by its size"
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="0 or more; default: 0")
+    parser.add_argument(
+        "--batch-norm",
+        action=argparse.BooleanOptionalAction,
+        help="normalize the hidden layers, without biases; default: not for a CSV file",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_device(parser)
+    table = parser.add_argument_group("for a CSV file")
+    table.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    table.add_argument(
+        "--task",
+        metavar="classification|regression",
+        help="default: told from the target (names and few whole numbers are classes)",
+    )
+    table.add_argument("--delimiter", metavar="CHARACTER", help="default: ,")
+    table.add_argument(
+        "--hidden", type=_sizes, metavar="64,32", help="units of each hidden layer; default: 64,32"
+    )
+    table.add_argument("--keep-prob", type=float, help="of dropout; default: 1, none")
+    table.add_argument(
+        "--test-fraction", type=float, help="share of the rows that is held out; default: 0.2"
+    )
+    table.add_argument("--save", metavar="MODEL.safetensors", help="write the trained model")
+    parser.set_defaults(run=_train)
+
+
+def add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL.safetensors", help="what train --save wrote")
+    parser.add_argument("data", metavar="FILE.csv", help="rows with the columns it was trained on")
+    parser.add_argument("--out", metavar="PREDICTIONS.csv", help="default: printed")
+    parser.add_argument("--proba", action="store_true", help="add a column for each class")
+    parser.add_argument("--delimiter", metavar="CHARACTER", default=",", help="default: ,")
+    add_device(parser)
+    parser.set_defaults(run=_predict)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="default: auto"
+    )
+
+
+def _train(options: argparse.Namespace) -> None:
+    both: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("device", "optimizer", "lr", "epochs", "batch_size", "seed", "batch_norm")
+    }
+    if options.batch_norm is None:
+        del both["batch_norm"]
+    both["progress"] = not options.quiet
+    table = {name: getattr(options, name) for name in TABLE_ONLY}
+    given = {name: value for name, value in table.items() if value is not None}
+    if options.target is not None:
+        from .command_table import train_table
+
+        train_table(options.data, **given, **both)
+        return
+    if given:
+        raise ValueError(
+            f"--{next(iter(given)).replace('_', '-')} was given without --target; expected "
+            "--data FILE.csv --target COLUMN beside it"
+        )
+    from .command import train_by_name
+
+    train_by_name(options.data, **both)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from .command_predict import predict_file
+
+    predict_file(
+        options.model,
+        options.data,
+        out=options.out,
+        probabilities=options.proba,
+        delimiter=options.delimiter,
+        device=options.device,
+    )
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 0")
+    return int(text)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 64,32") from None

@@ -1,0 +1,67 @@
+"""What `onepass predict MODEL FILE.csv` does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from os import PathLike
+
+from .atomic_write import target_of, write_atomically
+from .table import read_features
+from .table_model import TableModel, load_table_model
+from .types import Device, HostArray
+
+
+def predict_file(
+    model: str | PathLike[str],
+    data: str | PathLike[str],
+    *,
+    out: str | PathLike[str] | None = None,
+    probabilities: bool = False,
+    delimiter: str = ",",
+    device: Device = "auto",
+) -> None:
+    """Apply a saved model to the rows of a CSV file, and print its predictions as CSV.
+
+    Columns are found by name, in any order; others are passed over. One line is written for each
+    row, in the same order, below the name of the target: the name of a class, or a number.
+
+    Args:
+        model: a file that `onepass train --data FILE.csv --save` wrote.
+        data: the rows; their target may be there or not.
+        out: the file to write; None prints.
+        probabilities: add a column for each class.
+
+    Raises:
+        FileNotFoundError, OSError: a file is not there, or can't be written.
+        ValueError: the model is none, a column is missing, a value is no number, or a regression
+            was asked for probabilities; the message says what was expected.
+    """
+    target = None if out is None else target_of(out)
+    loaded = load_table_model(model, device)
+    if probabilities and not loaded.classes:
+        raise ValueError(f"{model} predicts {loaded.target!r}, a number; expected no --proba")
+    x = read_features(data, loaded.features, delimiter)
+    text = _text(loaded, x, probabilities)
+    if target is None:
+        sys.stdout.write(text)
+        return
+    write_atomically(target, text.encode())
+    print(f"{len(x)} predictions of {loaded.target!r} written to {out}")
+
+
+def _text(model: TableModel, x: HostArray, probabilities: bool) -> str:
+    """The predictions as a CSV file."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    shares = [f"p({name})" for name in model.classes] if probabilities else []
+    writer.writerow([model.target, *shares])
+    if not model.classes:
+        writer.writerows([f"{number:.7g}"] for number in model.numbers(x))
+        return lines.getvalue()
+    names = [model.classes[k] for k in model.labels(x)]
+    rows = model.probabilities(x) if probabilities else [()] * len(names)
+    for name, row in zip(names, rows, strict=True):
+        writer.writerow([name, *(f"{p:.6f}" for p in row)])
+    return lines.getvalue()
