@@ -160,9 +160,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of pytest-xdist's has ended: add what it has proven."""
+    output = getattr(node, "workeroutput", {})
+    proof.add(output.get("proven", {}))
+    _gpu_tests.update(output.get("gpu_tests", ()))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("--prove") and session.exitstatus == 0 and _unproven():
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output |= {"proven": proof.told(), "gpu_tests": sorted(_gpu_tests)}  # a process of xdist's
+    elif session.config.getoption("--prove") and session.exitstatus == 0 and _unproven():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

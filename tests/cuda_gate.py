@@ -10,6 +10,7 @@ import numba_cuda_tools
 import nvrtc
 import ptxas
 import pytest
+import softmax_forms
 from proof import ARCHITECTURES, Kernel
 from ptxas import Report
 
@@ -39,6 +40,8 @@ def budget(kernel: Kernel) -> int:
     """The registers that a thread may take: with 40, 12 warps are resident on each scheduler of a
     GPU, with 48 there are 10, with 64 there are 8."""
     engine, name, dtype = kernel
+    if name in softmax_forms.KERNELS:
+        return softmax_forms.budget(*kernel)
     if dtype == "float64" or name.startswith("finish"):  # these have a thread a channel: few
         return 64
     return 48 if engine == "numba-cuda" and name in cuda_forms.SUMMED else 40

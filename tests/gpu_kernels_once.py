@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import activation_cases
 import batchnorm_oracles as batchnorm
+import dropout_oracle
 import numpy as np
 import proof
+import softmax_cases
 from batchnorm_cases import assert_batch_norm, assert_summed, make
 from oracles import RULES
-from tolerances import DTYPES, GPU_FACTOR, assert_step, signed
+from tolerances import DTYPES, GPU_FACTOR, assert_close, assert_step, signed
 
 # rule -> the public function that runs it, and the options that choose the rule
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -37,6 +40,8 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 EXTRAS = ({}, {"weight_decay": 0.05, "maximize": True, "grad_scale": 0.7})
 SIZES = (1, 31, 257, 1023)
+# a thread's, some lanes', a warp's and a block's rows; the last one is read again
+SOFTMAX_WIDTHS = (1, 3, 10, 33, 100, 257, 1000, 1025, 5000, 40_000)
 # long and short runs of a channel, whole and cut into parts; channels that fill no warp
 SHAPES = {
     "rows": ((33, 7), 1),
@@ -67,6 +72,9 @@ class Where:
 
     def asarray(self, array: Any) -> Any:
         return self.backend.asarray(np.array(array))
+
+    def to_numpy(self, array: Any) -> Any:
+        return self.backend.to_numpy(array)
 
 
 def layouts(where: Where, values: Any) -> Iterator[tuple[str, Any]]:
@@ -141,7 +149,45 @@ def _infer(where: Where, case: Any) -> None:
     assert_summed(y, want, terms, str(case.x.dtype), where.factor, "y at inference")
 
 
-WORKS = (steps, norms)
+def drops(where: Where, dtype: str) -> Iterator[str]:
+    """Run dropout in every layout, into another array and in place; the name of each run."""
+    draw, mask = np.random.default_rng(0), {"seed": 3 << 40 | 5, "draw": 7 << 33 | 1}
+    for size in SIZES:
+        values = signed(draw, size, 0.25, 2.0, dtype)
+        want = dropout_oracle.dropout(values, 0.7, **mask)
+        for layout, x in layouts(where, values):
+            what = f"dropout {dtype} {size}{layout}"
+            for out in (None, x):
+                y = where.kernel("dropout")(x, 0.7, **mask, out=out)
+                found = where.backend.to_numpy(y)
+                assert_close(found, want, dtype, limit=1.5, what=what)
+            yield what
+
+
+def activations(where: Where, dtype: str) -> Iterator[str]:
+    """Run every activation both ways, with a bias and without, in place too; each run's name."""
+    for kind in activation_cases.KINDS:
+        for shape in ((1, 31), (33, 7), (1023,)):
+            for biased in (True, False):
+                case = activation_cases.make(shape, kind, dtype, biased=biased)
+                for out in (False, True):
+                    activation_cases.check(where, case, out)
+                yield f"{kind} {shape} {dtype}{' biased' * biased}"
+
+
+def softmaxes(where: Where, dtype: str) -> Iterator[str]:
+    """Run softmax cross-entropy, in place too, in every share of a row; the name of each run."""
+    for width in SOFTMAX_WIDTHS:
+        for rows in (1, 67) if width < 2000 else (3,):
+            case = softmax_cases.make((rows, width), dtype, weighted=rows > 1)
+            softmax_cases.check(where, case)
+            z, labels = where.asarray(case.logits), where.asarray(case.labels)
+            found = where.kernel("softmax_cross_entropy")(z, labels, out=z)
+            softmax_cases.assert_right(where, found, *case[:2])
+            yield f"softmax {rows} {width} {dtype}"
+
+
+WORKS = (steps, norms, drops, activations, softmaxes)
 """A kernel that ships and that none of these launches fails the program."""
 
 PLANTED = {

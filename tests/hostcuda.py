@@ -65,8 +65,11 @@ static __PTRDIFF_TYPE__ place(__PTRDIFF_TYPE__ i, __PTRDIFF_TYPE__ ndim,
 _SOURCE = """
 #define __device__
 #define __forceinline__ inline
-inline float sqrt(float x) {{ return __builtin_sqrtf(x); }}  // as CUDA overloads it; <cmath>
-inline double sqrt(double x) {{ return __builtin_sqrt(x); }}  // does too, in twice the time
+// As CUDA overloads them; <cmath> does too, in twice the time.
+#define FLOATING(name) \\
+    inline float name(float x) {{ return __builtin_##name##f(x); }} \\
+    inline double name(double x) {{ return __builtin_##name(x); }}
+FLOATING(exp) FLOATING(sqrt) FLOATING(tanh)
 typedef float float32;
 typedef double float64;
 struct float16 {{  // what CuPy's class of that name offers

@@ -393,17 +393,17 @@ class NumbaCuda:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.threadIdx = SimpleNamespace(x=0)
-        self.blockIdx, self.gridDim = SimpleNamespace(x=0, y=0), (1, 1)
-        self.shared = SimpleNamespace(array=lambda n, kind: [None] * n)
+        self.blockIdx, self.gridDim = SimpleNamespace(x=0, y=0), SimpleNamespace(x=1, y=1)
+        self.shared = self.local = SimpleNamespace(array=lambda n, kind: [None] * n)
 
-    def jit(self, function: Any, device: bool = False) -> Any:
+    def jit(self, function: Any, device: bool = False, launch_bounds: Any = None) -> Any:
         return function if device else Kernel(self, function)
 
     def grid(self, axes: int) -> int:
         return self.blockIdx.x
 
     def gridsize(self, axes: int) -> int:
-        return self.gridDim[0]
+        return self.gridDim.x
 
     def syncthreads(self) -> None:
         return None
@@ -431,7 +431,7 @@ class Kernel:
                 for each in args
             ]
             self.numba.machine.compile(self.function.__name__, self, *kinds)
-            self.numba.gridDim = grid
+            self.numba.gridDim = SimpleNamespace(x=grid[0], y=grid[1])
             for x, y in np.ndindex(grid):
                 self.numba.blockIdx = SimpleNamespace(x=x, y=y)
                 self.function(*map(_plain, args))

@@ -76,6 +76,7 @@ class Lowered:
         make: gives the kernel as a Python function.
         types: of its arguments.
         capability: of the GPU that it is lowered for; device functions ask which one is there.
+        launch_bounds: as `cuda.jit` is given them.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Lowered:
         make: Callable[[], Any],
         types: tuple[Any, ...],
         capability: tuple[int, int] = (9, 0),
+        launch_bounds: tuple[int, int] | None = None,
     ) -> None:
         import numba
         from numba.cuda import api, compiler, dispatcher
@@ -95,7 +97,12 @@ class Lowered:
                 mock.patch.object(dispatcher, "get_current_device", return_value=gpu),
             ):
                 self.library, _ = compiler._compile_pyfunc_with_fixup(
-                    make(), numba.void(*types), device=False, abi="numba", cc=capability
+                    make(),
+                    numba.void(*types),
+                    device=False,
+                    abi="numba",
+                    cc=capability,
+                    launch_bounds=launch_bounds,
                 )
         finally:
             device_functions.cache_clear()

@@ -50,15 +50,18 @@ def note(rung: str, engine: str, name: str, dtype: str) -> None:
 
 def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
+    from onepass.kernels.activation.formula import FORMULAS
     from onepass.kernels.batchnorm.cuda_text import KERNELS
     from onepass.kernels.rules import RULES
+    from onepass.kernels.softmax.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
     applying = ("normalize", "differentiate", "infer")
+    activations = [f"activation_{name}" for name in FORMULAS]
     summing = [name.removeprefix("batch_norm_") for name in KERNELS]
     for engine in ("cupy", "numba-cuda"):
         for dtype in DTYPES:
-            for name in (*RULES, *summing, *applying):
+            for name in (*RULES, *summing, *applying, "dropout", *activations, *SOFTMAX):
                 yield Kernel(engine, name, dtype)
 
 
@@ -66,6 +69,17 @@ def missing(rung: str) -> list[Kernel]:
     """What ships, belongs on a rung, and was not proven there."""
     engines = WITHOUT_GPU.get(rung, ("cupy", "numba-cuda"))
     return [each for each in shipped() if each.engine in engines and each not in _proven[rung]]
+
+
+def told() -> dict[str, list[list[str]]]:
+    """What was proven so far, in words that one process can tell another."""
+    return {rung: [[*kernel] for kernel in sorted(found)] for rung, found in _proven.items()}
+
+
+def add(proven: dict[str, list[list[str]]]) -> None:
+    """What another process has `told`."""
+    for rung, found in proven.items():
+        _proven[rung].update(Kernel(*words) for words in found)
 
 
 def account() -> list[str]:
@@ -80,15 +94,21 @@ def account() -> list[str]:
 
 def watch() -> None:
     """Note every kernel that is launched on a GPU from now on."""
+    from onepass.kernels.activation import cupy_gpu as activation_cupy
+    from onepass.kernels.activation import numba_cuda as activation_numba
     from onepass.kernels.batchnorm import cupy_gpu as batchnorm_cupy
     from onepass.kernels.batchnorm import numba_cuda as batchnorm_numba
+    from onepass.kernels.dropout import cupy_gpu as dropout_cupy
+    from onepass.kernels.dropout import numba_cuda as dropout_numba
     from onepass.kernels.engines import cupy_gpu, numba_cuda
+    from onepass.kernels.softmax import cupy_gpu as softmax_cupy
+    from onepass.kernels.softmax import numba_cuda as softmax_numba
 
-    def watched(module: Any, function: str, engine: str) -> None:
+    def watched(module: Any, function: str, engine: str, prefix: str = "") -> None:
         make = getattr(module, function)
 
         def noted(which: Any, dtype: str, *more: Any) -> Any:
-            note(GPU, engine, getattr(which, "name", which), dtype)
+            note(GPU, engine, prefix + getattr(which, "name", which), dtype)
             return make(which, dtype, *more)
 
         # What proves a kernel without a GPU makes its own, past this.
@@ -99,6 +119,12 @@ def watch() -> None:
     watched(numba_cuda, "kernel", "numba-cuda")
     watched(batchnorm_cupy, "raw_kernel", "cupy")
     watched(batchnorm_cupy, "_kernel", "cupy")
+    watched(dropout_cupy, "raw_kernel", "cupy")
+    watched(dropout_numba, "kernel", "numba-cuda")
+    watched(softmax_cupy, "raw_kernel", "cupy")
+    watched(softmax_numba, "kernel", "numba-cuda")
+    watched(activation_cupy, "kernel", "cupy", "activation_")
+    watched(activation_numba, "kernel", "numba-cuda", "activation_")
 
     launch = batchnorm_numba._Launcher.__call__
 

@@ -1,4 +1,4 @@
-"""Every example runs as a user runs it, says what it found, and writes a picture."""
+"""Every example runs as a user runs it, says what its picture shows, and writes the picture."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ pytestmark = [
 ]
 
 
-def run(name, folder):
-    """What the example prints, and its picture."""
+def run(name, folder, device="cpu"):
+    """What the example prints; its picture is looked at as far as a test can.
+
+    Those that train hundreds of small networks run on the CPU alone: a GPU would take minutes.
+    """
     for package in ("matplotlib", "sklearn"):
         pytest.importorskip(package, reason=f"examples need {package}")
     picture = folder / "picture.png"
-    command = [sys.executable, "-W", "error", str(FOLDER / name), "--device", "cpu"]
+    command = [sys.executable, "-W", "error", str(FOLDER / name), "--device", device]
     done = subprocess.run(
         [*command, "--out", str(picture)],
         capture_output=True,
@@ -35,15 +38,122 @@ def run(name, folder):
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout, picture.read_bytes()
+    assert picture.read_bytes().startswith(PNG)
+    assert picture.stat().st_size > 20_000
+    return done.stdout
 
 
-def test_batch_norm_widens_what_can_be_trained(tmp_path):
-    text, picture = run("batch_norm.py", tmp_path)
-    assert picture.startswith(PNG)
-    assert len(picture) > 20_000
-    without, with_norm = map(int, re.findall(r"norm: (\d+) of 36 settings reach 90%", text))
-    assert with_norm >= 20 > 3 * without
+def numbers(pattern, text):
+    """{first group: the others as numbers} of every match."""
+    found = {name: [*map(float, rest)] for name, *rest in re.findall(pattern, text)}
+    assert found, f"nothing in the output looks like {pattern}:\n{text}"
+    return found
+
+
+def test_batch_norm_widens_what_can_be_trained_and_regularizes(tmp_path):
+    text = run("batch_norm.py", tmp_path)
+    reached = numbers(r"(with\w*) batch norm: (\d+) of 36 settings reach 90%", text)
+    assert reached["with"][0] >= 20 > 3 * reached["without"][0]
+    found = numbers(r"(.*): held-out loss ([\d.]+) after", text)
+    loss = {name: value for name, (value,) in found.items()}
+    assert loss["with batch norm"] < 0.8 * loss["without batch norm"]
+    assert loss["with dropout"] < loss["without batch norm"]
+    assert loss["with batch norm and dropout"] < min(loss["with dropout"], 0.1)
+
+
+def test_norms_vanish_and_explode_unless_weights_or_layers_keep_them(reference, tmp_path):
+    text = run("vanishing_gradients.py", tmp_path, reference.device)
+    found = numbers(r"(.*): activations ([\d.e+-]+) at layer 50, gradient ([\d.e+-]+)", text)
+    assert found["W = 1.5 I"] == pytest.approx([1.5**50] * 2, rel=0.02)
+    assert found["W = 0.5 I"] == pytest.approx([0.5**50] * 2, rel=0.02)
+    # A factor on the weights is one on the norm at every layer.
+    he = found["ReLU, He"]
+    assert found["ReLU, twice He"] == pytest.approx([2.0**50 * norm for norm in he], rel=0.05)
+    assert found["ReLU, half of He"] == pytest.approx([0.5**50 * norm for norm in he], rel=0.05)
+    for cured in ("ReLU, He", "tanh, Xavier"):
+        assert all(0.02 < norm < 50 for norm in found[cured]), cured
+    activation, gradient = found["ReLU, half of He, batch norm"]
+    assert 0.02 < activation < 50
+    assert 1 < gradient < 1.25**50
+
+
+def test_initialization_decides_what_activations_are_like(reference, tmp_path):
+    text = run("activation_histograms.py", tmp_path, reference.device)
+    deviation = numbers(r"(.*): deviation ([\d.e+-]+) at layer 1, ([\d.e+-]+) at layer 5", text)
+    ends = numbers(r"(.*): deviation .*, (\d+)% at an end", text)
+    assert len(deviation) == 12
+    assert len(ends) == 8
+    assert ends["sigmoid, deviation 1"][0] > 40
+    assert ends["tanh, deviation 1"][0] > 70
+    assert deviation["ReLU, deviation 1"][1] > 1000 * deviation["ReLU, deviation 1"][0]
+    for function in ("tanh", "ReLU"):
+        first, last = deviation[f"{function}, deviation 0.01"]
+        assert last < first / 1000, function
+    for right in ("tanh, Xavier", "ReLU, He"):
+        first, last = deviation[right]
+        assert first / 3 < last < 3 * first, right
+    assert ends["tanh, Xavier"][0] < 5
+
+
+def test_optimizers_take_their_ways(reference, tmp_path):
+    text = run("optimizer_paths.py", tmp_path, reference.device)
+    found = numbers(r"(.*): f = (\S+) after \d+ steps", text)
+    names = ("SGD", "Momentum", "AdaGrad", "RMSprop", "Adam")
+    start = 7**2 / 20 + 2**2
+    for name in names:
+        assert 0 <= found[f"x^2/20 + y^2, {name}"][0] < start / 50, name
+    for name in ("Momentum", "RMSprop", "Adam"):
+        assert found[f"x^2 - y^2, {name}"][0] < -1 < found["x^2 - y^2, SGD"][0], name
+
+
+def test_momentum_rmsprop_and_adam_leave_sooner_than_gradient_descent(reference, tmp_path):
+    text = run("saddle_point.py", tmp_path, reference.device)
+    steps = numbers(r"(.*): away after (\d+) steps", text)
+    assert len(steps) == 10
+    for place in ("saddle", "plateau"):
+        for name in ("Momentum", "RMSprop", "Adam"):
+            assert 3 * steps[f"{place}, {name}"][0] < steps[f"{place}, SGD"][0], (place, name)
+
+
+def test_the_computation_graph_is_33_and_its_derivatives_are_right(reference, tmp_path):
+    text = run("computation_graph.py", tmp_path, reference.device)
+    assert "u = b c = 6, v = a + u = 11, J = 3 v = 33\n" in text
+    assert "dJ/dv = 3, dJ/da = 3, dJ/du = 3, dJ/db = 6, dJ/dc = 9\n" in text
+    assert "gradient check: right: ratio" in text
+
+
+def test_early_stopping_keeps_the_weights_before_the_turn(reference, tmp_path):
+    text = run("early_stopping.py", tmp_path, reference.device)
+    words = r"best dev loss ([\d.]+) at epoch (\d+), stopped after epoch (\d+); with the weights "
+    found = re.search(words + r"restored ([\d.]+), after 50 epochs ([\d.]+)", text)
+    best, best_epoch, stopped, restored, last = map(float, found.groups())
+    assert restored == best
+    assert stopped == best_epoch + 10 < 50
+    assert last > 1.2 * best
+    kept, lost = map(float, re.search(r"accuracy ([\d.]+)% against ([\d.]+)%", text).groups())
+    assert kept > lost + 5
+
+
+def test_random_on_the_right_scale_finds_more_than_a_grid(tmp_path):
+    text = run("random_search.py", tmp_path)
+    words = r"(.*): best dev accuracy ([\d.]+) on average, ([\d.]+) at worst; (\d+) different"
+    found = numbers(words, text)
+    mean, worst, useful = ({name: row[k] for name, row in found.items()} for k in range(3))
+    assert [*found] == ["grid", "uniform", "log-uniform", "coarse to fine"]
+    assert worst["log-uniform"] > worst["grid"] + 0.01
+    assert worst["coarse to fine"] > worst["grid"] + 0.01
+    assert mean["uniform"] < mean["log-uniform"]
+    assert max(useful["grid"], useful["uniform"]) < useful["log-uniform"] < useful["coarse to fine"]
+
+
+def test_our_adam_updates_torchs_parameters_as_torchs_does(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
+    text = run("torch_parameters.py", tmp_path)
+    assert float(re.search(r"differ by ([\d.e-]+)", text)[1]) < 1e-3
+    losses = numbers(r"(.*): loss ([\d.]+) in epoch 1, ([\d.]+) in", text)
+    first, last = losses["onepass.nets.Adam"]
+    assert last < first / 5
+    assert [first, last] == pytest.approx(losses["torch.optim.Adam"], rel=1e-3)
 
 
 def test_every_example_is_run():

@@ -402,18 +402,32 @@ def test_the_program_knows_every_rule():
 def test_the_program_holds_the_engines_of_the_cpu_to_the_oracle(engine, tmp_path, capsys):
     assert once.run(engine, "cpu", ["float32"], tmp_path / "json") == 0
     runs = len(RULES) * len(once.EXTRAS) * len(once.SIZES) * 3 + 2 * len(once.SHAPES)
+    runs += 3 * len(once.SIZES)  # of dropout
+    runs += len(once.activation_cases.KINDS) * 3 * 2
+    runs += 2 * len(once.SOFTMAX_WIDTHS) - sum(width >= 2000 for width in once.SOFTMAX_WIDTHS)
     assert json.loads((tmp_path / "json").read_text())["runs"] == runs
     assert f"{runs} runs" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("function", ["adam_step", "batch_norm_forward", "batch_norm_inference"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        "adam_step",
+        "batch_norm_forward",
+        "batch_norm_inference",
+        "dropout",
+        "activation_forward",
+        "softmax_cross_entropy",
+    ],
+)
 def test_the_program_notices_a_result_that_is_off(monkeypatch, function):
     right = getattr(onepass.kernels, function)
 
     def wrong(*arrays, **options):
         result = right(*arrays, **options)
         changed = arrays[0] if function == "adam_step" else result
-        changed = changed[0] if isinstance(changed, tuple) else changed
+        last = function == "softmax_cross_entropy"
+        changed = changed[last] if isinstance(changed, tuple) else changed
         changed.reshape(-1)[-1:] += 1e-2
         return result
 

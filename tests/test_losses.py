@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import loss_oracles
 import numpy as np
 import pytest
 from onepass.nets import SoftmaxCrossEntropy
@@ -35,6 +36,25 @@ def test_gradient_by_two_sided_differences():
     logits, labels = rng.standard_normal((6, 5)), rng.integers(0, 5, 6)
     _, gradient = LOSS(logits, labels)
     assert gradient_ratio(lambda: float(LOSS(logits, labels)[0]), logits, gradient) < 1e-7
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (7, 2), (64, 10)])
+def test_weights_of_rows(shape):
+    rng = np.random.default_rng(4)
+    logits, labels = rng.standard_normal(shape), rng.integers(0, shape[1], shape[0])
+    weights = rng.uniform(0.1, 3.0, shape[0])
+    value, gradient = LOSS(logits, labels, weights)
+    expected, derivative = loss_oracles.softmax_cross_entropy(logits, labels, weights)
+    assert float(value) == pytest.approx(expected, rel=1e-13)
+    np.testing.assert_allclose(gradient, derivative, rtol=1e-12, atol=1e-15)
+    ratio = gradient_ratio(lambda: float(LOSS(logits, labels, weights)[0]), logits, gradient)
+    assert ratio < 1e-7
+
+
+def test_the_metric_counts_right_answers():
+    logits = np.array([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0]])
+    assert LOSS.measure(logits, np.array([1, 1, 1])) == 2
+    assert LOSS.metric == "accuracy"
 
 
 def test_two_classes_agree_with_logistic_regression():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from functools import cache
 
 import numpy as np
 import pytest
@@ -20,15 +20,12 @@ from onepass.nets import (
     digits_recipe,
     fit,
     load_digits,
+    load_mnist,
+    mnist_recipe,
     predict,
 )
 
 LOSS = SoftmaxCrossEntropy()
-
-
-@cache
-def digits():
-    return load_digits()
 
 
 def blobs(n=90, seed=0):
@@ -52,21 +49,25 @@ def run(net=None, data=None, **options):
 # What is learned
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_digits_reach_97_percent_held_out(seed):
-    recipe = digits_recipe(seed=seed, device="cpu")
-    history = recipe.train(digits(), progress=False)
-    assert history.val_accuracy[-1] >= 0.97
-    assert history.epochs == recipe.epochs
-    data = digits()
-    assert accuracy(recipe.net, data.x_test, data.y_test) == history.val_accuracy[-1]
+def test_digits_reach_97_percent_with_every_seed_and_97_5_on_average():
+    shares = []
+    for seed in range(5):
+        recipe, data = digits_recipe(seed=seed, device="cpu"), load_digits(seed=seed)
+        history = recipe.train(data, progress=False)
+        shares.append(history.val_accuracy[-1])
+        assert history.epochs == recipe.epochs
+    assert accuracy(recipe.net, data.x_test, data.y_test) == shares[-1]
+    assert min(shares) >= 0.97
+    assert np.mean(shares) >= 0.975
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3, 4])
-def test_digits_reach_97_percent_held_out_with_more_seeds(seed):
-    history = digits_recipe(seed=seed, device="cpu").train(digits(), progress=False)
-    assert history.val_accuracy[-1] >= 0.97
+@pytest.mark.skipif("ONEPASS_MNIST" not in os.environ, reason="ONEPASS_MNIST names no folder")
+def test_mnist_reaches_98_percent_with_every_seed_and_98_2_on_average():
+    data = load_mnist(os.environ["ONEPASS_MNIST"])
+    shares = [mnist_recipe(seed).train(data, progress=False).val_accuracy[-1] for seed in range(5)]
+    assert min(shares) >= 0.98
+    assert np.mean(shares) >= 0.982
 
 
 def test_loss_falls_and_history_has_one_entry_an_epoch():
@@ -75,7 +76,7 @@ def test_loss_falls_and_history_has_one_entry_an_epoch():
     assert history.accuracy[-1] > 0.95
     assert history.val_accuracy[-1] > 0.95
     assert history.epochs == 8
-    for figures in vars(history).values():
+    for figures in history.figures().values():
         assert len(figures) == 8
         assert all(type(figure) is float and figure >= 0 for figure in figures)
 
@@ -215,7 +216,7 @@ def test_refuses_an_optimizer_of_other_parameters():
 
 def test_a_diverging_run_names_the_epoch_and_the_remedy():
     net = Sequential(Dense(2, 8), ReLU(), Dense(8, 3), device="cpu")
-    with pytest.raises(FloatingPointError, match=r"epoch \d+; try a lower lr \(it is 1e\+30\) or"):
+    with pytest.raises(FloatingPointError, match=r"epoch \d+: layer 2 .*; try a lower lr \(it is"):
         run(net, optimizer=SGD(net.parameters(), lr=1e30))
 
 

@@ -1,0 +1,121 @@
+"""A save that fails, or is killed, leaves the checkpoint that was there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from onepass.nets import load, save
+from onepass.nets.atomic_write import write_atomically
+from saving_cases import network
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs signals, limits and locks of POSIX")
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A checkpoint that must survive."""
+    path = tmp_path / "model.safetensors"
+    save(path, network(), mark="first")
+    return path
+
+
+def intact(path):
+    assert load(path, "cpu").metadata == {"mark": "first"}
+    assert os.listdir(path.parent) == [path.name], "something was left beside it"
+
+
+@posix
+@pytest.mark.parametrize("limit", [0, 1, 500, 1500])
+def test_a_disk_that_is_full(limit, path):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match=r"safetensors was not saved .*what was there is intact"):
+            save(path, network(seed=1), mark="second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    intact(path)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_whatever_fails(call, error, path, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(type(error)) as caught:
+        save(path, network(seed=1), mark="second")
+    monkeypatch.undo()
+    if isinstance(error, OSError):
+        assert caught.value.errno == errno.ENOSPC
+        assert str(path) in str(caught.value)
+    intact(path)
+
+
+def test_it_is_on_disk_before_it_has_the_name(path, monkeypatch):
+    calls = []
+
+    def note(name, call):
+        def noted(*arguments):
+            calls.append(name)
+            return call(*arguments)
+
+        monkeypatch.setattr(os, name, noted)
+
+    note("fsync", os.fsync)
+    note("replace", os.replace)
+    save(path, network(), mark="second")
+    assert calls[:2] == ["fsync", "replace"]
+    assert os.name == "nt" or calls[2:] == ["fsync"], "the folder, which holds the name"
+
+
+@posix
+def test_what_a_killed_process_left_is_removed_but_not_a_live_ones(path):
+    from fcntl import LOCK_EX, flock
+
+    dead, live = (path.parent / f".{path.name}.onepass-{k}.tmp" for k in ("0", "1"))
+    others = path.parent / f".{path.name}.tmp", path.parent / ".other.onepass-0.tmp"
+    for each in (dead, live, *others):
+        each.touch()
+    with live.open("rb") as file:
+        flock(file.fileno(), LOCK_EX)
+        write_atomically(path, b"new")
+        assert not dead.exists()
+        assert live.exists()
+    write_atomically(path, b"newer")
+    assert not live.exists()
+    assert all(other.exists() for other in others)
+    assert path.read_bytes() == b"newer"
+
+
+def killed(folder, how, kills):
+    """(checkpoints lost, kills amid a write, files at the end, what was said of the losses)."""
+    program = Path(__file__).with_name("saves_forever.py")
+    command = [sys.executable, str(program), str(folder), how, str(kills)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lost, torn, files, *said = done.stdout.split(maxsplit=3)
+    return int(lost), int(torn), int(files), said
+
+
+@posix
+@pytest.mark.slow
+def test_a_hundred_kills_lose_no_checkpoint(tmp_path):
+    lost, torn, files, said = killed(tmp_path, "save", 100)
+    assert lost == 0, said
+    assert torn, "no kill came while a file was being written: the test proves nothing"
+    assert files == 1, "what killed processes left was not removed"
+
+
+@posix
+@pytest.mark.slow
+def test_kills_are_seen_where_a_file_is_written_in_place(tmp_path):
+    assert killed(tmp_path, "in_place", 40)[0] > 0
