@@ -209,10 +209,12 @@ def test_another_length_is_refused(monkeypatch):
 
 # --- under pytest itself --------------------------------------------------------------------------
 def pytest_run(*arguments, **environment):
+    """A pytest of its own, which is not to think that it is one of xdist's processes."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**inherited, **environment},
         capture_output=True,
         text=True,
     )
