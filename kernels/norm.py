@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from ..backend import Array, device_of
 from ..backend.failures import Explained
+from .engines.usable import numba_usable
 
 _PIECE = 1 << 16  # elements widened at a time where a layout or dtype needs it
 
@@ -34,10 +35,24 @@ def _sum_of_squares(array: Array) -> float:
         with array.device, Explained("global_norm", array, "array"):
             wide = array.ravel().astype(cupy.float64, copy=False)
             return float(cupy.dot(wide, wide))
-    from .engines.reduce import sum_of_squares
-
+    sum_of_squares = _cpu_sum()
     if array.flags.c_contiguous and array.dtype.char in "fd" and array.dtype.isnative:
         return float(sum_of_squares(array.reshape(-1)))
     flat = array.reshape(-1)
     pieces = (flat[k : k + _PIECE] for k in range(0, flat.size, _PIECE))
     return math.fsum(float(sum_of_squares(piece.astype(np.float64))) for piece in pieces)
+
+
+def _cpu_sum() -> Callable[[np.ndarray], float]:
+    """The sum of squares of a contiguous array of one dimension: compiled, or NumPy's."""
+    if numba_usable():
+        from .engines.reduce import sum_of_squares
+
+        return sum_of_squares
+    return _sum_by_pieces
+
+
+def _sum_by_pieces(flat: np.ndarray) -> float:
+    wide = (flat[k : k + _PIECE].astype(np.float64) for k in range(0, flat.size, _PIECE))
+    with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled code is
+        return sum(float(np.dot(piece, piece)) for piece in wide)

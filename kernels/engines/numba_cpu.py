@@ -20,6 +20,7 @@ from . import source
 from .base import Engine, compute_dtype
 from .crew import REFUSED, get_crew
 from .numba_loops import FIRST_SCALAR, TYPES, guarded_loop, loop, posted_loop, shared_loop
+from .usable import numba_missing
 
 if TYPE_CHECKING:  # compiled when it is first needed: by a step over several arrays
     from .bundle import Bundle
@@ -40,7 +41,7 @@ class NumbaEngine(Engine):
         get_crew()  # a wrong ONEPASS_NUM_THREADS is told now, not at the first large step
 
     def missing(self) -> tuple[str, str]:
-        return "", ""  # Numba is a core dependency
+        return numba_missing()
 
     def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
         first = arrays[0]

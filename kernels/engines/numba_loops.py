@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import cache
 from itertools import combinations
 from typing import Any
-from zlib import crc32
 
 import numba
 import numpy as np
 from numba import carray, types
 
 from ..rule import Rule
-from . import atomics, board, source
+from . import atomics, source
 from .board import lead
-from .compile import cfunc, njit
+from .compile import cfunc, njit, once
 from .crew import ENDED, REFUSED, UNENDED
 from .denormals import flush_denormals, restore_denormals
 
@@ -23,10 +20,9 @@ LINE = 64  # bytes of a cache line, and of the widest SIMD register
 FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
 TYPES = {np.dtype("float32"): types.float32, np.dtype("float64"): types.float64}
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
-_BOARD = f"board {crc32(inspect.getsource(board).encode()):08x}"  # is compiled into what calls it
 
 
-@cache
+@once
 def loop(rule: Rule) -> Any:
     """The compiled loop(*arrays, *coefficients) over contiguous one-dimensional arrays.
 
@@ -56,7 +52,7 @@ def loop(rule: Rule) -> Any:
     return njit(**OPTIONS)(source.build(rule, "loop", text, namespace))
 
 
-@cache
+@once
 def guarded_loop(rule: Rule, dtype: np.dtype[Any]) -> Any:
     """The loop behind the checks that Python leaves to it: True if it ran, False if it refused.
 
@@ -70,7 +66,7 @@ def guarded_loop(rule: Rule, dtype: np.dtype[Any]) -> Any:
     return njit(types.boolean(*_signature(names, scalars, dtype)), **OPTIONS)(function)
 
 
-@cache
+@once
 def posted_loop(rule: Rule, dtype: np.dtype[Any]) -> Any:
     """The shared loop behind the same checks, posted to the crew: REFUSED, ENDED or UNENDED."""
     names, scalars = source.array_names(rule), source.scalar_names(rule)
@@ -83,7 +79,7 @@ def posted_loop(rule: Rule, dtype: np.dtype[Any]) -> Any:
     for k, name in enumerate(scalars):
         text += f"    reals[{FIRST_SCALAR + k}] = {name}\n"
     text += "    ended = lead(board, threads, function, p.size, chunk, job.ctypes.data, patience)\n"
-    text += f"    return {ENDED} if ended else {UNENDED}  # {_BOARD}\n"
+    text += f"    return {ENDED} if ended else {UNENDED}\n"
     namespace = {"lead": lead, "float64": np.float64}
     function = source.build(rule, f"posted_{dtype.name}", text, namespace)
     words, number = types.int64[::1], types.int64
@@ -109,7 +105,7 @@ def _signature(names: tuple[str, ...], scalars: tuple[str, ...], dtype: np.dtype
     return [TYPES[dtype][::1]] * len(names) + [types.float64] * len(scalars)
 
 
-@cache
+@once
 def shared_loop(rule: Rule, dtype: str) -> Any:
     """The same loop over elements low to high of a job, as a C function that helpers can call."""
     names, scalars = source.array_names(rule), source.scalar_names(rule)

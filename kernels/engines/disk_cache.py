@@ -1,0 +1,77 @@
+"""Numba's cache on disk, trusted only where it is sound.
+
+Numba unpickles what it finds: a file that was cut or garbled (a full disk, a copy that broke off)
+ends every program that loads it, or runs as it is. Here whatever can't be read, or is not what was
+written for this very function, types, processor and code, counts as not found; it is compiled and
+written anew.
+"""
+
+from __future__ import annotations
+
+import pickle
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+from .checksum import checksum, code_of
+
+# Modules whose functions and constants are compiled into the code of others: Numba looks for
+# changes in a function's own file only.
+SHARED_CODE = (
+    *("atomics", "board", "crew", "denormals", "exp", "fields"),
+    *("half", "numba_loops", "source", "tanh"),
+)
+
+
+class DiskCache(FunctionCache):
+    """The cache of one function; where it fails, code is compiled as if there were none."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp(), shared_checksum()
+        self._cache_file = _SealedFiles(self.cache_path, self._impl.filename_base, stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling may raise anything
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError:  # the disk is full, or the folder is not writable any more
+            return
+
+
+class _SealedFiles(IndexDataCacheFile):
+    """Numba's files, in which machine code stands behind a digest of itself and of its key."""
+
+    def load(self, key: Any) -> Any:
+        found = super().load(key)
+        if found is None:
+            return None
+        digest, content = found
+        return pickle.loads(content) if digest == self._digest(key, content) else None
+
+    def save(self, key: Any, data: Any) -> None:
+        content = self._dump(data)
+        sealed = self._digest(key, content), content
+        try:
+            super().save(key, sealed)
+        except OSError:
+            raise
+        except Exception:  # of an index that can't be unpickled
+            self.flush()
+            super().save(key, sealed)
+
+    def _digest(self, key: Any, content: bytes) -> bytes:
+        return sha256(repr((key, self._source_stamp)).encode() + content).digest()
+
+
+@cache
+def shared_checksum() -> str:
+    """Of the bytecode of SHARED_CODE."""
+    return checksum(*(code_of(f"{__package__}.{name}") for name in SHARED_CODE))
