@@ -61,8 +61,13 @@ def get_engine(name: str) -> Engine:
     return _TABLE[name]()
 
 
+@cache
 def cpu_engine() -> Engine:
-    """What "auto" takes for NumPy arrays."""
+    """What "auto" takes for NumPy arrays, as it was found when first asked for, to be quick.
+
+    Numba may be switched off later: then its engine does what needs no compiling, and leaves the
+    rest to `find_engine`, which looks anew.
+    """
     return get_engine("numba" if numba_usable() else "array")
 
 
@@ -74,7 +79,7 @@ def find_engine(name: str, param: Array, contiguous: bool) -> Engine:
         EngineUnavailableError: it can't run here, on this device, or on this dtype.
     """
     if name == "auto" and type(param) is np.ndarray:
-        return cpu_engine()
+        return get_engine("numba" if numba_usable() else "array")
     kind = device_of(param).partition(":")[0]
     if name == "auto":
         name = _AUTO[kind] if _status(_AUTO[kind]).available else "array"

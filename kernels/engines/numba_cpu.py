@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...backend import Array
+from ...backend import Array, EngineUnavailableError
 from ..rule import Rule
 from . import source
 from .base import Engine, compute_dtype
 from .crew import REFUSED, get_crew
 from .numba_loops import FIRST_SCALAR, TYPES, guarded_loop, loop, posted_loop, shared_loop
-from .usable import numba_missing
+from .usable import numba_missing, numba_usable
 
 if TYPE_CHECKING:  # compiled when it is first needed: by a step over several arrays
     from .bundle import Bundle
@@ -57,10 +57,12 @@ class NumbaEngine(Engine):
             if first.nbytes * len(arrays) < HELPED:
                 return guarded_loop(rule, dtype)(*arrays, *coefficients)
             return _posted(rule, arrays, coefficients)
-        except TypeError:  # not the types it was compiled for; nothing ran
+        except (TypeError, EngineUnavailableError):  # other types than compiled for, or no compiler
             return False
 
     def bundle(self, columns: Sequence[Sequence[Array]]) -> Bundle | None:
+        if not numba_usable():
+            return None
         from .bundle import bundle_of
 
         return bundle_of(columns)
