@@ -75,7 +75,7 @@ def _specialized(name: str, kind: str, char: str) -> FunctionType:
         chosen = FORMULAS[kind if name.endswith("forward") else f"{kind}_gradient"]
         scalars = {"exp": exp.clamped_exp, "tanh": tanh.tanh, "where": inline(_where)}
         scope["FORMULA"] = inline(rebound(chosen, scalars))
-    suffix = f"{name.split('_')[-1]}_{kind}_{char}_{checksum(*_SOURCES)}"
+    suffix = f"{name.split('_')[-1]}_{kind}_{char}_{checksum(*_SOURCES, _where)}"
     for module, names in _REBUILT.items():
         for each in names:
             scope[each] = inline(_renamed(getattr(module, each), suffix, scope))

@@ -8,12 +8,21 @@ written anew.
 
 from __future__ import annotations
 
+import os
 import pickle
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, ClassVar
 
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core import config
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    _CacheLocator,
+)
+from numba.misc.appdirs import AppDirs
 
 from .checksum import checksum, code_of
 
@@ -25,8 +34,47 @@ SHARED_CODE = (
 )
 
 
+class _WithoutSource(_CacheLocator):
+    """The folder for a function that came without its source, which Numba keeps nothing of."""
+
+    def __init__(self, function: Any, file: str) -> None:
+        self._py_file = file  # for a warning of Numba's
+        self._line = function.__code__.co_firstlineno
+        self._code = checksum(code_of(function.__module__))
+        folder = config.CACHE_DIR or AppDirs(appname="numba", appauthor=False).user_cache_dir
+        self._folder = os.path.join(folder, f"{function.__module__}_{self._code}")
+
+    def get_cache_path(self) -> str:
+        return self._folder
+
+    def get_source_stamp(self) -> str:
+        return self._code
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> _WithoutSource | None:
+        """None where the source is there, or the folder can't be written: Numba looks further."""
+        spec: Any = None if os.path.exists(file) else find_spec(function.__module__)
+        if spec is None or spec.loader.get_source(spec.name) is not None:
+            return None
+        locator = cls(function, file)
+        try:
+            locator.ensure_cache_path()
+        except OSError:
+            return None
+        return locator
+
+
+class _Contents(CompileResultCacheImpl):
+    _locator_classes: ClassVar = [_WithoutSource, *CompileResultCacheImpl._locator_classes]
+
+
 class DiskCache(FunctionCache):
     """The cache of one function; where it fails, code is compiled as if there were none."""
+
+    _impl_class = _Contents
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)
