@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
+from .paths import expanded
 from .types import HostArray
 
 Texts = list[tuple[int, str]]
@@ -27,7 +27,7 @@ class CsvFile:
     """
 
     def __init__(self, path: str | PathLike[str], delimiter: str) -> None:
-        self.path, self.delimiter = Path(path).expanduser(), delimiter
+        self.path, self.delimiter = expanded(path), delimiter
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not a file; expected a CSV file with a header")
         if not isinstance(delimiter, str) or len(delimiter) != 1:

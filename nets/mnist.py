@@ -9,6 +9,7 @@ import numpy as np
 
 from .data import Dataset
 from .idx import IMAGES, LABELS, read_idx
+from .paths import expanded
 from .types import HostArray
 
 _REMEDY = (
@@ -34,7 +35,7 @@ def load_mnist(folder: str | PathLike[str]) -> Dataset:
 
     Source: LeCun, Bottou, Bengio and Haffner 1998.
     """
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder. {_REMEDY}")
     x_train, y_train = _part(root, "train")
