@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
+from typing import TypeAlias
 
 from ..backend.checks import count, flag, non_negative
 from .run import Run
@@ -31,6 +33,21 @@ class Callback:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+Callbacks: TypeAlias = Callback | Iterable[Callback] | None
+"""One, several, or none."""
+
+
+def callbacks_of(given: Callbacks) -> tuple[Callback, ...]:
+    """What `fit` was given as `callbacks`, one after another; TypeError where one is none."""
+    if isinstance(given, Callback):
+        return (given,)
+    found = () if given is None else tuple(given) if isinstance(given, Iterable) else (given,)
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks hold {callback!r}; expected such as EarlyStopping()")
+    return found
 
 
 class EarlyStopping(Callback):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
 
 from ..backend.checks import count
-from .callbacks import Callback
+from .callbacks import Callbacks, callbacks_of
 from .class_weights import ClassWeight
 from .history import History
 from .intake import Pair, check_batches, check_loss, prepared, prepared_weights
@@ -38,7 +37,7 @@ def fit(
     regularizer: Regularizers = None,
     class_weight: ClassWeight = None,
     augment: Augment | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callbacks = (),
     resume: Resumable | None = None,
 ) -> History:
     """Train `net` in place by mini-batch gradient descent, and return what was seen.
@@ -73,7 +72,7 @@ def fit(
             weight for each class: J = mean over rows of w[k] loss. Validation is not weighted.
         augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
             batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
-        callbacks: told of the run in this order; see `Callback`.
+        callbacks: one, or several, told of the run in this order; see `Callback`.
         resume: an earlier run's epoch, step, history and rng_state, as a checkpoint has them, to go
             on bit for bit; network and optimizer must hold what they held then. `seed` counts no
             more. Where all epochs are done, nothing is trained.
@@ -97,9 +96,7 @@ def fit(
     for name, function in (("schedule", schedule), ("augment", augment)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} is {function!r}; expected a function, or None")
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks hold {callback!r}; expected such as EarlyStopping()")
+    called = callbacks_of(callbacks)
     regularizers = regularizers_of(regularizer)
     x, y = prepared(net, data, loss, "data")
     check_batches(net, len(x), batch_size)
@@ -130,7 +127,7 @@ def fit(
             batch_size=batch_size,
             regularizers=regularizers,
             augment=augment,
-            callbacks=tuple(callbacks),
+            callbacks=called,
             interrupt=interrupt,
             bar=bar,
         )

@@ -245,7 +245,26 @@ def test_a_figure_that_is_not_there_is_refused_before_training(monitor, validati
     assert bits(net) == kept
 
 
-@pytest.mark.parametrize("callbacks", [[print], [EarlyStopping]])
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda one: (each for each in [one]),
+        lambda one: one,
+        lambda one: {one},
+        lambda one: iter([one]),
+    ],
+)
+def test_they_may_be_one_or_anything_that_gives_them_once(given):
+    log = Log()
+    train(epochs=2, batch_size=60, callbacks=given(log))
+    assert [name for name, *_ in log.calls] == ["start", "batch", "epoch", "batch", "epoch", "end"]
+
+
+def test_none_are_none():
+    assert train(callbacks=None)[1].loss == train()[1].loss
+
+
+@pytest.mark.parametrize("callbacks", [[print], [EarlyStopping], print, EarlyStopping, iter([3])])
 def test_what_is_no_callback_is_refused(callbacks):
     with pytest.raises(TypeError, match=r"callbacks hold .*; expected such as EarlyStopping\(\)"):
         train(callbacks=callbacks)
