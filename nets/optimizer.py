@@ -229,6 +229,16 @@ class Optimizer:
         self._backend, self._state, self._steps = self._storage.backend, loaded, steps
         self._hyper, self._clip_norm = hyper, clip_norm
 
+    def __setstate__(self, state: Any) -> None:
+        """States that are maps of a file become arrays: joblib maps large ones for its workers."""
+        for part in state if isinstance(state, tuple) else (state,):
+            for name, value in (part or {}).items():
+                setattr(self, name, value)
+        for arrays in self._state.values():
+            arrays[:] = [
+                np.array(array) if isinstance(array, np.memmap) else array for array in arrays
+            ]
+
     def __repr__(self) -> str:
         hyper = ", ".join(f"{name}={value!r}" for name, value in self._hyper.items())
         return f"{type(self).__name__}({hyper}, clip_norm={self.clip_norm!r})"

@@ -117,7 +117,7 @@ class Parameters(Mapping[str, Array]):
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         shapes, backend, flat, flat_grads = state
-        self._start(shapes, backend, flat.copy(), flat_grads.copy())
+        self._start(shapes, backend, np.array(flat), np.array(flat_grads))  # joblib maps files
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]

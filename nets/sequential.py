@@ -218,6 +218,7 @@ class Sequential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._buffers = {name: np.array(own) for name, own in self._buffers.items()}
         self._bind()
 
     def __copy__(self) -> Sequential:
