@@ -79,7 +79,7 @@ class ExponentialAverage:
             raise TypeError(f"x has dtype {x.dtype}; expected numbers")
         if self.steps:
             self._check(x)
-        with backend.scope():
+        with backend.scope(), np.errstate(under="ignore"):
             x = x.astype(_wide(x), copy=False)
             if not self.steps:
                 self._v = backend.xp.zeros(x.shape, x.dtype)

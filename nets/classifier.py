@@ -161,8 +161,10 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         """The probability of each class, (n, classes), in the order of `classes_`."""
         logits = self._outputs(X)
         wide = logits.astype(np.float64)
-        p = softmax(wide, axis=1) if wide.shape[1] > 1 else np.hstack([expit(-wide), expit(wide)])
-        return np.asarray(p.astype(logits.dtype))
+        with np.errstate(under="ignore"):  # a probability of 0 is as good
+            several = wide.shape[1] > 1
+            p = softmax(wide, axis=1) if several else np.hstack([expit(-wide), expit(wide)])
+            return np.asarray(p.astype(logits.dtype))
 
     def predict(self, X: Any) -> HostArray:
         """The class of each row of `X`, (n,), one of `classes_`."""

@@ -85,7 +85,8 @@ class Ensemble:
 
     def _mean(self, say: Callable[..., HostArray], x: Array, batch_size: int) -> HostArray:
         total = sum(say(net, x, batch_size).astype(np.float64) for net in self.nets)
-        return np.asarray(total) / len(self.nets)
+        with np.errstate(under="ignore"):
+            return np.asarray(total) / len(self.nets)
 
     def __len__(self) -> int:
         return len(self.nets)

@@ -176,7 +176,7 @@ def move(
     angle = np.deg2rad(zero if angle is None else angle)
     factor = one if factor is None else factor
     numbers = [np.cos(angle) / factor, np.sin(angle) / factor, down, right]
-    with backend.scope():
+    with backend.scope(), np.errstate(under="ignore"):
         cos, sin, down_, right_ = (
             backend.asarray(zero if array is None else array).reshape(n, 1, 1) for array in numbers
         )

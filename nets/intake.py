@@ -43,7 +43,8 @@ def prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
     """
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"{name} is a {type(data).__name__}; expected a pair of arrays (x, y)")
-    with net.backend.scope(), np.errstate(over="ignore"):  # what overflows is found not finite
+    beyond = np.errstate(over="ignore", under="ignore")  # what overflows is found not finite
+    with net.backend.scope(), beyond:
         x = rows_of(net, data[0], f"x of {name}")
         (y,) = taken_in([f"y of {name}"], [data[1]])
         y = y if hasattr(y, "dtype") else np.asarray(y)

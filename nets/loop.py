@@ -44,7 +44,7 @@ class Loop:
     def run_epochs(self) -> None:
         """Train until all epochs are done, or the run was stopped."""
         run = self.run
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for callback in self.callbacks:
                 callback.on_start(run)
             self._look_for_interrupt()

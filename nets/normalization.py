@@ -62,7 +62,7 @@ class Normalizer:
         if not len(x):
             raise ValueError("x has no rows; expected at least one sample to fit on")
         backend = backend_of(x)
-        with backend.scope(), np.errstate(over="ignore", invalid="ignore"):
+        with backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
             xp, wide = backend.xp, np.float64
             mean = sum(part.sum(axis=0, dtype=wide) for part in _parts(x)) / len(x)
             squares = sum(xp.square(part - mean).sum(axis=0) for part in _parts(x))
@@ -88,7 +88,7 @@ class Normalizer:
         mean, deviation = self._fitted()
         _check(x, len(mean))
         backend = backend_of(x)
-        with backend.scope(), np.errstate(over="ignore", invalid="ignore"):
+        with backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
             xp = backend.xp
             out = xp.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float32)
             for part, rows in zip(_parts(x), _parts(out), strict=True):
@@ -107,7 +107,7 @@ class Normalizer:
         mean, deviation = self._fitted()
         _check(x, len(mean))
         backend = backend_of(x)
-        with backend.scope():
+        with backend.scope(), np.errstate(under="ignore"):
             out = backend.xp.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float32)
             for part, rows in zip(_parts(x), _parts(out), strict=True):
                 rows[...] = part * backend.asarray(deviation) + backend.asarray(mean)

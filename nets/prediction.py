@@ -27,7 +27,7 @@ def outputs(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
     """
     backend = net.backend
     x = rows_of(net, x, "x")
-    with backend.scope():
+    with backend.scope(), np.errstate(under="ignore"):
         found = [net(x[part]) for part in parts(len(x), batch_size)]
         whole = backend.xp.concatenate(found) if found else np.empty(_empty(net, x), net.dtype)
     return backend.to_numpy(whole)
@@ -49,7 +49,7 @@ def predict(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
     """
     backend = net.backend
     x = rows_of(net, x, "x")
-    with backend.scope():
+    with backend.scope(), np.errstate(under="ignore"):
         labels = [_classes(net(x[part])) for part in parts(len(x), batch_size)]
         found = backend.xp.concatenate(labels) if labels else np.empty(0)
     return backend.to_numpy(found).astype(np.int64)
@@ -73,8 +73,9 @@ def predict_proba(net: Sequential, x: Array, batch_size: int = 1024) -> HostArra
     wide = z.astype(np.float32) if z.dtype == np.float16 else z
     if wide.shape[1] == 1:  # the softmax of (0, z) is (1 - a, a)
         wide = np.concatenate([np.zeros_like(wide), wide], axis=1)
-    p = np.exp(wide - wide.max(axis=1, keepdims=True))
-    return (p / p.sum(axis=1, keepdims=True)).astype(z.dtype, copy=False)
+    with np.errstate(under="ignore"):  # a probability of 0 is as good
+        p = np.exp(wide - wide.max(axis=1, keepdims=True))
+        return (p / p.sum(axis=1, keepdims=True)).astype(z.dtype, copy=False)
 
 
 def accuracy(net: Sequential, x: Array, y: Array) -> float:
@@ -93,7 +94,7 @@ def evaluate(net: Sequential, x: Array, y: Array, loss: Loss) -> tuple[float, fl
     """(mean loss, mean metric) on data that is on the network's device already, read back once."""
     total: Array = 0.0
     measured: Array = 0
-    with net.backend.scope():
+    with net.backend.scope(), np.errstate(under="ignore"):
         for part in parts(len(x)):
             output = net(x[part])
             total = total + loss(output, y[part])[0] * float(len(output))
@@ -108,7 +109,8 @@ def rows_of(net: Sequential, x: Array, name: str) -> Array:
         ValueError: its shape is not (n, in_features).
     """
     width = "features" if net.in_features is None else net.in_features
-    x = net.backend.asarray(x, dtype=net.dtype)
+    with np.errstate(under="ignore"):
+        x = net.backend.asarray(x, dtype=net.dtype)
     if x.ndim != 2 or net.in_features not in (None, x.shape[1]):
         raise ValueError(f"{name} has shape {x.shape}; expected (n, {width}), a row a sample")
     return x

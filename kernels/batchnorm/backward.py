@@ -153,7 +153,7 @@ def _typed(
         place[...] = gradient
         return place
 
-    with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
+    with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
         return (
             dx,
             typed(dgamma, saved.gamma, places[0]),

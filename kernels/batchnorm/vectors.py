@@ -63,7 +63,7 @@ def running_of(
 def write_back(running: Running | None, mean: Array | None, var: Array | None) -> None:
     """Copy what an engine wrote to copies into the user's own arrays."""
     if running is not None:
-        with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
+        with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
             for own, written in ((mean, running.mean), (var, running.var)):
                 if own is not None and own is not written:
                     own[...] = written
