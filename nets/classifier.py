@@ -51,7 +51,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         device: "auto", "cpu", "cuda", "cuda:N".
         engine: who runs the optimizer's kernel: "auto", "array", "numba", "cupy", "numba-cuda".
         dtype: "float32", "float64", "float16", or None: that of X, so that samples in float32 train
-            in float32, which takes half the memory, and all others in float64.
+            in float32, which takes half the memory, and all others in float64. What a network in
+            float16 gives is returned in float32.
         verbose: show a progress bar.
 
     Attributes:

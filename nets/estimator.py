@@ -130,10 +130,14 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _outputs(self, X: Any) -> HostArray:
-        """What the network gives for rows that are checked first, (n, width)."""
+        """What the network gives for rows that are checked first, (n, width), float32 at least.
+
+        In float16 probabilities don't add up to 1 as scikit-learn's metrics want it.
+        """
         check_is_fitted(self, "net_")
         x = validate_data(self, X, reset=False, dtype=FLOATS)
-        return outputs(self.net_, x if self.normalizer_ is None else self.normalizer_.apply(x))
+        found = outputs(self.net_, x if self.normalizer_ is None else self.normalizer_.apply(x))
+        return found.astype(np.float32) if found.dtype == np.float16 else found
 
     def _network(self, x: HostArray, n_out: int, seed: int) -> Sequential:
         return multilayer(

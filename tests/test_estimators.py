@@ -13,8 +13,10 @@ from onepass.nets import ExponentialDecay
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
 from onepass.nets import NetClassifier, NetRegressor
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -142,6 +144,19 @@ def test_the_dtype_is_that_of_the_samples_or_the_one_asked_for(given, dtype, exp
     made = NetClassifier(epochs=1, dtype=dtype, device="cpu").fit(x.astype(given), y)
     assert made.net_.dtype == expected
     assert made.predict_proba(x.astype(given)).dtype == expected
+
+
+def test_what_a_network_in_float16_gives_goes_into_scikit_learns_metrics_and_calibration():
+    x, y = point_cloud()
+    made = NetClassifier(epochs=3, dtype="float16", random_state=0, device="cpu").fit(x, y)
+    assert made.net_.dtype == "float16"
+    assert made.decision_function(x).dtype == made.predict_proba(x).dtype == "float32"
+    np.testing.assert_array_equal(made.predict(x), made.predict_proba(x).argmax(axis=1))
+    assert roc_auc_score(y, made.predict_proba(x), multi_class="ovr") > 0.9
+    calibrated = CalibratedClassifierCV(made, cv=2).fit(x, y)
+    assert calibrated.score(x, y) > 0.8
+    numbers = NetRegressor(epochs=1, dtype="float16", device="cpu").fit(*line())
+    assert numbers.predict(line()[0]).dtype == "float32"
 
 
 # What the arguments do
