@@ -10,6 +10,10 @@ from array_api_compat import is_cupy_array
 
 from .base import Array
 
+_TIMES = "such as days: (values - values.min()) / numpy.timedelta64(1, 'D')"
+_REMEDIES = {"c": "such as values.real or numpy.abs(values)", "M": _TIMES, "m": _TIMES}
+"""Kinds of dtypes that are no real numbers -> what to take in their place."""
+
 _CPU, _CUDA, _PINNED, _MANAGED = 1, 2, 3, 13  # DLPack's numbers for kinds of device
 
 
@@ -62,6 +66,18 @@ def taken_in(names: Iterable[str], arrays: Iterable[Any]) -> tuple[Array, ...]:
         as_array(array, name) if _is_foreign(array) else array
         for name, array in zip(names, arrays, strict=True)
     )
+
+
+def check_real(values: Any, dtype: Any) -> None:
+    """TypeError where `values` are complex, or times, and `dtype` is a real one.
+
+    NumPy would drop imaginary parts, and count nanoseconds in a dtype that can't tell minutes.
+    """
+    own = [values.dtype] if hasattr(values, "dtype") else [*getattr(values, "dtypes", ())]
+    for each in own:
+        kind = getattr(each, "kind", "")
+        if kind in _REMEDIES and dtype is not None and np.dtype(dtype).kind != kind:
+            raise TypeError(f"values have dtype {each}; expected real numbers, {_REMEDIES[kind]}")
 
 
 def _is_foreign(value: Any) -> bool:

@@ -83,11 +83,30 @@ def accuracy(net: Sequential, x: Array, y: Array) -> float:
 
     Raises:
         ValueError: there are no rows, or as many labels as rows there are not.
+        TypeError: the labels are names, none of which is a number that `predict` gives.
     """
-    y = net.backend.to_numpy(y)
-    if not len(x) or y.shape not in ((len(x),), (len(x), 1)):
-        raise ValueError(f"y has shape {y.shape}; expected ({len(x)},), and at least one row")
-    return float(np.mean(predict(net, x) == y.reshape(-1)))
+    labels = class_numbers(net, y, len(x))
+    return float(np.mean(predict(net, x) == labels))
+
+
+def class_numbers(net: Sequential, y: Array, rows: int) -> HostArray:
+    """The labels `y`, (rows,) or (rows, 1), on the CPU, to be compared with predictions.
+
+    Raises:
+        TypeError, ValueError: as `accuracy`.
+    """
+    labels = net.backend.to_numpy(y)
+    if not rows or labels.shape not in ((rows,), (rows, 1)):
+        raise ValueError(f"y has shape {labels.shape}; expected ({rows},), and at least one row")
+    labels = labels.reshape(-1)
+    if labels.dtype.kind not in "biuf":
+        names = (each for each in labels.tolist() if isinstance(each, (str, bytes)))
+        if (name := next(names, None)) is not None:
+            raise TypeError(
+                f"y holds the name {name!r}; expected class numbers, as the network was trained "
+                "on: names, numbers = numpy.unique(y, return_inverse=True) numbers sorted names"
+            )
+    return labels
 
 
 def evaluate(net: Sequential, x: Array, y: Array, loss: Loss) -> tuple[float, float]:
