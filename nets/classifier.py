@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from .binary_cross_entropy import BinaryCrossEntropy
 from .estimator import FLOATS, NetEstimator
+from .labels import numbered
 from .losses import Loss, SoftmaxCrossEntropy
 from .run import LrSchedule
 from .types import Device, HostArray
@@ -135,13 +136,13 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
         Raises:
             TypeError, ValueError: X or y is nothing to train on (sparse, not finite, of one class
-                only, ...), or an argument of the estimator is out of its range.
+                only, None among names, ...), or an argument of the estimator is out of its range.
             FloatingPointError: training diverged; the message says what to do.
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """
         X, y = validate_data(self, X, y, dtype=FLOATS)
+        classes, labels = numbered(y)
         check_classification_targets(y)
-        classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
                 f"y holds one class only, {classes.tolist()[0]!r}; expected at least two classes"

@@ -24,6 +24,7 @@ def outputs(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
 
     Raises:
         ValueError: `x` has another shape, or `batch_size` is smaller than 1.
+        TypeError: `x` holds complex numbers or times.
     """
     backend = net.backend
     x = rows_of(net, x, "x")
@@ -46,6 +47,7 @@ def predict(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
 
     Raises:
         ValueError: `x` has another shape, or `batch_size` is smaller than 1.
+        TypeError: `x` holds complex numbers or times.
     """
     backend = net.backend
     x = rows_of(net, x, "x")
@@ -68,6 +70,7 @@ def predict_proba(net: Sequential, x: Array, batch_size: int = 1024) -> HostArra
 
     Raises:
         ValueError: `x` has another shape, or `batch_size` is smaller than 1.
+        TypeError: `x` holds complex numbers or times.
     """
     z = outputs(net, x, batch_size)
     wide = z.astype(np.float32) if z.dtype == np.float16 else z

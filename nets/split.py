@@ -10,6 +10,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..backend.checks import finite_number, flag
+from .labels import numbered
 from .types import Array, HostArray
 
 
@@ -36,7 +37,8 @@ def split(
         seed: of the choice and the order.
 
     Raises:
-        TypeError: a fraction is no number, or `stratify` is asked for numbers that are no classes.
+        TypeError: a fraction is no number, or `stratify` is asked for numbers that are no classes,
+            or for labels that can't be sorted, such as None beside names.
         ValueError: x and y differ in length, the fractions are not > 0 or not together 1, or a part
             would be empty.
 
@@ -72,7 +74,7 @@ def stratified_split(
         seed: of the choice and the order.
 
     Raises:
-        TypeError: `y` holds numbers that are no classes.
+        TypeError: `y` holds numbers that are no classes, or labels that can't be sorted.
         ValueError: `test_fraction` is not between 0 and 1, or leaves a part empty.
     """
     if not 0 < test_fraction < 1:
@@ -129,13 +131,13 @@ def _fractions(given: Sequence[float]) -> list[float]:
 
 
 def _classes(y: Array) -> HostArray:
-    """`y` as class numbers or names on the CPU."""
+    """The number of each row's class on the CPU."""
     labels = backend_of(y, names=["y"]).to_numpy(y)
     if labels.ndim != 1:
         raise ValueError(f"y has shape {labels.shape}; expected (n,) classes to stratify by")
     if labels.dtype.kind == "f" and not (labels == np.floor(labels)).all():
         raise TypeError("y holds numbers that are no classes; expected whole numbers or names")
-    return labels
+    return numbered(labels)[1]
 
 
 def _rows(array: Array, indices: HostArray) -> Array:

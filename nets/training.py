@@ -82,8 +82,8 @@ def fit(
             labels out of range or of one class only, an optimizer of other arrays, a count smaller
             than 1, a batch too small for a layer (BatchNorm takes two samples), a loss of logits
             after a Sigmoid, an option that does not fit; before anything is written.
-        TypeError: the labels or a count are not integers, an option is something else; before
-            anything is written.
+        TypeError: the labels or a count are not integers, x holds complex numbers or times, an
+            option is something else; before anything is written.
         FloatingPointError: the loss is not finite; the message names the epoch and the layer that
             first went wrong. On the CPU the update that would follow is not done.
         DeviceUnavailableError: the GPU was lost; the message says when.

@@ -386,6 +386,13 @@ def test_bad_arguments_are_named_in_fit_and_leave_nothing_fitted(options, messag
     assert not hasattr(made, "net_")
 
 
+def test_labels_that_can_not_be_sorted_are_told_by_their_types():
+    x, y = point_cloud()
+    names = np.where(y == 0, "near", None)
+    with pytest.raises(TypeError, match="labels of types NoneType and str, which can't be sorted"):
+        NetClassifier(device="cpu").fit(x, names)
+
+
 @pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
 def test_bad_samples_are_refused(kind):
     x, y = point_cloud()

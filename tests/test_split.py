@@ -167,6 +167,29 @@ def test_refuses_data_that_does_not_fit():
         split(x[:0], y[:0])
 
 
+@pytest.mark.parametrize(
+    ("missing", "types"),
+    [(None, "NoneType and str"), (np.nan, "float and str"), (3, "int and str")],
+)
+def test_refuses_labels_of_which_none_comes_first(missing, types):
+    x, _ = samples(10)
+    names = np.array(["a", missing] * 5, object)
+    message = f"y holds labels of types {types}, which can't be sorted; expected one type"
+    with pytest.raises(TypeError, match=message):
+        split(x, names, stratify=True)
+    with pytest.raises(TypeError, match=message):
+        stratified_split(names, 0.5)
+
+
+@pytest.mark.parametrize("kind", [bool, "uint8", object, ">i4", "M8[D]", np.dtypes.StringDType()])
+def test_classes_of_any_dtype_are_dealt_as_their_numbers_are(kind):
+    x = np.arange(60)
+    y = x % 2
+    parts = split(x, y.astype(kind), stratify=True, seed=3)
+    for (got, _), (expected, _) in zip(parts, split(x, y, stratify=True, seed=3), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 # Batch sizes
 
 
