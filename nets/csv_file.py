@@ -14,6 +14,9 @@ from .types import HostArray
 Texts = list[tuple[int, str]]
 """The values of a column as they stand in the file, each with the number of its line."""
 
+_LONGEST = (1 << 31) - 1
+"""Characters of a value: a column of texts may be passed over. The csv module stops at 131,072."""
+
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
 
 
@@ -113,7 +116,7 @@ class CsvFile:
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """Every row that is not blank, with the number of the line it starts in."""
-        line = 1
+        line, limit = 1, csv.field_size_limit(_LONGEST)
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.reader(file, delimiter=self.delimiter, strict=True)
@@ -125,6 +128,8 @@ class CsvFile:
             raise ValueError(f"{self.path} is not in UTF-8 ({error}); save it so") from error
         except csv.Error as error:
             raise ValueError(f"{self.path}, line {line}: {error}; expected a CSV file") from error
+        finally:
+            csv.field_size_limit(limit)
 
 
 def is_missing(text: str) -> bool:

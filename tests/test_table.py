@@ -191,6 +191,16 @@ BROKEN = {
 }
 
 
+def test_a_column_of_long_texts_is_passed_over(write):
+    """The csv module stops at 131,072 characters; what it was set to stays."""
+    limit = csv.field_size_limit()
+    path = write("a,text\n" + "".join(f"{k},{'x' * 200_000}\n" for k in range(3)))
+    np.testing.assert_array_equal(read_features(path, ["a"]), [[0], [1], [2]])
+    with pytest.raises(ValueError, match=r"line 2: column 'text' holds 'x{40}'; expected a number"):
+        read_table(path, "a")
+    assert csv.field_size_limit() == limit
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_files_are_named_with_line_and_column(write, name):
     text, column, message = BROKEN[name]
