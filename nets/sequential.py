@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..backend import Backend
 from .checkpoint import check_keys, check_values
 from .layer import Layer
 from .parameters import Parameters
+from .seeds import seeded
 from .types import Array, Device, HostArray
 
 
@@ -30,8 +32,9 @@ class Sequential:
     The parameter "weight" of the first layer is called "0.weight", and so on.
 
     Raises:
-        TypeError: something is not a Layer, or `dtype` is none of the three.
-        ValueError: there is no layer, one is used twice, or widths don't fit (both are named).
+        TypeError: something is not a Layer, `dtype` is none of the three, or `seed` no integer.
+        ValueError: there is no layer, one is used twice, widths don't fit (both are named), or
+            `seed` is negative.
         DeviceUnavailableError: the named device can't be used.
 
     Example:
@@ -65,7 +68,7 @@ class Sequential:
             }
         for index, layer in enumerate(layers):
             layer.seed(_seed_of(seed, index))
-        rng = np.random.default_rng(seed)
+        rng = seeded(np.random.default_rng, seed)
         values = {
             f"{index}.{name}": value.astype(self.dtype)
             for index, layer in enumerate(layers)
@@ -237,7 +240,7 @@ def _seed_of(seed: int, index: int) -> int:
 
     It takes nothing from the generator of first values: a layer more changes no other's.
     """
-    sequence = np.random.SeedSequence(seed, spawn_key=(index,))
+    sequence = seeded(partial(np.random.SeedSequence, spawn_key=(index,)), seed)
     return int(sequence.generate_state(1, np.uint64)[0]) >> 11
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..backend import backend_of
 from ..backend.checks import finite_number, flag
 from .labels import numbered
+from .seeds import seeded
 from .types import Array, HostArray
 
 
@@ -109,7 +110,7 @@ def _even_counts(labels: HostArray, fractions: HostArray) -> HostArray:
 
 def _deal(labels: HostArray, counts: HostArray, seed: int) -> list[HostArray]:
     """The indices of each part, shuffled: of the k-th class, counts[k] go to the parts."""
-    rng = np.random.default_rng(seed)
+    rng = seeded(np.random.default_rng, seed)
     part = np.empty(len(labels), int)
     for label, count in zip(np.unique(labels), counts, strict=True):
         members = rng.permutation(np.flatnonzero(labels == label))

@@ -19,6 +19,7 @@ from .optimizer import Optimizer
 from .progress import Progress, RichProgress
 from .regularizers import Regularizers, regularizers_of
 from .run import LrSchedule, Resumable, Run
+from .seeds import seeded
 from .sequential import Sequential
 
 
@@ -107,7 +108,7 @@ def fit(
         optimizer=optimizer,
         loss=loss,
         epochs=epochs,
-        rng=np.random.default_rng(seed),
+        rng=seeded(np.random.default_rng, seed),
         history=History(metric_name=loss.metric),
         schedule=schedule,
         validated=held_out is not None,

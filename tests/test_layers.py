@@ -337,3 +337,9 @@ def test_network_on_each_device_agrees_with_the_cpu(reference):
         results.append([net.backend.to_numpy(a) for a in (y, dx, net.parameters().flat_grads)])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", np.random.default_rng(0)])
+def test_a_network_names_a_seed_that_is_none(seed):
+    with pytest.raises((TypeError, ValueError), match=r"seed is .*; expected an integer >= 0"):
+        Sequential(Dense(2, 2), seed=seed)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from onepass import get_backend
-from onepass.nets import advised_batch_size, split, stratified_split
+from onepass.nets import advised_batch_size, minibatches, split, stratified_split
 
 FRACTIONS = st.lists(st.integers(1, 50), min_size=2, max_size=5).map(
     lambda parts: [part / sum(parts) for part in parts]
@@ -165,6 +165,10 @@ def test_refuses_data_that_does_not_fit():
         split(x, y, ("0.5", 0.5))
     with pytest.raises(ValueError, match="none of 3 parts of 0 samples empty"):
         split(x[:0], y[:0])
+    with pytest.raises(ValueError, match=r"seed is -1 \(int\); expected an integer >= 0"):
+        split(x, y, seed=-1)
+    with pytest.raises(TypeError, match=r"rng is 'x' \(str\); expected an integer >= 0"):
+        minibatches(10, 2, rng="x")
 
 
 @pytest.mark.parametrize(

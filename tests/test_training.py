@@ -192,6 +192,7 @@ def refused():
     yield "one-hot", (x, np.eye(3, dtype=int)[y]), {}, ValueError, "labels.argmax"
     yield "complex", (x + 0j, y), {}, TypeError, "complex.*; expected real numbers"
     yield "times", (x.astype("M8[s]"), y), {}, TypeError, r"datetime64\[s\]; expected real"
+    yield "seed", (x, y), {"seed": -1}, ValueError, r"seed is -1 \(int\); expected an integer >= 0"
     yield "epochs", (x, y), {"epochs": 0}, ValueError, "epochs is 0"
     yield "batch_size", (x, y), {"batch_size": 0}, ValueError, "batch_size is 0"
     yield "validation", (x, y), {"validation": (x, y[:1])}, ValueError, "y of validation has shape"
