@@ -111,6 +111,11 @@ def _on_cpu(value: Any, name: str) -> np.ndarray:
             f"{name} is a {type(value).__name__} of {getattr(value, 'dtype', 'unknown dtype')}, "
             f"which NumPy can't see ({error}); expected float16, float32 or float64"
         ) from error
+    if array.dtype.isbuiltin == 2:  # ml_dtypes' bfloat16 and its like, which JAX brings
+        raise TypeError(
+            f"{name} is a {type(value).__name__} of {array.dtype}; expected float16, float32 or "
+            "float64"
+        )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} is a {type(value).__name__}; expected an array of numbers")
     return array
