@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import sqrt
+from types import MappingProxyType
 
 import numpy as np
 import pytest
-from onepass import nets
+from onepass import kernels, nets
 from onepass.nets import (
     SGD,
     AdaGrad,
@@ -238,6 +239,21 @@ def test_clipping_by_the_global_norm_after_grad_scale(clip_norm, grad_scale, exp
     optimizer = SGD([one, two], lr=1.0, clip_norm=clip_norm)
     optimizer.step([np.full(1, 3.0), np.full((1, 1), 4.0)], grad_scale=grad_scale)
     np.testing.assert_allclose((-one[0], -two[0, 0]), expected, rtol=1e-15)
+
+
+def test_the_norm_of_a_list_a_dict_and_one_array_is_the_same():
+    arrays = np.arange(12.0).reshape(2, 6)
+    expected = sqrt(sum(k * k for k in range(12)))
+    named = dict(zip("ab", arrays, strict=True))
+    for given in (
+        list(arrays),
+        iter(arrays),
+        named,
+        MappingProxyType(named),
+        arrays,
+        arrays.ravel(),
+    ):
+        assert kernels.global_norm(given) == pytest.approx(expected, rel=1e-15)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
