@@ -427,6 +427,53 @@ def test_a_constant_feature_does_no_harm():
     assert made.score(x, y) > 0.95
 
 
+def shares_and_total(dtype="float64"):
+    """Shares of four parts with their total, which is 1 up to rounding; a target; both sets."""
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(4), 400).astype(dtype)
+    x = np.hstack([shares, shares.sum(axis=1, keepdims=True)])
+    rounded = x.copy()
+    rounded[:, 4] = x[:, 4].round(6) - np.where(np.arange(400) % 2, 1e-6, 0)
+    return x[:200], rounded[200:], shares @ np.array([1, 2, -1, 0.5])
+
+
+@pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
+def test_a_feature_that_is_constant_but_for_rounding_does_no_harm(kind):
+    x, new, y = shares_and_total()
+    assert np.ptp(x[:, 4]) > 0, "or it would show nothing"
+    y = y > np.median(y) if kind is NetClassifier else y
+    made = kind(epochs=60, random_state=0, device="cpu").fit(x, y[:200])
+    assert made.normalizer_.deviation[4] == 1
+    assert made.score(new, y[200:]) > 0.95
+
+
+@pytest.mark.parametrize("given", ["float32", "float64"])
+@pytest.mark.parametrize("offset", [0, 1e9, 1.7e12])
+def test_targets_of_any_size_are_predicted_with_their_digits(given, offset):
+    x, _ = line()
+    y = x[:, 0] - 2 * x[:, 1]
+    made = NetRegressor(random_state=0, dtype="float32", device="cpu").fit(
+        x.astype(given), y + offset
+    )
+    assert made.net_.dtype == np.float32
+    found = made.predict(x.astype(given))
+    assert found.dtype == np.float64
+    assert made.score(x.astype(given), y + offset) > 0.95
+    np.testing.assert_allclose(
+        found,
+        by_hand(made, x)[:, 0] * y.std() + (y + offset).mean(),
+        rtol=0,
+        atol=1e-4 + 1e-15 * offset,
+    )
+
+
+def test_several_large_targets_keep_their_digits():
+    x, _ = line()
+    y = np.stack([1.7e9 + x[:, 0] - 2 * x[:, 1], 1e-9 * x[:, 2] - 5], axis=1)
+    made = NetRegressor(random_state=0, device="cpu").fit(x.astype("float32"), y)
+    assert made.score(x.astype("float32"), y) > 0.95
+
+
 def test_a_fit_that_diverges_says_so():
     x, y = point_cloud()
     with pytest.raises(FloatingPointError, match="try a lower lr"):
