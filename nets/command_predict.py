@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from os import PathLike
 
 from .atomic_write import target_of, write_atomically
@@ -20,6 +21,7 @@ def predict_file(
     out: str | PathLike[str] | None = None,
     probabilities: bool = False,
     delimiter: str = ",",
+    missing: str | Sequence[str] | None = None,
     device: Device = "auto",
 ) -> None:
     """Apply a saved model to the rows of a CSV file, and print its predictions as CSV.
@@ -32,6 +34,7 @@ def predict_file(
         data: the rows; their target may be there or not.
         out: the file to write; None prints.
         probabilities: add a column for each class.
+        delimiter, missing: as `read_features` takes them; None is what the model was trained with.
 
     Raises:
         FileNotFoundError, OSError: a file is not there, or can't be written.
@@ -42,7 +45,9 @@ def predict_file(
     loaded = load_table_model(model, device)
     if probabilities and not loaded.classes:
         raise ValueError(f"{model} predicts {loaded.target!r}, a number; expected no --proba")
-    x = read_features(data, loaded.features, delimiter)
+    x = read_features(
+        data, loaded.features, delimiter, loaded.missing if missing is None else missing
+    )
     text = _text(loaded, x, probabilities)
     if target is None:
         sys.stdout.write(text)
@@ -58,7 +63,7 @@ def _text(model: TableModel, x: HostArray, probabilities: bool) -> str:
     shares = [f"p({name})" for name in model.classes] if probabilities else []
     writer.writerow([model.target, *shares])
     if not model.classes:
-        writer.writerows([f"{number:.7g}"] for number in model.numbers(x))
+        writer.writerows([number] for number in model.numbers(x).tolist())
         return lines.getvalue()
     names = [model.classes[k] for k in model.labels(x)]
     rows = model.probabilities(x) if probabilities else [()] * len(names)

@@ -19,8 +19,8 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
     Trained on the mean squared error. The arguments are those of NetClassifier without
     `class_weight`. `normalize` scales the targets too: the network learns (y - mean) / deviation,
     each with the mean and deviation of what is trained on, so that targets of any size are learnt
-    at the same rate; `history_` is in these units, `predict` in those of y, and in float64, whatever
-    the network computes in: y of 1.7e9 +- 20 needs its digits.
+    at the same rate; `history_` is in these units, `predict` in those of y, and in float64,
+    whatever the network computes in: y of 1.7e9 +- 20 needs its digits.
 
     Attributes:
         net_: the Sequential, which takes normalized samples and gives normalized targets.
