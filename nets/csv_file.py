@@ -123,13 +123,12 @@ class CsvFile:
         `remedy` ends it for a text that has nothing of a number.
         """
         text = text.strip()
-        shown = repr(text if len(text) <= 40 else f"{text[:40]}...")
-        what, expected = f"holds {shown}", f"a number{remedy}"
+        what, expected = f"holds {text[:40]!r}", f"a number{remedy}"
         if text in self.missing:
             what = f"{what}, which stands for a missing value" if text else "is missing"
             expected = "a value; fill it in or leave the row out"
         elif as_number(text) is not None:
-            what, expected = f"holds {text}", "a number that is finite in float64"
+            what, expected = f"holds {text[:40]}", "a number that is finite in float64"
         elif look := look_of(text):
             what, expected = f"{what}, which looks like {look[0]}", f"a number; {look[1]}"
         return ValueError(

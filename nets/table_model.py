@@ -69,7 +69,7 @@ class TableModel:
 
     def _inputs(self, x: HostArray) -> HostArray:
         """Normalized rows in the network's dtype; ValueError for what that can't hold."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             found = self.normalizer.apply(x).astype(self.net.dtype, copy=False)
         for row, k in np.argwhere(~np.isfinite(found))[:1]:
             raise ValueError(

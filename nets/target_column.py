@@ -40,9 +40,7 @@ def read_target(
         if text in missing:
             remedy = ""
             if text and task != "regression":
-                remedy = (
-                    ". If a class is called so, say what else is missing: nothing is missing=''"
-                )
+                remedy = ". If a class is called so, say what else is missing, or missing=''"
             raise ValueError(f"{file.bad_value(line, column, text)}{remedy}")
     if task == "auto":
         task = _task_of(values, len(texts))
