@@ -80,6 +80,16 @@ def check_real(values: Any, dtype: Any) -> None:
             raise TypeError(f"values have dtype {each}; expected real numbers, {_REMEDIES[kind]}")
 
 
+def array_of(value: Any, name: str = "value") -> Array:
+    """What is like an array as one: NumPy's and CuPy's themselves, lists and frames as NumPy's.
+
+    Raises:
+        TypeError, ValueError, ImportError: as `as_array`.
+    """
+    (array,) = taken_in([name], [value])
+    return array if isinstance(array, np.ndarray) or is_cupy_array(array) else np.asarray(array)
+
+
 def _is_foreign(value: Any) -> bool:
     """Whether it is an array, but none of NumPy's (scalars have the interface too) or CuPy's."""
     if isinstance(value, (np.ndarray, np.generic)) or is_cupy_array(value):

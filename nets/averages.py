@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..backend.checks import decay_rate, flag, one_of
+from ..backend.foreign import taken_in
 from .types import Array
 
 
@@ -74,6 +75,7 @@ class ExponentialAverage:
         """
         if isinstance(x, (Real, np.bool_)):
             return self._update_number(float(x))
+        (x,) = taken_in(["x"], [x])
         backend = backend_of(x, names=["x"])
         if x.dtype.kind not in "fiub":
             raise TypeError(f"x has dtype {x.dtype}; expected numbers")

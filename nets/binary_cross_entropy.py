@@ -9,6 +9,7 @@ import numpy as np
 from ..backend import backend_of
 from .loss_arguments import (
     aligned,
+    arrays_of,
     check_numbers,
     check_output,
     check_shape,
@@ -65,6 +66,7 @@ class BinaryCrossEntropy(Loss):
     def __call__(
         self, output: Array, targets: Array, weights: Array | None = None
     ) -> tuple[Array, Array]:
+        output, targets, weights = arrays_of(output, targets, weights)
         xp = backend_of(output, names=["output"]).xp
         _check_logit(output)
         y = aligned("labels", targets, output, _KINDS)
@@ -79,6 +81,7 @@ class BinaryCrossEntropy(Loss):
         return losses.sum(dtype=np.float64), gradient.astype(output.dtype, copy=False)
 
     def measure(self, output: Array, targets: Array) -> Array:
+        output, targets, _ = arrays_of(output, targets)
         return ((output > 0) == (targets.reshape(output.shape) > 0.5)).sum()
 
     def labels(self, targets: HostArray) -> HostArray | None:

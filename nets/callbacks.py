@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
+from math import inf, isnan
 from typing import TypeAlias
 
 from ..backend.checks import count, flag, non_negative
@@ -67,7 +67,8 @@ class EarlyStopping(Callback):
             `restore_best`.
 
     After `resume` the figures of the history count as if they had been watched; but only weights of
-    epochs since then can be restored.
+    epochs since then can be restored. A figure that is nan, as a metric of one's own may be, is no
+    improvement.
 
     Raises:
         TypeError, ValueError: an argument is out of its range; (at the start of a run) the history
@@ -113,7 +114,8 @@ class EarlyStopping(Callback):
             if self.restore_best:
                 self.best_state = run.net.state_dict()
         elif run.epoch - self.best_epoch >= self.patience:
-            run.stop(f"no better {self.monitor} since epoch {self.best_epoch}")
+            since = f"since epoch {self.best_epoch}" if self.best_epoch else "than nan"
+            run.stop(f"no better {self.monitor} {since}")
 
     def on_end(self, run: Run) -> None:
         if self.best_state is not None:
@@ -121,9 +123,11 @@ class EarlyStopping(Callback):
 
     def _improved(self, run: Run, value: float, epoch: int) -> bool:
         """Whether `value` is better than the best; then it is the best."""
+        if isnan(value):
+            return False
         larger = run.loss.larger_is_better and not self.monitor.endswith("loss")
         gain = value - self.best if larger else self.best - value
-        if self.best_epoch and gain <= self.min_delta:
+        if self.best_epoch and not gain > self.min_delta:
             return False
         self.best, self.best_epoch = value, epoch
         return True

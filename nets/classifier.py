@@ -12,6 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from ..backend.foreign import taken_in
 from .binary_cross_entropy import BinaryCrossEntropy
 from .estimator import FLOATS, NetEstimator
 from .labels import numbered
@@ -43,7 +44,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             where the last batch would hold one.
         schedule: schedule(epoch, step) -> lr, such as ExponentialDecay(0.01).
         early_stopping: hold samples out, the same share of every class, watch the loss on them,
-            and keep the weights of the best epoch.
+            with the class weights, and keep the weights of the best epoch.
         validation_fraction: share of the samples that is held out for it, in (0, 1).
         patience: epochs without a better one after which it stops.
         class_weight: None, "balanced", or {class: weight}, where those left out weigh 1.
@@ -55,6 +56,14 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             in float32, which takes half the memory, and all others in float64. What a network in
             float16 gives is returned in float32.
         verbose: show a progress bar.
+        nesterov: look ahead along the velocity, of "momentum".
+        beta_2: weight of the past squared gradients: the second beta of the Adams, the alpha of
+            "rmsprop". None: the optimizer's own, as of the next two.
+        eps: is added to the root that divides, of the Adams, "adagrad" and "rmsprop".
+        weight_decay: adds weight_decay * param to the gradient, biases included; of "adamw" it is
+            apart from the gradient, and 0.01 by default.
+        clip_norm: the largest L2 norm of all gradients together, to which larger ones are scaled
+            down; None: any.
 
     Attributes:
         classes_: the classes, sorted. Of two, the network has one output, the logit of the second
@@ -63,6 +72,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         normalizer_: the Normalizer, or None.
         history_: loss, accuracy, ... of each epoch; n_iter_: how many there were.
         n_features_in_, feature_names_in_: of what it was trained on.
+
+    All arguments are checked by `fit`; of the optimizer's, what it has not is refused there, but for
+    `momentum`.
 
     Not offered: sample weights (class weights are), sparse samples, and partial_fit, since what is
     normalized and which classes there are is learnt from all samples.
@@ -105,6 +117,12 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         engine: str = "auto",
         dtype: npt.DTypeLike | None = None,
         verbose: bool = False,
+        *,
+        nesterov: bool = False,
+        beta_2: float | None = None,
+        eps: float | None = None,
+        weight_decay: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         super().__init__(
             hidden=hidden,
@@ -128,6 +146,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             engine=engine,
             dtype=dtype,
             verbose=verbose,
+            nesterov=nesterov,
+            beta_2=beta_2,
+            eps=eps,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
         )
         self.class_weight = class_weight
 
@@ -140,6 +163,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             FloatingPointError: training diverged; the message says what to do.
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """
+        X, y = taken_in(("X", "y"), (X, y))
         X, y = validate_data(self, X, y, dtype=FLOATS)
         classes, labels = numbered(y)
         check_classification_targets(y)

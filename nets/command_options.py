@@ -24,6 +24,9 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         help="sgd, momentum, adagrad, rmsprop, adam, adamw or amsgrad; default: adam",
     )
     parser.add_argument("--lr", type=float, help="learning rate; default: the optimizer's")
+    parser.add_argument(
+        "--clip-norm", type=float, help="largest norm of all gradients together; default: any"
+    )
     parser.add_argument("--epochs", type=int, help="default: the recipe's; for a CSV file 100")
     parser.add_argument(
         "--batch-size", type=int, help="default: the recipe's; for a CSV file by its size"
@@ -84,10 +87,8 @@ def _add_missing(parser: argparse._ActionsContainer, default: str) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    both: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("device", "optimizer", "lr", "epochs", "batch_size", "seed", "batch_norm")
-    }
+    names = "device", "optimizer", "lr", "clip_norm", "epochs", "batch_size", "seed", "batch_norm"
+    both: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.batch_norm is None:
         del both["batch_norm"]
     both["progress"] = not options.quiet

@@ -40,6 +40,7 @@ def train_table(
     keep_prob: float = 1.0,
     optimizer: str = "adam",
     lr: float | None = None,
+    clip_norm: float | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     test_fraction: float = 0.2,
@@ -57,6 +58,7 @@ def train_table(
         data, target, task, delimiter, missing: as `read_table` takes them.
         hidden, batch_norm, keep_prob: of the network, as `multilayer` takes them.
         optimizer, lr: by name, and its learning rate; None: its own.
+        clip_norm: the largest norm of all gradients together; None: any.
         epochs, batch_size: 100 and `batch_size_for` if None.
         test_fraction: share of the rows that is held out, of every class the same.
         seed: of the split, the first weights and the shuffling.
@@ -91,7 +93,7 @@ def train_table(
         None if table.classes else Normalizer().fit(rows[1][:, None]),
         Missing(missing).texts,
     )
-    made = optimizer_by_name(optimizer, model.net.parameters(), lr)
+    made = optimizer_by_name(optimizer, model.net.parameters(), lr, clip_norm=clip_norm)
     epochs = EPOCHS if epochs is None else epochs
     size = batch_size_for(len(rows[0]), "auto" if batch_size is None else batch_size, batch_norm)
     print(f"device: {why_device(backend) if device == 'auto' else f'{backend.device}, as asked'}.")

@@ -34,7 +34,9 @@ def diverged(
     found = (first_fault(run.net, x, y, run.loss, training, blame=not late) for x, y in batches)
     fault = next((fault for fault in found if fault), "")
     epoch, lr = run.epoch + 1, run.optimizer.lr
-    remedy = f"try a lower lr (it is {lr}) or clip_norm=1.0"
+    clip = run.optimizer.clip_norm
+    clipping = "clip_norm=1.0" if clip is None else f"a smaller clip_norm (it is {clip})"
+    remedy = f"try a lower lr (it is {lr}) or {clipping}"
     if fault and run.step == 0 and "parameters" in fault:
         remedy = "they were so before the first update: make or load the network again"
     elif "batch itself" in fault:

@@ -8,6 +8,7 @@ from math import sqrt
 import numpy as np
 
 from ..backend import backend_of
+from ..backend.foreign import taken_in
 from .checkpoint import check_values
 from .types import Array, HostArray
 
@@ -67,6 +68,7 @@ class Normalizer:
             ValueError: it has no rows or another number of dimensions, holds values that are not
                 finite (the first is named), or a feature spans more than float64 can square.
         """
+        (x,) = taken_in(["x"], [x])
         _check(x, None)
         if not len(x):
             raise ValueError("x has no rows; expected at least one sample to fit on")
@@ -97,6 +99,7 @@ class Normalizer:
             ValueError: it has another width, or holds values that are not finite.
         """
         mean, deviation = self._fitted()
+        (x,) = taken_in(["x"], [x])
         _check(x, len(mean))
         backend = backend_of(x)
         with backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -116,6 +119,7 @@ class Normalizer:
             TypeError, ValueError: `x` is not an array of numbers of this width.
         """
         mean, deviation = self._fitted()
+        (x,) = taken_in(["x"], [x])
         _check(x, len(mean))
         backend = backend_of(x)
         with backend.scope(), np.errstate(under="ignore"):

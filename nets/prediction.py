@@ -88,6 +88,7 @@ def accuracy(net: Sequential, x: Array, y: Array) -> float:
         ValueError: there are no rows, or as many labels as rows there are not.
         TypeError: the labels are names, none of which is a number that `predict` gives.
     """
+    x = rows_of(net, x, "x")
     labels = class_numbers(net, y, len(x))
     return float(np.mean(predict(net, x) == labels))
 
@@ -112,14 +113,20 @@ def class_numbers(net: Sequential, y: Array, rows: int) -> HostArray:
     return labels
 
 
-def evaluate(net: Sequential, x: Array, y: Array, loss: Loss) -> tuple[float, float]:
-    """(mean loss, mean metric) on data that is on the network's device already, read back once."""
+def evaluate(
+    net: Sequential, x: Array, y: Array, loss: Loss, weights: Array | None = None
+) -> tuple[float, float]:
+    """(mean loss, mean metric) on data that is on the network's device already, read back once.
+
+    weights: (n,), a factor on the loss of each row; the metric is not weighted.
+    """
     total: Array = 0.0
     measured: Array = 0
     with net.backend.scope(), np.errstate(under="ignore"):
         for part in parts(len(x)):
             output = net(x[part])
-            total = total + loss(output, y[part])[0] * float(len(output))
+            factors = () if weights is None else (weights[part],)
+            total = total + loss(output, y[part], *factors)[0] * float(len(output))
             measured = measured + loss.measure(output, y[part])
     return float(total) / len(x), float(measured) / len(x)
 

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from ..backend.foreign import taken_in
 from .estimator import FLOATS, NetEstimator
 from .squared_error import MeanSquaredError
 from .types import HostArray
@@ -53,6 +54,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             FloatingPointError: training diverged; the message says what to do.
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """
+        X, y = taken_in(("X", "y"), (X, y))
         X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True)
         wide = y.reshape(len(y), -1).astype(np.float64, copy=False)
         data = X, wide

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Backend
+from ..backend.foreign import taken_in
 from .checkpoint import check_keys, check_values
 from .layer import Layer
 from .parameters import Parameters
@@ -134,6 +135,8 @@ class Sequential:
             input_grad: False skips what only dJ/dx needs (a matrix product of the first layer)
                 and returns None, as training wants it.
         """
+        if type(dy) is not np.ndarray:
+            (dy,) = taken_in(["dy"], [dy])
         first = 0
         if not input_grad:
             learning = (k for k, layer in enumerate(self.layers) if layer.shapes())

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..backend.checks import finite_number, flag
+from ..backend.foreign import array_of
 from .labels import numbered
 from .seeds import seeded
 from .types import Array, HostArray
@@ -30,7 +31,8 @@ def split(
     the same share of every class, as near as whole samples allow.
 
     Args:
-        x: samples, any array (n, ...) or list, on any device; left untouched.
+        x: samples, any array (n, ...), frame or list, on any device; left untouched. Parts are
+            NumPy arrays, or CuPy's on the device of `x`.
         y: labels or numbers, (n, ...); (n,) to stratify.
         fractions: of the samples for each part, > 0, together 1: (0.6, 0.2, 0.2), or, of a million
             samples, (0.98, 0.01, 0.01).
@@ -50,7 +52,7 @@ def split(
         >>> len(x_train), len(x_dev), len(x_test), int(y_train.sum())
         (30, 10, 10, 15)
     """
-    x, y = (values if hasattr(values, "dtype") else np.asarray(values) for values in (x, y))
+    x, y = array_of(x, "x"), array_of(y, "y")
     if x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
         raise ValueError(f"x and y have shapes {x.shape} and {y.shape}; expected the same length")
     labels = _classes(y) if flag("stratify", stratify) else np.zeros(len(y), int)
@@ -80,7 +82,7 @@ def stratified_split(
     """
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction is {test_fraction!r}; expected a number in (0, 1)")
-    labels = _classes(np.asarray(y))
+    labels = _classes(array_of(y, "y"))
     sizes = np.unique(labels, return_counts=True)[1]
     held_out = np.array([round(test_fraction * size) for size in sizes], int)
     test, train = _deal(labels, np.column_stack([held_out, sizes - held_out]), seed)

@@ -18,6 +18,8 @@ from .types import Array, HostArray
 Arrays: TypeAlias = Parameters | Mapping[str, Array] | Sequence[Array]
 """What an optimizer takes as `params` and as `grads`."""
 
+_NUMPYS = frozenset({np.ndarray})
+
 Key: TypeAlias = str | int
 """A parameter's name, or its index in a list."""
 
@@ -87,10 +89,11 @@ class FlatStorage(Storage):
         check_keys(grads, own, "grads")
         if all(grads[key] is own[key] for key in own):
             return [self.params.flat_grads]
-        for key, param in self.params.items():
-            check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [param, grads[key]])
+        given = taken_in((f"grads[{key!r}]" for key in own), (grads[key] for key in own))
+        for (key, param), grad in zip(self.params.items(), given, strict=True):
+            check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [param, grad])
         with self.backend.scope():
-            return [self.backend.xp.concatenate([grads[key].ravel() for key in own])]
+            return [self.backend.xp.concatenate([grad.ravel() for grad in given])]
 
     def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
         return None  # there is one call, and it checks
@@ -115,7 +118,6 @@ class SeparateStorage(Storage):
         self.params: dict[Key, Array] = dict(
             zip(given, taken_in(names, given.values()), strict=True)
         )
-        self.foreign = any(self.params[key] is not given[key] for key in given)
         arrays = self.targets()
         self._backend = backend_of(*arrays, names=names)
         for name, array in zip(names, arrays, strict=True):
@@ -148,7 +150,7 @@ class SeparateStorage(Storage):
         if self.named or len(grads) != len(self.params):
             given = check_keys(dict(_items(grads)), self.params, "grads")
             grads = [given[key] for key in self.params]
-        if self.foreign:
+        if not _NUMPYS.issuperset(map(type, grads)):
             return list(taken_in((f"grads[{key!r}]" for key in self.params), grads))
         return list(grads)
 

@@ -10,7 +10,14 @@ from ..backend.checks import count
 from .callbacks import Callbacks, callbacks_of
 from .class_weights import ClassWeight
 from .history import History
-from .intake import Pair, check_batches, check_loss, prepared, prepared_weights
+from .intake import (
+    Pair,
+    check_batches,
+    check_loss,
+    prepared,
+    prepared_class_weight,
+    prepared_weights,
+)
 from .interrupt import Interrupt
 from .loop import Augment, Loop
 from .losses import Loss
@@ -70,7 +77,9 @@ def fit(
         regularizer: such as L2(0.1), or several; its m is n, all training samples. The reported
             training loss has the penalty, the validation loss has not.
         class_weight: None, "balanced" (n / (C n_k), as scikit-learn has it), {class: weight} or a
-            weight for each class: J = mean over rows of w[k] loss. Validation is not weighted.
+            weight for each class: J = mean over rows of w[k] loss. The loss on validation data is
+            weighted too, by the weights that were found for `data`, so that early stopping watches
+            what is minimized; a metric is not.
         augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
             batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
         callbacks: one, or several, told of the run in this order; see `Callback`.
@@ -102,7 +111,11 @@ def fit(
     x, y = prepared(net, data, loss, "data")
     check_batches(net, len(x), batch_size)
     held_out = None if validation is None else prepared(net, validation, loss, "validation")
-    weights = prepared_weights(net, (x, y), loss, class_weight)
+    by_class = prepared_class_weight(net, (x, y), loss, class_weight)
+    weights = prepared_weights(net, y, loss, by_class, "data")
+    held_out_weights = (
+        prepared_weights(net, held_out[1], loss, by_class, "validation") if held_out else None
+    )
     run = Run(
         net=net,
         optimizer=optimizer,
@@ -125,6 +138,7 @@ def fit(
             y=y,
             weights=weights,
             held_out=held_out,
+            held_out_weights=held_out_weights,
             batch_size=batch_size,
             regularizers=regularizers,
             augment=augment,
