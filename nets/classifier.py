@@ -163,7 +163,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             FloatingPointError: training diverged; the message says what to do.
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """
-        X, y = taken_in(("X", "y"), (X, y))
+        X, y = taken_in(("X", "y"), (X, _exactly(y)))
         X, y = validate_data(self, X, y, dtype=FLOATS)
         classes, labels = numbered(y)
         check_classification_targets(y)
@@ -197,3 +197,14 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         logits = self._outputs(X)
         found = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
         return np.asarray(self.classes_[found.astype(np.intp)])
+
+
+def _exactly(y: Any) -> Any:
+    """`y`, integers and truth values in a Series that could miss some as NumPy's.
+
+    scikit-learn makes float64 of them, in which large ones that differ become one class.
+    """
+    numpys = getattr(getattr(y, "dtype", None), "numpy_dtype", None)  # only pandas' own have it
+    if getattr(numpys, "kind", "") not in ("i", "u", "b") or y.isna().any():
+        return y
+    return y.to_numpy(dtype=numpys)

@@ -37,10 +37,17 @@ def diverged(
     clip = run.optimizer.clip_norm
     clipping = "clip_norm=1.0" if clip is None else f"a smaller clip_norm (it is {clip})"
     remedy = f"try a lower lr (it is {lr}) or {clipping}"
-    if fault and run.step == 0 and "parameters" in fault:
-        remedy = "they were so before the first update: make or load the network again"
-    elif "batch itself" in fault:
+    if "batch itself" in fault:
         remedy = "look at what augment does"
+    elif run.step == 0 and "parameters" in fault:
+        remedy = "they were so before the first update: make or load the network again"
+    elif run.step == 0 and fault:
+        remedy = (
+            "it was so before the first update, whatever the lr: bring samples and targets to "
+            "numbers around 1 (Normalizer, or normalize=True of an estimator)"
+        )
+    elif run.step == 0:
+        remedy = "it was so before the first update: look at regularizer and class_weight"
     where = f": {fault}" if fault else ""
     return FloatingPointError(
         f"the {what} is {value} in epoch {epoch}{where}; {remedy}.{_GPU if late else ''}"
