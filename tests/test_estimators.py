@@ -184,7 +184,7 @@ def layers(**options):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"hidden": ()}, "Sequential(Dense(2, 3, init='xavier'))"),
+        ({"hidden": ()}, "Sequential(Dense(2, 3, init='zeros'))"),
         ({"hidden": 4, "activation": "tanh"},
          "Sequential(Dense(2, 4, init='xavier', activation='tanh'), Dense(4, 3, init='xavier'))"),
         ({"hidden": [5, 4], "keep_prob": 0.5},
@@ -232,13 +232,13 @@ def test_penalties_are_those_of_their_names(penalty, size):
     x, y = point_cloud()
 
     def still(**options):
-        made = NetClassifier(hidden=(), lr=0, epochs=1, random_state=0, device="cpu", **options)
+        made = NetClassifier(hidden=4, lr=0, epochs=1, random_state=0, device="cpu", **options)
         return made.fit(x, y)
 
     plain, penalized = still(), still(**{penalty: 3.0})
-    weight = penalized.net_.parameters()["0.weight"]
+    weights = [penalized.net_.parameters()[name] for name in ("0.weight", "1.weight")]
     grown = penalized.history_.loss[0] - plain.history_.loss[0]
-    assert grown == pytest.approx(size(weight, len(x)), rel=1e-6)
+    assert grown == pytest.approx(sum(size(each, len(x)) for each in weights), rel=1e-6)
 
 
 def test_early_stopping_holds_samples_out_and_keeps_the_best_weights():
@@ -357,7 +357,7 @@ def test_ctrl_c_ends_the_fit_and_keeps_what_was_learnt():
         ({"keep_prob": 0}, "keep_prob is 0; expected a number in"),
         ({"optimizer": "lion"}, "optimizer is 'lion'; expected 'sgd', 'momentum'"),
         ({"lr": -1}, "lr is -1; expected"),
-        ({"momentum": 1.0}, r"betas\[0\] is 1.0; expected"),
+        ({"momentum": 1.0}, "momentum is 1.0; expected"),
         ({"optimizer": "momentum", "momentum": 1.5}, "momentum is 1.5; expected"),
         ({"l2": -0.1}, "l2 is -0.1; expected a finite number >= 0"),
         ({"l1": "much"}, "l1 is 'much'"),
@@ -367,7 +367,7 @@ def test_ctrl_c_ends_the_fit_and_keeps_what_was_learnt():
         ({"schedule": 0.1}, "schedule is 0.1; expected a function"),
         ({"early_stopping": "yes"}, "early_stopping is 'yes'"),
         ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction is 0; expected"),
-        ({"early_stopping": True, "validation_fraction": 1e-3}, "samples of 90 on both sides"),
+        ({"early_stopping": True, "validation_fraction": 1e-3}, "on both sides, n_samples=90"),
         ({"early_stopping": True, "patience": 0}, "patience is 0; expected at least 1"),
         ({"normalize": None}, "normalize is None"),
         ({"random_state": "lucky"}, "'lucky' cannot be used to seed"),
