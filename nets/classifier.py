@@ -73,8 +73,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         history_: loss, accuracy, ... of each epoch; n_iter_: how many there were.
         n_features_in_, feature_names_in_: of what it was trained on.
 
-    All arguments are checked by `fit`; of the optimizer's, what it has not is refused there, but for
-    `momentum`.
+    All arguments are checked by `fit`, which also refuses those that the optimizer has no use for,
+    `momentum` excepted.
 
     Not offered: sample weights (class weights are), sparse samples, and partial_fit, since what is
     normalized and which classes there are is learnt from all samples.

@@ -130,7 +130,7 @@ def check_batches(net: Sequential, samples: int, batch_size: int) -> None:
     if last < net.least_rows:
         raise ValueError(
             f"batch_size is {batch_size}, which leaves a batch of {last} of the {samples} samples, "
-            f"but {net!r} takes {net.least_rows} or more to train on; expected a larger batch_size, "
+            f"but {net!r} takes {net.least_rows} or more to train on; expected another batch_size, "
             "or another number of samples"
         )
 

@@ -10,7 +10,6 @@ from ..backend import backend_of
 from ..backend.foreign import taken_in
 from .types import DTYPES, Array
 
-
 _NUMPYS_OR_NONE = (np.ndarray, type(None))
 
 

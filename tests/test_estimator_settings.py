@@ -232,7 +232,7 @@ def test_the_advice_of_a_run_that_diverged_can_be_followed(where, by_command):
 
 def test_a_first_loss_that_is_not_finite_is_no_matter_of_the_rate():
     x, y = line()
-    with pytest.raises(FloatingPointError, match="whatever the lr: .*normalize=True") as caught:
+    with pytest.raises(FloatingPointError, match=r"whatever the lr: .*normalize=True") as caught:
         NetRegressor(normalize=False, device="cpu").fit(x, 1e200 * y)
     assert "lower lr" not in str(caught.value)
     NetRegressor(normalize=True, epochs=2, device="cpu").fit(x, 1e140 * y)

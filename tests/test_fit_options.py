@@ -218,7 +218,9 @@ def loss_by_hand(z, y, weights):
     """The weighted loss as its formula has it, a row after the other."""
     if z.shape[1] == 1:
         z = np.hstack([np.zeros_like(z), z])
-    terms = [w * (np.log(np.exp(row).sum()) - row[k]) for row, k, w in zip(z, y, weights)]
+    terms = [
+        w * (np.log(np.exp(row).sum()) - row[k]) for row, k, w in zip(z, y, weights, strict=True)
+    ]
     return sum(terms) / len(terms)
 
 

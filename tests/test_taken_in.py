@@ -68,7 +68,7 @@ def test_gradients_for_numpy_parameters(foreign, kind, options, form, mixed):
         if form == "one":
             params, grads = params[:1], grads[:1]
         if form == "dict":
-            params, grads = dict(zip(keys, params)), dict(zip(keys, grads))
+            params, grads = (dict(zip(keys, each, strict=True)) for each in (params, grads))
         optimizer = kind(params, **options)
         for _ in range(2):
             optimizer.step(tuple(grads) if form == "tuple" else grads)
@@ -177,7 +177,8 @@ def test_normalizer_averages_and_splits(foreign):
         for part, expected in zip(parts, split(X, K, stratify=stratify), strict=True):
             same(part[0], expected[0])
             same(part[1], expected[1])
-    for part, expected in zip(stratified_split(foreign(K), 0.2), stratified_split(K, 0.2)):
+    found, plain = stratified_split(foreign(K), 0.2), stratified_split(K, 0.2)
+    for part, expected in zip(found, plain, strict=True):
         same(part, expected)
 
 
