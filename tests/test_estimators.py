@@ -156,7 +156,7 @@ def test_what_a_network_in_float16_gives_goes_into_scikit_learns_metrics_and_cal
     calibrated = CalibratedClassifierCV(made, cv=2).fit(x, y)
     assert calibrated.score(x, y) > 0.8
     numbers = NetRegressor(epochs=1, dtype="float16", device="cpu").fit(*line())
-    assert numbers.predict(line()[0]).dtype == "float32"
+    assert numbers.predict(line()[0]).dtype == "float64"
 
 
 # What the arguments do
