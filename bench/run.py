@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from ..backend import describe_devices, get_backend
+from ..backend import describe_devices, get_backend, usable_cores
+from ..kernels import get_num_threads
 from .allocator import keep_freed_memory
 from .data import data_sets, missing_data
 from .info import versions
@@ -96,13 +96,14 @@ def bench(
 
 
 def hardware() -> list[str]:
-    """What figures depend on: processor, cores, memory, devices."""
+    """What figures depend on: processor, cores, memory, devices; threads, if other than cores."""
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores, threads = usable_cores(), get_num_threads()
+    beside = "" if threads == cores else f" ({threads} threads)"
     gigabytes = psutil.virtual_memory().total / 2**30
     return [
-        f"{_processor()}, {cores} cores, {gigabytes:.0f} GiB, {platform.system()}",
+        f"{_processor()}, {cores} cores{beside}, {gigabytes:.0f} GiB, {platform.system()}",
         *map(str, describe_devices()),
     ]
 

@@ -12,7 +12,6 @@ import time
 import numpy as np
 import pytest
 from onepass import kernels
-from onepass.kernels.engines import crew as crew_module
 from onepass.kernels.engines import numba_cpu, numba_loops
 from onepass.kernels.engines.crew import Crew
 from onepass.kernels.rules.adam import ADAM
@@ -150,24 +149,6 @@ def test_a_forked_child_has_a_crew_of_its_own():
     child.join(60)
     assert child.exitcode == 0
     np.testing.assert_array_equal(result, expected(arrays())[0][:1000])
-
-
-@pytest.mark.parametrize("wished", ["0", "-1", "two", "1025", "\u00b2"])
-def test_a_bad_number_of_threads_is_refused(monkeypatch, wished):
-    monkeypatch.setenv(crew_module.THREADS_VARIABLE, wished)
-    crew_module.get_crew.cache_clear()
-    with pytest.raises(ValueError, match=f"ONEPASS_NUM_THREADS is '{wished}'.*whole number"):
-        kernels.adam_step(*arrays(), step=3)
-    crew_module.get_crew.cache_clear()
-
-
-def test_the_number_of_threads_comes_from_the_environment():
-    code = "from onepass.kernels.engines.crew import get_crew; print(get_crew().threads)"
-    environment = {**os.environ, crew_module.THREADS_VARIABLE: "7"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "7"
 
 
 BESIDE_A_PRODUCT = """
