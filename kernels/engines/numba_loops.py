@@ -17,7 +17,7 @@ from . import atomics, board, source
 from .board import lead
 from .compile import cfunc, njit
 from .crew import ENDED, REFUSED, UNENDED
-from .denormals import flush_denormals, restore_denormals
+from .denormals import flush_denormals, flush_denormals_above, restore_denormals
 
 LINE = 64  # bytes of a cache line, and of the widest SIMD register
 FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
@@ -37,7 +37,8 @@ def loop(rule: Rule) -> Any:
     arguments = (*names, *source.scalar_names(rule))
     text = f"def NAME({', '.join(arguments)}):\n    T = p.dtype.type\n"
     text += "".join(f"    {name} = T({name})\n" for name in source.scalar_names(rule))
-    text += "    before = flush_denormals()\n"
+    flush = f"flush_denormals_above({rule.floor})" if rule.floor else "flush_denormals()"
+    text += f"    before = {flush}\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
     text += "    for low, high in ((0, head), (head, p.size)):\n"
     text += "".join(f"        {name}_ = {name}[low:high]\n" for name in names)
@@ -51,6 +52,8 @@ def loop(rule: Rule) -> Any:
         "prelude": inline(rule.prelude),
         "update": inline(update),
         "flush_denormals": flush_denormals,
+        "flush_denormals_above": flush_denormals_above,
+        "sqrt": np.sqrt,
         "restore_denormals": restore_denormals,
     }
     return njit(**OPTIONS)(source.build(rule, "loop", text, namespace))

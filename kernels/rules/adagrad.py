@@ -18,7 +18,7 @@ def update(p, g, sum_sq, lr, eps):
     return p, sum_sq
 
 
-ADAGRAD = Rule("adagrad", update, ("sum_sq",))
+ADAGRAD = Rule("adagrad", update, ("sum_sq",), floor="eps")
 HYPERPARAMETERS = {"lr": non_negative, "eps": non_negative, **COMMON}
 
 
@@ -64,7 +64,7 @@ def adagrad_step(
             conditions; it is named, and nothing was written.
 
     Conventions: eps is outside the root, as in PyTorch; Keras puts it inside and starts the sum
-        at 0.1. With eps = 0, an element whose gradients were all 0 becomes NaN (0 / 0).
+        at 0.1. Tiny or no eps: as in `adam_step`, below 4e-12 (float64: 3e-138).
     Source: Duchi, Hazan and Singer (2011), the diagonal form of Figure 1.
     """
     prepared = prepare(lr, eps, weight_decay, maximize, grad_scale)
