@@ -115,16 +115,16 @@ def test_threads_do_not_see_each_others_device():
         with use_device(OTHER):
             seen.append(get_backend())
             inside.set()
-            done.wait(10)
+            done.wait(250)
 
     outside = get_backend()
     thread = threading.Thread(target=other_thread)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(250)
     assert get_backend() == outside
     with use_device("cpu"):
         done.set()
-        thread.join(10)
+        thread.join(250)
         assert get_backend().device == "cpu"
     assert seen == [OTHER]
 
@@ -251,9 +251,14 @@ def test_import_loads_nothing_heavy_before_its_first_use(code, loaded):
     assert seen - ({"scipy"} if loaded else set()) == loaded  # Numba looks for SciPy's BLAS
 
 
-def test_import_is_quick():
-    timed = "import time; t = time.perf_counter(); import onepass; print(time.perf_counter() - t)"
-    assert min(float(run_python(timed)) for _ in range(5)) < 0.35
+def test_import_loads_few_modules():
+    """bench/gate.py has what it takes in time."""
+    code = "import sys, numpy; before = set(sys.modules); import onepass; " \
+           "print(set(sys.modules) - before)"  # fmt: skip
+    loaded = eval(run_python(code))
+    packages = {name.partition(".")[0] for name in loaded}
+    assert packages - sys.stdlib_module_names <= {"onepass", "array_api_compat", "numpy"}
+    assert len(loaded) < 60
 
 
 def test_the_front_door_holds_what_it_lists():

@@ -301,7 +301,8 @@ def test_a_tiny_eps_beside_tiny_gradients(engine, name, variant, dtype, eps, siz
     info, rule = np.finfo(dtype), RULES[name]
     floor = 4 * float(info.tiny) ** 0.5 / float(info.eps)
     floor = floor**2 if variant else floor
-    sizes = {"0": 0.0, "denormal": float(info.tiny) / 4, "tiny": TINY[dtype] ** (2 if variant else 1.5),
+    sizes = {"0": 0.0, "denormal": float(info.tiny) / 4,
+             "tiny": TINY[dtype] ** (2 if variant else 1.5),
              "just flushed": 1.01 * floor, "just not flushed": 0.99 * floor}  # fmt: skip
     grad = np.full(size, TINY[dtype], dtype) * np.linspace(0.5, 1, size, dtype=dtype)
     arrays = {key: np.zeros(size) for key in rule.arrays} | {"grad": grad.astype("float64")}
