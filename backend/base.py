@@ -37,6 +37,7 @@ class Backend(ABC):
         """`values` (array of any backend, list, scalar) as an array here; no copy if it is one.
 
         TypeError where they are complex, or times, and `dtype` is a real one.
+        TypeError for a masked array, whose mask would be lost, and for a numpy.matrix.
         """
 
     @abstractmethod

@@ -9,6 +9,7 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from .base import Array
+from .plain_array import check_plain
 
 _TIMES = "such as days: (values - values.min()) / numpy.timedelta64(1, 'D')"
 _REMEDIES = {"c": "such as values.real or numpy.abs(values)", "M": _TIMES, "m": _TIMES}
@@ -61,11 +62,17 @@ def as_array(value: Any, name: str = "value") -> Array:
 
 
 def taken_in(names: Iterable[str], arrays: Iterable[Any]) -> tuple[Array, ...]:
-    """The arrays of one call as NumPy or CuPy arrays; what is no array at all is left to checks."""
-    return tuple(
-        as_array(array, name) if _is_foreign(array) else array
-        for name, array in zip(names, arrays, strict=True)
-    )
+    """The arrays of one call as NumPy or CuPy arrays; what is no array at all is left to checks.
+
+    Raises:
+        TypeError: as `check_plain`: a mask would be lost.
+    """
+    return tuple(_taken_in(array, name) for name, array in zip(names, arrays, strict=True))
+
+
+def _taken_in(array: Any, name: str) -> Any:
+    check_plain(array, name)
+    return as_array(array, name) if _is_foreign(array) else array
 
 
 def check_real(values: Any, dtype: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import backend_of
 from ..backend.checks import decay_rate, flag, one_of
 from ..backend.foreign import taken_in
+from ..backend.plain_array import check_plain
 from .types import Array
 
 
@@ -131,6 +132,7 @@ def exponential_average(
     Raises:
         TypeError, ValueError: an argument is out of its range, or `values` has no axis.
     """
+    check_plain(values, "values")
     values = values if hasattr(values, "dtype") else np.asarray(values)
     if not values.ndim:
         raise ValueError(f"values is {values!r}; expected a sequence")

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..backend import backend_of
+from ..kernels.softmax.arguments import numbering
 from .loss_arguments import (
     aligned,
     arrays_of,
@@ -54,7 +55,17 @@ class BinaryCrossEntropy(Loss):
                 f"the network has {width} outputs a row; expected 1 for BinaryCrossEntropy(). Make "
                 "the last layer Dense(..., 1), or take SoftmaxCrossEntropy()"
             )
+        if targets.ndim == 2 and targets.shape[1] == 2:
+            raise ValueError(
+                f"labels have shape {targets.shape}; expected ({rows},), 0 or 1 for each row. For "
+                "one-hot rows pass labels.argmax(axis=1)"
+            )
         check_shape("labels", targets.shape, rows, width)
+        if targets.dtype.kind not in _KINDS:
+            raise TypeError(
+                f"labels have dtype {targets.dtype}; expected 0 and 1. "
+                f"{numbering(targets.dtype.kind)}"
+            )
         check_numbers("labels", targets, _KINDS)
         for label in (float(targets.min()), float(targets.max())):
             if not 0 <= label <= 1:

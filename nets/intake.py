@@ -37,7 +37,8 @@ def prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
     x has the network's dtype, and y too where it is floating (float32 at least).
 
     Raises:
-        TypeError: `data` is no pair, or y has a dtype that the loss does not take.
+        TypeError: `data` is no pair, x or y is a masked array or a numpy.matrix, or y has a dtype
+            that the loss does not take.
         ValueError: there are no rows, x and y differ in number, a value is not finite, x has
             another width, or y is not what the loss takes.
     """

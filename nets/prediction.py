@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..backend.checks import count
+from ..backend.plain_array import check_plain
 from .losses import Loss
 from .sequential import Sequential
 from .types import Array, HostArray
@@ -99,6 +100,7 @@ def class_numbers(net: Sequential, y: Array, rows: int) -> HostArray:
     Raises:
         TypeError, ValueError: as `accuracy`.
     """
+    check_plain(y, "y")
     labels = net.backend.to_numpy(y)
     if not rows or labels.shape not in ((rows,), (rows, 1)):
         raise ValueError(f"y has shape {labels.shape}; expected ({rows},), and at least one row")
@@ -135,14 +137,24 @@ def rows_of(net: Sequential, x: Array, name: str) -> Array:
     """`x`, called `name` in errors, on the network's device and in its dtype.
 
     Raises:
+        TypeError: it is a masked array, or a numpy.matrix.
         ValueError: its shape is not (n, in_features).
     """
-    width = "features" if net.in_features is None else net.in_features
+    check_plain(x, name)
     with np.errstate(under="ignore"):
         x = net.backend.asarray(x, dtype=net.dtype)
-    if x.ndim != 2 or net.in_features not in (None, x.shape[1]):
-        raise ValueError(f"{name} has shape {x.shape}; expected (n, {width}), a row a sample")
-    return x
+    found = next((k for k, each in enumerate(net.layers) if each.in_features is not None), None)
+    width = "features" if found is None else net.layers[found].in_features
+    if x.ndim == 2 and width in ("features", x.shape[1]):
+        return x
+    why = ""
+    if found and x.ndim == 2:  # 0 is the first layer, of which nobody doubts that it is meant
+        why = (
+            f", as layer {found} {net.layers[found]!r} takes: those before it have no in_features, "
+            "and so count as keeping the width (a layer of your own that changes it sets both "
+            "in_features and out_features)"
+        )
+    raise ValueError(f"{name} has shape {x.shape}; expected (n, {width}), a row a sample{why}")
 
 
 def parts(n: int, size: int = 1024) -> Iterator[slice]:

@@ -49,8 +49,8 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         """Train a new network on samples `X`, (n, features), and `y`, (n,) or (n, k); self.
 
         Raises:
-            TypeError, ValueError: X or y is nothing to train on (sparse, not finite, ...), or an
-                argument of the estimator is out of its range.
+            TypeError, ValueError: X or y is nothing to train on (sparse, masked, not finite, ...),
+                or an argument of the estimator is out of its range.
             FloatingPointError: training diverged; the message says what to do.
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..backend import Backend
 from ..backend.foreign import taken_in
+from ..backend.plain_array import check_plain
 from .checkpoint import check_keys, check_values
 from .layer import Layer
 from .parameters import Parameters
@@ -121,6 +122,7 @@ class Sequential:
         """
         if self._parameters.flat is not self._bound_to:
             self._bind()
+        check_plain(x, "x")
         with self.backend.scope():
             x = self.backend.asarray(x, dtype=self.dtype)
             for layer in self.layers:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend.foreign import as_array
+from ..backend.plain_array import check_plain
 from .batch_norm import BatchNorm
 from .dense import Dense
 from .layer import Layer
@@ -146,5 +147,6 @@ def _by_module(state: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
 
 
 def _host(value: Any, name: str) -> HostArray:
+    check_plain(value, name)
     array = as_array(value, name)
     return array if isinstance(array, np.ndarray) else array.get()
