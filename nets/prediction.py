@@ -137,12 +137,15 @@ def rows_of(net: Sequential, x: Array, name: str) -> Array:
     """`x`, called `name` in errors, on the network's device and in its dtype.
 
     Raises:
-        TypeError: it is a masked array, or a numpy.matrix.
+        TypeError: it is a masked array, or a numpy.matrix, or holds what is no number.
         ValueError: its shape is not (n, in_features).
     """
     check_plain(x, name)
-    with np.errstate(under="ignore"):
-        x = net.backend.asarray(x, dtype=net.dtype)
+    try:
+        with np.errstate(under="ignore"):
+            x = net.backend.asarray(x, dtype=net.dtype)
+    except (TypeError, ValueError) as error:  # names, lists of different lengths
+        raise type(error)(f"{name} is no array of numbers: {error}") from error
     found = next((k for k, each in enumerate(net.layers) if each.in_features is not None), None)
     width = "features" if found is None else net.layers[found].in_features
     if x.ndim == 2 and width in ("features", x.shape[1]):

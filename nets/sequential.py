@@ -118,7 +118,8 @@ class Sequential:
         """The output for rows `x`, shape (n, in_features).
 
         `x` is left untouched; from another device or dtype it is brought to the network's.
-        `train` saves what `backward` needs.
+        `train` saves what `backward` needs. No rows give no rows, and gradients of 0; what
+        averages over rows (losses, BatchNorm in training) refuses them.
         """
         if self._parameters.flat is not self._bound_to:
             self._bind()

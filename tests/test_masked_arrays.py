@@ -106,9 +106,9 @@ ARRAYS = [
     ("dy", lambda hide: backward(hide(np.ones((N, 2), "float32")))),
     ("state['0.weight']", lambda hide: network().load_state_dict(state(network()))),
     (
-        "state['weight']",
+        "state['fc.weight']",
         lambda hide: load_torch_state(
-            network(), {"weight": hide(np.ones((2, 3))), "bias": np.ones(2)}
+            network(), {"fc.weight": hide(np.ones((2, 3))), "fc.bias": np.ones(2)}
         ),
     ),
 ]

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from onepass import get_backend
-from onepass.nets import advised_batch_size, minibatches, split, stratified_split
+from onepass.nets import (
+    Adam,
+    Dense,
+    Sequential,
+    SoftmaxCrossEntropy,
+    advised_batch_size,
+    fit,
+    minibatches,
+    predict_proba,
+    split,
+    stratified_split,
+)
 
 FRACTIONS = st.lists(st.integers(1, 50), min_size=2, max_size=5).map(
     lambda parts: [part / sum(parts) for part in parts]
@@ -192,6 +203,55 @@ def test_classes_of_any_dtype_are_dealt_as_their_numbers_are(kind):
     parts = split(x, y.astype(kind), stratify=True, seed=3)
     for (got, _), (expected, _) in zip(parts, split(x, y, stratify=True, seed=3), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+# Of other libraries
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+def test_parts_of_pandas_stay_pandas_and_are_the_rows_an_array_gives(stratify):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    x, _ = samples(20)
+    names = np.array(["cat", "dog"])[np.arange(20) % 2]
+    index = pandas.Index([f"row {k}" for k in range(20)])
+    frame = pandas.DataFrame(x, index, ["a", "b"])
+    for labels in (pandas.Series(names, index), pandas.Series(names, index, "category")):
+        parts = split(frame, labels, stratify=stratify)
+        for (rows, held), (plain, expected) in zip(
+            parts, split(x, names, stratify=stratify), strict=True
+        ):
+            assert list(rows.columns) == ["a", "b"]
+            assert list(rows.index) == list(held.index)
+            np.testing.assert_array_equal(rows, plain)
+            assert list(held) == list(expected)
+    (train, test), (given, _) = stratified_split(labels, 0.5), stratified_split(names, 0.5)
+    np.testing.assert_array_equal(train, given)
+    assert sorted([*train, *test]) == list(range(20))
+
+
+def test_a_data_frame_is_split_and_trained_on():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    x, y = samples(20)
+    frame, labels = pandas.DataFrame(x), pandas.Series(y % 2)
+    networks = []
+    for data in ((frame, labels), (x, y % 2)):
+        (train, held_out) = split(*data, (0.5, 0.5))
+        net = Sequential(Dense(2, 2), device="cpu")
+        optimizer = Adam(net.parameters())
+        options = {"epochs": 1, "progress": False, "validation": held_out}
+        fit(net, train, loss=SoftmaxCrossEntropy(), optimizer=optimizer, **options)
+        networks.append([*predict_proba(net, held_out[0]), net.parameters().flat])
+    for ours, theirs in zip(*networks, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_tensors_are_taken_in():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, y = samples(20)
+    tensors = split(torch.from_numpy(x), torch.from_numpy(y))
+    for part, expected in zip(tensors, split(x, y), strict=True):
+        for ours, theirs in zip(part, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 # Batch sizes

@@ -42,7 +42,7 @@ def check_labels(labels: Array, rows: int) -> None:
 def numbering(kind: str) -> str:
     """How labels of this kind of dtype become class numbers."""
     if kind in "biuf":
-        return "Use labels.astype('int64')"
+        return "Use labels.astype('int64')" + (", if they are whole numbers" * (kind == "f"))
     return "Number the classes: numpy.unique(labels, return_inverse=True) gives names and numbers"
 
 
