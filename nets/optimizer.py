@@ -17,7 +17,7 @@ from ..kernels.rules import prepare
 from .checkpoint import check_keys, check_values
 from .clipping import checked_clip_norm, clipped_scale
 from .hyperparameter import Hyperparameter
-from .storage import Arrays, storage_of
+from .storage import Arrays, listed, storage_of
 from .types import Array
 
 
@@ -28,6 +28,7 @@ class Optimizer:
         params: `net.parameters()`: one kernel call a step, each state one flat buffer, gradients
             taken from the network. Or a list or a dict of arrays: also in one go where all are
             contiguous NumPy arrays of one dtype, float32 or float64, else a kernel call for each.
+            A generator, such as PyTorch's `module.parameters()`, is taken as a list.
         lr: learning rate.
         weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
         maximize: go up the gradient instead of down.
@@ -69,7 +70,7 @@ class Optimizer:
     ) -> None:
         self._hyper = kernels.validate(self.rule, **hyper)
         self.clip_norm = clip_norm
-        self._params = params
+        self._params = params = listed(params)
         self._storage = storage_of(params)
         self._backend = self._storage.backend
         self.engine = engine
@@ -84,7 +85,7 @@ class Optimizer:
 
     @property
     def params(self) -> Arrays:
-        """The parameters as they were given."""
+        """The parameters as they were given, a generator's as a list."""
         return self._params
 
     @property
@@ -131,8 +132,10 @@ class Optimizer:
 
         Args:
             grads: a gradient for each array, in the structure of `params`, of the same shapes,
-                dtypes and device. With `net.parameters()` they may be left out, which takes the
-                network's own; other arrays, a dict by name, are copied together first.
+                dtypes and device. None, for a frozen parameter, is refused: leave the parameter
+                out of `params`, or pass zeros, under which momentum and weight decay go on. With
+                `net.parameters()` they may be left out, which takes the network's own; other
+                arrays, a dict by name, are copied together first.
             grad_scale: factor on every gradient, such as 1 / loss_scale; clipping sees the
                 gradients after it.
 

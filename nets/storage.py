@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,7 @@ from .checkpoint import check_keys
 from .parameters import Parameters
 from .types import Array, HostArray
 
-Arrays: TypeAlias = Parameters | Mapping[str, Array] | Sequence[Array]
+Arrays: TypeAlias = Parameters | Mapping[str, Array] | Sequence[Array] | Iterator[Array]
 """What an optimizer takes as `params` and as `grads`."""
 
 _NUMPYS = frozenset({np.ndarray})
@@ -144,6 +144,7 @@ class SeparateStorage(Storage):
                 "grads are left out; expected a gradient for each array of params (only an "
                 "optimizer made from net.parameters() finds them itself)"
             )
+        grads = listed(grads)
         if not isinstance(grads, Mapping if self.named else (list, tuple)):
             kind = "mapping" if self.named else "list"
             raise TypeError(f"grads is a {type(grads).__name__}; expected a {kind}, as params are")
@@ -184,6 +185,11 @@ def storage_of(params: Arrays) -> Storage:
         f"params is a {type(params).__name__}; expected net.parameters(), a list of arrays or a "
         "dict of arrays (put one array into a list: [array])"
     )
+
+
+def listed(arrays: Any) -> Any:
+    """A list of what a generator or a dict's values() yields; anything else as it is."""
+    return list(arrays) if isinstance(arrays, (Iterator, ValuesView)) else arrays
 
 
 def _items(arrays: Mapping[str, Array] | Sequence[Array]) -> Iterable[tuple[Key, Array]]:
