@@ -23,20 +23,34 @@ _LONG = 100
 def target_of(path: str | os.PathLike[str]) -> Path:
     """The file that `path` names, links followed, if it can be written or replaced there.
 
+    That is found out by making a file in its folder, which is removed again: permissions, a
+    read-only file system, a name too long and a disk without a free inode show in no other way.
+    `path` itself is neither made nor touched.
+
     Raises:
         IsADirectoryError: it is a folder, or something else that is no file.
         FileNotFoundError: its folder is not there.
+        OSError: no file can be made in its folder.
     """
     target = Path(os.path.realpath(expanded(path)))
     if target.exists() and not target.is_file():
         raise IsADirectoryError(
-            f"path is {str(path)!r}, which is no file; expected a file's name, such as "
-            f"{str(target / 'model.safetensors')!r}"
+            f"path is {str(path)!r}, which is no file; expected the name of a file to write"
         )
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"path is {str(path)!r}, but there is no folder {str(target.parent)!r}; make it first"
         )
+    probe = _temporary(target)
+    try:
+        probe.open("xb").close()
+        probe.unlink(missing_ok=True)  # another process may take it for a leftover
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"path is {str(path)!r}, but no file can be made in {str(target.parent)!r} "
+            f"({error.strerror}); expected a folder that can be written to",
+        ) from error
     return target
 
 
@@ -52,7 +66,7 @@ def write_atomically(target: Path, content: bytes) -> None:
         OSError: it can't be written: `target` is as before, and nothing is left beside it.
     """
     _remove_leftovers(target)
-    temporary = target.parent / f"{_prefix(target)}{token_hex(4)}.tmp"
+    temporary = _temporary(target)
     try:
         try:
             with open(temporary, "xb", opener=_with_permissions_of(target)) as file:
@@ -86,6 +100,10 @@ def _with_permissions_of(target: Path) -> Callable[[str, int], int]:
         return fd
 
     return opener
+
+
+def _temporary(target: Path) -> Path:
+    return target.parent / f"{_prefix(target)}{token_hex(4)}.tmp"
 
 
 def _prefix(target: Path) -> str:

@@ -59,7 +59,7 @@ FORWARD = {
 BACKWARD = {
     "dy no array": ({"dy": [[1.0]]}, TypeError, ["dy is a list"]),
     "dy of integers": ({"dy": ones(dtype=int)}, TypeError, ["dy has dtype int64"]),
-    "y no array": ({"y": None}, TypeError, ["y is a NoneType"]),
+    "y no array": ({"y": None}, TypeError, ["y is None"]),
     "y of another dtype": ({"y": ones(dtype="float16")}, TypeError,
                            ["y has dtype float16 but dy has float32"]),
     "y of another shape": ({"y": ones((4, 1))}, ValueError, ["y has shape (4, 1)", "(4, 5)"]),

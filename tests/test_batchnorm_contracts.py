@@ -36,7 +36,7 @@ def host(shape, dtype="float32"):
 BAD = {
     "x list": ("x", lambda: [[1.0]], TypeError, ["x is a list"]),
     "x scalar": ("x", lambda: np.float32(1), TypeError, ["x is a numpy float32"]),
-    "x none": ("x", lambda: None, TypeError, ["x is a NoneType"]),
+    "x none": ("x", lambda: None, TypeError, ["x is None"]),
     "x masked": ("x", lambda: np.ma.array(host(SHAPE)), TypeError, ["x is", "MaskedArray"]),
     "x int": ("x", lambda: host(SHAPE, "int32"), TypeError, ["x has dtype int32", "float32"]),
     "x complex": ("x", lambda: host(SHAPE, "complex64"), TypeError, ["x has dtype complex64"]),
