@@ -120,14 +120,14 @@ class Layer(ABC):
 
     @property
     def params(self) -> Mapping[str, Array]:
-        """Name -> parameter; RuntimeError before `bind`."""
+        """Name -> parameter, a view that each step writes; RuntimeError before `bind`."""
         if self._params is None:
             raise RuntimeError(f"{self!r} has no arrays yet; put it into a Sequential first")
         return self._params
 
     @property
     def grads(self) -> Mapping[str, Array]:
-        """Name -> gradient, overwritten by each backward; RuntimeError before `bind`."""
+        """Name -> gradient, a view that each backward overwrites; RuntimeError before `bind`."""
         if self._grads is None:
             raise RuntimeError(f"{self!r} has no arrays yet; put it into a Sequential first")
         return self._grads

@@ -24,6 +24,8 @@ from .types import Array
 class Optimizer:
     """Updates arrays in place by one kernel, and keeps the states between steps.
 
+    In place: after W_old = W, a step changes W_old too, and every view such as W.T; keep W.copy().
+
     Args:
         params: `net.parameters()`: one kernel call a step, each state one flat buffer, gradients
             taken from the network. Or a list or a dict of arrays: also in one go where all are

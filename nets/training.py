@@ -50,6 +50,9 @@ def fit(
 ) -> History:
     """Train `net` in place by mini-batch gradient descent, and return what was seen.
 
+    In place: arrays taken out of `net.parameters()` before are views, and change too;
+    `net.state_dict()` gives copies.
+
     Each epoch shuffles the samples anew and uses every one once, the last, smaller batch too. Data
     is brought to the network's device once, before the first epoch; on a GPU, loss and metric add
     up there and are read once an epoch, so that no launch is waited for in between. One seed on one

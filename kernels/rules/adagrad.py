@@ -49,7 +49,8 @@ def adagrad_step(
         param = param - lr g / (sqrt(sum_sq) + eps)
 
     Args:
-        param: parameters, any shape, float16/32/64; written in place.
+        param: parameters, any shape, float16/32/64; written in place: other names for it, and
+            views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         sum_sq: state, same shape and dtype, zeros before the first step; written in place.
         lr: learning rate, >= 0.

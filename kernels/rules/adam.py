@@ -92,7 +92,8 @@ def adam_step(
     decoupled: weight_decay leaves g alone; param is first multiplied by 1 - lr weight_decay.
 
     Args:
-        param: parameters, any shape, float16/32/64; written in place.
+        param: parameters, any shape, float16/32/64; written in place: other names for it, and
+            views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         m, v: states, same shape and dtype, zeros before the first step; written in place.
         step: t, the number of this update, counting from 1.

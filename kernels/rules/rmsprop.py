@@ -67,7 +67,8 @@ def rmsprop_step(
         param = param - lr g / (sqrt(s) + eps)       or lr g / sqrt(s + eps) with eps_inside_sqrt
 
     Args:
-        param: parameters, any shape, float16/32/64; written in place.
+        param: parameters, any shape, float16/32/64; written in place: other names for it, and
+            views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         square_avg: state, same shape and dtype, zeros before the first step; written in place.
         lr: learning rate, >= 0.
