@@ -77,7 +77,7 @@ class BinaryCrossEntropy(Loss):
     def __call__(
         self, output: Array, targets: Array, weights: Array | None = None
     ) -> tuple[Array, Array]:
-        output, targets, weights = arrays_of(output, targets, weights)
+        output, targets, weights = arrays_of(output, targets, weights, called="labels")
         xp = backend_of(output, names=["output"]).xp
         _check_logit(output)
         y = aligned("labels", targets, output, _KINDS)
@@ -92,7 +92,7 @@ class BinaryCrossEntropy(Loss):
         return losses.sum(dtype=np.float64), gradient.astype(output.dtype, copy=False)
 
     def measure(self, output: Array, targets: Array) -> Array:
-        output, targets, _ = arrays_of(output, targets)
+        output, targets, _ = arrays_of(output, targets, called="labels")
         return ((output > 0) == (targets.reshape(output.shape) > 0.5)).sum()
 
     def labels(self, targets: HostArray) -> HostArray | None:

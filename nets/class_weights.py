@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..backend.foreign import taken_in
+from ..backend.plain_array import check_plain
 from .types import HostArray
 
 ClassWeight: TypeAlias = str | Mapping[int, float] | Sequence[float] | HostArray | None
@@ -75,6 +76,7 @@ def _by_class(class_weight: Any, classes: int) -> HostArray:
                 f"class_weight names the class {strange[0]!r}; expected some of 0..{classes - 1}"
             )
         class_weight = [class_weight.get(k, 1.0) for k in range(classes)]
+    check_plain(class_weight, "class_weight")
     try:
         (class_weight,) = taken_in(["class_weight"], [class_weight])
         weights = np.asarray(class_weight, np.float64)

@@ -84,12 +84,12 @@ class SoftmaxCrossEntropy(Loss):
     def __call__(
         self, output: Array, targets: Array, weights: Array | None = None
     ) -> tuple[Array, Array]:
-        output, targets, weights = arrays_of(output, targets, weights)
+        output, targets, weights = arrays_of(output, targets, weights, called="labels")
         check_logits("output", output)
         return softmax_cross_entropy(output, targets, weights=weights)
 
     def measure(self, output: Array, targets: Array) -> Array:
-        output, targets, _ = arrays_of(output, targets)
+        output, targets, _ = arrays_of(output, targets, called="labels")
         return (output.argmax(axis=1) == targets).sum()
 
     def labels(self, targets: HostArray) -> HostArray | None:
