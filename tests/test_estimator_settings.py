@@ -65,7 +65,7 @@ def test_early_stopping_watches_the_weighted_loss():
     rng = np.random.default_rng(0)
     x = rng.normal(0, 1, (400, 1))
     y = np.where(rng.random(400) < 0.1, "rare", "common")
-    options = {"hidden": (), "epochs": 60, "lr": 0.1, "random_state": 0, "device": "cpu"}
+    options = {"hidden": (), "epochs": 60, "lr": 0.01, "random_state": 0, "device": "cpu"}
     options |= {"class_weight": {"rare": 30.0}, "early_stopping": True, "patience": 5}
     found = NetClassifier(**options).fit(x, y)
     share = np.mean(y == "rare")
@@ -293,6 +293,7 @@ def test_integers_of_pandas_do_not_become_floats(dtype):
     x = np.arange(30)[:, None] % 2
     found = NetClassifier(lr=0.03, random_state=0, device="cpu").fit(x, y)
     assert found.classes_.tolist() == labels
+    assert found.classes_.dtype == np.asarray(labels).dtype
     assert found.predict(x).tolist() == list(y)
     missing = pandas.Series([1, 2, None], dtype="Int64")
     with pytest.raises(ValueError, match="contains NaN"):
