@@ -182,15 +182,6 @@ def test_normalizer_averages_and_splits(foreign):
         same(part, expected)
 
 
-def test_split_takes_frames_and_series():
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
-    frame, series = pandas.DataFrame(X), pandas.Series(K)
-    parts = split(frame, series, stratify=True)
-    for part, expected in zip(parts, split(X, K, stratify=True), strict=True):
-        same(part[0], expected[0])
-        same(part[1], expected[1])
-
-
 @pytest.mark.parametrize("kind", ["NetClassifier", "NetRegressor"])
 def test_estimators(foreign, kind):
     pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
