@@ -56,8 +56,8 @@ class Adam(Optimizer):
             maximize=maximize,
         )
 
-    def _at(self, step: int) -> dict[str, Any]:
-        return {"step": step, "decoupled": self.decoupled}
+    def _fixed(self) -> dict[str, Any]:
+        return {"decoupled": self.decoupled}
 
 
 class AdamW(Adam):

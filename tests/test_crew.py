@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onepass import kernels
 from onepass.kernels.engines import crew as crew_module
-from onepass.kernels.engines import numba_cpu, numba_loops
+from onepass.kernels.engines import entry, numba_cpu, numba_loops
 from onepass.kernels.engines.crew import Crew
 from onepass.kernels.rules.adam import ADAM
 
@@ -61,7 +61,9 @@ def test_helpers_do_a_job_of_which_the_caller_does_nothing():
     got = [array.copy() for array in given]
     kernels.adam_step(*given, step=3)
     coefficients = (1.0, 0.0, 1.0, *adam_coefficients(step=3))
-    job = numba_cpu.job_of(tuple(got), coefficients)
+    plan, given_ = entry.plan_of(ADAM.without_decay), tuple(got)
+    job = np.empty(plan.words, np.int64)
+    assert entry.job_of_one(id(given_), id(coefficients), plan.address, job) == job.ctypes.data
     chunk = 20_000
     chunks = -(-SIZE // chunk)
     function = numba_loops.shared_loop(ADAM.without_decay, "float32").address

@@ -186,7 +186,7 @@ def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
         return original(prepared, arrays, engine)
 
     monkeypatch.setattr(stepping, "launch", spy)
-    optimizer = kind(net.parameters())
+    optimizer = kind(net.parameters(), engine="array")
     optimizer.step()
     optimizer.step(net.parameters().grads)
     assert sizes == [30 * 12] * 2
@@ -195,21 +195,25 @@ def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
     kind(params, engine="array").step(grads)
     assert sizes == [9, 3] * 30
     sizes.clear()
-    bundles, launched = [], stepping.launch_bundle
-    monkeypatch.setattr(
-        stepping, "launch_bundle", lambda *given: bundles.append(given) or launched(*given)
-    )
-    kind(params).step(grads)
-    assert (sizes, len(bundles)) == ([], 1)
+    together, launched = [], stepping.launch_together
+
+    def spy_together(prepared, columns, engine, order):
+        together.append((len(columns[0]), launched(prepared, columns, engine, order)))
+        return together[-1][1]
+
+    monkeypatch.setattr(stepping, "launch_together", spy_together)
+    for arrays in (net.parameters(), params):
+        kind(arrays).step(grads if arrays is params else None)
+    assert (sizes, together) == ([], [(1, True), (60, True)])
 
 
 def test_the_networks_own_gradients_are_not_copied(monkeypatch):
     seen = []
-    monkeypatch.setattr(stepping, "launch", lambda prepared, arrays, engine: seen.append(arrays))
+    monkeypatch.setattr(stepping, "launch_together", lambda *given: seen.append(given[1]) or True)
     parameters = flat_parameters(start()[0])
     SGD(parameters).step(parameters.grads)
-    assert seen[0][0] is parameters.flat
-    assert seen[0][1] is parameters.flat_grads
+    assert seen[0][0][0] is parameters.flat
+    assert seen[0][1][0] is parameters.flat_grads
 
 
 def test_weight_decay_adds_to_the_gradient_and_maximize_climbs():
