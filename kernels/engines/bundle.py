@@ -58,17 +58,22 @@ class Bundle(NamedTuple):
         return job
 
 
-def bundle_of(columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> Bundle | None:
-    """The bundle of these arrays, or None where any of them needs a closer look.
-
-    `order` is that of all arrays in memory the last time, to be written; any order will do.
-    """
+def read(
+    columns: tuple[tuple[Array, ...], ...], order: np.ndarray
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """What `read_each` returns and writes; `order` may be any, and is that of these arrays then."""
     addresses = np.empty((len(columns[0]), len(columns)), dtype=np.int64)
     ends = np.empty(len(addresses), dtype=np.int64)
     kind = read_each(TABLE.ctypes.data, id(columns), addresses, ends, order)
     if kind == -UNSORTED:
         order[:] = addresses.reshape(-1).argsort(kind="stable")  # quick where most is in order
         kind = read_each(TABLE.ctypes.data, id(columns), addresses, ends, order)
+    return kind, addresses, ends
+
+
+def bundle_of(columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> Bundle | None:
+    """The bundle of these arrays, or None where any of them needs a closer look."""
+    kind, addresses, ends = read(columns, order)
     return Bundle(columns, DTYPES[kind], addresses, ends) if kind >= 0 else None
 
 

@@ -19,10 +19,11 @@ from . import source
 from .atomics import call, pointer
 from .compile import njit
 from .fields import DTYPES, ITEMSIZES, TABLE, TABLE_WORDS, items, read_arrays, read_floats
-from .numba_loops import FIRST_SCALAR, TYPES, shared_loop
+from .half import conversions_missing
+from .numba_loops import FIRST_SCALAR, shared_loop
 
 HELPED = 1 << 20  # bytes of all arrays together from which helpers share a loop if they are awake
-DONE, REFUSED, UNCOMPILED, LARGE, UNSORTED = range(5)
+DONE, REFUSED, UNCOMPILED, LARGE, MIXED, UNSORTED = range(6)
 # Words of a plan: where TABLE lies, numbers of arrays and coefficients, loops, one job.
 _TABLE, _ARRAYS, _COEFFICIENTS, _LOOPS, _JOB = 0, 1, 2, 3, 8
 _WORDS = 64  # at most
@@ -48,8 +49,8 @@ class Plan:
         self.address: int = self._words.ctypes.data
 
     def compile(self, dtype: np.dtype[Any]) -> bool:
-        """Make ready for arrays of `dtype`; False where there is no loop for it."""
-        if dtype not in TYPES:
+        """Make ready for arrays of `dtype`; False where there can be no loop for it."""
+        if dtype.char == "e" and conversions_missing():
             return False
         self._words[_LOOPS + DTYPES.index(dtype)] = shared_loop(self.rule, dtype.name).address
         return True
@@ -72,16 +73,16 @@ def _apart(addresses: Any, nbytes: int) -> bool:
 
 @njit()
 def _fill(arrays: Any, coefficients: Any, words: Any, job: Any) -> Any:
-    """Look at the arrays of one call and write its job: (k of DTYPES or -1, elements)."""
+    """Look at the arrays of one call and write its job; what `read_arrays` returns."""
     table = carray(pointer(words[_TABLE]), TABLE_WORDS, INT64)
     objects = items(table, arrays, words[_ARRAYS])
     if objects.size == 0:
-        return -1, 0
-    kind, size = read_arrays(table, objects, job[: objects.size])
+        return -1, 0, False
+    kind, size, straight = read_arrays(table, objects, job[: objects.size])
     if kind < 0 or not _apart(job[: objects.size], size * ITEMSIZES[kind]):
-        return -1, 0
+        return -1, 0, False
     values = job[FIRST_SCALAR : FIRST_SCALAR + words[_COEFFICIENTS]].view(np.float64)
-    return (kind, size) if read_floats(table, coefficients, values) else (-1, 0)
+    return (kind if read_floats(table, coefficients, values) else -1), size, straight
 
 
 @njit("int64(int64, int64, int64)")
@@ -96,11 +97,14 @@ def step_one(arrays: int, coefficients: int, plan: int) -> int:
         REFUSED: arrays are not fit, or not of one order (`read_arrays` tells), or share memory.
         UNCOMPILED: the plan has no loop for their dtype.
         LARGE: they are better shared by the crew.
+        MIXED: they are fit, but for the gradient, which lies in another order of axes.
     """
     words = carray(pointer(plan), _WORDS, INT64)
-    kind, size = _fill(arrays, coefficients, words, words[_JOB:])
+    kind, size, straight = _fill(arrays, coefficients, words, words[_JOB:])
     if kind < 0:
         return REFUSED
+    if not straight:
+        return MIXED
     if words[_LOOPS + kind] == 0:
         return UNCOMPILED
     if size * ITEMSIZES[kind] * words[_ARRAYS] >= HELPED:
@@ -113,8 +117,8 @@ def step_one(arrays: int, coefficients: int, plan: int) -> int:
 @njit("int64(int64, int64, int64, int64[::1])")
 def job_of_one(arrays: int, coefficients: int, plan: int, job: Any) -> int:
     """Write a job for the crew; its address, or 0 where `step_one` refuses the arrays."""
-    kind, _ = _fill(arrays, coefficients, carray(pointer(plan), _WORDS, INT64), job)
-    return job.ctypes.data if kind >= 0 else 0
+    kind, _, straight = _fill(arrays, coefficients, carray(pointer(plan), _WORDS, INT64), job)
+    return job.ctypes.data if kind >= 0 and straight else 0
 
 
 @njit()
@@ -164,29 +168,33 @@ def read_each(table: int, columns: int, addresses: Any, ends: Any, order: Any) -
         order: of all arrays in memory, the last time; written.
 
     Returns:
-        k, where DTYPES[k] is the dtype of all; -REFUSED; or -UNSORTED: `order` must be that which
-        sorts the flattened `addresses`.
+        k, where DTYPES[k] is the dtype of all; -REFUSED; -MIXED; or -UNSORTED: `order` must be made
+        that which sorts the flattened `addresses`.
     """
     known = carray(pointer(table), TABLE_WORDS, INT64)
     calls, arguments = addresses.shape
     given = items(known, columns, arguments)
+    if given.size == 0:
+        return -REFUSED
     objects = np.empty(arguments, np.int64)
-    kind, total = -REFUSED, 0
+    kind, total, straight = -REFUSED, 0, True
     for k in range(calls):
         for argument in range(given.size):
             column = items(known, given[argument], calls)
             if column.size == 0:
                 return -REFUSED
             objects[argument] = column[k]
-        found, size = read_arrays(known, objects, addresses[k]) if given.size else (-1, 0)
+        found, size, alike = read_arrays(known, objects, addresses[k])
         if found < 0 or (k > 0 and found != kind):
             return -REFUSED
-        kind = found
+        kind, straight = found, straight and alike
         total += size
         ends[k] = total
     if not _sort(order, addresses.reshape(-1)):
         return -UNSORTED
-    return kind if _all_apart(addresses, ends, ITEMSIZES[kind], order) else -REFUSED
+    if not _all_apart(addresses, ends, ITEMSIZES[kind], order):
+        return -REFUSED
+    return kind if straight else -MIXED
 
 
 @njit("int64(int64, int64, int64, int64, int64[::1])")

@@ -119,6 +119,14 @@ def _is_dense(shape: Any, strides: Any, itemsize: int, size: int) -> bool:
 
 
 @njit()
+def _same_order(shape: Any, strides: Any, others: Any) -> bool:
+    for axis in range(shape.size):
+        if shape[axis] > 1 and strides[axis] != others[axis]:
+            return False
+    return True
+
+
+@njit()
 def read_arrays(table: Any, objects: Any, addresses: Any) -> Any:
     """Look at the arrays of one call: the second is only read, every other is written.
 
@@ -127,26 +135,27 @@ def read_arrays(table: Any, objects: Any, addresses: Any) -> Any:
         addresses: written: where the elements of each begin.
 
     Returns:
-        (k, elements), where DTYPES[k] is the dtype of all. k is -1 where an array is of another
-        type, dtype or shape than the first, not aligned, or read-only but written; or where not
-        all are, in the same order of their axes, one run of elements.
+        (k, elements, straight), where DTYPES[k] is the dtype of all. k is -1 where an array is of
+        another type, dtype or shape than the first, not aligned, or read-only but written, or does
+        not fill its memory, in the order of axes that the first has. The second array may have
+        another order; `straight` is whether it has not.
     """
     first = carray(pointer(objects[0] + table[START]), 8, INT64)
     flags, size, kind, at = -1, 1, 0, table[START] + 16
     for k in range(objects.size):
         fields = carray(pointer(objects[k] + table[START]), 8, INT64)
         if fields[TYPE] != table[NDARRAY] or fields[NDIM] & LOW != first[NDIM] & LOW:
-            return -1, 0
+            return -1, 0, False
         if k == 0:
             kind = word(first[DTYPE] + at) & KIND
         elif fields[DTYPE] != first[DTYPE] and word(fields[DTYPE] + at) & KIND != kind:
-            return -1, 0
+            return -1, 0, False
         flags &= fields[FLAGS] | WRITEABLE if k == 1 else fields[FLAGS]
         shape = carray(pointer(fields[SHAPE]), fields[NDIM] & LOW, INT64)
         expected = carray(pointer(first[SHAPE]), fields[NDIM] & LOW, INT64)
         for axis in range(shape.size):
             if shape[axis] != expected[axis]:
-                return -1, 0
+                return -1, 0, False
             if k == 0:
                 size *= shape[axis]
         addresses[k] = fields[DATA]
@@ -154,24 +163,17 @@ def read_arrays(table: Any, objects: Any, addresses: Any) -> Any:
     while found < 3 and table[KINDS + found] != kind:
         found += 1
     if found == 3 or flags & (ALIGNED | WRITEABLE) != ALIGNED | WRITEABLE:
-        return -1, 0
-    if flags & (C_ORDER | FORTRAN_ORDER) == 0 and not _same_order(table, objects, found, size):
-        return -1, 0
-    return found, size
-
-
-@njit()
-def _same_order(table: Any, objects: Any, kind: int, size: int) -> bool:
-    """Whether all arrays of a call are dense and have their axes in the same order."""
-    first = carray(pointer(objects[0] + table[START]), 8, INT64)
-    shape = carray(pointer(first[SHAPE]), first[NDIM] & LOW, INT64)
-    expected = carray(pointer(first[STRIDES]), shape.size, INT64)
-    if not _is_dense(shape, expected, ITEMSIZES[kind], size):
-        return False
-    for k in range(1, objects.size):
+        return -1, 0, False
+    if flags & (C_ORDER | FORTRAN_ORDER):
+        return found, size, True
+    straight = True
+    strides = carray(pointer(first[STRIDES]), first[NDIM] & LOW, INT64)
+    for k in range(objects.size):
         fields = carray(pointer(objects[k] + table[START]), 8, INT64)
-        strides = carray(pointer(fields[STRIDES]), shape.size, INT64)
-        for axis in range(shape.size):
-            if shape[axis] > 1 and strides[axis] != expected[axis]:
-                return False
-    return True
+        shape = carray(pointer(fields[SHAPE]), fields[NDIM] & LOW, INT64)
+        steps = carray(pointer(fields[STRIDES]), fields[NDIM] & LOW, INT64)
+        same = _same_order(shape, strides, steps)
+        if not (same or k == 1) or (k < 2 and not _is_dense(shape, steps, ITEMSIZES[found], size)):
+            return -1, 0, False
+        straight = straight and same
+    return found, size, straight

@@ -20,7 +20,18 @@ from . import source
 from .base import Engine, compute_dtype
 from .board import lead
 from .crew import ENDED, REFUSED, UNENDED, get_crew
-from .entry import DONE, HELPED, LARGE, UNCOMPILED, Plan, job_of_one, plan_of, step_each, step_one
+from .entry import (
+    DONE,
+    HELPED,
+    LARGE,
+    MIXED,
+    UNCOMPILED,
+    Plan,
+    job_of_one,
+    plan_of,
+    step_each,
+    step_one,
+)
 from .numba_loops import loop, shared_loop
 
 if TYPE_CHECKING:  # compiled when it is first needed: by a step over several large arrays
@@ -49,6 +60,9 @@ class NumbaEngine(Engine):
             return True
         if state == UNCOMPILED and plan.compile(arrays[0].dtype):
             return self.quick(rule, arrays, coefficients)
+        if state == MIXED:
+            param, grad, *states = arrays
+            return self.quick(rule, (param, _straight(grad, param), *states), coefficients)
         return state == LARGE and _share(plan, arrays, coefficients)
 
     def quick_each(
@@ -64,9 +78,13 @@ class NumbaEngine(Engine):
             return True
         if state == UNCOMPILED and plan.compile(columns[0][0].dtype):
             return self.quick_each(rule, columns, coefficients, order)
+        if state == MIXED:
+            params, grads, *states = columns
+            straight = tuple(map(_straight, grads, params))
+            return self.quick_each(rule, (params, straight, *states), coefficients, order)
         if state == LARGE and count == 1:
             return _share(plan, tuple(column[0] for column in columns), coefficients)
-        if state == REFUSED:
+        if state in (REFUSED, UNCOMPILED):
             return False
         from .bundle import bundle_of
 
@@ -76,9 +94,10 @@ class NumbaEngine(Engine):
         return bundle is not None
 
     def fits_each(self, columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> bool:
-        from .bundle import bundle_of
+        from .bundle import read
 
-        return bundle_of(columns, order) is not None
+        kind = read(columns, order)[0]
+        return kind >= 0 or kind == -MIXED
 
     def run(
         self,
@@ -92,12 +111,19 @@ class NumbaEngine(Engine):
             _run_pieces(loop(rule), arrays, coefficients)
 
     def warmup(self, rule: Rule, dtype: str) -> None:
-        compute = compute_dtype(dtype)
-        arrays = tuple(np.zeros(1, dtype=compute) for _ in source.array_names(rule))
+        arrays = tuple(np.zeros(1, compute_dtype(dtype)) for _ in source.array_names(rule))
         loop(rule)(*arrays, *(1.0 for _ in source.scalar_names(rule)))
-        if compute == dtype:
-            plan_of(rule).compile(np.dtype(dtype))
-            get_crew()
+        plan_of(rule).compile(np.dtype(dtype))
+        get_crew()
+
+
+def _straight(grad: np.ndarray, param: np.ndarray) -> np.ndarray:
+    """The gradient, as a copy in the parameter's order of axes where it has another."""
+    if grad.strides == param.strides:
+        return grad
+    copy = np.empty_like(param)
+    copy[...] = grad
+    return copy
 
 
 def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
