@@ -298,3 +298,45 @@ def test_what_was_locked_can_be_stepped_again():
     optimizer.step([locked(grad) for grad in grads])
     assert frozen(params) != before
     assert optimizer.steps == 2
+
+
+def in_fortran_order(arrays):
+    return list(map(np.asfortranarray, arrays))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("order", [list, in_fortran_order])
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_each_step_checks_one_matrix_as_it_does_many(kind, how, order, count):
+    """After steps that were right, with the same objects."""
+    rng = np.random.default_rng(3)
+    params, grads = (
+        order([rng.standard_normal((4, n)).astype("float32") for n in (3, 5)[:count]])
+        for _ in range(2)
+    )
+    optimizer = kind(params)
+    for _ in range(3):
+        optimizer.step(grads)
+    change, error, message = BREAKS[how]
+    change(params, grads, count - 1)
+    before = frozen(([p.tolist() for p in params], optimizer.state_dict()))
+    if how == "reshaped" and kind is SGD:
+        optimizer.step(grads)
+        return
+    with pytest.raises(error) as caught:
+        optimizer.step(grads)
+    assert message.format(k=count - 1) in str(caught.value)
+    assert frozen(([p.tolist() for p in params], optimizer.state_dict())) == before
+    assert optimizer.steps == 3
+
+
+@pytest.mark.parametrize("view", [lambda a: a[:], lambda a: a.T, lambda a: a[::-1]])
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_gradient_that_is_a_view_of_its_matrix_is_refused(kind, view):
+    params = [np.ones((4, 4), "float32"), np.ones((3, 3), "float32")]
+    for some in (params[:1], params):
+        optimizer = kind(some)
+        with pytest.raises(ValueError, match=r"params\[0\] and grads\[0\] overlap"):
+            optimizer.step([view(some[0]), np.ones((3, 3), "float32")][: len(some)])
+    assert all((param == 1).all() for param in params)

@@ -114,7 +114,6 @@ def subclass(array):
 
 ODD = {
     "strided": strided,
-    "Fortran": np.asfortranarray,
     "unaligned": unaligned,
     "subclass": subclass,
     "float16": lambda array: array.astype("float16"),

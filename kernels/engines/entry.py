@@ -23,10 +23,10 @@ from .half import conversions_missing
 from .numba_loops import FIRST_SCALAR, shared_loop
 
 HELPED = 1 << 20  # bytes of all arrays together from which helpers share a loop if they are awake
-DONE, REFUSED, UNCOMPILED, LARGE, MIXED, UNSORTED = range(6)
+DONE, UNFIT, UNCOMPILED, LARGE, MIXED, UNSORTED = range(6)
 # Words of a plan: where TABLE lies, numbers of arrays and coefficients, loops, one job.
 _TABLE, _ARRAYS, _COEFFICIENTS, _LOOPS, _JOB = 0, 1, 2, 3, 8
-_WORDS = 64  # at most
+_WORDS = 64
 INT64, FLOAT64 = types.int64, types.float64
 MOVES = 32  # of an array's place, on average, after which another way of sorting is quicker
 
@@ -36,7 +36,7 @@ class Plan:
 
     Attributes:
         address: of its words, which stay where they are.
-        words: those of a job.
+        words: how many a job has.
     """
 
     __slots__ = ("_words", "address", "rule", "words")
@@ -44,7 +44,7 @@ class Plan:
     def __init__(self, rule: Rule) -> None:
         arrays, coefficients = len(source.array_names(rule)), len(source.scalar_names(rule))
         self.rule, self.words = rule, FIRST_SCALAR + coefficients
-        self._words = np.zeros(_JOB + self.words, np.int64)
+        self._words = np.zeros(_WORDS, np.int64)
         self._words[:3] = TABLE.ctypes.data, arrays, coefficients
         self.address: int = self._words.ctypes.data
 
@@ -94,7 +94,7 @@ def step_one(arrays: int, coefficients: int, plan: int) -> int:
         plan: `Plan.address` of the rule.
 
     Returns:
-        REFUSED: arrays are not fit, or not of one order (`read_arrays` tells), or share memory.
+        UNFIT: arrays are not fit, or not of one order (`read_arrays` tells), or share memory.
         UNCOMPILED: the plan has no loop for their dtype.
         LARGE: they are better shared by the crew.
         MIXED: they are fit, but for the gradient, which lies in another order of axes.
@@ -102,7 +102,7 @@ def step_one(arrays: int, coefficients: int, plan: int) -> int:
     words = carray(pointer(plan), _WORDS, INT64)
     kind, size, straight = _fill(arrays, coefficients, words, words[_JOB:])
     if kind < 0:
-        return REFUSED
+        return UNFIT
     if not straight:
         return MIXED
     if words[_LOOPS + kind] == 0:
@@ -168,32 +168,32 @@ def read_each(table: int, columns: int, addresses: Any, ends: Any, order: Any) -
         order: of all arrays in memory, the last time; written.
 
     Returns:
-        k, where DTYPES[k] is the dtype of all; -REFUSED; -MIXED; or -UNSORTED: `order` must be made
+        k, where DTYPES[k] is the dtype of all; -UNFIT; -MIXED; or -UNSORTED: `order` must be made
         that which sorts the flattened `addresses`.
     """
     known = carray(pointer(table), TABLE_WORDS, INT64)
     calls, arguments = addresses.shape
     given = items(known, columns, arguments)
-    if given.size == 0:
-        return -REFUSED
+    if given.size == 0 or order.size != addresses.size:
+        return -UNFIT
     objects = np.empty(arguments, np.int64)
-    kind, total, straight = -REFUSED, 0, True
+    kind, total, straight = -UNFIT, 0, True
     for k in range(calls):
         for argument in range(given.size):
             column = items(known, given[argument], calls)
             if column.size == 0:
-                return -REFUSED
+                return -UNFIT
             objects[argument] = column[k]
         found, size, alike = read_arrays(known, objects, addresses[k])
         if found < 0 or (k > 0 and found != kind):
-            return -REFUSED
+            return -UNFIT
         kind, straight = found, straight and alike
         total += size
         ends[k] = total
     if not _sort(order, addresses.reshape(-1)):
         return -UNSORTED
     if not _all_apart(addresses, ends, ITEMSIZES[kind], order):
-        return -REFUSED
+        return -UNFIT
     return kind if straight else -MIXED
 
 
@@ -210,7 +210,7 @@ def step_each(columns: int, count: int, coefficients: int, plan: int, order: Any
     known = carray(pointer(words[_TABLE]), TABLE_WORDS, INT64)
     values = job[FIRST_SCALAR : FIRST_SCALAR + words[_COEFFICIENTS]].view(np.float64)
     if not read_floats(known, coefficients, values):
-        return REFUSED
+        return UNFIT
     if words[_LOOPS + kind] == 0:
         return UNCOMPILED
     if ends[-1] * ITEMSIZES[kind] * words[_ARRAYS] >= HELPED:

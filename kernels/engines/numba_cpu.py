@@ -26,6 +26,7 @@ from .entry import (
     LARGE,
     MIXED,
     UNCOMPILED,
+    UNFIT,
     Plan,
     job_of_one,
     plan_of,
@@ -84,7 +85,7 @@ class NumbaEngine(Engine):
             return self.quick_each(rule, (params, straight, *states), coefficients, order)
         if state == LARGE and count == 1:
             return _share(plan, tuple(column[0] for column in columns), coefficients)
-        if state in (REFUSED, UNCOMPILED):
+        if state in (UNFIT, UNCOMPILED):
             return False
         from .bundle import bundle_of
 
