@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from numpy import ndarray
 
@@ -69,9 +68,7 @@ def launch_together(
     )
 
 
-def fits_together(
-    columns: tuple[tuple[Array, ...], ...], engine: str, order: ndarray
-) -> bool:
+def fits_together(columns: tuple[tuple[Array, ...], ...], engine: str, order: ndarray) -> bool:
     """Whether `launch_together` would run these arrays as they are now."""
     return _on_cpu(columns[0][0], engine) and cpu_engine().fits_each(columns, order)
 

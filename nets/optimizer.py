@@ -29,7 +29,7 @@ class Optimizer:
     Args:
         params: `net.parameters()`: one kernel call a step, each state one flat buffer, gradients
             taken from the network. Or a list or a dict of arrays: also in one go where all are
-            contiguous NumPy arrays of one dtype, float32 or float64, else a kernel call for each.
+            NumPy arrays of one dtype without gaps in memory, else a kernel call for each.
             A generator, such as PyTorch's `module.parameters()`, is taken as a list.
         lr: learning rate.
         weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.

@@ -298,3 +298,30 @@ def test_a_middling_step_beside_a_leader_runs_alone(crew_of):
     with made._leading:
         got = steps_in_a_row(3)
     np.testing.assert_array_equal(got[0], want[0])
+
+
+class Mapped(np.ndarray):
+    """A subclass, as arrays in mapped files have one."""
+
+
+SHAPED = {
+    "matrix": lambda array: array.reshape(2, -1),
+    "Fortran": lambda array: array.reshape(2, -1).T,
+    "subclass": lambda array: array.view(Mapped),
+    "float16": lambda array: array.astype("float16"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPED)
+def test_large_arrays_of_any_shape_are_shared(crew_of, shape):
+    made, size = crew_of(2), 2 * SIZE + 2
+    given = [SHAPED[shape](array) for array in arrays(size=size)]
+    want = [array.copy("K") for array in given]
+    for low in range(0, size, 50_000):
+        flat = (np.asarray(array).ravel("K") for array in want)
+        pieces = [run[low : low + 50_000] for run in flat]
+        kernels.adam_step(*pieces, step=3)
+    kernels.adam_step(*given, step=3)
+    assert jobs_posted(made) == 1
+    for got, expect in zip(given, want, strict=True):
+        np.testing.assert_array_equal(got, expect)

@@ -35,6 +35,11 @@ def drawn(shape, dtype, order="C", seed=0):
     return np.asarray(rng.uniform(0.25, 2.0, shape), dtype, order)
 
 
+def needed(rule):
+    """The options a rule can't do without."""
+    return {key: value for key, value in {"lr": 0.1, "step": 3}.items() if key in rule.options}
+
+
 def permuted(shape, dtype, seed=0):
     """One run of memory whose last axis is the slowest."""
     return np.moveaxis(drawn((shape[-1], *shape[:-1]), dtype, seed=seed), 0, -1)
@@ -60,10 +65,9 @@ MADE = {
 @pytest.mark.parametrize("name", RULES)
 def test_plain_arrays_of_any_shape_and_one_order(quick_only, name, dtype, made):
     rule = RULES[name]
-    options = {key: value for key, value in {"lr": 0.1, "step": 3}.items() if key in rule.options}
     for more in ({}, {"weight_decay": 0.05, "maximize": True}):
         arrays = {key: MADE[made](dtype, seed=k) for k, key in enumerate(rule.arrays)}
-        assert_step(getattr(kernels, name), rule, arrays, options | more)
+        assert_step(getattr(kernels, name), rule, arrays, needed(rule) | more)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -72,9 +76,7 @@ def test_a_gradient_of_another_order(quick_only, name):
     for param, grad in (("2-D", "Fortran"), ("Fortran", "2-D"), ("permuted", "permuted")):
         arrays = {key: MADE[param]("float32", seed=k) for k, key in enumerate(rule.arrays)}
         arrays["grad"] = MADE[grad]("float32", seed=9).copy("C" if grad == "permuted" else "K")
-        options = {key: value for key, value in {"lr": 0.1, "step": 3}.items()}
-        options = {key: value for key, value in options.items() if key in rule.options}
-        assert_step(getattr(kernels, name), rule, arrays, options)
+        assert_step(getattr(kernels, name), rule, arrays, needed(rule))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])

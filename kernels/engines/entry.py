@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from ...backend import Array
 from ..rule import Rule
 from . import source
 from .atomics import call, pointer

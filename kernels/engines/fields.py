@@ -26,7 +26,9 @@ from .compile import njit
 TYPE, DATA, NDIM, SHAPE, STRIDES, _, DTYPE, FLAGS = range(8)
 LOW = (1 << 32) - 1  # NDIM and FLAGS are 32 bits
 C_ORDER, FORTRAN_ORDER, ALIGNED, WRITEABLE = 0x1, 0x2, 0x100, 0x400  # NumPy's flags
-KIND = ~0xFF000000  # bits of a dtype's word that tell what it is: kind, character, byte order, number
+KIND = (
+    ~0xFF000000
+)  # bits of a dtype's word that tell what it is: kind, character, byte order, number
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "float16")))
 """The dtypes in the order in which compiled code counts them."""
 ITEMSIZES = tuple(dtype.itemsize for dtype in DTYPES)

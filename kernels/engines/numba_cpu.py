@@ -1,15 +1,15 @@
 """Engine "numba": one loop over memory on the CPU, in SIMD instructions, threaded where it pays.
 
-- Small arrays: the compiled loop is called directly (about 1 us), on the caller's core; it also
-  checks what Python would take longer to check.
+- Arrays that fill their memory in one order of axes, of whatever shape, are one run of elements.
+  Small ones are checked and stepped by one call of compiled code (1 us), on the caller's core.
 - From 6 MB on, a crew of threads shares the loop (crew.py); from 1 MB on, if helpers are awake.
-- Any other layout, and float16: NumPy's iterator hands the loop cache-sized contiguous pieces,
-  converted where needed, and writes them back: still one pass over memory, no whole copy.
+- A gradient that fills its memory in another order is copied into the parameter's first.
+- Any other layout: NumPy's iterator hands the loop cache-sized contiguous pieces, converted where
+  needed, and writes them back: still one pass over memory, no whole copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,8 @@ from .numba_loops import loop, shared_loop
 
 if TYPE_CHECKING:  # compiled when it is first needed: by a step over several large arrays
     from .bundle import Bundle
+
+__all__ = ["HELPED", "SHARED", "NumbaEngine"]
 
 SHARED = 6 << 20  # bytes of all arrays together from which helpers are woken for a loop
 PIECE = 8192  # elements of a piece of a strided array

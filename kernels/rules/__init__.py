@@ -34,6 +34,7 @@ _PREPARE = {stem: module.prepare for stem, module in _MODULES.items()}
 COUNTS_STEPS = frozenset({"adam", "amsgrad"})
 """The stems whose functions take the number of the step."""
 
+
 def in_order(stem: str, hyper: Mapping[str, Any]) -> tuple[Any, ...]:
     """What `prepare` takes of `hyper`: all but the factor on gradients, which comes last."""
     return tuple(hyper[name] for name in HYPERPARAMETERS[stem] if name != "grad_scale")
