@@ -151,7 +151,7 @@ def rows_of(net: Sequential, x: Array, name: str) -> Array:
     if x.ndim == 2 and width in ("features", x.shape[1]):
         return x
     why = ""
-    if found and x.ndim == 2:  # 0 is the first layer, of which nobody doubts that it is meant
+    if found and x.ndim == 2:  # not where it is the first layer
         why = (
             f", as layer {found} {net.layers[found]!r} takes: those before it have no in_features, "
             "and so count as keeping the width (a layer of your own that changes it sets both "
