@@ -242,12 +242,14 @@ class Optimizer:
         """States that are maps of a file become arrays: joblib maps large ones for its workers."""
         for part in state if isinstance(state, tuple) else (state,):
             for name, value in (part or {}).items():
-                setattr(self, name, value)
-        self._state = {
-            name: tuple(np.array(each) if isinstance(each, np.memmap) else each for each in arrays)
-            for name, arrays in self._state.items()
-        }
+                setattr(self, name, _own(value))
+        self._state = {name: tuple(map(_own, arrays)) for name, arrays in self._state.items()}
 
     def __repr__(self) -> str:
         hyper = ", ".join(f"{name}={value!r}" for name, value in self._hyper.items())
         return f"{type(self).__name__}({hyper}, clip_norm={self.clip_norm!r})"
+
+
+def _own(value: Any) -> Any:
+    """A copy of an array that is a map of a file; anything else as it is."""
+    return np.array(value) if isinstance(value, np.memmap) else value

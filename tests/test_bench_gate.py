@@ -100,7 +100,7 @@ def test_what_is_slowed_down_does_its_work_several_times(monkeypatch):
     for workload, (kind, times) in kinds.items():
         calls = []
         plain = {
-            path: gate.Candidate(lambda path=path: calls.append(path))
+            path: gate.Candidate(lambda path=path, calls=calls: calls.append(path))
             for path in ("array", "numba")
         }
         monkeypatch.setattr(kind, "prepare", lambda self, paths, plain=plain: plain)
