@@ -7,6 +7,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..backend import Backend
+from ..kernels import engines
 from .cases import CASES, assert_same
 from .sizes import GAIN
 from .timing import interleaved
@@ -15,6 +16,10 @@ from .waited import waited
 
 def print_gain(backend: Backend, console: Console, dtype: str = "float32") -> None:
     """Time every rule's array path and fused path at three sizes and print time and gain."""
+    fused = engines()["numba" if backend.device == "cpu" else "cupy"]
+    if not fused.available:
+        console.print(f"nothing to time: engine {fused.name!r} can't be used: {fused.reason}")
+        return
     table = Table(
         title=f"One optimizer step on {backend.device}, {dtype}: array expressions -> fused"
     )

@@ -4,8 +4,8 @@
 
 It judges ratios that were measured in one run, so a slow or busy machine slows both sides. The
 bounds are far below what is promised (promises.py) and far above what a path has that lost its
-point: noise passes, a kernel that has lost its SIMD or walks memory several times does not: kernels that are slowed down on purpose must be
-stopped.
+point: noise passes, a kernel that has lost its SIMD or walks memory several times does not. Tests
+slow kernels down on purpose and see them stopped.
 """
 
 from __future__ import annotations

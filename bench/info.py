@@ -47,7 +47,7 @@ def print_info(console: Console | None = None) -> None:
 
     devices = Table(title="devices", title_justify="left")
     for column in ("device", "usable", "what, or why not", "remedy"):
-        devices.add_column(column)
+        devices.add_column(column, overflow="fold")
     for device in describe_devices():
         devices.add_row(
             device.device, _yes(device.available), device.name or device.reason, device.remedy
@@ -56,7 +56,7 @@ def print_info(console: Console | None = None) -> None:
 
     table = Table(title="engines", title_justify="left")
     for column in ("engine", "usable", "runs on", "dtypes", "why not"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for engine in engines().values():
         table.add_row(
             engine.name,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 
 import numpy as np
 
 from ..backend import Array, device_of
 from ..backend.failures import Explained
+from .engines.usable import numba_usable
 
 _PIECE = 1 << 16  # elements widened at a time where a layout or dtype needs it
 _LEAST = 1e-270  # a sum of squares to which those that were flushed to 0 add nothing
@@ -64,8 +65,7 @@ def _sum_of_squares(array: Array, scale: float = 1.0) -> float:
         with array.device, Explained("global_norm", array, "array"):
             wide = _over(array.ravel().astype(cupy.float64, copy=False), scale)
             return float(cupy.dot(wide, wide))
-    from .engines.reduce import sum_of_squares
-
+    sum_of_squares = _cpu_sum()
     plain = array.flags.c_contiguous and array.dtype.char in "fd" and array.dtype.isnative
     if plain and scale == 1.0:
         return float(sum_of_squares(array.reshape(-1)))
@@ -78,3 +78,18 @@ def _sum_of_squares(array: Array, scale: float = 1.0) -> float:
 
 def _over(array: Array, scale: float) -> Array:
     return array if scale == 1.0 else array / scale
+
+
+def _cpu_sum() -> Callable[[np.ndarray], float]:
+    """The sum of squares of a contiguous array of one dimension: compiled, or NumPy's."""
+    if numba_usable():
+        from .engines.reduce import sum_of_squares
+
+        return sum_of_squares
+    return _sum_by_pieces
+
+
+def _sum_by_pieces(flat: np.ndarray) -> float:
+    wide = (flat[k : k + _PIECE].astype(np.float64) for k in range(0, flat.size, _PIECE))
+    with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled code is
+        return sum(float(np.dot(piece, piece)) for piece in wide)

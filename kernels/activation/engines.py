@@ -1,9 +1,9 @@
-"""Which engine runs an activation. To add one, write a file and add its line here."""
+"""Which engine runs an activation. To add one, write a file and add it here."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,38 @@ from ...backend import Array, EngineUnavailableError
 from ..engines import find_engine
 from .base import ActivationEngine
 
-# The names of kernels.engines() -> module and class; imported when first asked for.
-_TABLE = {
-    "array": (".array", "ArrayActivation"),
-    "numba": (".numba_cpu", "NumbaActivation"),
-    "cupy": (".cupy_gpu", "CupyActivation"),
-    "numba-cuda": (".numba_cuda", "NumbaCudaActivation"),
+
+def _array() -> ActivationEngine:
+    from .array import ArrayActivation
+
+    return ArrayActivation()
+
+
+def _numba() -> ActivationEngine:
+    from .numba_cpu import NumbaActivation
+
+    return NumbaActivation()
+
+
+def _cupy() -> ActivationEngine:
+    from .cupy_gpu import CupyActivation
+
+    return CupyActivation()
+
+
+def _numba_cuda() -> ActivationEngine:
+    from .numba_cuda import NumbaCudaActivation
+
+    return NumbaCudaActivation()
+
+
+# The names of kernels.engines() -> what imports and makes it, when it is first asked for. No import
+# by name: packagers such as PyInstaller take along what they see imported.
+_TABLE: dict[str, Callable[[], ActivationEngine]] = {
+    "array": _array,
+    "numba": _numba,
+    "cupy": _cupy,
+    "numba-cuda": _numba_cuda,
 }
 
 
@@ -54,9 +80,7 @@ def choose(engine: Any, x: Array, *others: Array | None) -> ActivationEngine:
 @cache
 def get(name: str) -> ActivationEngine:
     """The engine of that name."""
-    module, class_name = _TABLE[name]
-    engine: ActivationEngine = getattr(import_module(module, __package__), class_name)()
-    return engine
+    return _TABLE[name]()
 
 
 def _is_run(array: Array) -> bool:

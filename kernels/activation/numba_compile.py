@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import cache
 from types import FunctionType
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numba import types
 
 from ..engines import board, exp, half, tanh
-from ..engines.compile import cfunc, njit
+from ..engines.checksum import checksum
+from ..engines.compile import cfunc, njit, once
 from ..engines.source import rebound
 from . import formula, numba_calls, numba_loops, numba_tasks
 from .formula import FORMULAS
@@ -34,7 +32,7 @@ _REBUILT = {  # the functions that hold a name which is replaced
 }
 
 
-@cache
+@once
 def compiled(name: str, kind: str, char: str) -> Any:
     """A function that takes arrays, for a dtype by its character; `kind` is "" where none counts.
 
@@ -44,7 +42,7 @@ def compiled(name: str, kind: str, char: str) -> Any:
     return njit(_signature(name, _NUMBERS[char]), **OPTIONS)(_specialized(name, kind, char))
 
 
-@cache
+@once
 def shared(name: str, kind: str, char: str) -> int:
     """The address of the C function void(low, high, job) for "forward" or "backward"."""
     signature = types.void(types.int64, types.int64, types.voidptr)
@@ -77,8 +75,7 @@ def _specialized(name: str, kind: str, char: str) -> FunctionType:
         chosen = FORMULAS[kind if name.endswith("forward") else f"{kind}_gradient"]
         scalars = {"exp": exp.clamped_exp, "tanh": tanh.tanh, "where": inline(_where)}
         scope["FORMULA"] = inline(rebound(chosen, scalars))
-    texts = "".join(map(inspect.getsource, _SOURCES))
-    suffix = f"{name.split('_')[-1]}_{kind}_{char}_{crc32(texts.encode()):08x}"
+    suffix = f"{name.split('_')[-1]}_{kind}_{char}_{checksum(*_SOURCES, _where)}"
     for module, names in _REBUILT.items():
         for each in names:
             scope[each] = inline(_renamed(getattr(module, each), suffix, scope))

@@ -1,21 +1,47 @@
-"""Which engine runs a batch normalization. To add one, write a file and add its line here."""
+"""Which engine runs a batch normalization. To add one, write a file and add it here."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from ...backend import Array, EngineUnavailableError
 from ..engines import find_engine
 from .base import BatchNormEngine
 
-# The names of kernels.engines() -> module and class; imported when first asked for.
-_TABLE = {
-    "array": (".array", "ArrayBatchNorm"),
-    "numba": (".numba_cpu", "NumbaBatchNorm"),
-    "cupy": (".cupy_gpu", "CupyBatchNorm"),
-    "numba-cuda": (".numba_cuda", "NumbaCudaBatchNorm"),
+
+def _array() -> BatchNormEngine:
+    from .array import ArrayBatchNorm
+
+    return ArrayBatchNorm()
+
+
+def _numba() -> BatchNormEngine:
+    from .numba_cpu import NumbaBatchNorm
+
+    return NumbaBatchNorm()
+
+
+def _cupy() -> BatchNormEngine:
+    from .cupy_gpu import CupyBatchNorm
+
+    return CupyBatchNorm()
+
+
+def _numba_cuda() -> BatchNormEngine:
+    from .numba_cuda import NumbaCudaBatchNorm
+
+    return NumbaCudaBatchNorm()
+
+
+# The names of kernels.engines() -> what imports and makes it, when it is first asked for. No import
+# by name: packagers such as PyInstaller take along what they see imported.
+_TABLE: dict[str, Callable[[], BatchNormEngine]] = {
+    "array": _array,
+    "numba": _numba,
+    "cupy": _cupy,
+    "numba-cuda": _numba_cuda,
 }
 
 
@@ -47,6 +73,4 @@ def choose(engine: Any, x: Array, dense: bool) -> BatchNormEngine:
 @cache
 def get(name: str) -> BatchNormEngine:
     """The engine of that name."""
-    module, class_name = _TABLE[name]
-    engine: BatchNormEngine = getattr(import_module(module, __package__), class_name)()
-    return engine
+    return _TABLE[name]()

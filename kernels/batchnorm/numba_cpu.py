@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import cache, lru_cache
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
-from zlib import crc32
 
 import numba
 import numpy as np
@@ -14,7 +12,8 @@ import numpy as np
 from ...backend import Array
 from ..engines import half, source
 from ..engines.atomics import call
-from ..engines.compile import cfunc, njit
+from ..engines.checksum import checksum
+from ..engines.compile import cfunc, njit, once
 from ..engines.crew import get_crew
 from . import formula, numba_channels, numba_geometry, numba_loops, numba_sums, numba_tasks
 from . import plan as plans
@@ -194,23 +193,22 @@ def _start(
         call(function, 0, tasks, job.ctypes.data)
 
 
-@cache
+@once
 def task(name: str, kind: str, relu: bool) -> int:
     """The address of the C function void(low, high, job) of numba_tasks.py for one dtype."""
     return int(compiled(name, kind, relu).address)
 
 
-@cache
+@once
 def compiled(name: str, kind: str, relu: bool) -> Any:
     function = getattr(numba_tasks, name)
-    texts = "".join(map(inspect.getsource, _SOURCES))
     scope = {
         **numba_tasks.__dict__,
         "COMPUTED": _COMPUTED[kind],
         "STORED": _STORED[kind],
         "RELU": relu,
     }
-    unique = f"{name}_{kind}{'_relu' * relu}_{crc32(texts.encode()):08x}"
+    unique = f"{name}_{kind}{'_relu' * relu}_{checksum(*_SOURCES)}"
     code = function.__code__.replace(co_name=unique, co_qualname=unique)
     signature = numba.types.void(numba.types.int64, numba.types.int64, numba.types.voidptr)
     return cfunc(signature, **numba_loops.OPTIONS)(FunctionType(code, scope, unique))

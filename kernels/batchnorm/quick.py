@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy import may_share_memory, ndarray
 
+from ..engines.usable import numba_usable
 from .layout import Layout, contiguous_layout
 
 _DTYPES = (np.dtype("float32"), np.dtype("float64"))
@@ -20,8 +21,8 @@ _WRITEABLE = _READABLE | 0x400
 
 
 def asks_for_cpu(engine: Any) -> bool:
-    """Whether `engine` is one that these checks are for."""
-    return type(engine) is str and engine in ("auto", "numba")
+    """Whether `engine` is one that these checks are for, and works."""
+    return type(engine) is str and engine in ("auto", "numba") and numba_usable()
 
 
 def quick_layout(

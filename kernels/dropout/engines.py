@@ -1,21 +1,47 @@
-"""Which engine runs dropout. To add one, write a file and add its line here."""
+"""Which engine runs dropout. To add one, write a file and add it here."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from ...backend import Array, EngineUnavailableError
 from ..engines import find_engine
 from .base import DropoutEngine
 
-# The names of kernels.engines() -> module and class; imported when first asked for.
-_TABLE = {
-    "array": (".array", "ArrayDropout"),
-    "numba": (".numba_cpu", "NumbaDropout"),
-    "cupy": (".cupy_gpu", "CupyDropout"),
-    "numba-cuda": (".numba_cuda", "NumbaCudaDropout"),
+
+def _array() -> DropoutEngine:
+    from .array import ArrayDropout
+
+    return ArrayDropout()
+
+
+def _numba() -> DropoutEngine:
+    from .numba_cpu import NumbaDropout
+
+    return NumbaDropout()
+
+
+def _cupy() -> DropoutEngine:
+    from .cupy_gpu import CupyDropout
+
+    return CupyDropout()
+
+
+def _numba_cuda() -> DropoutEngine:
+    from .numba_cuda import NumbaCudaDropout
+
+    return NumbaCudaDropout()
+
+
+# The names of kernels.engines() -> what imports and makes it, when it is first asked for. No import
+# by name: packagers such as PyInstaller take along what they see imported.
+_TABLE: dict[str, Callable[[], DropoutEngine]] = {
+    "array": _array,
+    "numba": _numba,
+    "cupy": _cupy,
+    "numba-cuda": _numba_cuda,
 }
 
 
@@ -41,6 +67,4 @@ def choose(engine: Any, x: Array) -> tuple[str, DropoutEngine]:
 @cache
 def get(name: str) -> DropoutEngine:
     """The engine of that name."""
-    module, class_name = _TABLE[name]
-    engine: DropoutEngine = getattr(import_module(module, __package__), class_name)()
-    return engine
+    return _TABLE[name]()

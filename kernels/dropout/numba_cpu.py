@@ -7,18 +7,16 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import cache
 from types import FunctionType
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numba import types
 
 from ...backend import Array
 from ..engines import half
-from ..engines.compile import cfunc, njit
+from ..engines.checksum import checksum
+from ..engines.compile import cfunc, njit, once
 from ..engines.crew import get_crew
 from ..engines.source import rebound
 from . import formula, numba_loops
@@ -109,7 +107,7 @@ def _run_pieces(x: Array, y: Array, mask: Mask) -> None:
             first += piece.size
 
 
-@cache
+@once
 def compiled(kind: str) -> Any:
     """The compiled function for one dtype: True if it ran, False if it refused.
 
@@ -123,7 +121,7 @@ def compiled(kind: str) -> Any:
     return njit(types.boolean(*arrays, *numbers), **OPTIONS)(function)
 
 
-@cache
+@once
 def shared(kind: str) -> Any:
     """The same over elements low to high of a job, as a C function that the crew calls."""
     signature = types.void(types.int64, types.int64, types.voidptr)
@@ -132,8 +130,7 @@ def shared(kind: str) -> Any:
 
 def _specialized(function: Any, kind: str) -> FunctionType:
     """A function for one dtype, under a name of its sources: kept code is never that of others."""
-    texts = "".join(map(inspect.getsource, (formula, half, numba_loops)))
-    unique = f"dropout_{function.__name__}_{kind}_{crc32(texts.encode()):08x}"
+    unique = f"dropout_{function.__name__}_{kind}_{checksum(formula, half, numba_loops)}"
     dtypes = {"COMPUTED": _COMPUTED[kind], "STORED": _STORED[kind]}
     drop = inline(rebound(numba_loops.drop, dtypes))
     code = function.__code__.replace(co_name=unique, co_qualname=unique)

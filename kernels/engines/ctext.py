@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from ..rule import Rule
@@ -26,6 +27,22 @@ template <typename C> __device__ __forceinline__ C onepass_maximum(C a, C b) {
     return (a != a || a > b) ? a : b;
 }
 """
+
+
+NO_SOURCES = (
+    "its CUDA code is told from this library's own source files, which are not here",
+    "Ship the .py files too; with PyInstaller, module_collection_mode={'onepass': 'pyz+py'}",
+)
+
+
+@cache
+def sources_missing() -> tuple[str, str]:
+    """(reason, remedy) where there is nothing to translate: a program packed without sources."""
+    try:
+        inspect.getsource(operation)
+    except OSError:
+        return NO_SOURCES
+    return "", ""
 
 
 def operation(rule: Rule, compute: str) -> str:

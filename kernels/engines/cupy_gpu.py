@@ -9,7 +9,7 @@ from ...backend import Array
 from ...backend.devices import best_gpu
 from ..rule import Rule
 from .base import compute_dtype
-from .ctext import PREAMBLE, operation
+from .ctext import PREAMBLE, operation, sources_missing
 from .gpu import GpuEngine
 from .source import scalar_names
 
@@ -23,7 +23,7 @@ class CupyEngine(GpuEngine):
 
     def missing(self) -> tuple[str, str]:
         status = best_gpu()
-        return status.reason, status.remedy
+        return (status.reason, status.remedy) if status.reason else sources_missing()
 
     def run(
         self,

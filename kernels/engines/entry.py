@@ -20,6 +20,7 @@ from .compile import njit
 from .fields import DTYPES, ITEMSIZES, TABLE, TABLE_WORDS, items, read_arrays, read_floats
 from .half import conversions_missing
 from .numba_loops import FIRST_SCALAR, shared_loop
+from .usable import numba_usable
 
 HELPED = 1 << 20  # bytes of all arrays together from which helpers share a loop if they are awake
 DONE, UNFIT, UNCOMPILED, LARGE, MIXED, UNSORTED = range(6)
@@ -49,7 +50,7 @@ class Plan:
 
     def compile(self, dtype: np.dtype[Any]) -> bool:
         """Make ready for arrays of `dtype`; False where there can be no loop for it."""
-        if dtype.char == "e" and conversions_missing():
+        if not numba_usable() or (dtype.char == "e" and conversions_missing()):
             return False
         self._words[_LOOPS + DTYPES.index(dtype)] = shared_loop(self.rule, dtype.name).address
         return True

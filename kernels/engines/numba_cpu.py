@@ -34,6 +34,7 @@ from .entry import (
     step_one,
 )
 from .numba_loops import loop, shared_loop
+from .usable import numba_missing, numba_usable
 
 if TYPE_CHECKING:  # compiled when it is first needed: by a step over several large arrays
     from .bundle import Bundle
@@ -54,7 +55,7 @@ class NumbaEngine(Engine):
         get_crew()  # a wrong ONEPASS_NUM_THREADS is told now, not at the first large step
 
     def missing(self) -> tuple[str, str]:
-        return "", ""  # Numba is a core dependency
+        return numba_missing()
 
     def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
         plan = plan_of(rule)
@@ -87,7 +88,7 @@ class NumbaEngine(Engine):
             return self.quick_each(rule, (params, straight, *states), coefficients, order)
         if state == LARGE and count == 1:
             return _share(plan, tuple(column[0] for column in columns), coefficients)
-        if state in (UNFIT, UNCOMPILED):
+        if state in (UNFIT, UNCOMPILED) or not numba_usable():
             return False
         from .bundle import bundle_of
 
@@ -97,6 +98,8 @@ class NumbaEngine(Engine):
         return bundle is not None
 
     def fits_each(self, columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> bool:
+        if not numba_usable():
+            return False
         from .bundle import read
 
         kind = read(columns, order)[0]

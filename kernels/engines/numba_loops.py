@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numba
@@ -11,7 +10,7 @@ from numba import carray, types
 
 from ..rule import Rule
 from . import atomics, source
-from .compile import cfunc, njit
+from .compile import cfunc, njit, once
 from .denormals import flush_denormals, flush_denormals_above, restore_denormals
 from .half import load, store
 
@@ -20,7 +19,7 @@ FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresse
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
-@cache
+@once
 def loop(rule: Rule, half: bool = False) -> Any:
     """The compiled loop(*arrays, *coefficients) over contiguous one-dimensional arrays.
 
@@ -60,7 +59,7 @@ def loop(rule: Rule, half: bool = False) -> Any:
     return njit(**OPTIONS)(source.build(rule, "loop", text, namespace))
 
 
-@cache
+@once
 def shared_loop(rule: Rule, dtype: str) -> Any:
     """The same loop over elements low to high of a job, as a C function that helpers can call."""
     names, scalars = source.array_names(rule), source.scalar_names(rule)

@@ -2,19 +2,18 @@
 
 Numba keeps compiled code on disk for functions of a file, not for closures. So each rule gets a
 loop of its own as source text, compiled under the rule's file name (Numba then caches it beside
-that file, and drops it when the file changes) and under a name that holds the text's checksum (so
+that file, and drops it when the file changes) and under a name that holds a checksum (so
 that a changed loop is never mistaken for an older one; code that calls it holds its name).
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
-from zlib import crc32
 
 from ..rule import PRELUDE, Rule
+from .checksum import checksum
 
 
 def maximum(a: Any, b: Any) -> Any:
@@ -49,10 +48,10 @@ def element_source(rule: Rule, at: str = "[i]") -> str:
 
 def build(rule: Rule, suffix: str, source: str, namespace: Mapping[str, Any]) -> FunctionType:
     """The function that `source` defines as NAME, as if it stood in the rule's own file."""
-    name = f"{rule.name.replace('-', '_')}_{suffix}_{crc32((source + _texts(rule)).encode()):08x}"
-    file = inspect.getsourcefile(rule.update) or "<onepass>"
+    code = checksum(source, rule.prelude, rule.update, maximum)
+    name = f"{rule.name.replace('-', '_')}_{suffix}_{code}"
     scope: dict[str, Any] = {"__name__": rule.update.__module__, **namespace}
-    exec(compile(source.replace("NAME", name), file, "exec"), scope)
+    exec(compile(source.replace("NAME", name), rule.update.__code__.co_filename, "exec"), scope)
     function: FunctionType = scope[name]
     return function
 
@@ -61,7 +60,3 @@ def rebound(function: Any, replacements: Mapping[str, Any]) -> FunctionType:
     """A copy of `function` that finds `replacements` in place of its own globals."""
     scope = {**function.__globals__, **replacements}
     return FunctionType(function.__code__, scope, function.__name__)
-
-
-def _texts(rule: Rule) -> str:
-    return "".join(map(inspect.getsource, (rule.prelude, rule.update, maximum)))

@@ -1,21 +1,47 @@
-"""Which engine runs softmax cross-entropy. To add one, write a file and add its line here."""
+"""Which engine runs softmax cross-entropy. To add one, write a file and add it here."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from ...backend import Array, EngineUnavailableError
 from ..engines import find_engine
 from .base import SoftmaxEngine
 
-# The names of kernels.engines() -> module and class; imported when first asked for.
-_TABLE = {
-    "array": (".array", "ArraySoftmax"),
-    "numba": (".numba_cpu", "NumbaSoftmax"),
-    "cupy": (".cupy_gpu", "CupySoftmax"),
-    "numba-cuda": (".numba_cuda", "NumbaCudaSoftmax"),
+
+def _array() -> SoftmaxEngine:
+    from .array import ArraySoftmax
+
+    return ArraySoftmax()
+
+
+def _numba() -> SoftmaxEngine:
+    from .numba_cpu import NumbaSoftmax
+
+    return NumbaSoftmax()
+
+
+def _cupy() -> SoftmaxEngine:
+    from .cupy_gpu import CupySoftmax
+
+    return CupySoftmax()
+
+
+def _numba_cuda() -> SoftmaxEngine:
+    from .numba_cuda import NumbaCudaSoftmax
+
+    return NumbaCudaSoftmax()
+
+
+# The names of kernels.engines() -> what imports and makes it, when it is first asked for. No import
+# by name: packagers such as PyInstaller take along what they see imported.
+_TABLE: dict[str, Callable[[], SoftmaxEngine]] = {
+    "array": _array,
+    "numba": _numba,
+    "cupy": _cupy,
+    "numba-cuda": _numba_cuda,
 }
 
 
@@ -40,6 +66,4 @@ def choose(engine: Any, logits: Array) -> SoftmaxEngine:
 @cache
 def get(name: str) -> SoftmaxEngine:
     """The engine of that name."""
-    module, class_name = _TABLE[name]
-    engine: SoftmaxEngine = getattr(import_module(module, __package__), class_name)()
-    return engine
+    return _TABLE[name]()

@@ -7,21 +7,19 @@ and gradient. A row wider than a block is a block of its own, in the second cach
 
 from __future__ import annotations
 
-import inspect
-from functools import cache
 from types import FunctionType
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numba import types
 
 from ...backend import Array
 from ..engines import exp, half
-from ..engines.compile import njit
+from ..engines.checksum import checksum
+from ..engines.compile import njit, once
 from . import numba_loops, numba_rows
 from .base import SoftmaxEngine
-from .numba_loops import OPTIONS
+from .numba_loops import OPTIONS, inline
 
 _STORED = {"e": types.uint16, "f": types.float32, "d": types.float64}
 _LABEL, _WEIGHT = np.dtype(np.int64), np.dtype(np.float64)
@@ -75,13 +73,13 @@ class NumbaSoftmax(SoftmaxEngine):
         return np.float64(loss)
 
 
-@cache
+@once
 def plain(kind: str) -> Any:
     """The compiled function (logits, int64 labels, gradient) for one dtype."""
     return _compiled(kind, False)
 
 
-@cache
+@once
 def weighted(kind: str) -> Any:
     """The same with float64 weights before the gradient."""
     return _compiled(kind, True)
@@ -105,11 +103,13 @@ def _compiled(kind: str, weighted: bool) -> Any:
 
 def _named(weighted: bool) -> FunctionType:
     """The function under a name of its sources: kept code is never that of older loops."""
-    modules = exp, half, numba_loops, numba_rows
-    checksum = crc32("".join(map(inspect.getsource, modules)).encode())
-    name = f"softmax_cross_entropy{'_weighted' * weighted}_{checksum:08x}"
-    text = inspect.getsource(numba_rows.softmax_rows).replace("softmax_rows", name)
-    scope: dict[str, Any] = {**vars(numba_rows), "weights": None}
-    exec(compile(text if weighted else text.replace("weights: Any, ", ""), __file__, "exec"), scope)
-    function: FunctionType = scope[name]
-    return function
+    code = checksum(exp, half, numba_loops, numba_rows)
+    rows = inline(_renamed(numba_rows.softmax_rows, code, {}))
+    function = numba_rows.weighted_rows if weighted else numba_rows.plain_rows
+    return _renamed(function, code, {"softmax_rows": rows})
+
+
+def _renamed(function: Any, suffix: str, names: dict[str, Any]) -> FunctionType:
+    unique = f"{function.__name__}_{suffix}"
+    code = function.__code__.replace(co_name=unique, co_qualname=unique)
+    return FunctionType(code, {**function.__globals__, **names}, unique)

@@ -1,7 +1,6 @@
 """All rows of a softmax cross-entropy on the CPU, block by block, with weights or without.
 
-The function is compiled twice: as it is, and without the argument `weights`, whose name is a global
-then, and None (numba_cpu.py).
+`softmax_rows` is compiled twice: for an array of weights, and for None.
 """
 
 from __future__ import annotations
@@ -124,3 +123,13 @@ def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float
             store(block, low + k, chosen)
     restore_denormals(before)
     return loss / rows
+
+
+def weighted_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float:
+    """`softmax_rows`, to be called from Python."""
+    return softmax_rows(logits, labels, weights, gradient)
+
+
+def plain_rows(logits: Any, labels: Any, gradient: Any) -> float:
+    """The same without weights."""
+    return softmax_rows(logits, labels, None, gradient)
