@@ -73,7 +73,9 @@ class NumbaActivation(ActivationEngine):
         except TypeError:
             return None
 
-    def forward(self, x: Array, bias: Array | None, y: Array, kind: str, slope: float) -> None:
+    def forward(
+        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+    ) -> None:
         char, width = x.dtype.char, x.shape[-1] if x.ndim else 1
         added = _NOTHING[char] if bias is None else bias.view(STORED[char])
         _forward(_rows(x, width), added, _rows(y, width), kind, char, slope)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ..order import place_of, put_back, run_like
 from .arguments import check_input, check_out, check_overlap, same_memory
 from .base import How, Saved
 from .engines import choose, get
@@ -68,11 +69,9 @@ def batch_norm_backward(
         )
     if dy.shape != x.shape:
         raise ValueError(f"dy has shape {dy.shape} but saved.x has {x.shape}; expected the same")
-    dense = layout.order is not None and layout_of(dy, layout.axis) == layout
     replaces = False
     if out is not None:
         check_out("dy", out, dy)
-        dense = dense and layout_of(out, layout.axis) == layout
         replaces = same_memory(out, x)
         check_overlap(
             [("out", out)],
@@ -83,12 +82,19 @@ def batch_norm_backward(
                 ("saved.beta", saved.beta),
             ],
         )
-    chosen, backend = choose(engine, x, dense), backend_of(x)
+    chosen, backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("batch_norm_backward", x, chosen.name):
         dx = backend.xp.empty_like(x) if out is None else out
         places = (None, None) if out is None or isinstance(x, np.ndarray) else _places(saved)
         if x.size:
-            gradients = chosen.backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
+            run, place = x, dx
+            if not chosen.strided:
+                place = place_of(dx, x)
+                run = run_like(x, place, fresh=False)
+                dy = run_like(dy, place, fresh=place is not out)
+            how = _how(saved, layout_of(run, layout.axis), dtype)
+            gradients = chosen.backward(dy, run, place, how, saved.kept)
+            put_back(dx, place)
             saved.overwritten = replaces
         else:
             gradients = backend.xp.zeros((2, layout.channels), dtype)

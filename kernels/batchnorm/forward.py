@@ -6,6 +6,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ..order import place_of, put_back, run_like
 from .arguments import (
     check_input,
     check_layout,
@@ -93,11 +94,9 @@ def batch_norm_forward(
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     check_running(running_mean, running_var)
     momentum, eps, relu = options(momentum, eps, activation)
-    dense = layout.order is not None
     replaces = False
     if out is not None:
         check_out("x", out, x)
-        dense = dense and layout_of(out, layout.axis) == layout
         replaces = same_memory(out, x)
     check_overlap(
         [("out", out), ("running_mean", running_mean), ("running_var", running_var)],
@@ -108,15 +107,22 @@ def batch_norm_forward(
             f"x has shape {x.shape}, which is {layout.count} value(s) a channel; expected at least "
             "2 to take a variance of (batch_norm_inference takes one)"
         )
-    chosen, backend = choose(engine, x, dense), backend_of(x)
+    chosen, backend = choose(engine, x), backend_of(x)
     dtype = computed(x)
     with backend.scope(), Explained("batch_norm_forward", x, chosen.name):
         y = backend.xp.empty_like(x) if out is None else out
         if x.size:
+            run, place = x, y
+            if not chosen.strided:
+                place = place_of(y, x)
+                run = run_like(x, place, fresh=place is not out)
+            layout = layout_of(run, layout.axis)
             how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
-            code = new_code(chosen, x, y, how, running_mean, running_var)
-            pair = running_of(running_mean, running_var, dtype, momentum, apart=code is not None)
-            kept = chosen.forward(x, y, how, pair)
+            code = new_code(chosen, run, place, how, running_mean, running_var)
+            apart = code is not None or place is not y
+            pair = running_of(running_mean, running_var, dtype, momentum, apart)
+            kept = chosen.forward(run, place, how, pair)
+            put_back(y, place)
             write_back(pair, running_mean, running_var)
             if code is not None:
                 remember(code)

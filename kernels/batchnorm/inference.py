@@ -6,6 +6,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ..order import place_of, put_back, run_like
 from .arguments import (
     check_input,
     check_layout,
@@ -74,10 +75,8 @@ def batch_norm_inference(
             raise TypeError(f"{name} is None; expected the array that batch_norm_forward updated")
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     _, eps, relu = options(0.0, eps, activation)
-    dense = layout.order is not None
     if out is not None:
         check_out("x", out, x)
-        dense = dense and layout_of(out, layout.axis) == layout
         check_overlap(
             [("out", out)],
             [
@@ -88,12 +87,18 @@ def batch_norm_inference(
                 ("running_var", running_var),
             ],
         )
-    chosen, backend = choose(engine, x, dense), backend_of(x)
+    chosen, backend = choose(engine, x), backend_of(x)
     dtype = computed(x)
     with backend.scope(), Explained("batch_norm_inference", x, chosen.name):
         y = backend.xp.empty_like(x) if out is None else out
         if x.size:
+            run, place = x, y
+            if not chosen.strided:
+                place = place_of(y, x)
+                run = run_like(x, place, fresh=place is not out)
+            layout = layout_of(run, layout.axis)
             how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
             averages = readable(running_mean, dtype), readable(running_var, dtype)
-            chosen.inference(x, y, how, *averages)
+            chosen.inference(run, place, how, *averages)
+            put_back(y, place)
     return y

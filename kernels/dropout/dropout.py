@@ -6,6 +6,7 @@ from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ..batchnorm.arguments import check_input, check_out, check_overlap, same_memory
 from ..batchnorm.quick import asks_for_cpu
+from ..order import empty_like
 from .arguments import mask_of
 from .engines import choose, get
 
@@ -37,7 +38,7 @@ def dropout(
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
-        y: `out` if given, else a new array in C order.
+        y: `out` if given, else a new array that lies in memory in x's order.
 
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
@@ -66,7 +67,7 @@ def dropout(
         check_overlap([("out", out)], [("x", None if same_memory(out, x) else x)])
     (name, chosen), backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("dropout", x, name):
-        y = backend.xp.empty(x.shape, x.dtype) if out is None else out
+        y = empty_like(x) if out is None else out
         if mask.scale == 1.0:
             y[...] = x
         elif x.size:
