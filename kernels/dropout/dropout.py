@@ -51,7 +51,7 @@ def dropout(
         2^32. x is multiplied by 1 / keep_prob, rounded to its dtype; float16 computes in float32.
         A dropped element is multiplied by 0, as in PyTorch: NaN and inf become NaN. keep_prob
         counts in steps of 2^-32, rounded up, and is at least one. On a GPU arrays that are not
-        contiguous are copied.
+        contiguous are copied; on the CPU, x where `out` lies in another order.
     Source: Srivastava et al. (2014), Dropout, section 10, for the scaling in training; Salmon,
         Moraes, Dror and Shaw (2011), Parallel random numbers: as easy as 1, 2, 3, Philox4x32-10
         for the bits.

@@ -66,10 +66,11 @@ class NumbaDropout(DropoutEngine):
         return y if ran else None
 
     def run(self, x: Array, y: Array, mask: Mask) -> None:
-        if not _is_run(x) or not _is_run(y):
+        if not _is_run(y):
             if not _run_permuted(x, y, mask):
                 _run_pieces(x, y, mask)
             return
+        x = run_like(x, y, fresh=True)
         kind = x.dtype.char
         flat_x, flat_y = (a.reshape(-1).view(_STORED[kind]) for a in (x, y))
         if x.size >= SHARED:
@@ -92,7 +93,7 @@ def _numbers(mask: Mask) -> tuple[int, int, int, float]:
 
 
 def _run_permuted(x: Array, y: Array, mask: Mask) -> bool:
-    """Run it if y is one run of memory and its axes are long enough; x is copied to y's order."""
+    """Run it if y is a run of memory whose axes are long enough; x is copied to y's order."""
     if order_of(y) is None or (planned := plan(y.shape, y.strides, y.itemsize)) is None:
         return False
     x = run_like(x, y, fresh=True)

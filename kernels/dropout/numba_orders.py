@@ -17,13 +17,13 @@ from numba import carray
 from ..engines.atomics import pointer
 from ..engines.denormals import flush_denormals, restore_denormals
 from ..engines.transpose import SIDE, merged_axes, turn
-from .numba_loops import CALLS, JOB, drop, generate, mask, mask_in_place
+from .numba_loops import CALLS, JOB, drop, generate, inline, mask, mask_in_place
 
 COMPUTED: Any = np.float32  # what is computed in
 STORED: Any = np.float32  # what arrays hold: uint16 for float16
 
-LINES, LENGTH = 64, 124  # of a tile: places along memory's axis, and along the counted one
-PITCH = 4 * CALLS * 2  # words of a line's bits: LENGTH, and as many before as a call can bring
+LINES, LENGTH = 128, 252  # of a tile: places along memory's axis, and along the counted one
+PITCH = 4 * CALLS * 4  # words of a line's bits: LENGTH, and as many before as a call can bring
 RUN = 64  # elements from which stretches that lie as they are counted are walked one by one
 _HEAD = JOB + 6  # words of a job before three for each outer axis
 
@@ -59,6 +59,12 @@ def plan(
     return job, tiles * prod(axis[0] for axis in outer)
 
 
+@inline
+def copy(source: Any, target: Any) -> None:
+    for j in range(target.size):
+        target[j] = source[j]
+
+
 def permuted(low: int, high: int, job: Any) -> None:
     """Tasks low to high: one place along the outer axes, and a part of the counted axis each."""
     words, scale = carray(job, (_HEAD,), np.int64), carray(job, (JOB,), np.float64)[JOB - 1]
@@ -74,6 +80,7 @@ def permuted(low: int, high: int, job: Any) -> None:
     seed, draw, limit = np.uint64(words[2]), np.uint64(words[3]), np.uint32(words[4])
     factor, zero = COMPUTED(scale), COMPUTED(0)
     made = np.empty(LINES * PITCH + PITCH, np.uint32)
+    room = np.empty(PITCH, np.uint32)
     turned = np.empty(LINES * PITCH + SIDE * LINES, np.uint32)
     before = flush_denormals()
     for task in range(low, high):
@@ -106,11 +113,12 @@ def permuted(low: int, high: int, job: Any) -> None:
                     here = number + i * apart
                     beyond = here % 4
                     calls = (n + beyond + 4 * CALLS - 1) // (4 * CALLS) * CALLS
-                    line = made[i * PITCH : i * PITCH + 4 * calls]
-                    generate(line, np.uint64(here // 4), seed, draw)
-                    if beyond:
-                        for j in range(n):
-                            line[j] = line[j + beyond]
+                    line = made[i * PITCH : (i + 1) * PITCH]
+                    if beyond == 0:
+                        generate(line[: 4 * calls], np.uint64(here // 4), seed, draw)
+                    else:
+                        generate(room[: 4 * calls], np.uint64(here // 4), seed, draw)
+                        copy(room[beyond : beyond + n], line[:n])
             # A square that sticks out writes into the next line, which is written after it.
             last = (m - 1) // SIDE * SIDE
             for j in range(0, n, SIDE):
