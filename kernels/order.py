@@ -7,7 +7,6 @@ copied first. Engines need know nothing of it.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np

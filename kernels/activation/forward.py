@@ -6,8 +6,8 @@ from functools import partial
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
-from ..order import empty_like
 from ..batchnorm.quick import asks_for_cpu
+from ..order import empty_like
 from .arguments import check_forward, check_options
 from .engines import choose, get
 from .runs import forward_in_runs

@@ -57,9 +57,9 @@ def backward_in_runs(
     on_cpu, place, sums = isinstance(dz, np.ndarray), dz, None
     if order_of(dz) is None:
         place = empty_like(y)
-    if bias_grad is not None and order_of(bias_grad) is not None:
-        if _inner(place) == 1 and (on_cpu or place is dz):
-            sums = bias_grad
+    summable = bias_grad is not None and order_of(bias_grad) is not None
+    if summable and _inner(place) == 1 and (on_cpu or place is dz):
+        sums = bias_grad
     summed_later = bias_grad is not None and sums is None
     if summed_later and not (on_cpu or fresh):
         place = empty_like(place)  # which is copied to dz once the sums are there

@@ -158,7 +158,8 @@ def permuted(kind: str) -> Any:
 
 def _specialized(function: Any, kind: str) -> FunctionType:
     """A function for one dtype, under a name of its sources: kept code is never that of others."""
-    unique = f"dropout_{function.__name__}_{kind}_{checksum(formula, half, transpose, numba_loops, numba_orders)}"
+    sources = checksum(formula, half, transpose, numba_loops, numba_orders)
+    unique = f"dropout_{function.__name__}_{kind}_{sources}"
     dtypes = {"COMPUTED": _COMPUTED[kind], "STORED": _STORED[kind]}
     drop = inline(rebound(numba_loops.drop, dtypes))
     code = function.__code__.replace(co_name=unique, co_qualname=unique)

@@ -30,7 +30,7 @@ from .checksum import checksum, code_of
 # changes in a function's own file only.
 SHARED_CODE = (
     *("atomics", "board", "crew", "denormals", "entry", "exp", "fields"),
-    *("half", "numba_loops", "source", "tanh"),
+    *("half", "numba_loops", "source", "tanh", "transpose"),
 )
 
 
