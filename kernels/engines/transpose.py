@@ -7,7 +7,7 @@ writes a cache line for each element, and takes 1.5 to 5 times as long as a plai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from math import prod
 from types import FunctionType
 from typing import Any
@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
-from .compile import cfunc
+from .compile import cfunc, once
 from .crew import get_crew
 
 SIDE = 16  # elements of a square's row: a cache line of float32
@@ -172,7 +172,7 @@ def merged_axes(
     return merged
 
 
-@cache
+@once
 def _compiled(size: int) -> int:
     """The address of `_turned` for elements of so many bytes."""
     name = f"turned_{8 * size}"
