@@ -1,7 +1,12 @@
 """Fused kernels: optimizer steps, in place in one pass over memory, batch norm, and the loss."""
 
 from .activation import activation_backward, activation_forward
-from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .batchnorm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
 from .dropout import dropout
 from .engines import EngineStatus, engines
 from .engines.threads import get_num_threads, set_num_threads
@@ -26,6 +31,7 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "batch_norm_inference_backward",
     "dropout",
     "engines",
     "get_num_threads",

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..backend import Array, device_of
 from ..backend.failures import Explained
+from ..backend.foreign import taken_in
 from .engines.usable import numba_usable
 
 _PIECE = 1 << 16  # elements widened at a time where a layout or dtype needs it
@@ -27,11 +28,11 @@ def global_norm(arrays: Iterable[Array] | Mapping[str, Array] | Array) -> float:
 
     It neither overflows nor loses small terms in float32 and float16. In float64 neither, as in
     BLAS's dnrm2: where squares leave float64's range, above 1e154 and below 1e-135, the arrays are
-    read once more and scaled first. On a GPU it waits for the device, since the result is a Python
-    float.
+    read once more and scaled first. Arrays of other libraries are taken in as `as_array` does. On a
+    GPU it waits for the device, since the result is a Python float.
 
     Raises:
-        TypeError: an item is neither a NumPy nor a CuPy array.
+        TypeError: an item is no array, or of a dtype that NumPy doesn't have.
     """
     if isinstance(arrays, Mapping):
         arrays = arrays.values()
@@ -49,8 +50,14 @@ def global_norm(arrays: Iterable[Array] | Mapping[str, Array] | Array) -> float:
     return scale * math.sqrt(math.fsum(_sum_of_squares(array, scale) for array in arrays))
 
 
+def _known(array: Array) -> Array:
+    """The array; one of another library taken in."""
+    return array if type(array) is np.ndarray else taken_in(["an array"], [array])[0]
+
+
 def _largest(array: Array) -> float:
     """The largest absolute value; 0 of none."""
+    array = _known(array)
     if not array.size:
         return 0.0
     with nullcontext() if device_of(array) == "cpu" else array.device:
@@ -59,6 +66,7 @@ def _largest(array: Array) -> float:
 
 def _sum_of_squares(array: Array, scale: float = 1.0) -> float:
     """The sum of (a / scale)^2."""
+    array = _known(array)
     if device_of(array) != "cpu":
         import cupy
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..batchnorm.quick import asks_for_cpu
 from ..order import empty_like
 from .arguments import check_backward, check_options
@@ -56,6 +57,7 @@ def activation_backward(
         them at a time in float32. On a GPU the sum is a second launch, and `out` takes a copy of dz
         after it. float16 computes in float32.
         dz lies in memory in y's order; "numba" and "numba-cuda" copy what lies in another one.
+        Arrays of other libraries are taken in as `as_array` does; dz is a NumPy or CuPy array.
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, sections 6.3 and 6.5.
     """
     if asks_for_cpu(engine):
@@ -63,6 +65,8 @@ def activation_backward(
         if done is not None:
             return done
     kind, slope = check_options(kind, slope)
+    names, given = ("dy", "y", "bias_grad", "out"), (dy, y, bias_grad, out)
+    dy, y, bias_grad, out = taken_in(names, given)
     check_backward(dy, y, bias_grad, out)
     chosen, backend = choose(engine, dy), backend_of(dy)
     with backend.scope(), Explained("activation_backward", dy, chosen.name):

@@ -6,6 +6,7 @@ from functools import partial
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..batchnorm.quick import asks_for_cpu
 from ..order import empty_like
 from .arguments import check_forward, check_options
@@ -51,7 +52,8 @@ def activation_forward(
         last place, for large |z| and where y is small. Compiled engines take numbers below the
         smallest normal one for zero. float16 computes in float32. y lies in
         memory in x's order; "numba" and "numba-cuda" copy what has gaps, and x where `out` lies in
-        another order. Empty arrays are fine.
+        another order. Empty arrays are fine. Arrays of other
+        libraries are taken in as `as_array` does; y is a NumPy or CuPy array.
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 6.3.
     """
     if asks_for_cpu(engine):
@@ -59,6 +61,7 @@ def activation_forward(
         if done is not None:
             return done
     kind, slope = check_options(kind, slope)
+    x, bias, out = taken_in(("x", "bias", "out"), (x, bias, out))
     check_forward(x, bias, out)
     chosen, backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("activation_forward", x, chosen.name):

@@ -57,8 +57,8 @@ def backward_in_runs(
     on_cpu, place, sums = isinstance(dz, np.ndarray), dz, None
     if order_of(dz) is None:
         place = empty_like(y)
-    summable = bias_grad is not None and order_of(bias_grad) is not None
-    if summable and _inner(place) == 1 and (on_cpu or place is dz):
+    in_rows = bias_grad is None or (_inner(place) == 1 and order_of(bias_grad) is not None)
+    if in_rows and (on_cpu or place is dz):
         sums = bias_grad
     summed_later = bias_grad is not None and sums is None
     if summed_later and not (on_cpu or fresh):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..order import place_of, put_back, run_like
 from .arguments import (
     check_input,
@@ -43,7 +44,7 @@ def batch_norm_inference(
 
     Args:
         x: input, float16/32/64, two axes or more; left untouched unless it is `out`.
-        gamma, beta: scale and shift, (C,), of x's dtype (float32 too for float16); None: 1 and 0.
+        gamma, beta: scale and shift, (C,), float16/32/64 or integers; None: 1 and 0.
         running_mean, running_var: (C,), as `batch_norm_forward` keeps them; left untouched.
         eps: added to the variance, > 0.
         channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
@@ -57,7 +58,8 @@ def batch_norm_inference(
         KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
             written.
 
-    Conventions: any number of samples, one and none too. A negative variance gives NaN.
+    Conventions: arrays of other libraries are taken in as `as_array` does; y is a NumPy or CuPy
+        array. Any number of samples, one and none too. A negative variance gives NaN.
     Source: Ioffe and Szegedy (2015), algorithm 2, step 11.
     """
     statistics = (running_mean, running_var)
@@ -68,6 +70,9 @@ def batch_norm_inference(
             y = np.empty(x.shape, x.dtype)
             get("numba").inference(x, y, How(layout, gamma, beta, eps, relu), *statistics)
             return y
+    names = ("x", "gamma", "beta", "running_mean", "running_var", "out")
+    given = (x, gamma, beta, running_mean, running_var, out)
+    x, gamma, beta, running_mean, running_var, out = taken_in(names, given)
     check_input("x", x)
     layout = check_layout(x, channel_axis)
     for name, vector in (("running_mean", running_mean), ("running_var", running_var)):

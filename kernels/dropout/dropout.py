@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..batchnorm.arguments import check_input, check_out, check_overlap, same_memory
 from ..batchnorm.quick import asks_for_cpu
 from ..order import empty_like
@@ -38,7 +39,8 @@ def dropout(
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
-        y: `out` if given, else a new array that lies in memory in x's order.
+        y: `out` if given, else a new array that lies in memory in x's order. A NumPy or CuPy
+        array, where `as_array` took in another library's too.
 
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
@@ -61,6 +63,7 @@ def dropout(
         y = get("numba").quick(x, mask, out)
         if y is not None:
             return y
+    x, out = taken_in(("x", "out"), (x, out))
     check_input("x", x)
     if out is not None:
         check_out("x", out, x)
