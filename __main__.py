@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from io import TextIOWrapper
 
 from . import __version__
 
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (2: what was asked for can't be done)."""
     from .nets.command_options import add_device, add_predict, add_train
 
+    _escape_letters_that_an_encoding_lacks()
     parser = argparse.ArgumentParser(
         prog="onepass",
         description="Fused optimizer steps and batch norm on plain NumPy and CuPy arrays.",
@@ -56,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"onepass: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _escape_letters_that_an_encoding_lacks() -> None:
+    """Names come out as \\u0141 where output can't hold them, as Python has it for stderr.
+
+    Else a report of minutes of work ends in an error: pipes of Windows, LC_ALL=POSIX.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _add_bench(bench: argparse.ArgumentParser) -> None:

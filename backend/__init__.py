@@ -2,7 +2,8 @@
 
 from .arrays import backend_of, device_of
 from .base import Array, Backend, Memory
-from .devices import DeviceStatus, describe_devices, usable_cores
+from .cores import usable_cores
+from .devices import DeviceStatus, describe_devices
 from .errors import (
     DeviceMemoryError,
     DeviceUnavailableError,

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from array_api_compat import is_cupy_array, is_jax_array, is_torch_array
+from array_api_compat import is_cupy_array
 
 from .base import Array, Backend
 from .errors import MixedBackendsError
+from .plain_array import NOT_PLAIN, described, remedy
 from .select import get_backend
 
 _CPU = get_backend("cpu")
 _ONLY_NUMPY = {np.ndarray}
-_NOT_PLAIN = (np.ma.MaskedArray, np.matrix)
 
 
 def device_of(array: Array, name: str = "array") -> str:
     """The device string of one NumPy or CuPy array; TypeError for anything else, with a remedy."""
-    if isinstance(array, np.ndarray) and not isinstance(array, _NOT_PLAIN):
+    if isinstance(array, np.ndarray) and not isinstance(array, NOT_PLAIN):
         return "cpu"
     if is_cupy_array(array):
         return f"cuda:{array.device.id}"
     raise TypeError(
-        f"{name} is {_describe(array)}; expected a NumPy or CuPy array. {_remedy(array, name)}"
+        f"{name} is {described(array)}; expected a NumPy or CuPy array. {remedy(array, name)}"
     )
 
 
@@ -52,17 +51,3 @@ def backend_of(*arrays: Array, names: Sequence[str] | None = None) -> Backend:
                 f"Move one with get_backend({first!r}).asarray({name})"
             )
     return get_backend(first)
-
-
-def _describe(value: Any) -> str:
-    kind = type(value)
-    module = kind.__module__.partition(".")[0]
-    return f"a {kind.__name__}" if module == "builtins" else f"a {module} {kind.__name__}"
-
-
-def _remedy(value: Any, name: str) -> str:
-    if is_torch_array(value):
-        return f"onepass.as_array({name}) shares a tensor's memory"
-    if is_jax_array(value):
-        return f"JAX arrays can't be written in place: use numpy.array({name})"
-    return f"Make one with numpy.asarray({name}, dtype=numpy.float32)"

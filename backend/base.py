@@ -34,7 +34,11 @@ class Backend(ABC):
 
     @abstractmethod
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        """`values` (array of any backend, list, scalar) as an array here; no copy if it is one."""
+        """`values` (array of any backend, list, scalar) as an array here; no copy if it is one.
+
+        TypeError where they are complex, or times, and `dtype` is a real one.
+        TypeError for a masked array, whose mask would be lost, and for a numpy.matrix.
+        """
 
     @abstractmethod
     def to_numpy(self, array: Array) -> np.ndarray:

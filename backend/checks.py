@@ -7,11 +7,26 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
+from .plain_array import NOT_PLAIN
+
 Check = Callable[[str, Any], Any]
 
 
+def plain_number(value: Any) -> Any:
+    """The number in an array of one, such as numpy.array(0.1); anything else as it is.
+
+    Not in a PyTorch tensor: it is looked up by its identity, so that results remembered for it
+    would be those of an earlier value.
+    """
+    if isinstance(value, NOT_PLAIN) or type(value).__hash__ is not None:
+        return value
+    return value.item() if getattr(value, "shape", None) in ((), (1,)) else value
+
+
 def finite_number(name: str, value: Any, expected: str = "a finite number") -> float:
-    """A finite number of any Python or NumPy scalar type (not a bool) as a float."""
+    """A finite number of any Python or NumPy type (not a bool), or an array of one, as a float."""
+    if not isinstance(value, Real):
+        value = plain_number(value)
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}")
     try:
@@ -53,6 +68,8 @@ def decay_rate(name: str, value: Any) -> float:
 
 def decay_rates(name: str, value: Any) -> tuple[float, float]:
     """A pair of decay rates."""
+    if getattr(value, "shape", None) == (2,):
+        value = list(value)
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} is {value!r}; expected a pair of numbers, such as (0.9, 0.999)")
     return decay_rate(f"{name}[0]", value[0]), decay_rate(f"{name}[1]", value[1])
@@ -62,6 +79,7 @@ def step_number(name: str, value: Any) -> int:
     """The number of this update, counting from 1."""
     if type(value) is int and 0 < value < 1 << 63:
         return value
+    value = plain_number(value)
     if not isinstance(value, Integral) or isinstance(value, bool):
         kind = ValueError if isinstance(value, Real) and not isinstance(value, bool) else TypeError
         raise kind(
@@ -75,6 +93,7 @@ def step_number(name: str, value: Any) -> int:
 
 def count(name: str, value: Any) -> int:
     """A number of things, at least one."""
+    value = plain_number(value)
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(
             f"{name} is {value!r} ({type(value).__name__}); expected an integer, at least 1"
@@ -86,6 +105,7 @@ def count(name: str, value: Any) -> int:
 
 def flag(name: str, value: Any) -> bool:
     """True or False (NumPy's count too)."""
+    value = plain_number(value)
     if type(value).__name__ not in ("bool", "bool_"):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected True or False")
     return bool(value)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend, Memory
-from .foreign import taken_in
+from .foreign import check_real, taken_in
 
 
 class CupyBackend(Backend):
@@ -23,6 +23,7 @@ class CupyBackend(Backend):
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         (values,) = taken_in(["values"], [values])
+        check_real(values, dtype)
         with self.scope():
             array = self.xp.asarray(values, dtype=dtype)
             return array if array.device.id == self.index else array.copy()

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from .cores import usable_cores
 from .failures import NO_COMPILER, OUR_FAULT, diagnose, first_line
 
 CHOICES = '"auto", "cpu", "cuda" or "cuda:N"'
@@ -144,13 +145,6 @@ def _cpu_name() -> str:
     except (OSError, StopIteration):
         pass
     return f"{name}, {usable_cores()} core(s)"
-
-
-def usable_cores() -> int:
-    """Cores this process may run on (its affinity mask), not those the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _hidden_by() -> str:

@@ -9,6 +9,11 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from .base import Array
+from .plain_array import check_plain
+
+_TIMES = "such as days: (values - values.min()) / numpy.timedelta64(1, 'D')"
+_REMEDIES = {"c": "such as values.real or numpy.abs(values)", "M": _TIMES, "m": _TIMES}
+"""Kinds of dtypes that are no real numbers -> what to take in their place."""
 
 _CPU, _CUDA, _PINNED, _MANAGED = 1, 2, 3, 13  # DLPack's numbers for kinds of device
 
@@ -57,11 +62,39 @@ def as_array(value: Any, name: str = "value") -> Array:
 
 
 def taken_in(names: Iterable[str], arrays: Iterable[Any]) -> tuple[Array, ...]:
-    """The arrays of one call as NumPy or CuPy arrays; what is no array at all is left to checks."""
-    return tuple(
-        as_array(array, name) if _is_foreign(array) else array
-        for name, array in zip(names, arrays, strict=True)
-    )
+    """The arrays of one call as NumPy or CuPy arrays; what is no array at all is left to checks.
+
+    Raises:
+        TypeError: as `check_plain`: a mask would be lost.
+    """
+    return tuple(_taken_in(array, name) for name, array in zip(names, arrays, strict=True))
+
+
+def _taken_in(array: Any, name: str) -> Any:
+    check_plain(array, name)
+    return as_array(array, name) if _is_foreign(array) else array
+
+
+def check_real(values: Any, dtype: Any) -> None:
+    """TypeError where `values` are complex, or times, and `dtype` is a real one.
+
+    NumPy would drop imaginary parts, and count nanoseconds in a dtype that can't tell minutes.
+    """
+    own = [values.dtype] if hasattr(values, "dtype") else [*getattr(values, "dtypes", ())]
+    for each in own:
+        kind = getattr(each, "kind", "")
+        if kind in _REMEDIES and dtype is not None and np.dtype(dtype).kind != kind:
+            raise TypeError(f"values have dtype {each}; expected real numbers, {_REMEDIES[kind]}")
+
+
+def array_of(value: Any, name: str = "value") -> Array:
+    """What is like an array as one: NumPy's and CuPy's themselves, lists and frames as NumPy's.
+
+    Raises:
+        TypeError, ValueError, ImportError: as `as_array`.
+    """
+    (array,) = taken_in([name], [value])
+    return array if isinstance(array, np.ndarray) or is_cupy_array(array) else np.asarray(array)
 
 
 def _is_foreign(value: Any) -> bool:
@@ -95,6 +128,11 @@ def _on_cpu(value: Any, name: str) -> np.ndarray:
             f"{name} is a {type(value).__name__} of {getattr(value, 'dtype', 'unknown dtype')}, "
             f"which NumPy can't see ({error}); expected float16, float32 or float64"
         ) from error
+    if array.dtype.isbuiltin == 2:  # ml_dtypes' bfloat16 and its like, which JAX brings
+        raise TypeError(
+            f"{name} is a {type(value).__name__} of {array.dtype}; expected float16, float32 or "
+            "float64"
+        )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} is a {type(value).__name__}; expected an array of numbers")
     return array

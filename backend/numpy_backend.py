@@ -9,7 +9,7 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from .base import Array, Backend, Memory
-from .foreign import taken_in
+from .foreign import check_real, taken_in
 
 
 class NumpyBackend(Backend):
@@ -23,6 +23,9 @@ class NumpyBackend(Backend):
             (values,) = taken_in(["values"], [values])
             if is_cupy_array(values):
                 values = values.get()
+            check_real(values, dtype)
+        elif values.dtype.kind in "cmM":
+            check_real(values, dtype)
         return np.asarray(values, dtype=dtype)
 
     def to_numpy(self, array: Array) -> np.ndarray:

@@ -11,6 +11,7 @@ from rich.table import Table
 from .. import __version__, describe_devices, get_backend
 from ..backend import why_device
 from ..kernels import engines
+from ..kernels.engines.threads import current_threads
 
 _PACKAGES = (
     "numpy",
@@ -36,11 +37,13 @@ def versions() -> dict[str, str]:
 
 
 def print_info(console: Console | None = None) -> None:
-    """Print versions, devices and engines, and for whatever is missing its reason and remedy."""
+    """Print versions, threads, devices and engines; for what is missing its reason and remedy."""
     console = console or Console(markup=False)
     console.print(", ".join(f"{name} {number}" for name, number in versions().items()))
     backend = get_backend()
-    console.print(f'"auto" takes {why_device(backend)}.\n', highlight=False)
+    console.print(f'"auto" takes {why_device(backend)}.', highlight=False)
+    threads = current_threads()
+    console.print(f"threads: {threads.number} ({threads.reason})\n", highlight=False)
 
     devices = Table(title="devices", title_justify="left")
     for column in ("device", "usable", "what, or why not", "remedy"):

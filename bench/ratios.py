@@ -14,7 +14,7 @@ from typing import Literal
 
 from .record import Measurement, Report
 
-OURS = ("numba", "cupy", "numba-cuda", "flat", "onepass")
+OURS = ("numba", "cupy", "numba-cuda", "flat", "separate", "onepass")
 """The paths of this library; the first that was measured stands for it."""
 
 PEERS = ("torch", "deepspeed")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..nets.atomic_write import target_of, write_atomically
 from .from_json import from_json
 from .timing import Timing
 
@@ -125,13 +126,9 @@ class Report:
         yield from groups.values()
 
     def write(self, path: str | Path) -> None:
-        """Write the JSON file, whole or not at all."""
-        target = Path(path)
-        part = target.with_name(target.name + ".part")
-        part.write_text(
-            json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n", encoding="utf-8"
-        )
-        part.replace(target)
+        """Write the JSON file, whole or not at all; OSError where it can't be written."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        write_atomically(target_of(path), text.encode())
 
 
 def read_report(path: str | Path) -> Report:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from ..backend import describe_devices, get_backend
+from ..backend import describe_devices, get_backend, usable_cores
+from ..kernels import get_num_threads
+from ..nets.atomic_write import target_of
 from .allocator import keep_freed_memory
 from .data import data_sets, missing_data
 from .info import versions
@@ -96,13 +97,14 @@ def bench(
 
 
 def hardware() -> list[str]:
-    """What figures depend on: processor, cores, memory, devices."""
+    """What figures depend on: processor, cores, memory, devices; threads, if other than cores."""
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores, threads = usable_cores(), get_num_threads()
+    beside = "" if threads == cores else f" ({threads} threads)"
     gigabytes = psutil.virtual_memory().total / 2**30
     return [
-        f"{_processor()}, {cores} cores, {gigabytes:.0f} GiB, {platform.system()}",
+        f"{_processor()}, {cores} cores{beside}, {gigabytes:.0f} GiB, {platform.system()}",
         *map(str, describe_devices()),
     ]
 
@@ -150,16 +152,15 @@ def _sections(only: Iterable[str]) -> list[str]:
 
 
 def _check_writeable(files: Iterable[str | None], png: str | None) -> None:
-    """Tell of a folder that is not there, or that is in the way, before minutes are spent."""
-    for path in (*files, png):
-        folder = Path(path).resolve().parent if path else Path()
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{path!r}: there is no folder {str(folder)!r}; make it first")
-    for path in files:
-        if path and Path(path).is_dir():
-            raise IsADirectoryError(f"{path!r} is a folder; expected a file to write")
-    if png and Path(png).is_file():
+    """Tell of what can't be written, or is in the way, before minutes are spent."""
+    for path in filter(None, files):
+        target_of(path)
+    if not png:
+        return
+    folder = Path(png)
+    if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{png!r} is a file; expected a folder for the figures")
+    target_of(folder / "figure.png" if folder.is_dir() else folder)
 
 
 def _write(

@@ -36,6 +36,12 @@ STEPS_ON_A_GPU_BY_MODE = {
 DRAWN = 10_000_000
 """Values of a step's array that are drawn; a longer one repeats them."""
 
+MATRIX = (20, 50)
+"""The shape of small matrices, whose step must cost no more than that of as many elements."""
+
+FEW_TENSORS = (10, 100)
+"""Arrays, and elements of each, in the step of an optimizer object."""
+
 LOOP = 10_000
 """Elements up to which a Python loop ends in reasonable time."""
 

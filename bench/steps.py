@@ -1,4 +1,7 @@
-"""Section "steps": every optimizer rule, by every path, from 100 elements to 100 million."""
+"""Section "steps": every optimizer rule, by every path, from 100 elements to 100 million.
+
+Arrays have one axis, but for one case of small matrices, which must take no longer.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,17 @@ class Step(Workload):
 
     section = "steps"
 
-    def __init__(self, case: Case, label: str, size: int, dtype: str, device: str = "cpu") -> None:
-        self.case, self.operation, self.label = case, case.name, label
+    def __init__(
+        self,
+        case: Case,
+        label: str,
+        size: int,
+        dtype: str,
+        device: str = "cpu",
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.case, self.label, self.shape = case, label, shape or (size,)
+        self.operation = case.name if shape is None else f"{case.name} {len(shape)}-D"
         self.dtype, self.device, self._size = dtype, device, size
 
     @property
@@ -53,7 +65,7 @@ class Step(Workload):
 
     def missing(self, path: str) -> str:
         if path in PEER_PATHS:
-            return why_no_peer(path, self.operation, self.device, self.dtype)
+            return why_no_peer(path, self.case.name, self.device, self.dtype)
         return super().missing(path)
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
@@ -61,8 +73,10 @@ class Step(Workload):
         wanted = tuple(paths)
         self._assert_same(wanted)
         backend = get_backend(self.device)
-        arrays = self.case.arrays(self.size, self.dtype, backend)
-        start = self.case.arrays(self.size, self.dtype, backend)
+        arrays, start = (
+            tuple(a.reshape(self.shape) for a in self.case.arrays(self.size, self.dtype, backend))
+            for _ in range(2)
+        )
 
         def reset() -> None:
             for array, values in zip(arrays, start, strict=True):
@@ -86,7 +100,7 @@ class Step(Workload):
             if path == "loop":
                 call = partial(adam_loop, *arrays)
             elif path == "limit":
-                call = limit(arrays, backend)
+                call = limit(tuple(array.reshape(-1) for array in arrays), backend)
             elif path == "tuned":
                 call = tuned_step(case.name, backend.xp, arrays)
             elif path == "serial":
@@ -168,8 +182,9 @@ def _samples(arrays: tuple[Array, ...]) -> tuple[np.ndarray, ...]:
 def _serial(case: Case, arrays: tuple[Array, ...]) -> Call:
     """On one core whatever the size: in pieces below those that helpers take part in."""
     piece = HELPED // (arrays[0].itemsize * len(arrays)) - 1
+    flat = [array.reshape(-1) for array in arrays]
     calls = [
-        case.call(tuple(array[low : low + piece] for array in arrays), "numba")
+        case.call(tuple(array[low : low + piece] for array in flat), "numba")
         for low in range(0, arrays[0].size, piece)
     ]
 

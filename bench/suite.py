@@ -18,7 +18,7 @@ from .logistic import Logistic
 from .norm_cases import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
 from .norms import DIRECTIONS, OPERATIONS, Norm
 from .steps import Step
-from .tensors import Tensors
+from .tensors import FewTensors, Tensors
 from .timing import Effort
 from .training import Epoch
 from .workload import Workload
@@ -75,9 +75,17 @@ def _steps(choice: Choice) -> list[Workload]:
     )
     chosen = [(name, label, "float32") for name in names for label in labels]
     chosen += [(name, label, "float64") for name, label in wide]
+    rows, columns = sizes.MATRIX
+    small = [
+        Step(CASES["adam"], f"{rows} x {columns}", rows * columns, "float32", shape=sizes.MATRIX),
+        FewTensors(*sizes.FEW_TENSORS),
+    ]
     return [
-        Step(CASES[name], label, elements[label], dtype, choice.device)
-        for name, label, dtype in chosen
+        *(
+            Step(CASES[name], label, elements[label], dtype, choice.device)
+            for name, label, dtype in chosen
+        ),
+        *(() if choice.on_a_gpu else small),
     ]
 
 

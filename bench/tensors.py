@@ -97,3 +97,14 @@ class Tensors(Workload):
         choice: dict[str, Any] = TORCH_PATHS[path]
         step: Callable[[], Any] = torch.optim.Adam(tensors, lr=LR, **choice).step
         return step
+
+
+class FewTensors(Tensors):
+    """What a step of an optimizer object costs, where arithmetic costs next to nothing."""
+
+    section = "steps"
+    operation = "Adam.step"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(path for path in super().paths if path != "flat")

@@ -1,9 +1,15 @@
 """Fused kernels: optimizer steps, in place in one pass over memory, batch norm, and the loss."""
 
 from .activation import activation_backward, activation_forward
-from .batchnorm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .batchnorm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
 from .dropout import dropout
 from .engines import EngineStatus, engines
+from .engines.threads import get_num_threads, set_num_threads
 from .norm import global_norm
 from .rules.adagrad import adagrad_step
 from .rules.adam import adam_step
@@ -25,11 +31,14 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "batch_norm_inference",
+    "batch_norm_inference_backward",
     "dropout",
     "engines",
+    "get_num_threads",
     "global_norm",
     "momentum_step",
     "rmsprop_step",
+    "set_num_threads",
     "sgd_step",
     "softmax_cross_entropy",
     "validate",

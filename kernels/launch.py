@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from numpy import ndarray
 
@@ -22,8 +21,7 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
     raises KernelError or DeviceMemoryError and has written nothing.
     """
     rule, coefficients = prepared
-    on_cpu = type(arrays[0]) is ndarray and (engine == "auto" or engine == cpu_engine().name)
-    if on_cpu and cpu_engine().quick(rule, arrays, coefficients):
+    if _on_cpu(arrays[0], engine) and cpu_engine().quick(rule, arrays, coefficients):
         return
     arrays = taken_in(rule.arguments, arrays)
     contiguous = check_arrays(rule.arguments, arrays)
@@ -48,22 +46,32 @@ def launch_each(prepared: Prepared, calls: Sequence[tuple[Array, ...]], engine: 
         chosen.run_each(rule, [calls[k] for k in full], coefficients, runs)
 
 
-def bundled(columns: Sequence[Sequence[Array]], engine: str) -> Any:
-    """The arrays of many launches checked as one, to be run at once by `launch_bundle`; or None.
+def launch_together(
+    prepared: Prepared, columns: tuple[tuple[Array, ...], ...], engine: str, order: ndarray
+) -> bool:
+    """`launch` for many calls in one go, where arrays are of the plainest kind; else nothing.
 
     Args:
         columns: all params, all their grads, then all of each state.
         engine: as the launches would get it.
+        order: numbers from 0 to that of all arrays, at first in any order; the same array again
+            makes the next call quicker.
 
     Returns:
-        None where an engine has nothing quicker than a launch for each, or arrays are not all of
-        the plainest kind: contiguous, native, of one dtype, none sharing memory. They may be right
-        all the same, or not: `check_arrays` tells.
+        False where nothing was done: an engine has nothing quicker than a launch for each, or
+        arrays are not native, of one dtype, each call's in one order without gaps, none sharing
+        memory. They may be right all the same, or not: `check_arrays` tells.
     """
-    on_cpu = type(columns[0][0]) is ndarray and (engine == "auto" or engine == cpu_engine().name)
-    return cpu_engine().bundle(columns) if on_cpu else None
+    rule, coefficients = prepared
+    return _on_cpu(columns[0][0], engine) and cpu_engine().quick_each(
+        rule, columns, coefficients, order
+    )
 
 
-def launch_bundle(prepared: Prepared, bundle: Any) -> None:
-    """Run a rule in place on arrays that `bundled` found fit."""
-    cpu_engine().run_bundle(prepared[0], bundle, prepared[1])
+def fits_together(columns: tuple[tuple[Array, ...], ...], engine: str, order: ndarray) -> bool:
+    """Whether `launch_together` would run these arrays as they are now."""
+    return _on_cpu(columns[0][0], engine) and cpu_engine().fits_each(columns, order)
+
+
+def _on_cpu(first: Array, engine: str) -> bool:
+    return type(first) is ndarray and (engine == "auto" or engine == cpu_engine().name)

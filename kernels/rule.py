@@ -10,7 +10,7 @@ out once a step in double precision on the host.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, TypeAlias, TypeVar
 
@@ -60,6 +60,8 @@ class Rule:
         update: (p, g, *state, *coefficients) -> (new p, *new state), for scalars.
         state: names of the state arrays, in the order that `update` takes and returns them.
         prelude: what comes before `update`: (p, g, scale, decay, keep) -> (p, g).
+        floor: the least that `update` divides by, an expression of its coefficients such as "eps";
+            empty where it divides by nothing.
         coefficients: names of the remaining arguments of `update`.
         arguments: what users call its arrays, in order.
     """
@@ -68,6 +70,7 @@ class Rule:
     update: Callable[..., tuple[Any, ...]]
     state: tuple[str, ...] = ()
     prelude: Callable[..., tuple[Any, Any]] = decayed
+    floor: str = ""
     coefficients: tuple[str, ...] = field(init=False)
     arguments: tuple[str, ...] = field(init=False)
 
@@ -82,7 +85,7 @@ class Rule:
     @cached_property
     def without_decay(self) -> Rule:
         """The same rule for calls without L2 weight decay."""
-        return Rule(self.name, self.update, self.state, undecayed)
+        return replace(self, prelude=undecayed)
 
     def prepared(self, *coefficients: float) -> Prepared:
         """The rule with the coefficients of a step: the prelude's, then its own."""

@@ -16,6 +16,9 @@ Example:
     >>> history.loss[1] < history.loss[0]
     True
 
+`from onepass.nets import *` gives the classes and the tables; functions (fit, predict, save, load,
+split, ...) are imported by name, or called as nets.fit.
+
 With scikit-learn there are also NetClassifier and NetRegressor, its estimators, and, to search
 hyperparameters, log_uniform, one_minus_log_uniform, LayerSizes, coarse_to_fine, narrowed,
 search_table and plot_search; it is imported when one of them is asked for.
@@ -26,36 +29,53 @@ from typing import TYPE_CHECKING, Any
 
 from .activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from .augmentation import Augmentation
-from .averages import ExponentialAverage, exponential_average
+from .averages import ExponentialAverage
+from .averages import exponential_average as exponential_average
 from .batch_norm import BatchNorm
-from .bias_variance import BiasVariance, bias_variance
+from .bias_variance import BiasVariance
+from .bias_variance import bias_variance as bias_variance
 from .binary_cross_entropy import BinaryCrossEntropy
 from .callbacks import Callback, EarlyStopping
 from .checkpointing import Checkpoint
-from .data import Dataset, advised_batch_size, minibatches
+from .data import Dataset
+from .data import advised_batch_size as advised_batch_size
+from .data import minibatches as minibatches
 from .dense import Dense
-from .digits import load_digits
+from .digits import load_digits as load_digits
 from .dropout import Dropout
 from .ensemble import Ensemble
-from .gradient_check import GradientCheck, gradient_check
+from .gradient_check import GradientCheck
+from .gradient_check import gradient_check as gradient_check
 from .history import History
-from .images import flip_horizontal, flip_vertical, rotate, shift, zoom
-from .initialize import DEVIATIONS, deviation, initialize
+from .images import flip_horizontal as flip_horizontal
+from .images import flip_vertical as flip_vertical
+from .images import rotate as rotate
+from .images import shift as shift
+from .images import zoom as zoom
+from .initialize import DEVIATIONS
+from .initialize import deviation as deviation
+from .initialize import initialize as initialize
 from .layer import Layer
-from .loading import load
+from .loading import load as load
 from .losses import Loss, SoftmaxCrossEntropy
-from .mnist import load_mnist
+from .mnist import load_mnist as load_mnist
 from .normalization import Normalizer
 from .optimizer import Optimizer
 from .optimizers import SGD, AdaGrad, Adam, AdamW, AMSGrad, Momentum, RMSprop
 from .parameters import Parameters
-from .prediction import accuracy, outputs, predict, predict_proba
-from .recipes import Recipe, digits_recipe, mnist_recipe
+from .prediction import accuracy as accuracy
+from .prediction import outputs as outputs
+from .prediction import predict as predict
+from .prediction import predict_proba as predict_proba
+from .recipes import Recipe
+from .recipes import digits_recipe as digits_recipe
+from .recipes import mnist_recipe as mnist_recipe
 from .regularizers import L1, L2, Regularizer
 from .run import Run
 from .saved import Saved
 from .saved_network import LAYERS
-from .saving import OPTIMIZERS, save
+from .saving import OPTIMIZERS
+from .saving import save as save
 from .schedules import (
     SCHEDULES,
     ExponentialDecay,
@@ -64,14 +84,18 @@ from .schedules import (
     Manual,
     Schedule,
     Staircase,
-    schedule_from,
 )
+from .schedules import schedule_from as schedule_from
 from .sequential import Sequential
-from .split import split, stratified_split
+from .split import split as split
+from .split import stratified_split as stratified_split
 from .squared_error import MeanSquaredError
-from .table import Table, read_features, read_table
-from .torch_state import load_torch_state, torch_state
-from .training import fit
+from .table import Table
+from .table import read_features as read_features
+from .table import read_table as read_table
+from .torch_state import load_torch_state as load_torch_state
+from .torch_state import torch_state as torch_state
+from .training import fit as fit
 
 if TYPE_CHECKING:
     from .classifier import NetClassifier as NetClassifier
@@ -140,37 +164,9 @@ __all__ = [
     "Staircase",
     "Table",
     "Tanh",
-    "accuracy",
-    "advised_batch_size",
-    "bias_variance",
-    "deviation",
-    "digits_recipe",
-    "exponential_average",
-    "fit",
-    "flip_horizontal",
-    "flip_vertical",
-    "gradient_check",
-    "initialize",
-    "load",
-    "load_digits",
-    "load_mnist",
-    "load_torch_state",
-    "minibatches",
-    "mnist_recipe",
-    "outputs",
-    "predict",
-    "predict_proba",
-    "read_features",
-    "read_table",
-    "rotate",
-    "save",
-    "schedule_from",
-    "shift",
-    "split",
-    "stratified_split",
-    "torch_state",
-    "zoom",
 ]
+"""What `import *` gives: the classes and tables, whose names are capitalized. Functions have names
+that programs have for their own (fit, load, split, shift): they are imported by name."""
 
 _WITH_SCIKIT_LEARN = {
     "CoarseToFine": "tuning",

@@ -101,7 +101,7 @@ class Softmax(Layer):
         if x.ndim == 0 or x.shape[-1] == 0:
             raise ValueError(f"x of {self!r} has shape {x.shape}; expected a last axis to add up")
         xp = backend_of(x).xp
-        with np.errstate(invalid="ignore"):  # inf - inf is NaN, and no news
+        with np.errstate(invalid="ignore", under="ignore"):  # inf - inf is NaN, and no news
             z = x.astype(_computed(x), copy=False)
             e = xp.exp(z - z.max(axis=-1, keepdims=True))
             y = (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype, copy=False)
@@ -115,7 +115,7 @@ class Softmax(Layer):
         if not input_grad:
             return None
         dtype = _computed(y)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", under="ignore"):
             wide, p = dy.astype(dtype, copy=False), y.astype(dtype, copy=False)
             dx = p * (wide - (wide * p).sum(axis=-1, keepdims=True))
         return dx.astype(y.dtype, copy=False)

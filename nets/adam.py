@@ -18,7 +18,8 @@ Betas = tuple[float, float]
 class Adam(Optimizer):
     """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr mhat / (sqrt(vhat) + eps).
 
-    mhat = m / (1 - b1^t), vhat = v / (1 - b2^t); `weight_decay` is L2.
+    mhat = m / (1 - b1^t), vhat = v / (1 - b2^t); `weight_decay` is L2. What an eps of 0 or nearly
+    0 does is told at `kernels.adam_step`.
 
     Source: Kingma and Ba 2015, algorithm 1.
     """
@@ -55,8 +56,8 @@ class Adam(Optimizer):
             maximize=maximize,
         )
 
-    def _at(self, step: int) -> dict[str, Any]:
-        return {"step": step, "decoupled": self.decoupled}
+    def _fixed(self) -> dict[str, Any]:
+        return {"decoupled": self.decoupled}
 
 
 class AdamW(Adam):

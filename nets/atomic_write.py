@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
+from .paths import expanded
+
 if sys.platform != "win32":
     from fcntl import LOCK_EX, LOCK_NB, flock
+
+_LONG = 100
+"""Bytes of a name from which a temporary file does not repeat it: names have a limit too."""
 
 
 def target_of(path: str | os.PathLike[str]) -> Path:
     """The file that `path` names, links followed, if it can be written or replaced there.
 
+    That is found out by making a file in its folder, which is removed again: permissions, a
+    read-only file system, a name too long and a disk without a free inode show in no other way.
+    `path` itself is neither made nor touched.
+
     Raises:
         IsADirectoryError: it is a folder, or something else that is no file.
         FileNotFoundError: its folder is not there.
+        OSError: no file can be made in its folder.
     """
-    target = Path(os.path.realpath(Path(path).expanduser()))
+    target = Path(os.path.realpath(expanded(path)))
     if target.exists() and not target.is_file():
         raise IsADirectoryError(
-            f"path is {str(path)!r}, which is no file; expected a file's name, such as "
-            f"{str(target / 'model.safetensors')!r}"
+            f"path is {str(path)!r}, which is no file; expected the name of a file to write"
         )
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"path is {str(path)!r}, but there is no folder {str(target.parent)!r}; make it first"
         )
+    probe = _temporary(target)
+    try:
+        probe.open("xb").close()
+        probe.unlink(missing_ok=True)  # another process may take it for a leftover
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"path is {str(path)!r}, but no file can be made in {str(target.parent)!r} "
+            f"({error.strerror}); expected a folder that can be written to",
+        ) from error
     return target
 
 
@@ -37,17 +59,17 @@ def write_atomically(target: Path, content: bytes) -> None:
 
     Whoever opens `target` finds the old file or the new one, whole, at every moment, and so after a
     process was killed or a machine has crashed: the new one is written beside it and synced to
-    disk before it gets the name. Its permissions are a new file's. What a killed process has left
-    beside `target` is removed.
+    disk before it gets the name. It has the permissions of the file it replaces, from its first
+    byte on, or a new file's. What a killed process has left beside `target` is removed.
 
     Raises:
         OSError: it can't be written: `target` is as before, and nothing is left beside it.
     """
     _remove_leftovers(target)
-    temporary = target.parent / f"{_prefix(target)}{token_hex(4)}.tmp"
+    temporary = _temporary(target)
     try:
         try:
-            with temporary.open("xb") as file:
+            with open(temporary, "xb", opener=_with_permissions_of(target)) as file:
                 with suppress(OSError):  # some network file systems have no locks
                     _lock(file.fileno())
                 file.write(content)
@@ -65,8 +87,28 @@ def write_atomically(target: Path, content: bytes) -> None:
     _sync(target.parent)
 
 
+def _with_permissions_of(target: Path) -> Callable[[str, int], int]:
+    """Opens a new file for those who may open `target`; where it is not there, as `open` does."""
+
+    def opener(path: str, flags: int) -> int:
+        if sys.platform == "win32" or not target.exists():
+            return os.open(path, flags, 0o666)
+        mode = stat.S_IMODE(target.stat().st_mode)
+        fd = os.open(path, flags, mode)
+        with suppress(OSError):  # some file systems have no permissions
+            os.fchmod(fd, mode)  # without what the umask takes away
+        return fd
+
+    return opener
+
+
+def _temporary(target: Path) -> Path:
+    return target.parent / f"{_prefix(target)}{token_hex(4)}.tmp"
+
+
 def _prefix(target: Path) -> str:
-    return f".{target.name}.onepass-"
+    name = os.fsencode(target.name)
+    return f".{target.name if len(name) < _LONG else f'{zlib.crc32(name):08x}'}.onepass-"
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..backend import backend_of
 from ..backend.checks import decay_rate, flag, one_of
+from ..backend.foreign import taken_in
+from ..backend.plain_array import check_plain
 from .types import Array
 
 
@@ -74,12 +76,13 @@ class ExponentialAverage:
         """
         if isinstance(x, (Real, np.bool_)):
             return self._update_number(float(x))
+        (x,) = taken_in(["x"], [x])
         backend = backend_of(x, names=["x"])
         if x.dtype.kind not in "fiub":
             raise TypeError(f"x has dtype {x.dtype}; expected numbers")
         if self.steps:
             self._check(x)
-        with backend.scope():
+        with backend.scope(), np.errstate(under="ignore"):
             x = x.astype(_wide(x), copy=False)
             if not self.steps:
                 self._v = backend.xp.zeros(x.shape, x.dtype)
@@ -129,6 +132,7 @@ def exponential_average(
     Raises:
         TypeError, ValueError: an argument is out of its range, or `values` has no axis.
     """
+    check_plain(values, "values")
     values = values if hasattr(values, "dtype") else np.asarray(values)
     if not values.ndim:
         raise ValueError(f"values is {values!r}; expected a sequence")

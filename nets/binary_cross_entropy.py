@@ -7,8 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from ..backend import backend_of
+from ..kernels.softmax.arguments import numbering
 from .loss_arguments import (
     aligned,
+    arrays_of,
     check_numbers,
     check_output,
     check_shape,
@@ -53,7 +55,17 @@ class BinaryCrossEntropy(Loss):
                 f"the network has {width} outputs a row; expected 1 for BinaryCrossEntropy(). Make "
                 "the last layer Dense(..., 1), or take SoftmaxCrossEntropy()"
             )
+        if targets.ndim == 2 and targets.shape[1] == 2:
+            raise ValueError(
+                f"labels have shape {targets.shape}; expected ({rows},), 0 or 1 for each row. For "
+                "one-hot rows pass labels.argmax(axis=1)"
+            )
         check_shape("labels", targets.shape, rows, width)
+        if targets.dtype.kind not in _KINDS:
+            raise TypeError(
+                f"labels have dtype {targets.dtype}; expected 0 and 1. "
+                f"{numbering(targets.dtype.kind)}"
+            )
         check_numbers("labels", targets, _KINDS)
         for label in (float(targets.min()), float(targets.max())):
             if not 0 <= label <= 1:
@@ -65,6 +77,7 @@ class BinaryCrossEntropy(Loss):
     def __call__(
         self, output: Array, targets: Array, weights: Array | None = None
     ) -> tuple[Array, Array]:
+        output, targets, weights = arrays_of(output, targets, weights, called="labels")
         xp = backend_of(output, names=["output"]).xp
         _check_logit(output)
         y = aligned("labels", targets, output, _KINDS)
@@ -79,6 +92,7 @@ class BinaryCrossEntropy(Loss):
         return losses.sum(dtype=np.float64), gradient.astype(output.dtype, copy=False)
 
     def measure(self, output: Array, targets: Array) -> Array:
+        output, targets, _ = arrays_of(output, targets, called="labels")
         return ((output > 0) == (targets.reshape(output.shape) > 0.5)).sum()
 
     def labels(self, targets: HostArray) -> HostArray | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from ..backend.checks import decay_rate, flag
 from .optimizer import Optimizer
 from .optimizers import SGD, AdaGrad, Adam, AdamW, AMSGrad, Momentum, RMSprop
 from .storage import Arrays
@@ -15,7 +17,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 def check_name(name: str) -> None:
     """Refuse what is none of `OPTIMIZERS`."""
-    if name not in OPTIMIZERS:
+    if not isinstance(name, str) or name not in OPTIMIZERS:
         raise ValueError(f"optimizer is {name!r}; expected {', '.join(map(repr, OPTIMIZERS))}")
 
 
@@ -25,6 +27,12 @@ def optimizer_by_name(
     lr: float | None = None,
     momentum: float | None = None,
     engine: str = "auto",
+    *,
+    nesterov: bool = False,
+    beta_2: float | None = None,
+    eps: float | None = None,
+    weight_decay: float | None = None,
+    clip_norm: float | None = None,
 ) -> Optimizer:
     """The optimizer of that name, with its own defaults for what is None.
 
@@ -35,14 +43,39 @@ def optimizer_by_name(
         momentum: weight of the past gradients: b of Momentum, the first of Adam's betas; the others
             have none and ignore it.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+        nesterov: look ahead, of Momentum.
+        beta_2: weight of the past squared gradients: the second of Adam's betas, RMSprop's alpha.
+        eps, weight_decay: as the optimizer takes them.
+        clip_norm: the largest L2 norm of all gradients together; None: any.
 
     Raises:
-        TypeError, ValueError: the name is none of these, or a number is out of its range.
+        TypeError, ValueError: the name is none of these, a number is out of its range, or what
+            is given (other than `momentum`) is nothing that the optimizer has.
     """
     check_name(name)
-    made = OPTIMIZERS[name](params, engine=engine, **({} if lr is None else {"lr": lr}))
-    if momentum is not None and "momentum" in made.hyper:
-        made.tune(momentum=momentum)
-    elif momentum is not None and "betas" in made.hyper:
-        made.tune(betas=(momentum, made.hyper["betas"][1]))
+    made = OPTIMIZERS[name](params, clip_norm=clip_norm, engine=engine)
+    own = made.hyper
+    wished: dict[str, Any] = {
+        "lr": lr,
+        "momentum": None if momentum is None else decay_rate("momentum", momentum),
+        "nesterov": flag("nesterov", nesterov) or None,
+        "beta_2": None if beta_2 is None else decay_rate("beta_2", beta_2),
+        "eps": eps,
+        "weight_decay": weight_decay,
+    }
+    if "betas" in own:
+        pair = zip((wished.pop("momentum"), wished.pop("beta_2")), own["betas"], strict=True)
+        wished["betas"] = tuple(default if beta is None else beta for beta, default in pair)
+    elif "momentum" not in own:
+        del wished["momentum"]
+    if "alpha" in own:
+        wished["alpha"] = wished.pop("beta_2")
+    given = {key: value for key, value in wished.items() if value is not None}
+    if strange := [key for key in given if key not in own]:
+        key = strange[0]
+        raise ValueError(
+            f"{key} is {given[key]!r}, but the optimizer {name!r} has none; expected "
+            f"{'False' if key == 'nesterov' else 'None'}, or another optimizer"
+        )
+    made.tune(**given)
     return made

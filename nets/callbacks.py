@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import inf
+from collections.abc import Iterable
+from math import inf, isnan
+from typing import TypeAlias
 
 from ..backend.checks import count, flag, non_negative
 from .run import Run
@@ -33,6 +35,21 @@ class Callback:
         return f"{type(self).__name__}()"
 
 
+Callbacks: TypeAlias = Callback | Iterable[Callback] | None
+"""One, several, or none."""
+
+
+def callbacks_of(given: Callbacks) -> tuple[Callback, ...]:
+    """What `fit` was given as `callbacks`, one after another; TypeError where one is none."""
+    if isinstance(given, Callback):
+        return (given,)
+    found = () if given is None else tuple(given) if isinstance(given, Iterable) else (given,)
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks hold {callback!r}; expected such as EarlyStopping()")
+    return found
+
+
 class EarlyStopping(Callback):
     """Ends training when a figure has stopped getting better, and brings the best weights back.
 
@@ -50,7 +67,8 @@ class EarlyStopping(Callback):
             `restore_best`.
 
     After `resume` the figures of the history count as if they had been watched; but only weights of
-    epochs since then can be restored.
+    epochs since then can be restored. A figure that is nan, as a metric of one's own may be, is no
+    improvement.
 
     Raises:
         TypeError, ValueError: an argument is out of its range; (at the start of a run) the history
@@ -96,7 +114,8 @@ class EarlyStopping(Callback):
             if self.restore_best:
                 self.best_state = run.net.state_dict()
         elif run.epoch - self.best_epoch >= self.patience:
-            run.stop(f"no better {self.monitor} since epoch {self.best_epoch}")
+            since = f"since epoch {self.best_epoch}" if self.best_epoch else "than nan"
+            run.stop(f"no better {self.monitor} {since}")
 
     def on_end(self, run: Run) -> None:
         if self.best_state is not None:
@@ -104,9 +123,11 @@ class EarlyStopping(Callback):
 
     def _improved(self, run: Run, value: float, epoch: int) -> bool:
         """Whether `value` is better than the best; then it is the best."""
+        if isnan(value):
+            return False
         larger = run.loss.larger_is_better and not self.monitor.endswith("loss")
         gain = value - self.best if larger else self.best - value
-        if self.best_epoch and gain <= self.min_delta:
+        if self.best_epoch and not gain > self.min_delta:
             return False
         self.best, self.best_epoch = value, epoch
         return True

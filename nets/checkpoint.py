@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.plain_array import check_plain
 from .types import Array
 
 
@@ -36,7 +37,8 @@ def check_values(found: object, expected: Mapping[Any, Array], what: str) -> Map
     """Return `found` if it is NumPy arrays with the names, shapes and dtypes of `expected`.
 
     Raises:
-        TypeError: it is not a mapping, a value is not a NumPy array, or a dtype is another.
+        TypeError: it is not a mapping, a value is not a plain NumPy array, or a dtype is
+            another.
         ValueError: names are missing or unexpected, or a shape is another.
     """
     arrays = check_keys(found, expected, what)
@@ -44,6 +46,7 @@ def check_values(found: object, expected: Mapping[Any, Array], what: str) -> Map
         array = arrays[name]
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{what}[{name!r}] is a {type(array).__name__}; expected a NumPy array")
+        check_plain(array, f"{what}[{name!r}]")
         if array.shape != model.shape:
             raise ValueError(
                 f"{what}[{name!r}] has shape {array.shape}; expected {tuple(model.shape)}"

@@ -10,6 +10,7 @@ from typing import Any
 from ..backend.checks import count
 from .atomic_write import target_of
 from .callbacks import Callback, EarlyStopping
+from .paths import expanded
 from .plain import plain
 from .run import Run
 from .saving import contents, save
@@ -19,7 +20,8 @@ class Checkpoint(Callback):
     """Saves the run to a file after every epoch, or every few, and after the last.
 
     Args:
-        path: the file's name; each save replaces the one before. Its folder must be there.
+        path: the file's name; each save replaces the one before. Its folder must be there. A
+            relative one counts from the present working directory, wherever training goes.
         every: epochs from one save to the next, at least 1.
         keep_best: None, or one of the figures that `EarlyStopping` takes as `monitor`, such as
             "val_loss". After each epoch in which it is the best so far, whatever `every` is, the
@@ -27,7 +29,7 @@ class Checkpoint(Callback):
         **metadata: kept in the files, see `save`.
 
     Attributes:
-        path, best_path: the two files; best_path is None without `keep_best`.
+        path, best_path: the two files, absolute; best_path is None without `keep_best`.
 
     A process that is killed, at any moment, goes on from the last save:
 
@@ -74,7 +76,8 @@ class Checkpoint(Callback):
         keep_best: str | None = None,
         **metadata: Any,
     ) -> None:
-        self.path = Path(path)
+        self._given = str(path)
+        self.path = expanded(path).absolute()
         self.every = count("every", every)
         self.keep_best = keep_best
         self.metadata: dict[str, Any] = plain(metadata, "metadata")
@@ -103,4 +106,4 @@ class Checkpoint(Callback):
                 save(self.best_path, run.net, run=run, **self.metadata)
 
     def __repr__(self) -> str:
-        return f"Checkpoint({str(self.path)!r}, every={self.every}, keep_best={self.keep_best!r})"
+        return f"Checkpoint({self._given!r}, every={self.every}, keep_best={self.keep_best!r})"

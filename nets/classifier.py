@@ -12,8 +12,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from ..backend.foreign import taken_in
 from .binary_cross_entropy import BinaryCrossEntropy
 from .estimator import FLOATS, NetEstimator
+from .labels import numbered
 from .losses import Loss, SoftmaxCrossEntropy
 from .run import LrSchedule
 from .types import Device, HostArray
@@ -42,7 +44,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             where the last batch would hold one.
         schedule: schedule(epoch, step) -> lr, such as ExponentialDecay(0.01).
         early_stopping: hold samples out, the same share of every class, watch the loss on them,
-            and keep the weights of the best epoch.
+            with the class weights, and keep the weights of the best epoch.
         validation_fraction: share of the samples that is held out for it, in (0, 1).
         patience: epochs without a better one after which it stops.
         class_weight: None, "balanced", or {class: weight}, where those left out weigh 1.
@@ -51,8 +53,17 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         device: "auto", "cpu", "cuda", "cuda:N".
         engine: who runs the optimizer's kernel: "auto", "array", "numba", "cupy", "numba-cuda".
         dtype: "float32", "float64", "float16", or None: that of X, so that samples in float32 train
-            in float32, which takes half the memory, and all others in float64.
+            in float32, which takes half the memory, and all others in float64. What a network in
+            float16 gives is returned in float32.
         verbose: show a progress bar.
+        nesterov: look ahead along the velocity, of "momentum".
+        beta_2: weight of the past squared gradients: the second beta of the Adams, the alpha of
+            "rmsprop". None: the optimizer's own, as of the next two.
+        eps: is added to the root that divides, of the Adams, "adagrad" and "rmsprop".
+        weight_decay: adds weight_decay * param to the gradient, biases included; of "adamw" it is
+            apart from the gradient, and 0.01 by default.
+        clip_norm: the largest L2 norm of all gradients together, to which larger ones are scaled
+            down; None: any.
 
     Attributes:
         classes_: the classes, sorted. Of two, the network has one output, the logit of the second
@@ -61,6 +72,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         normalizer_: the Normalizer, or None.
         history_: loss, accuracy, ... of each epoch; n_iter_: how many there were.
         n_features_in_, feature_names_in_: of what it was trained on.
+
+    All arguments are checked by `fit`, which also refuses those that the optimizer has no use for,
+    `momentum` excepted.
 
     Not offered: sample weights (class weights are), sparse samples, and partial_fit, since what is
     normalized and which classes there are is learnt from all samples.
@@ -103,6 +117,12 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         engine: str = "auto",
         dtype: npt.DTypeLike | None = None,
         verbose: bool = False,
+        *,
+        nesterov: bool = False,
+        beta_2: float | None = None,
+        eps: float | None = None,
+        weight_decay: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         super().__init__(
             hidden=hidden,
@@ -126,6 +146,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             engine=engine,
             dtype=dtype,
             verbose=verbose,
+            nesterov=nesterov,
+            beta_2=beta_2,
+            eps=eps,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
         )
         self.class_weight = class_weight
 
@@ -134,13 +159,14 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
         Raises:
             TypeError, ValueError: X or y is nothing to train on (sparse, not finite, of one class
-                only, ...), or an argument of the estimator is out of its range.
+                only, None among names, ...), or an argument of the estimator is out of its range.
             FloatingPointError: training diverged; the message says what to do.
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """
+        X, y = taken_in(("X", "y"), (X, _exactly(y)))
         X, y = validate_data(self, X, y, dtype=FLOATS)
+        classes, labels = numbered(y)
         check_classification_targets(y)
-        classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
                 f"y holds one class only, {classes.tolist()[0]!r}; expected at least two classes"
@@ -161,11 +187,24 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         """The probability of each class, (n, classes), in the order of `classes_`."""
         logits = self._outputs(X)
         wide = logits.astype(np.float64)
-        p = softmax(wide, axis=1) if wide.shape[1] > 1 else np.hstack([expit(-wide), expit(wide)])
-        return np.asarray(p.astype(logits.dtype))
+        with np.errstate(under="ignore"):  # a probability of 0 is as good
+            several = wide.shape[1] > 1
+            p = softmax(wide, axis=1) if several else np.hstack([expit(-wide), expit(wide)])
+            return np.asarray(p.astype(logits.dtype))
 
     def predict(self, X: Any) -> HostArray:
         """The class of each row of `X`, (n,), one of `classes_`."""
         logits = self._outputs(X)
         found = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
         return np.asarray(self.classes_[found.astype(np.intp)])
+
+
+def _exactly(y: Any) -> Any:
+    """`y`, integers and truth values in a Series that could miss some as NumPy's.
+
+    scikit-learn makes float64 of them, in which large ones that differ become one class.
+    """
+    numpys = getattr(getattr(y, "dtype", None), "numpy_dtype", None)  # only pandas' own have it
+    if getattr(numpys, "kind", "") not in ("i", "u", "b") or y.isna().any():
+        return y
+    return y.to_numpy(dtype=numpys)

@@ -24,6 +24,7 @@ def train_by_name(
     seed: int = 0,
     batch_norm: bool = True,
     progress: bool = True,
+    clip_norm: float | None = None,
 ) -> float:
     """Train a recipe's network, print what was done and how well it does; the test accuracy.
 
@@ -37,6 +38,7 @@ def train_by_name(
         seed: of the split, the initial weights and the shuffling.
         batch_norm: normalize the hidden layers, as the recipes have it.
         progress: show a bar.
+        clip_norm: the largest norm of all gradients together; None: any.
 
     Raises:
         ValueError: an unknown name, or a number out of its range.
@@ -51,6 +53,7 @@ def train_by_name(
         hyper = {} if lr is None else {"lr": lr}
         chosen = OPTIMIZERS[optimizer](recipe.net.parameters(), **hyper)
         recipe = replace(recipe, optimizer=chosen, schedule=None)
+    recipe.optimizer.clip_norm = clip_norm
     recipe = replace(
         recipe,
         epochs=recipe.epochs if epochs is None else epochs,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-TABLE_ONLY = ("target", "task", "delimiter", "hidden", "keep_prob", "test_fraction", "save")
+TABLE_ONLY = (
+    "target", "task", "delimiter", "missing", "hidden", "keep_prob", "test_fraction", "save",
+)  # fmt: skip
 """Options that go with a CSV file; None where not given."""
 
 
@@ -22,6 +24,9 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         help="sgd, momentum, adagrad, rmsprop, adam, adamw or amsgrad; default: adam",
     )
     parser.add_argument("--lr", type=float, help="learning rate; default: the optimizer's")
+    parser.add_argument(
+        "--clip-norm", type=float, help="largest norm of all gradients together; default: any"
+    )
     parser.add_argument("--epochs", type=int, help="default: the recipe's; for a CSV file 100")
     parser.add_argument(
         "--batch-size", type=int, help="default: the recipe's; for a CSV file by its size"
@@ -41,7 +46,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         metavar="classification|regression",
         help="default: told from the target (names and few whole numbers are classes)",
     )
-    table.add_argument("--delimiter", metavar="CHARACTER", help="default: ,")
+    table.add_argument("--delimiter", metavar="CHARACTER|tab", help="default: ,")
+    _add_missing(table, "NA, ?, null, ... and nothing, among names of classes nothing only")
     table.add_argument(
         "--hidden", type=_sizes, metavar="64,32", help="units of each hidden layer; default: 64,32"
     )
@@ -58,7 +64,8 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="FILE.csv", help="rows with the columns it was trained on")
     parser.add_argument("--out", metavar="PREDICTIONS.csv", help="default: printed")
     parser.add_argument("--proba", action="store_true", help="add a column for each class")
-    parser.add_argument("--delimiter", metavar="CHARACTER", default=",", help="default: ,")
+    parser.add_argument("--delimiter", metavar="CHARACTER|tab", default=",", help="default: ,")
+    _add_missing(parser, "as the model was trained")
     add_device(parser)
     parser.set_defaults(run=_predict)
 
@@ -69,11 +76,19 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_missing(parser: argparse._ActionsContainer, default: str) -> None:
+    parser.add_argument(
+        "--missing",
+        type=_texts,
+        metavar="NA,-999",
+        help="what stands for a missing value, beside nothing; '' for nothing alone (and "
+        f"--missing=-,NA where the first begins with -); default: {default}",
+    )
+
+
 def _train(options: argparse.Namespace) -> None:
-    both: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("device", "optimizer", "lr", "epochs", "batch_size", "seed", "batch_norm")
-    }
+    names = "device", "optimizer", "lr", "clip_norm", "epochs", "batch_size", "seed", "batch_norm"
+    both: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.batch_norm is None:
         del both["batch_norm"]
     both["progress"] = not options.quiet
@@ -103,6 +118,7 @@ def _predict(options: argparse.Namespace) -> None:
         out=options.out,
         probabilities=options.proba,
         delimiter=options.delimiter,
+        missing=options.missing,
         device=options.device,
     )
 
@@ -111,6 +127,10 @@ def _seed(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= 0")
     return int(text)
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
 
 
 def _sizes(text: str) -> tuple[int, ...]:

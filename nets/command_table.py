@@ -13,6 +13,7 @@ from .atomic_write import target_of
 from .batch_size import batch_size_for
 from .binary_cross_entropy import BinaryCrossEntropy
 from .by_name import check_name, optimizer_by_name
+from .cells import Missing
 from .history import History
 from .losses import Loss, SoftmaxCrossEntropy
 from .multilayer import multilayer
@@ -33,11 +34,13 @@ def train_table(
     *,
     task: str = "auto",
     delimiter: str = ",",
+    missing: str | Sequence[str] | None = None,
     hidden: Sequence[int] = (64, 32),
     batch_norm: bool = False,
     keep_prob: float = 1.0,
     optimizer: str = "adam",
     lr: float | None = None,
+    clip_norm: float | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     test_fraction: float = 0.2,
@@ -48,12 +51,14 @@ def train_table(
 ) -> float:
     """Train on a CSV file, print how well it does on the rows held out; accuracy or R2 on them.
 
-    Features, and the target of a regression, are normalized as learnt from the training rows.
+    Features, and the target of a regression, are normalized as learnt from the training rows, in
+    float64; the network takes what comes of it in float32.
 
     Args:
-        data, target, task, delimiter: as `read_table` takes them.
+        data, target, task, delimiter, missing: as `read_table` takes them.
         hidden, batch_norm, keep_prob: of the network, as `multilayer` takes them.
         optimizer, lr: by name, and its learning rate; None: its own.
+        clip_norm: the largest norm of all gradients together; None: any.
         epochs, batch_size: 100 and `batch_size_for` if None.
         test_fraction: share of the rows that is held out, of every class the same.
         seed: of the split, the first weights and the shuffling.
@@ -69,7 +74,7 @@ def train_table(
     backend = get_backend(device)
     if save is not None:
         target_of(save)  # refuses before hours of training, not after
-    table = read_table(data, target, task, delimiter)
+    table = read_table(data, target, task, delimiter, missing)
     rows, held_out = _split(table, test_fraction, seed)
     model = TableModel(
         multilayer(
@@ -86,8 +91,9 @@ def train_table(
         table.classes,
         Normalizer().fit(rows[0]),
         None if table.classes else Normalizer().fit(rows[1][:, None]),
+        Missing(missing).texts,
     )
-    made = optimizer_by_name(optimizer, model.net.parameters(), lr)
+    made = optimizer_by_name(optimizer, model.net.parameters(), lr, clip_norm=clip_norm)
     epochs = EPOCHS if epochs is None else epochs
     size = batch_size_for(len(rows[0]), "auto" if batch_size is None else batch_size, batch_norm)
     print(f"device: {why_device(backend) if device == 'auto' else f'{backend.device}, as asked'}.")
@@ -150,8 +156,8 @@ def _report(model: TableModel, x: HostArray, y: HostArray, history: History) -> 
         most = float(np.bincount(y).max() / len(y))
         print(f"test accuracy {right:.2%} {seconds}; the most frequent class is {most:.2%}")
         return right
-    errors = model.numbers(x).astype(float) - y
-    spread = float(np.sum((y - y.mean(dtype=float)) ** 2))
+    errors = model.numbers(x) - y
+    spread = float(np.sum((y - y.mean()) ** 2))
     r2 = 1 - float(np.sum(errors**2)) / spread if spread else float("nan")
     print(f"test R2 {r2:.4f}, mean absolute error {np.abs(errors).mean():.4g} {seconds}")
     return r2

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backend import Backend
 from ..backend.checks import count
+from .seeds import seeded
 from .types import Array, HostArray
 
 _SIZES = ((10_000, 64), (50_000, 128), (250_000, 256))
@@ -99,7 +100,7 @@ def minibatches(
         ValueError: `n` or `batch_size` is smaller than 1 (at the call, not at the first batch).
     """
     n, batch_size = count("n", n), count("batch_size", batch_size)
-    order: Array = np.random.default_rng(rng).permutation(n)
+    order: Array = seeded(np.random.default_rng, rng, "rng").permutation(n)
     if backend is not None:
         order = backend.asarray(order)
     return (order[start : start + batch_size] for start in range(0, n, batch_size))

@@ -88,7 +88,7 @@ class Dense(Layer):
             raise ValueError(
                 f"dy of {self!r} has shape {dy.shape}; expected {(len(x), self.out_features)}"
             )
-        xp = backend_of(dy).xp
+        xp = backend_of(dy, names=["dy"]).xp
         bias_grad = self.grads["bias"] if self.bias else None
         dz = dy
         if y is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .prediction import outputs, predict_proba
+from .prediction import class_numbers, outputs, predict_proba
 from .sequential import Sequential
 from .types import Array, HostArray
 
@@ -77,15 +77,15 @@ class Ensemble:
 
         Raises:
             ValueError: there are no rows, or as many labels as rows there are not.
+            TypeError: the labels are names.
         """
-        y = self.nets[0].backend.to_numpy(y)
-        if not len(x) or y.shape not in ((len(x),), (len(x), 1)):
-            raise ValueError(f"y has shape {y.shape}; expected ({len(x)},), and at least one row")
-        return float(np.mean(self.predict(x) == y.reshape(-1)))
+        labels = class_numbers(self.nets[0], y, len(x))
+        return float(np.mean(self.predict(x) == labels))
 
     def _mean(self, say: Callable[..., HostArray], x: Array, batch_size: int) -> HostArray:
         total = sum(say(net, x, batch_size).astype(np.float64) for net in self.nets)
-        return np.asarray(total) / len(self.nets)
+        with np.errstate(under="ignore"):
+            return np.asarray(total) / len(self.nets)
 
     def __len__(self) -> int:
         return len(self.nets)

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..backend.checks import flag, non_negative
+from ..backend.foreign import taken_in
 from .batch_size import batch_size_for
 from .by_name import optimizer_by_name
 from .callbacks import EarlyStopping
@@ -58,6 +59,12 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         engine: str = "auto",
         dtype: npt.DTypeLike | None = None,
         verbose: bool = False,
+        *,
+        nesterov: bool = False,
+        beta_2: float | None = None,
+        eps: float | None = None,
+        weight_decay: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         self.hidden = hidden
         self.activation = activation
@@ -80,6 +87,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.engine = engine
         self.dtype = dtype
         self.verbose = verbose
+        self.nesterov = nesterov
+        self.beta_2 = beta_2
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
 
     def _train(
         self,
@@ -110,7 +122,16 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             parts[0],
             loss=loss,
             optimizer=optimizer_by_name(
-                self.optimizer, net.parameters(), self.lr, self.momentum, self.engine
+                self.optimizer,
+                net.parameters(),
+                self.lr,
+                self.momentum,
+                self.engine,
+                nesterov=self.nesterov,
+                beta_2=self.beta_2,
+                eps=self.eps,
+                weight_decay=self.weight_decay,
+                clip_norm=self.clip_norm,
             ),
             epochs=self.epochs,
             batch_size=batch_size_for(len(parts[0][0]), self.batch_size, self.batch_norm),
@@ -130,10 +151,15 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _outputs(self, X: Any) -> HostArray:
-        """What the network gives for rows that are checked first, (n, width)."""
+        """What the network gives for rows that are checked first, (n, width), float32 at least.
+
+        In float16 probabilities don't add up to 1 as scikit-learn's metrics want it.
+        """
         check_is_fitted(self, "net_")
+        (X,) = taken_in(["X"], [X])
         x = validate_data(self, X, reset=False, dtype=FLOATS)
-        return outputs(self.net_, x if self.normalizer_ is None else self.normalizer_.apply(x))
+        found = outputs(self.net_, x if self.normalizer_ is None else self.normalizer_.apply(x))
+        return found.astype(np.float32) if found.dtype == np.float16 else found
 
     def _network(self, x: HostArray, n_out: int, seed: int) -> Sequential:
         return multilayer(
@@ -149,17 +175,26 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         )
 
     def _held_out(self, x: HostArray, y: HostArray, seed: int) -> list[Pair]:
-        """What is trained on and, with early stopping, what is watched."""
+        """What is trained on, some of every class, and, with early stopping, what is watched."""
         if not flag("early_stopping", self.early_stopping):
             return [(x, y)]
-        held = self.validation_fraction
+        share = self.validation_fraction
         try:
-            return split(x, y, (1 - held, held), stratify=self.classifies, seed=seed)
+            parts = split(
+                np.arange(len(x)), y, (1 - share, share), stratify=self.classifies, seed=seed
+            )
+            rows, held = (indices for indices, _ in parts)
+            if self.classifies:  # a class of one or two samples may have gone to the other side
+                unseen = ~np.isin(y[held], y[rows])
+                rows, held = np.append(rows, held[unseen]), held[~unseen]
+            if not len(held):
+                raise ValueError("every sample that would be held out is the last of its class")
         except (TypeError, ValueError) as error:
             raise type(error)(
-                f"validation_fraction is {held!r}; expected a number in (0, 1) that leaves samples "
-                f"of {len(x)} on both sides"
+                f"validation_fraction is {share!r}; expected a number in (0, 1) that leaves "
+                f"samples on both sides, n_samples={len(x)}"
             ) from error
+        return [(x[rows], y[rows]), (x[held], y[held])]
 
     def _regularizers(self) -> list[Regularizer]:
         strengths = non_negative("l2", self.l2), non_negative("l1", self.l1)

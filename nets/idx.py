@@ -18,6 +18,8 @@ IMAGES, LABELS = 2051, 2049
 def read_idx(folder: Path, name: str, magic: int, remedy: str) -> HostArray:
     """The array in `folder / name` + ".gz", or, uncompressed, in `folder / name`.
 
+    Some archives hold the same files with a dot for the hyphen before "idx"; they are taken too.
+
     The file is a magic number and one length for each dimension, as big-endian 32-bit integers,
     then one unsigned byte for each element, row major.
 
@@ -50,12 +52,15 @@ def read_idx(folder: Path, name: str, magic: int, remedy: str) -> HostArray:
 
 def _content(folder: Path, name: str, remedy: str) -> tuple[Path, bytes]:
     """The path that was found and its bytes, decompressed."""
-    packed, plain = folder / f"{name}.gz", folder / name
-    if packed.is_file():
-        try:
-            return packed, gzip.decompress(packed.read_bytes())
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{packed} is not a whole gzip file ({error}). {remedy}") from error
-    if plain.is_file():
-        return plain, plain.read_bytes()
+    for stem in (name, name.replace("-idx", ".idx")):
+        packed, plain = folder / f"{stem}.gz", folder / stem
+        if packed.is_file():
+            try:
+                return packed, gzip.decompress(packed.read_bytes())
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise ValueError(
+                    f"{packed} is not a whole gzip file ({error}). {remedy}"
+                ) from error
+        if plain.is_file():
+            return plain, plain.read_bytes()
     raise FileNotFoundError(f"{folder} holds neither {name}.gz nor {name}. {remedy}")

@@ -26,6 +26,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..backend.checks import finite_number
+from ..backend.plain_array import check_plain
 from .types import DTYPES, Array, HostArray, Shape
 
 _PIXELS = 1 << 22
@@ -127,6 +128,7 @@ def as_images(x: Array, shape: Shape | None) -> Array:
 
 def each(name: str, value: Any, n: int) -> HostArray:
     """`value`, a number or an array (n,), as n numbers in float64."""
+    check_plain(value, name)
     numbers = np.asarray(value.get() if hasattr(value, "get") else value)
     if numbers.ndim == 0:
         return np.full(n, finite_number(name, numbers.item()))
@@ -176,7 +178,7 @@ def move(
     angle = np.deg2rad(zero if angle is None else angle)
     factor = one if factor is None else factor
     numbers = [np.cos(angle) / factor, np.sin(angle) / factor, down, right]
-    with backend.scope():
+    with backend.scope(), np.errstate(under="ignore"):
         cos, sin, down_, right_ = (
             backend.asarray(zero if array is None else array).reshape(n, 1, 1) for array in numbers
         )

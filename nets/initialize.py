@@ -27,7 +27,7 @@ def deviation(name: str, n_in: int, n_out: int) -> float:
         "xavier"  1 / n_in              tanh
         "glorot"  2 / (n_in + n_out)    signals and gradients, balanced
         "normal"  0.01^2                shallow networks; signals fade in deep ones
-        "zeros"   0                     showing that equal units stay equal
+        "zeros"   0                     a single layer; before hidden ones equal units stay equal
 
     Args:
         name: one of the above.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend.foreign import taken_in
-from .class_weights import ClassWeight, row_weights
+from ..backend.foreign import array_of
+from .class_weights import ClassWeight, class_weights, row_weights
 from .finite import all_finite
 from .losses import Loss
 from .prediction import rows_of
 from .sequential import Sequential
-from .types import Array
+from .types import Array, HostArray
 
 Pair = tuple[Array, Array]
 
@@ -37,16 +37,17 @@ def prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
     x has the network's dtype, and y too where it is floating (float32 at least).
 
     Raises:
-        TypeError: `data` is no pair, or y has a dtype that the loss does not take.
+        TypeError: `data` is no pair, x or y is a masked array or a numpy.matrix, or y has a dtype
+            that the loss does not take.
         ValueError: there are no rows, x and y differ in number, a value is not finite, x has
             another width, or y is not what the loss takes.
     """
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"{name} is a {type(data).__name__}; expected a pair of arrays (x, y)")
-    with net.backend.scope(), np.errstate(over="ignore"):  # what overflows is found not finite
+    beyond = np.errstate(over="ignore", under="ignore")  # what overflows is found not finite
+    with net.backend.scope(), beyond:
         x = rows_of(net, data[0], f"x of {name}")
-        (y,) = taken_in([f"y of {name}"], [data[1]])
-        y = y if hasattr(y, "dtype") else np.asarray(y)
+        y = array_of(data[1], f"y of {name}")
         if not len(x):
             raise ValueError(f"x of {name} has no rows; expected at least one sample")
         if y.shape[:1] != x.shape[:1]:
@@ -73,14 +74,14 @@ def _check_finite(array: Array, name: str) -> None:
         )
 
 
-def prepared_weights(
+def prepared_class_weight(
     net: Sequential, data: Pair, loss: Loss, class_weight: ClassWeight
-) -> Array | None:
-    """The weight of each row of prepared training data, (n,), on the network's device, or None.
+) -> HostArray | None:
+    """The weight of each class, as prepared training data has them, or None.
 
     Raises:
-        TypeError, ValueError: `class_weight` is not what `row_weights` takes, or the loss knows no
-            classes; or the data holds one class only.
+        TypeError, ValueError: `class_weight` is not what `class_weights` takes, or the loss knows
+            no classes; or the data holds one class only.
     """
     x, y = data
     labels = loss.labels(net.backend.to_numpy(y))
@@ -96,19 +97,42 @@ def prepared_weights(
             f"y of data holds the class {labels[0]} only, {len(labels)} times; expected at least "
             "two classes. Shuffle before you split"
         )
-    weights = row_weights(class_weight, labels, max(2, width_of(net, x)))
     wide = np.float64 if net.dtype == np.float64 else np.float32
-    return None if weights is None else net.backend.asarray(weights.astype(wide))
+    return class_weights(class_weight, labels, max(2, width_of(net, x)), wide)
+
+
+def prepared_weights(
+    net: Sequential, y: Array, loss: Loss, weights: HostArray | None, name: str
+) -> Array | None:
+    """The weight of each row of the prepared `y` of `name`, (n,), on the network's device, or None.
+
+    Raises:
+        ValueError: `y` holds no classes, or all of its rows have the weight 0.
+    """
+    if weights is None:
+        return None
+    labels = loss.labels(net.backend.to_numpy(y))
+    if labels is None:
+        raise ValueError(
+            f"y of {name} holds numbers between the classes; expected class numbers, as "
+            "class_weight goes by them"
+        )
+    return net.backend.asarray(row_weights(weights, labels, name))
 
 
 def check_batches(net: Sequential, samples: int, batch_size: int) -> None:
     """Refuse batches that are too small for a layer, before any of them is trained on."""
-    last = samples % batch_size or batch_size
-    if min(last, samples) < net.least_rows:
+    if samples < net.least_rows:
         raise ValueError(
-            f"batch_size is {batch_size}, which leaves a batch of {min(last, samples)} of the "
-            f"{samples} samples, but {net!r} takes {net.least_rows} or more to train on; expected "
-            "another batch_size, or a sample less"
+            f"data has {samples} {'sample' if samples == 1 else 'samples'}, but {net!r} takes "
+            f"{net.least_rows} or more to train on; expected more samples"
+        )
+    last = min(samples, samples % batch_size or batch_size)
+    if last < net.least_rows:
+        raise ValueError(
+            f"batch_size is {batch_size}, which leaves a batch of {last} of the {samples} samples, "
+            f"but {net!r} takes {net.least_rows} or more to train on; expected another batch_size, "
+            "or another number of samples"
         )
 
 

@@ -21,8 +21,13 @@ class Layer(ABC):
     needs; `forward(x)` saves nothing, and so leaves a pending backward as it is.
 
     Attributes:
-        in_features, out_features: width of a row going in and coming out; None: takes any width
-            and keeps it.
+        in_features, out_features: width of a row going in and coming out, x.shape[1] and
+            y.shape[1]; None: takes any width and keeps it. Images too: `fit` hands over rows, so a
+            convolution that comes first has in_features = C H W, reshapes x to (n, C, H, W), and
+            with y of shape (n, F, H', W') has out_features = F; BatchNorm(F) and another
+            convolution (in_features = F) go behind, and what flattens y, for Dense, has
+            in_features = F and out_features = F H' W'. A layer that leaves out what it changes
+            makes a network tell of a wrong width.
         least_rows: rows that a training batch must have at least.
         stochastic: whether forward(x, train=True) draws random numbers. Without train such a layer
             must be the identity: a gradient check leaves it out.
@@ -115,14 +120,14 @@ class Layer(ABC):
 
     @property
     def params(self) -> Mapping[str, Array]:
-        """Name -> parameter; RuntimeError before `bind`."""
+        """Name -> parameter, a view that each step writes; RuntimeError before `bind`."""
         if self._params is None:
             raise RuntimeError(f"{self!r} has no arrays yet; put it into a Sequential first")
         return self._params
 
     @property
     def grads(self) -> Mapping[str, Array]:
-        """Name -> gradient, overwritten by each backward; RuntimeError before `bind`."""
+        """Name -> gradient, a view that each backward overwrites; RuntimeError before `bind`."""
         if self._grads is None:
             raise RuntimeError(f"{self!r} has no arrays yet; put it into a Sequential first")
         return self._grads

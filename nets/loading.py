@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..backend import EngineUnavailableError, get_backend
 from .checkpoint import check_keys
 from .history import History
 from .optimizer import Optimizer
+from .paths import expanded
 from .saved import Saved
 from .saved_file import read_file
 from .saved_network import check_alike, network_from
@@ -60,7 +60,7 @@ def load(
         >>> saved.net(np.ones((1, 4))).shape
         (1, 2)
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if net is None:
         backend = get_backend(device)
     elif not isinstance(net, Sequential):

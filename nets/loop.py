@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ..backend.foreign import taken_in
 from ..kernels import global_norm
 from .callbacks import Callback
 from .data import minibatches
@@ -34,6 +35,7 @@ class Loop:
     y: Array
     weights: Array | None
     held_out: Pair | None
+    held_out_weights: Array | None
     batch_size: int
     regularizers: tuple[Regularizer, ...]
     augment: Augment | None
@@ -44,7 +46,7 @@ class Loop:
     def run_epochs(self) -> None:
         """Train until all epochs are done, or the run was stopped."""
         run = self.run
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for callback in self.callbacks:
                 callback.on_start(run)
             self._look_for_interrupt()
@@ -140,6 +142,7 @@ class Loop:
 
     def _augmented(self, x: Array) -> Array:
         found = self.augment(x, self.run.rng) if self.augment else x
+        (found,) = taken_in(["what augment returned"], [found])
         if getattr(found, "shape", None) != x.shape:
             raise ValueError(
                 f"augment returned {getattr(found, 'shape', type(found).__name__)}; expected an "
@@ -149,7 +152,7 @@ class Loop:
 
     def _validate(self, x: Array, y: Array) -> tuple[float, float]:
         run = self.run
-        loss, metric = evaluate(run.net, x, y, run.loss)
+        loss, metric = evaluate(run.net, x, y, run.loss, self.held_out_weights)
         if not isfinite(loss):
             batches = ((x[part], y[part]) for part in parts(len(x)))
             raise diverged(run, "validation loss", loss, batches, training=False)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from ..kernels import softmax_cross_entropy
 from ..kernels.softmax.arguments import check_labels, check_logits
+from .loss_arguments import arrays_of
 from .types import Array, HostArray
 
 
@@ -83,10 +84,12 @@ class SoftmaxCrossEntropy(Loss):
     def __call__(
         self, output: Array, targets: Array, weights: Array | None = None
     ) -> tuple[Array, Array]:
+        output, targets, weights = arrays_of(output, targets, weights, called="labels")
         check_logits("output", output)
         return softmax_cross_entropy(output, targets, weights=weights)
 
     def measure(self, output: Array, targets: Array) -> Array:
+        output, targets, _ = arrays_of(output, targets, called="labels")
         return (output.argmax(axis=1) == targets).sum()
 
     def labels(self, targets: HostArray) -> HostArray | None:

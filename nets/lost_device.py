@@ -37,5 +37,6 @@ class LostDevice:
         raise DeviceUnavailableError(
             f"the device {device} failed in epoch {self.run.epoch + 1}, after "
             f"{self.run.step} updates: {failure.line}. What lies on it may be lost. Remedy: "
-            f"{failure.remedy}. Then load the last checkpoint and pass it as resume="
+            f"{failure.remedy}. Then train again; from a file that Checkpoint wrote, fit goes on "
+            "by resume="
         ) from error

@@ -9,6 +9,7 @@ import numpy as np
 
 from .data import Dataset
 from .idx import IMAGES, LABELS, read_idx
+from .paths import expanded
 from .types import HostArray
 
 _REMEDY = (
@@ -22,7 +23,9 @@ def load_mnist(folder: str | PathLike[str]) -> Dataset:
 
     Args:
         folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-            t10k-labels-idx1-ubyte, each as it is or with ".gz". Nothing is downloaded.
+            t10k-labels-idx1-ubyte, each as it is or with ".gz", and with "-idx" or ".idx"; or it
+            is the root, or the folder MNIST, of torchvision, which has them in MNIST/raw. Nothing
+            is downloaded.
 
     Returns:
         A Dataset of 784 features, pixel / 255, so in 0..1.
@@ -34,9 +37,12 @@ def load_mnist(folder: str | PathLike[str]) -> Dataset:
 
     Source: LeCun, Bottou, Bengio and Haffner 1998.
     """
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder. {_REMEDY}")
+    below = [root / "MNIST" / "raw", root / "raw"]
+    if not any(root.glob("*-ubyte*")):
+        root = next((folder for folder in below if folder.is_dir()), root)
     x_train, y_train = _part(root, "train")
     x_test, y_test = _part(root, "t10k")
     return Dataset(x_train, y_train, x_test, y_test, classes=10, name="MNIST")

@@ -39,7 +39,8 @@ def multilayer(
 
     Args:
         n_in: features of a row.
-        hidden: units of each hidden layer; a number for a single one, () for none.
+        hidden: units of each hidden layer; a number for a single one, () for none: a linear or
+            logistic regression, whose weights start at 0, since nothing is gained by chance there.
         n_out: outputs of a row.
         activation: "relu", "leaky_relu", "sigmoid", "tanh" or "linear". Weights before a rectifier
             start as He has it (variance 2 / n_in), all others with 1 / n_in.
@@ -51,7 +52,7 @@ def multilayer(
         TypeError, ValueError: an argument is out of its range.
         DeviceUnavailableError: the named device can't be used.
     """
-    if activation not in KINDS:
+    if not isinstance(activation, str) or activation not in KINDS:
         raise ValueError(f"activation is {activation!r}; expected {', '.join(map(repr, KINDS))}")
     flag("batch_norm", batch_norm)
     dropout = Dropout(keep_prob).keep_prob < 1
@@ -69,7 +70,7 @@ def multilayer(
             layers += [dense, BatchNorm(width), KINDS[activation]()]
         if dropout:
             layers.append(Dropout(keep_prob))
-    last = Dense(widths[-1], n_out, init="xavier")
+    last = Dense(widths[-1], n_out, init="xavier" if layers else "zeros")
     return Sequential(*layers, last, seed=seed, dtype=dtype, device=device)
 
 

@@ -34,11 +34,20 @@ def diverged(
     found = (first_fault(run.net, x, y, run.loss, training, blame=not late) for x, y in batches)
     fault = next((fault for fault in found if fault), "")
     epoch, lr = run.epoch + 1, run.optimizer.lr
-    remedy = f"try a lower lr (it is {lr}) or clip_norm=1.0"
-    if fault and run.step == 0 and "parameters" in fault:
-        remedy = "they were so before the first update: make or load the network again"
-    elif "batch itself" in fault:
+    clip = run.optimizer.clip_norm
+    clipping = "clip_norm=1.0" if clip is None else f"a smaller clip_norm (it is {clip})"
+    remedy = f"try a lower lr (it is {lr}) or {clipping}"
+    if "batch itself" in fault:
         remedy = "look at what augment does"
+    elif run.step == 0 and "parameters" in fault:
+        remedy = "they were so before the first update: make or load the network again"
+    elif run.step == 0 and fault:
+        remedy = (
+            "it was so before the first update, whatever the lr: bring samples and targets to "
+            "numbers around 1 (Normalizer, or normalize=True of an estimator)"
+        )
+    elif run.step == 0:
+        remedy = "it was so before the first update: look at regularizer, class_weight and weights"
     where = f": {fault}" if fault else ""
     return FloatingPointError(
         f"the {what} is {value} in epoch {epoch}{where}; {remedy}.{_GPU if late else ''}"

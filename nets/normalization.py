@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import sqrt
 
 import numpy as np
 
 from ..backend import backend_of
+from ..backend.foreign import taken_in
 from .checkpoint import check_values
 from .types import Array, HostArray
 
@@ -23,9 +25,17 @@ class Normalizer:
     nothing of the data it is judged by, and all sets must be moved alike.
 
     Works on either backend. Means are accumulated in float64, in two passes, so that a mean of
-    1e4 beside a deviation of 1 does no harm. A feature whose values are all equal gets deviation 1
-    and becomes 0, without a warning, as in scikit-learn's StandardScaler, whose other conventions
-    hold too (m, not m - 1, under the sum).
+    1e4 beside a deviation of 1 does no harm. A feature that is constant up to the rounding of mean
+    and sum gets deviation 1 and becomes 0, without a warning:
+
+        deviation^2 <= m eps deviation^2 + (m eps mean)^2        eps: that of float64
+
+    Such are computed columns, the total of shares say: divided by their deviation, their last bits
+    would be a feature of +-1, and a new sample's millions.
+
+    Conventions: those of scikit-learn's StandardScaler, this rule too, and m, not m - 1, under the
+        sum. But `inverse` is in float64 always, where scikit-learn's keeps float32: a mean may need
+        more digits than what is normalized.
 
     Attributes:
         mean, deviation: (features,), NumPy float64; RuntimeError before `fit`.
@@ -58,18 +68,21 @@ class Normalizer:
             ValueError: it has no rows or another number of dimensions, holds values that are not
                 finite (the first is named), or a feature spans more than float64 can square.
         """
+        (x,) = taken_in(["x"], [x])
         _check(x, None)
         if not len(x):
             raise ValueError("x has no rows; expected at least one sample to fit on")
         backend = backend_of(x)
-        with backend.scope(), np.errstate(over="ignore", invalid="ignore"):
+        with backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
             xp, wide = backend.xp, np.float64
             mean = sum(part.sum(axis=0, dtype=wide) for part in _parts(x)) / len(x)
             squares = sum(xp.square(part - mean).sum(axis=0) for part in _parts(x))
-            constant = x.min(axis=0) == x.max(axis=0)
             deviation = xp.sqrt(squares / len(x))
-            deviation = xp.where(constant | (deviation == 0), 1.0, deviation)
-            mean = xp.where(constant, x[0], mean)  # without the rounding of the sum
+            equal = x.min(axis=0) == x.max(axis=0)
+            rounding = len(x) * float(np.finfo(wide).eps)
+            constant = deviation * sqrt(1 - rounding) <= rounding * xp.abs(mean)
+            deviation = xp.where(equal | constant, 1.0, deviation)
+            mean = xp.where(equal, x[0], mean)  # without the rounding of the sum
         found = backend.to_numpy(mean), backend.to_numpy(deviation)
         _check_finite(x, np.isfinite(found[0]) & np.isfinite(found[1]))
         self._mean, self._deviation = found
@@ -86,9 +99,10 @@ class Normalizer:
             ValueError: it has another width, or holds values that are not finite.
         """
         mean, deviation = self._fitted()
+        (x,) = taken_in(["x"], [x])
         _check(x, len(mean))
         backend = backend_of(x)
-        with backend.scope(), np.errstate(over="ignore", invalid="ignore"):
+        with backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
             xp = backend.xp
             out = xp.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float32)
             for part, rows in zip(_parts(x), _parts(out), strict=True):
@@ -98,17 +112,18 @@ class Normalizer:
         return out
 
     def inverse(self, x: Array) -> Array:
-        """x deviation + mean: what `apply` took, a new array, up to rounding.
+        """x deviation + mean: what `apply` took, a new array in float64, up to the rounding of `x`.
 
         Raises:
             RuntimeError: before `fit`.
             TypeError, ValueError: `x` is not an array of numbers of this width.
         """
         mean, deviation = self._fitted()
+        (x,) = taken_in(["x"], [x])
         _check(x, len(mean))
         backend = backend_of(x)
-        with backend.scope():
-            out = backend.xp.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float32)
+        with backend.scope(), np.errstate(under="ignore"):
+            out = backend.xp.empty(x.shape, np.float64)
             for part, rows in zip(_parts(x), _parts(out), strict=True):
                 rows[...] = part * backend.asarray(deviation) + backend.asarray(mean)
             return out

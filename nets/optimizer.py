@@ -12,22 +12,25 @@ from .. import kernels
 from ..backend.checks import step_number
 from ..backend.layout import check_arrays
 from ..kernels.engines import find_engine
-from ..kernels.launch import bundled, launch, launch_bundle, launch_each
-from ..kernels.rules import prepare
+from ..kernels.launch import fits_together, launch, launch_each, launch_together
+from ..kernels.rules import in_order, prepare
 from .checkpoint import check_keys, check_values
 from .clipping import checked_clip_norm, clipped_scale
 from .hyperparameter import Hyperparameter
-from .storage import Arrays, storage_of
+from .storage import Arrays, listed, storage_of
 from .types import Array
 
 
 class Optimizer:
     """Updates arrays in place by one kernel, and keeps the states between steps.
 
+    In place: after W_old = W, a step changes W_old too, and every view such as W.T; keep W.copy().
+
     Args:
         params: `net.parameters()`: one kernel call a step, each state one flat buffer, gradients
             taken from the network. Or a list or a dict of arrays: also in one go where all are
-            contiguous NumPy arrays of one dtype, float32 or float64, else a kernel call for each.
+            NumPy arrays of one dtype without gaps in memory, else a kernel call for each.
+            A generator, such as PyTorch's `module.parameters()`, is taken as a list.
         lr: learning rate.
         weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
         maximize: go up the gradient instead of down.
@@ -49,10 +52,12 @@ class Optimizer:
         "_clip_norm",
         "_engine",
         "_hyper",
+        "_order",
         "_params",
         "_state",
         "_steps",
         "_storage",
+        "_values",
     )
 
     rule: ClassVar[str]
@@ -67,24 +72,19 @@ class Optimizer:
     def __init__(
         self, params: Arrays, *, clip_norm: float | None, engine: str, **hyper: Any
     ) -> None:
-        self._hyper = kernels.validate(self.rule, **hyper)
+        self._set_hyper(kernels.validate(self.rule, **hyper))
         self.clip_norm = clip_norm
-        self._params = params
+        self._params = params = listed(params)
         self._storage = storage_of(params)
         self._backend = self._storage.backend
         self.engine = engine
         self._steps = 0
-        self._state: dict[str, list[Array]] = {
-            name: [
-                self._backend.asarray(np.zeros(target.shape, target.dtype))
-                for target in self._storage.targets()
-            ]
-            for name in self.states
-        }
+        self._state = {name: self._storage.zeros() for name in self.states}
+        self._order = np.arange(len(self._storage.targets()) * (2 + len(self.states)))
 
     @property
     def params(self) -> Arrays:
-        """The parameters as they were given."""
+        """The parameters as they were given, a generator's as a list."""
         return self._params
 
     @property
@@ -104,7 +104,7 @@ class Optimizer:
                 f"{type(self).__name__} has no {', '.join(map(repr, sorted(unknown)))}; expected "
                 f"some of {', '.join(self._hyper)}"
             )
-        self._hyper = self._hyper | kernels.validate(self.rule, **changes)
+        self._set_hyper(self._hyper | kernels.validate(self.rule, **changes))
 
     @property
     def clip_norm(self) -> float | None:
@@ -131,8 +131,10 @@ class Optimizer:
 
         Args:
             grads: a gradient for each array, in the structure of `params`, of the same shapes,
-                dtypes and device. With `net.parameters()` they may be left out, which takes the
-                network's own; other arrays, a dict by name, are copied together first.
+                dtypes and device. None, for a frozen parameter, is refused: leave the parameter
+                out of `params`, or pass zeros, under which momentum and weight decay go on. With
+                `net.parameters()` they may be left out, which takes the network's own; other
+                arrays, a dict by name, are copied together first.
             grad_scale: factor on every gradient, such as 1 / loss_scale; clipping sees the
                 gradients after it.
 
@@ -147,38 +149,44 @@ class Optimizer:
         """
         gradients = self._storage.gradients(grads)
         self._follow()
-        targets, engine = self._storage.targets(), self._engine
-        columns = [targets, gradients, *[self._state[name] for name in self.states]]
-        bundle = bundled(columns, engine) if len(targets) > 1 else None
-        if bundle is None:
-            self._storage.check(columns, self.states)
-            if len(targets) > 1:  # a launch finds its own engine, but a later one must not fail
-                for target, gradient, *_ in zip(*columns, strict=True):
-                    contiguous = target.flags.c_contiguous and gradient.flags.c_contiguous
-                    find_engine(engine, target, contiguous)
-        kernels.validate(self.rule, grad_scale=grad_scale)
-        scale = clipped_scale(gradients, grad_scale, self.clip_norm)
-        hyper = self._hyper | self._at(self._steps + 1) | {"grad_scale": scale}
-        prepared = prepare(self.rule, hyper)
-        calls = zip(*columns, strict=True)
-        if bundle is not None:
-            launch_bundle(prepared, bundle)
-        elif len(targets) > 1 and self._backend.device != "cpu":
-            launch_each(prepared, list(calls), engine)
-        else:
-            for arrays in calls:
-                launch(prepared, arrays, engine)
+        columns = (self._storage.targets(), gradients, *self._state.values())
+        if self._clip_norm is not None:
+            if not fits_together(columns, self._engine, self._order):
+                self._check(columns)
+            kernels.validate(self.rule, grad_scale=grad_scale)
+            grad_scale = clipped_scale(gradients, grad_scale, self._clip_norm)
+        prepared = prepare(self.rule, self._steps + 1, self._values, grad_scale)
+        if not launch_together(prepared, columns, self._engine, self._order):
+            self._check(columns)
+            calls = list(zip(*columns, strict=True))
+            if len(calls) > 1 and self._backend.device != "cpu":
+                launch_each(prepared, calls, self._engine)
+            else:
+                for arrays in calls:
+                    launch(prepared, arrays, self._engine)
         self._steps += 1
 
-    def _at(self, step: int) -> dict[str, Any]:
+    def _check(self, columns: tuple[tuple[Array, ...], ...]) -> None:
+        """Raise where a launch on these arrays would, before the first of them."""
+        self._storage.check(columns, self.states)
+        if len(columns[0]) > 1:  # a launch finds its own engine, but a later one must not fail
+            for target, gradient, *_ in zip(*columns, strict=True):
+                contiguous = target.flags.c_contiguous and gradient.flags.c_contiguous
+                find_engine(self._engine, target, contiguous)
+
+    def _set_hyper(self, hyper: dict[str, Any]) -> None:
+        self._hyper, self._values = hyper, in_order(self.rule, hyper | self._fixed())
+
+    def _fixed(self) -> dict[str, Any]:
         """What the rule takes beside the hyperparameters that are attributes."""
         return {}
 
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""
-        if (backend := self._storage.backend) != self._backend:
+        backend = self._storage.backend
+        if backend is not self._backend and backend != self._backend:
             self._state = {
-                name: [backend.asarray(self._backend.to_numpy(array)) for array in arrays]
+                name: tuple(backend.asarray(self._backend.to_numpy(array)) for array in arrays)
                 for name, arrays in self._state.items()
             }
             self._backend = backend
@@ -224,11 +232,24 @@ class Optimizer:
         check_keys(state["state"], self.states, "state['state']")
         for name, arrays in state["state"].items():
             check_values(arrays, self._storage.arrays(), f"state['state'][{name!r}]")
-        loaded = {name: self._storage.join(arrays) for name, arrays in state["state"].items()}
+        loaded = {name: self._storage.join(state["state"][name]) for name in self.states}
 
         self._backend, self._state, self._steps = self._storage.backend, loaded, steps
-        self._hyper, self._clip_norm = hyper, clip_norm
+        self._set_hyper(hyper)
+        self._clip_norm = clip_norm
+
+    def __setstate__(self, state: Any) -> None:
+        """States that are maps of a file become arrays: joblib maps large ones for its workers."""
+        for part in state if isinstance(state, tuple) else (state,):
+            for name, value in (part or {}).items():
+                setattr(self, name, _own(value))
+        self._state = {name: tuple(map(_own, arrays)) for name, arrays in self._state.items()}
 
     def __repr__(self) -> str:
         hyper = ", ".join(f"{name}={value!r}" for name, value in self._hyper.items())
         return f"{type(self).__name__}({hyper}, clip_norm={self.clip_norm!r})"
+
+
+def _own(value: Any) -> Any:
+    """A copy of an array that is a map of a file; anything else as it is."""
+    return np.array(value) if isinstance(value, np.memmap) else value

@@ -91,7 +91,7 @@ class Momentum(Optimizer):
 
 
 class AdaGrad(Optimizer):
-    """h += g^2; p -= lr g / (sqrt(h) + eps).
+    """h += g^2; p -= lr g / (sqrt(h) + eps), where a tiny eps has limits: `kernels.adam_step`.
 
     Source: Duchi, Hazan and Singer 2011, with the diagonal matrix.
     """
@@ -127,7 +127,7 @@ class AdaGrad(Optimizer):
 class RMSprop(Optimizer):
     """s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps).
 
-    With `eps_inside_sqrt`: p -= lr g / sqrt(s + eps).
+    With `eps_inside_sqrt`: p -= lr g / sqrt(s + eps). A tiny eps has limits: `kernels.adam_step`.
 
     Source: Tieleman and Hinton 2012, lecture 6.5.
     """

@@ -28,7 +28,8 @@ class Parameters(Mapping[str, Array]):
         device: where both buffers live: "auto", "cpu", "cuda", "cuda:N" or a Backend.
 
     Both buffers start at zero. Write through a view, `parameters["0.bias"][...] = 1`: a name can't
-    be bound to another array. Pickling and deep copying keep the views views.
+    be bound to another array. An optimizer writes in place: a view that you keep, W_old, changes
+    too, unless it is a copy. Pickling and deep copying keep the views views.
 
     Raises:
         TypeError: `dtype` is none of the three.
@@ -117,7 +118,7 @@ class Parameters(Mapping[str, Array]):
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         shapes, backend, flat, flat_grads = state
-        self._start(shapes, backend, flat.copy(), flat_grads.copy())
+        self._start(shapes, backend, np.array(flat), np.array(flat_grads))  # joblib maps files
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]

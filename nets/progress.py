@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
+from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .history import History
+
+_REDRAW = 0.2
+"""Seconds from one drawing in a notebook to the next."""
 
 
 class Progress:
@@ -31,6 +37,10 @@ class Progress:
 
 class RichProgress(Progress):
     """A bar with epoch, loss, metric (held-out, where there is any) and samples a second.
+
+    In a notebook it is an output of its cell that is written anew, without ipywidgets. Where
+    another bar of rich's is on the screen and rich (before 14.1) takes no second one, and where
+    output goes to a file, one line at the end stands for the bar.
 
     Args:
         epochs: how many are planned.
@@ -63,9 +73,20 @@ class RichProgress(Progress):
             epoch=self._epoch(done),
             figures="",
         )
+        self.live = False
+        self.cell: Any = None
+        self.drawn = 0.0
 
     def __enter__(self) -> Self:
-        self.bar.start()
+        from rich.errors import LiveError
+
+        if self.bar.console.is_jupyter:
+            display = import_module("IPython.display").display
+            self.cell = display(self.bar, display_id=True)
+            return self
+        with suppress(LiveError):
+            self.bar.start()
+            self.live = True
         return self
 
     def __exit__(
@@ -74,10 +95,16 @@ class RichProgress(Progress):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.bar.stop()
+        if self.live:
+            self.bar.stop()
+        elif self.cell is not None:
+            self.cell.update(self.bar)
+        else:
+            self.bar.console.print(self.bar)
 
     def batch(self) -> None:
         self.bar.advance(self.task)
+        self._draw(monotonic() - self.drawn)
 
     def epoch(self, history: History, samples: int) -> None:
         figures = [f"loss {history.loss[-1]:.4f}", _metric(history)]
@@ -88,6 +115,13 @@ class RichProgress(Progress):
             figures.append(f"lr {history.lr[-1]:.2g}")
         shown = (" " if self.lr else "  ").join(figures)
         self.bar.update(self.task, epoch=self._epoch(history.epochs), figures=shown)
+        self._draw(history.seconds[-1])
+
+    def _draw(self, seconds: float) -> None:
+        """Write the bar anew in a notebook's cell, where so many seconds are worth it."""
+        if self.cell is not None and seconds > _REDRAW:
+            self.cell.update(self.bar)
+            self.drawn = monotonic()
 
     def _epoch(self, done: int) -> str:
         return f"{min(done + 1, self.epochs)}/{self.epochs}"

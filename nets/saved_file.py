@@ -63,6 +63,9 @@ def read_file(path: Path) -> tuple[dict[str, HostArray], dict[str, Any]]:
             metadata = file.metadata() or {}
             _check_format(path, metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name, tensor in tensors.items():
+            if tensor.dtype.isbuiltin == 2:  # where ml_dtypes is installed, safetensors takes its
+                raise TypeError(f"{name} is {tensor.dtype}")
     except (AttributeError, TypeError) as error:  # which NumPy's side of safetensors gives
         raise ValueError(
             f"{path} holds arrays of a dtype that NumPy lacks ({error}); expected a file that "

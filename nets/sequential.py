@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -11,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backend import Backend
+from ..backend.foreign import taken_in
+from ..backend.plain_array import check_plain
 from .checkpoint import check_keys, check_values
 from .layer import Layer
 from .parameters import Parameters
+from .seeds import seeded
 from .types import Array, Device, HostArray
 
 
@@ -30,8 +34,9 @@ class Sequential:
     The parameter "weight" of the first layer is called "0.weight", and so on.
 
     Raises:
-        TypeError: something is not a Layer, or `dtype` is none of the three.
-        ValueError: there is no layer, one is used twice, or widths don't fit (both are named).
+        TypeError: something is not a Layer, `dtype` is none of the three, or `seed` no integer.
+        ValueError: there is no layer, one is used twice, widths don't fit (both are named), or
+            `seed` is negative.
         DeviceUnavailableError: the named device can't be used.
 
     Example:
@@ -65,7 +70,7 @@ class Sequential:
             }
         for index, layer in enumerate(layers):
             layer.seed(_seed_of(seed, index))
-        rng = np.random.default_rng(seed)
+        rng = seeded(np.random.default_rng, seed)
         values = {
             f"{index}.{name}": value.astype(self.dtype)
             for index, layer in enumerate(layers)
@@ -113,10 +118,12 @@ class Sequential:
         """The output for rows `x`, shape (n, in_features).
 
         `x` is left untouched; from another device or dtype it is brought to the network's.
-        `train` saves what `backward` needs.
+        `train` saves what `backward` needs. No rows give no rows, and gradients of 0; what
+        averages over rows (losses, BatchNorm in training) refuses them.
         """
         if self._parameters.flat is not self._bound_to:
             self._bind()
+        check_plain(x, "x")
         with self.backend.scope():
             x = self.backend.asarray(x, dtype=self.dtype)
             for layer in self.layers:
@@ -131,6 +138,8 @@ class Sequential:
             input_grad: False skips what only dJ/dx needs (a matrix product of the first layer)
                 and returns None, as training wants it.
         """
+        if type(dy) is not np.ndarray:
+            (dy,) = taken_in(["dy"], [dy])
         first = 0
         if not input_grad:
             learning = (k for k, layer in enumerate(self.layers) if layer.shapes())
@@ -218,6 +227,7 @@ class Sequential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._buffers = {name: np.array(own) for name, own in self._buffers.items()}
         self._bind()
 
     def __copy__(self) -> Sequential:
@@ -236,7 +246,7 @@ def _seed_of(seed: int, index: int) -> int:
 
     It takes nothing from the generator of first values: a layer more changes no other's.
     """
-    sequence = np.random.SeedSequence(seed, spawn_key=(index,))
+    sequence = seeded(partial(np.random.SeedSequence, spawn_key=(index,)), seed)
     return int(sequence.generate_state(1, np.uint64)[0]) >> 11
 
 

@@ -7,9 +7,13 @@ from math import fsum
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_cupy_array
 
 from ..backend import backend_of
 from ..backend.checks import finite_number, flag
+from ..backend.foreign import array_of
+from .labels import numbered
+from .seeds import seeded
 from .types import Array, HostArray
 
 
@@ -28,15 +32,19 @@ def split(
     the same share of every class, as near as whole samples allow.
 
     Args:
-        x: samples, any array (n, ...) or list, on any device; left untouched.
-        y: labels or numbers, (n, ...); (n,) to stratify.
+        x: samples, any array (n, ...), list or pandas DataFrame, on any device; left untouched.
+            Parts of a DataFrame or Series are such too; of others NumPy arrays, or CuPy's on the
+            device of `x`.
+        y: labels, names too, or numbers, (n, ...); (n,) to stratify.
         fractions: of the samples for each part, > 0, together 1: (0.6, 0.2, 0.2), or, of a million
             samples, (0.98, 0.01, 0.01).
         stratify: keep the shares of the classes in `y`.
         seed: of the choice and the order.
 
     Raises:
-        TypeError: a fraction is no number, or `stratify` is asked for numbers that are no classes.
+        TypeError: a fraction is no number, or `stratify` is asked for numbers that are no classes,
+            or for labels that can't be sorted, such as None beside names; or x or y is a masked
+            array.
         ValueError: x and y differ in length, the fractions are not > 0 or not together 1, or a part
             would be empty.
 
@@ -47,7 +55,7 @@ def split(
         >>> len(x_train), len(x_dev), len(x_test), int(y_train.sum())
         (30, 10, 10, 15)
     """
-    x, y = (values if hasattr(values, "dtype") else np.asarray(values) for values in (x, y))
+    x, y = _samples("x", x), _samples("y", y)
     if x.ndim < 1 or y.ndim < 1 or len(x) != len(y):
         raise ValueError(f"x and y have shapes {x.shape} and {y.shape}; expected the same length")
     labels = _classes(y) if flag("stratify", stratify) else np.zeros(len(y), int)
@@ -72,12 +80,13 @@ def stratified_split(
         seed: of the choice and the order.
 
     Raises:
-        TypeError: `y` holds numbers that are no classes.
+        TypeError: `y` holds numbers that are no classes, or labels that can't be sorted, or is a
+            masked array.
         ValueError: `test_fraction` is not between 0 and 1, or leaves a part empty.
     """
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction is {test_fraction!r}; expected a number in (0, 1)")
-    labels = _classes(np.asarray(y))
+    labels = _classes(y)
     sizes = np.unique(labels, return_counts=True)[1]
     held_out = np.array([round(test_fraction * size) for size in sizes], int)
     test, train = _deal(labels, np.column_stack([held_out, sizes - held_out]), seed)
@@ -107,7 +116,7 @@ def _even_counts(labels: HostArray, fractions: HostArray) -> HostArray:
 
 def _deal(labels: HostArray, counts: HostArray, seed: int) -> list[HostArray]:
     """The indices of each part, shuffled: of the k-th class, counts[k] go to the parts."""
-    rng = np.random.default_rng(seed)
+    rng = seeded(np.random.default_rng, seed)
     part = np.empty(len(labels), int)
     for label, count in zip(np.unique(labels), counts, strict=True):
         members = rng.permutation(np.flatnonzero(labels == label))
@@ -128,17 +137,26 @@ def _fractions(given: Sequence[float]) -> list[float]:
     return [value / fsum(fractions) for value in fractions]
 
 
-def _classes(y: Array) -> HostArray:
+def _samples(name: str, values: Any) -> Array:
+    """`values` as an array, or what pandas has for one: something to be taken rows of."""
+    return values if hasattr(values, "iloc") else array_of(values, name)
+
+
+def _classes(y: Any) -> HostArray:
     """`y` as class numbers or names on the CPU."""
-    labels = backend_of(y, names=["y"]).to_numpy(y)
+    labels: HostArray = array_of(y, "y")
+    if is_cupy_array(labels):
+        labels = labels.get()
     if labels.ndim != 1:
         raise ValueError(f"y has shape {labels.shape}; expected (n,) classes to stratify by")
     if labels.dtype.kind == "f" and not (labels == np.floor(labels)).all():
         raise TypeError("y holds numbers that are no classes; expected whole numbers or names")
-    return labels
+    return numbered(labels)[1]
 
 
 def _rows(array: Array, indices: HostArray) -> Array:
+    if hasattr(array, "iloc"):
+        return array.iloc[indices]
     backend = backend_of(array)
     with backend.scope():
         return array[backend.asarray(indices)]

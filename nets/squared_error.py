@@ -9,6 +9,7 @@ import numpy as np
 from ..backend import backend_of
 from .loss_arguments import (
     aligned,
+    arrays_of,
     check_numbers,
     check_output,
     check_shape,
@@ -49,6 +50,7 @@ class MeanSquaredError(Loss):
     def __call__(
         self, output: Array, targets: Array, weights: Array | None = None
     ) -> tuple[Array, Array]:
+        output, targets, weights = arrays_of(output, targets, weights)
         check_output(output)
         y = aligned("targets", targets, output)
         factors = row_factors(weights, output) / (output.size // len(output))
@@ -60,6 +62,7 @@ class MeanSquaredError(Loss):
         return loss, gradient.astype(output.dtype, copy=False)
 
     def measure(self, output: Array, targets: Array) -> Array:
+        output, targets, _ = arrays_of(output, targets)
         xp = backend_of(output).xp
         errors = xp.abs(output - targets.reshape(output.shape))
         return errors.sum(dtype=np.float64) / (output.size // len(output))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,8 +15,10 @@ from .checkpoint import check_keys
 from .parameters import Parameters
 from .types import Array, HostArray
 
-Arrays: TypeAlias = Parameters | Mapping[str, Array] | Sequence[Array]
+Arrays: TypeAlias = Parameters | Mapping[str, Array] | Sequence[Array] | Iterator[Array]
 """What an optimizer takes as `params` and as `grads`."""
+
+_NUMPYS = frozenset({np.ndarray})
 
 Key: TypeAlias = str | int
 """A parameter's name, or its index in a list."""
@@ -38,11 +40,11 @@ class Storage(ABC):
         """Key -> parameter."""
 
     @abstractmethod
-    def targets(self) -> list[Array]:
+    def targets(self) -> tuple[Array, ...]:
         """The arrays on which kernels are called."""
 
     @abstractmethod
-    def gradients(self, grads: Any) -> list[Array]:
+    def gradients(self, grads: Any) -> tuple[Array, ...]:
         """`grads`, as a user gave them, as one array for each target.
 
         TypeError or ValueError where the structure is not the params'.
@@ -60,8 +62,12 @@ class Storage(ABC):
         """Key -> NumPy copy, from one array for each target."""
 
     @abstractmethod
-    def join(self, state: Mapping[Key, HostArray]) -> list[Array]:
+    def join(self, state: Mapping[Key, HostArray]) -> tuple[Array, ...]:
         """One new array for each target, where the parameters live: the inverse of `split`."""
+
+    def zeros(self) -> tuple[Array, ...]:
+        """One new array of zeros for each target, where the parameters live."""
+        return tuple(_like(target, np.zeros((), target.dtype)) for target in self.targets())
 
 
 class FlatStorage(Storage):
@@ -77,20 +83,21 @@ class FlatStorage(Storage):
     def arrays(self) -> Mapping[Key, Array]:
         return dict(self.params.items())
 
-    def targets(self) -> list[Array]:
-        return [self.params.flat]
+    def targets(self) -> tuple[Array, ...]:
+        return (self.params.flat,)
 
-    def gradients(self, grads: Any) -> list[Array]:
-        own = self.params.grads
+    def gradients(self, grads: Any) -> tuple[Array, ...]:
         if grads is None:
-            return [self.params.flat_grads]
+            return (self.params.flat_grads,)
+        own = self.params.grads
         check_keys(grads, own, "grads")
         if all(grads[key] is own[key] for key in own):
-            return [self.params.flat_grads]
-        for key, param in self.params.items():
-            check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [param, grads[key]])
+            return (self.params.flat_grads,)
+        given = taken_in((f"grads[{key!r}]" for key in own), (grads[key] for key in own))
+        for (key, param), grad in zip(self.params.items(), given, strict=True):
+            check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [param, grad])
         with self.backend.scope():
-            return [self.backend.xp.concatenate([grads[key].ravel() for key in own])]
+            return (self.backend.xp.concatenate([grad.ravel() for grad in given]),)
 
     def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
         return None  # there is one call, and it checks
@@ -99,8 +106,8 @@ class FlatStorage(Storage):
         flat = self.backend.to_numpy(state[0])
         return {key: view.copy() for key, view in self.params.split(flat).items()}
 
-    def join(self, state: Mapping[Key, HostArray]) -> list[Array]:
-        return [self.backend.asarray(np.concatenate([state[key].ravel() for key in self.params]))]
+    def join(self, state: Mapping[Key, HostArray]) -> tuple[Array, ...]:
+        return (self.backend.asarray(np.concatenate([state[key].ravel() for key in self.params])),)
 
 
 class SeparateStorage(Storage):
@@ -115,8 +122,7 @@ class SeparateStorage(Storage):
         self.params: dict[Key, Array] = dict(
             zip(given, taken_in(names, given.values()), strict=True)
         )
-        self.foreign = any(self.params[key] is not given[key] for key in given)
-        arrays = self.targets()
+        self._targets = arrays = tuple(self.params.values())
         self._backend = backend_of(*arrays, names=names)
         for name, array in zip(names, arrays, strict=True):
             check_arrays([name], [array])
@@ -133,24 +139,33 @@ class SeparateStorage(Storage):
     def arrays(self) -> Mapping[Key, Array]:
         return self.params
 
-    def targets(self) -> list[Array]:
-        return list(self.params.values())
+    def targets(self) -> tuple[Array, ...]:
+        return self._targets
 
-    def gradients(self, grads: Any) -> list[Array]:
-        if grads is None:
+    def gradients(self, grads: Any) -> tuple[Array, ...]:
+        if type(grads) is dict and self.named and grads.keys() == self.params.keys():
+            grads = list(map(grads.__getitem__, self.params))
+        elif grads is None:
             raise TypeError(
                 "grads are left out; expected a gradient for each array of params (only an "
                 "optimizer made from net.parameters() finds them itself)"
             )
-        if not isinstance(grads, Mapping if self.named else (list, tuple)):
+        else:
+            grads = self._in_order(grads)
+        if not _NUMPYS.issuperset(map(type, grads)):
+            return taken_in((f"grads[{key!r}]" for key in self.params), grads)
+        return tuple(grads)
+
+    def _in_order(self, grads: Any) -> Sequence[Any]:
+        """A gradient for each array of `params`; TypeError or ValueError where they are others."""
+        expected = Mapping if self.named else (list, tuple)
+        if not isinstance(grads, expected) and not isinstance(grads := listed(grads), expected):
             kind = "mapping" if self.named else "list"
             raise TypeError(f"grads is a {type(grads).__name__}; expected a {kind}, as params are")
-        if self.named or len(grads) != len(self.params):
-            given = check_keys(dict(_items(grads)), self.params, "grads")
-            grads = [given[key] for key in self.params]
-        if self.foreign:
-            return list(taken_in((f"grads[{key!r}]" for key in self.params), grads))
-        return list(grads)
+        if not self.named and len(grads) == len(self.params):
+            return grads
+        given = check_keys(dict(_items(grads)), self.params, "grads")
+        return [given[key] for key in self.params]
 
     def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
         for key, call in zip(self.params, zip(*columns, strict=True), strict=True):
@@ -168,8 +183,8 @@ class SeparateStorage(Storage):
         arrays = map(self.backend.to_numpy, state)
         return {key: array.copy() for key, array in zip(self.params, arrays, strict=True)}
 
-    def join(self, state: Mapping[Key, HostArray]) -> list[Array]:
-        return [self.backend.asarray(state[key].copy()) for key in self.params]
+    def join(self, state: Mapping[Key, HostArray]) -> tuple[Array, ...]:
+        return tuple(_like(target, state[key]) for key, target in self.params.items())
 
 
 def storage_of(params: Arrays) -> Storage:
@@ -182,6 +197,20 @@ def storage_of(params: Arrays) -> Storage:
         f"params is a {type(params).__name__}; expected net.parameters(), a list of arrays or a "
         "dict of arrays (put one array into a list: [array])"
     )
+
+
+def listed(arrays: Any) -> Any:
+    """A list of what a generator or a dict's values() yields; anything else as it is."""
+    return list(arrays) if isinstance(arrays, (Iterator, ValuesView)) else arrays
+
+
+def _like(target: Array, values: HostArray) -> Array:
+    """A new array of `values` beside `target`, of its shape; on the CPU in its memory order too."""
+    if not isinstance(target, np.ndarray):
+        return backend_of(target).asarray(np.array(np.broadcast_to(values, target.shape)))
+    array = np.empty_like(target, subok=False)
+    array[...] = values
+    return array
 
 
 def _items(arrays: Mapping[str, Array] | Sequence[Array]) -> Iterable[tuple[Key, Array]]:

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 
-import numpy as np
-
 from ..backend.checks import one_of
-from .csv_file import CsvFile, Texts, as_number, is_missing
+from .csv_file import CsvFile
+from .target_column import read_target
 from .types import HostArray
-
-_CLASSES = 20
-"""Whole numbers of at most as many different values are taken for classes."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +17,11 @@ class Table:
     """Samples from a file, and what their columns are called.
 
     Attributes:
-        x: (n, features), float32, a row a sample, in the order of the file.
-        y: (n,): int64 class numbers 0..len(classes)-1, or float32 numbers of a regression.
+        x: (n, features), float64, a row a sample, in the order of the file.
+        y: (n,): int64 class numbers 0..len(classes)-1, or float64 numbers of a regression.
         features: names of the columns of `x`.
         target: name of the column of `y`.
-        classes: what the file calls class 0, 1, ...; empty for a regression.
+        classes: what the file calls class 0, 1, ..., as it stands there; () for a regression.
         task: "classification" or "regression".
         name: what messages and reports call it.
     """
@@ -47,7 +43,11 @@ class Table:
 
 
 def read_table(
-    path: str | PathLike[str], target: str, task: str = "auto", delimiter: str = ","
+    path: str | PathLike[str],
+    target: str,
+    task: str = "auto",
+    delimiter: str = ",",
+    missing: str | Sequence[str] | None = None,
 ) -> Table:
     """Read a CSV file with a header: the column `target` is what to predict, all others features.
 
@@ -58,30 +58,42 @@ def read_table(
         task: "classification", "regression" or "auto", which takes the target for classes where a
             value is no number, or where all are whole numbers, of at most 20 different values,
             each met twice or more on average; else it is a regression.
-        delimiter: one character.
+        delimiter: one character; "tab" for a tabulator.
+        missing: the texts that stand for a value which is not there, in any case, beside the empty
+            one; a number, such as "-999", in all its forms. None: "?", "NA", "N/A", "#N/A", "<NA>",
+            "NaN", "null" and "None"; but where the target holds names, those are names too, and
+            only an empty one is missing. What is missing is refused, not filled in.
+
+    True and false, in any case, are 1 and 0 in features and in the target of a regression.
 
     Classes are numbered in the order of their names, or of their values where all are numbers.
+    They are called as in the file, without spaces around: 01000 remains so. 1 and 1.0 are one
+    class, called as the first of its rows.
+
     Nothing is left out, filled in, shuffled, split or normalized: `split` and `Normalizer` do.
+    Normalize in float64, as it is read; `fit` casts to what the network computes in.
 
     Raises:
         FileNotFoundError: there is no such file.
+        TypeError: `missing` is no text, nor several.
         ValueError: `target` is no column, names of columns are missing or used twice, a row has
-            more or fewer values than the header, a value is missing, no number or not finite in
-            float32, there are no rows or features, or classification has one class only. Line and
-            column are named.
+            more or fewer values than the header, a value is missing, no number or not finite,
+            there are no rows or features, or classification has one class only; or the target is
+            of numbers with a decimal comma, dates and the like, and of too many for classes. Line
+            and column are named.
 
     Example:
         >>> table = read_table("iris.csv", target="species")  # doctest: +SKIP
         >>> (x, y), (x_test, y_test) = split(table.x, table.y, (0.8, 0.2))  # doctest: +SKIP
     """
     one_of("auto", "classification", "regression")("task", task)
-    file = CsvFile(path, delimiter)
+    file = CsvFile(path, delimiter, missing)
     at = file.find([target], "target")[0]
     taken = [k for k in range(len(file.names)) if k != at]
     if not taken:
         raise ValueError(f"{path} has the one column {target!r}; expected features beside it")
     x, texts = file.read(taken, at)
-    y, classes = _target(file, at, texts, task)
+    y, classes = read_target(file, at, texts, task)
     return Table(
         x,
         y,
@@ -94,50 +106,19 @@ def read_table(
 
 
 def read_features(
-    path: str | PathLike[str], features: Sequence[str], delimiter: str = ","
+    path: str | PathLike[str],
+    features: Sequence[str],
+    delimiter: str = ",",
+    missing: str | Sequence[str] | None = None,
 ) -> HostArray:
-    """The columns `features` of a CSV file in this order, (n, features) in float32.
+    """The columns `features` of a CSV file in this order, (n, features) in float64.
 
     For predictions: the file may have other columns, in another order, with or without a target.
+    `delimiter` and `missing`, true and false are as `read_table` has them.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_table`; a feature is no column of the file.
+        FileNotFoundError, TypeError, ValueError: as `read_table`; a feature is no column of the
+            file.
     """
-    file = CsvFile(path, delimiter)
+    file = CsvFile(path, delimiter, missing)
     return file.read(file.find(features, "features"))[0]
-
-
-def _target(
-    file: CsvFile, column: int, texts: Texts, task: str
-) -> tuple[HostArray, tuple[str, ...]]:
-    """`y` and the names of its classes."""
-    for line, text in texts:
-        if is_missing(text):
-            raise file.bad_value(line, column, text)
-    numbers = {text: as_number(text) for _, text in texts}
-    values = {value for value in numbers.values() if value is not None}
-    numeric = None not in numbers.values()
-    if task == "auto":
-        few = len(values) <= min(_CLASSES, len(texts) / 2)
-        whole = all(value.is_integer() for value in values)
-        task = "regression" if numeric and not (whole and few) else "classification"
-    if task == "regression":
-        y = np.empty(len(texts), np.float32)
-        with np.errstate(over="ignore"):
-            for k, (line, text) in enumerate(texts):
-                y[k] = np.nan if (value := numbers[text]) is None else value
-                if not np.isfinite(y[k]):
-                    raise file.bad_value(line, column, text)
-        return y, ()
-    names: dict[str, str] = {text: text for text in numbers}
-    order = sorted(names)
-    if numeric:  # 1 and 1.0 are one class, and 10 comes after 9
-        names = {text: f"{value:.17g}" for text, value in numbers.items()}
-        order = sorted({*names.values()}, key=float)
-    if len(order) == 1:
-        raise ValueError(
-            f"column {file.names[column]!r} of {file.path} holds nothing but {order[0]!r}; "
-            "expected two classes or more"
-        )
-    number = {name: k for k, name in enumerate(order)}
-    return np.array([number[names[text]] for _, text in texts], np.int64), tuple(order)

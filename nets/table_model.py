@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .cells import Missing
 from .checkpoint import check_keys
 from .loading import load
 from .normalization import Normalizer
@@ -17,7 +18,16 @@ from .saving import save
 from .sequential import Sequential
 from .types import Device, HostArray
 
-KEYS = ("features", "target", "classes", "mean", "deviation", "target_mean", "target_deviation")
+KEYS = (
+    "features",
+    "target",
+    "classes",
+    "mean",
+    "deviation",
+    "target_mean",
+    "target_deviation",
+    "missing",
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class TableModel:
         classes: what the file called class 0, 1, ...; empty for a regression.
         normalizer: of the features.
         target_normalizer: of the target of a regression, else None.
+        missing: what stands for a value that is not there, as `read_table` takes it.
     """
 
     net: Sequential
@@ -39,21 +50,34 @@ class TableModel:
     classes: tuple[str, ...]
     normalizer: Normalizer
     target_normalizer: Normalizer | None
+    missing: tuple[str, ...] | None = None
 
     def numbers(self, x: HostArray) -> HostArray:
-        """The predictions of a regression for rows as the file has them, (n,)."""
-        found = outputs(self.net, self.normalizer.apply(x))
+        """The predictions of a regression for rows as the file has them, (n,), in float64."""
+        found = outputs(self.net, self._inputs(x))
         if self.target_normalizer is not None:
             found = self.target_normalizer.inverse(found)
         return found[:, 0]
 
     def labels(self, x: HostArray) -> HostArray:
         """The class number of each row, (n,)."""
-        return predict(self.net, self.normalizer.apply(x))
+        return predict(self.net, self._inputs(x))
 
     def probabilities(self, x: HostArray) -> HostArray:
         """The probability of each class, (n, classes)."""
-        return predict_proba(self.net, self.normalizer.apply(x))
+        return predict_proba(self.net, self._inputs(x))
+
+    def _inputs(self, x: HostArray) -> HostArray:
+        """Normalized rows in the network's dtype; ValueError for what that can't hold."""
+        with np.errstate(over="ignore", under="ignore"):
+            found = self.normalizer.apply(x).astype(self.net.dtype, copy=False)
+        for row, k in np.argwhere(~np.isfinite(found))[:1]:
+            raise ValueError(
+                f"row {row + 1} holds {x[row, k]:g} in column {self.features[k]!r}; expected "
+                f"numbers nearer to those that were trained on: normalized, this is too large for "
+                f"{self.net.dtype}"
+            )
+        return found
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write all of it to one safetensors file; raises as `onepass.nets.save` does."""
@@ -64,6 +88,7 @@ class TableModel:
             **_numbers(self.normalizer),
             "target_mean": None,
             "target_deviation": None,
+            "missing": None if self.missing is None else list(self.missing),
         }
         if self.target_normalizer is not None:
             table |= {f"target_{k}": v for k, v in _numbers(self.target_normalizer).items()}
@@ -85,6 +110,7 @@ def load_table_model(path: str | PathLike[str], device: Device = "auto") -> Tabl
             "model that `onepass train --data FILE.csv --target COLUMN --save MODEL` wrote"
         )
     try:
+        table = {"missing": None, **table}  # which older files lack
         check_keys(table, KEYS, "the table")
         model = TableModel(
             saved.net,
@@ -93,7 +119,9 @@ def load_table_model(path: str | PathLike[str], device: Device = "auto") -> Tabl
             tuple(table["classes"]),
             _normalizer(table, ""),
             None if table["classes"] else _normalizer(table, "target_"),
+            None if table["missing"] is None else tuple(table["missing"]),
         )
+        Missing(model.missing)
         width = 1 if len(model.classes) in (0, 2) else len(model.classes)
         if (model.net.in_features, model.net.out_features) != (len(model.features), width) or len(
             model.normalizer.mean

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend.foreign import as_array
+from ..backend.plain_array import check_plain
 from .batch_norm import BatchNorm
 from .dense import Dense
 from .layer import Layer
@@ -22,9 +23,10 @@ _NAMES: dict[type[Layer], dict[str, str]] = {
         "beta": "bias",
         "running_mean": "running_mean",
         "running_var": "running_var",
+        "num_batches_tracked": "num_batches_tracked",
     },
 }
-_COUNTER = "num_batches_tracked"  # PyTorch's, for averages without momentum
+_COUNTER = "num_batches_tracked"  # PyTorch's; ours where momentum is None
 
 
 def load_torch_state(net: Sequential, state: Mapping[str, Any]) -> None:
@@ -60,6 +62,8 @@ def load_torch_state(net: Sequential, state: Mapping[str, Any]) -> None:
         )
     values: dict[str, HostArray] = {}
     for (prefix, arrays), (k, layer, names) in zip(found.items(), ours, strict=True):
+        if _COUNTER not in names.values():
+            arrays = {name: value for name, value in arrays.items() if name != _COUNTER}
         if arrays.keys() != set(names.values()):
             raise ValueError(
                 f"state has {sorted(arrays)} in {prefix!r}, which stands for layer {k} {layer!r}; "
@@ -89,7 +93,8 @@ def torch_state(net: Sequential, like: Mapping[str, Any] | None = None) -> dict[
             `torch.nn.Sequential` of the same layers one for one.
 
     Returns:
-        name -> torch.Tensor, also num_batches_tracked (0) of each BatchNorm, as `torch.nn` wants.
+        name -> torch.Tensor, also num_batches_tracked of each BatchNorm, as `torch.nn` wants: 0
+        where it isn't counted, since momentum is a number.
 
     Raises:
         ImportError: PyTorch is not installed.
@@ -115,8 +120,10 @@ def torch_state(net: Sequential, like: Mapping[str, Any] | None = None) -> dict[
         for name, theirs in names.items():
             value = values[f"{k}.{name}"]
             value = np.ascontiguousarray(value.T) if name == "weight" else value
+            if theirs == _COUNTER:
+                value = value.astype(np.int64)
             state[f"{prefix}.{theirs}" if prefix else theirs] = torch.from_numpy(value)
-        if isinstance(layer, BatchNorm):
+        if isinstance(layer, BatchNorm) and _COUNTER not in names.values():
             state[f"{prefix}.{_COUNTER}" if prefix else _COUNTER] = torch.tensor(0)
     return state
 
@@ -140,11 +147,11 @@ def _by_module(state: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
     found: dict[str, dict[str, Array]] = {}
     for key, value in state.items():
         prefix, _, name = key.rpartition(".")
-        if name != _COUNTER:
-            found.setdefault(prefix, {})[name] = value
+        found.setdefault(prefix, {})[name] = value
     return found
 
 
 def _host(value: Any, name: str) -> HostArray:
+    check_plain(value, name)
     array = as_array(value, name)
     return array if isinstance(array, np.ndarray) else array.get()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
 
 from ..backend.checks import count
-from .callbacks import Callback
+from .callbacks import Callbacks, callbacks_of
 from .class_weights import ClassWeight
 from .history import History
-from .intake import Pair, check_batches, check_loss, prepared, prepared_weights
+from .intake import (
+    Pair,
+    check_batches,
+    check_loss,
+    prepared,
+    prepared_class_weight,
+    prepared_weights,
+)
 from .interrupt import Interrupt
 from .loop import Augment, Loop
 from .losses import Loss
@@ -20,6 +26,7 @@ from .optimizer import Optimizer
 from .progress import Progress, RichProgress
 from .regularizers import Regularizers, regularizers_of
 from .run import LrSchedule, Resumable, Run
+from .seeds import seeded
 from .sequential import Sequential
 
 
@@ -38,10 +45,13 @@ def fit(
     regularizer: Regularizers = None,
     class_weight: ClassWeight = None,
     augment: Augment | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callbacks = (),
     resume: Resumable | None = None,
 ) -> History:
     """Train `net` in place by mini-batch gradient descent, and return what was seen.
+
+    In place: arrays taken out of `net.parameters()` before are views, and change too;
+    `net.state_dict()` gives copies.
 
     Each epoch shuffles the samples anew and uses every one once, the last, smaller batch too. Data
     is brought to the network's device once, before the first epoch; on a GPU, loss and metric add
@@ -70,10 +80,12 @@ def fit(
         regularizer: such as L2(0.1), or several; its m is n, all training samples. The reported
             training loss has the penalty, the validation loss has not.
         class_weight: None, "balanced" (n / (C n_k), as scikit-learn has it), {class: weight} or a
-            weight for each class: J = mean over rows of w[k] loss. Validation is not weighted.
+            weight for each class: J = mean over rows of w[k] loss. The loss on validation data is
+            weighted too, by the weights that were found for `data`, so that early stopping watches
+            what is minimized; a metric is not.
         augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
             batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
-        callbacks: told of the run in this order; see `Callback`.
+        callbacks: one, or several, told of the run in this order; see `Callback`.
         resume: an earlier run's epoch, step, history and rng_state, as a checkpoint has them, to go
             on bit for bit; network and optimizer must hold what they held then. `seed` counts no
             more. Where all epochs are done, nothing is trained.
@@ -83,8 +95,8 @@ def fit(
             labels out of range or of one class only, an optimizer of other arrays, a count smaller
             than 1, a batch too small for a layer (BatchNorm takes two samples), a loss of logits
             after a Sigmoid, an option that does not fit; before anything is written.
-        TypeError: the labels or a count are not integers, an option is something else; before
-            anything is written.
+        TypeError: the labels or a count are not integers, x holds complex numbers or times, an
+            option is something else; before anything is written.
         FloatingPointError: the loss is not finite; the message names the epoch and the layer that
             first went wrong. On the CPU the update that would follow is not done.
         DeviceUnavailableError: the GPU was lost; the message says when.
@@ -97,20 +109,22 @@ def fit(
     for name, function in (("schedule", schedule), ("augment", augment)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} is {function!r}; expected a function, or None")
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks hold {callback!r}; expected such as EarlyStopping()")
+    called = callbacks_of(callbacks)
     regularizers = regularizers_of(regularizer)
     x, y = prepared(net, data, loss, "data")
     check_batches(net, len(x), batch_size)
     held_out = None if validation is None else prepared(net, validation, loss, "validation")
-    weights = prepared_weights(net, (x, y), loss, class_weight)
+    by_class = prepared_class_weight(net, (x, y), loss, class_weight)
+    weights = prepared_weights(net, y, loss, by_class, "data")
+    held_out_weights = (
+        prepared_weights(net, held_out[1], loss, by_class, "validation") if held_out else None
+    )
     run = Run(
         net=net,
         optimizer=optimizer,
         loss=loss,
         epochs=epochs,
-        rng=np.random.default_rng(seed),
+        rng=seeded(np.random.default_rng, seed),
         history=History(metric_name=loss.metric),
         schedule=schedule,
         validated=held_out is not None,
@@ -127,10 +141,11 @@ def fit(
             y=y,
             weights=weights,
             held_out=held_out,
+            held_out_weights=held_out_weights,
             batch_size=batch_size,
             regularizers=regularizers,
             augment=augment,
-            callbacks=tuple(callbacks),
+            callbacks=called,
             interrupt=interrupt,
             bar=bar,
         )

@@ -12,16 +12,25 @@ from onepass.nets import SGD, Callback, Dense, EarlyStopping, Sequential, Softma
 
 
 class Ready(Callback):
-    """Says so once a batch was trained on in the third epoch; then `wait` may take its time."""
-
-    def __init__(self, wait=0.0):
-        self.wait = wait
+    """Says so once a batch was trained on in the third epoch."""
 
     def on_batch(self, run):
-        self.batches = run.step
         if run.epoch == 2 and run.step % 10 == 3:
             print("ready", flush=True)
-            time.sleep(self.wait)
+            self.wait()
+
+    def wait(self):
+        pass
+
+
+class ReadyTwice(Ready):
+    """And again when the first signal was noted; then it takes its time."""
+
+    def wait(self):
+        while not signal.getsignal(signal.SIGINT).__self__.asked:
+            time.sleep(0.01)
+        print("ready", flush=True)
+        time.sleep(3600)
 
 
 def train(*callbacks, epochs=1_000_000):
@@ -59,7 +68,7 @@ def best():
 
 def twice():
     try:
-        train(Ready(wait=60))
+        train(ReadyTwice())
     except KeyboardInterrupt:
         default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         print(f"raised {default=}", flush=True)
@@ -85,7 +94,7 @@ def thread():
     class Waits(Ready):
         def on_epoch(self, run):
             if run.epoch == 3:
-                go_on.wait(60)
+                go_on.wait(250)
 
     def work():
         found.append(train(Waits(), epochs=4)[1])
@@ -93,11 +102,11 @@ def thread():
 
     threading.Thread(target=work).start()
     try:
-        done.wait(60)
+        done.wait(250)
     except KeyboardInterrupt:
         print("the main thread was interrupted", flush=True)
         go_on.set()
-        done.wait(60)
+        done.wait(250)
     print(f"stopped={found[0].stopped!r} epochs={found[0].epochs}", flush=True)
 
 

@@ -22,7 +22,11 @@ def in_place(path, net, optimizer, **metadata):
     """As `save`, but straight into the file: what a checkpoint must not do."""
     whole = path.with_suffix(".whole")
     save(whole, net, optimizer, **metadata)
-    path.write_bytes(whole.read_bytes())
+    content = whole.read_bytes()
+    with path.open("wb") as file:  # most of the time, so that a kill surely comes amid it
+        for low in range(0, len(content), 1 << 16):
+            file.write(content[low : low + (1 << 16)])
+            os.fsync(file.fileno())
 
 
 def network(k):

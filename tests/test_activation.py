@@ -86,15 +86,13 @@ def test_results_and_vectors_with_gaps(name, kind):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["auto", "array"])
+@pytest.mark.parametrize("name", ["auto", "array", "numba"])
 def test_the_other_byte_order(name, kind, dtype):
     swapped = np.dtype(dtype).newbyteorder()
     case = make((5, 8), kind, dtype)
     check(Cpu(name, lambda array: array.astype(swapped)), Case(*case))
-    with pytest.raises(ValueError, match="native byte order and one here is not"):
-        kernels.activation_forward(case.x.astype(swapped), kind, engine="numba")
     mixed = kernels.activation_forward(case.x, kind, bias=case.bias.astype(swapped))
-    same = kernels.activation_forward(case.x, kind, bias=case.bias, engine="array")
+    same = kernels.activation_forward(case.x, kind, bias=case.bias)
     assert np.array_equal(mixed, same)
 
 

@@ -59,7 +59,7 @@ FORWARD = {
 BACKWARD = {
     "dy no array": ({"dy": [[1.0]]}, TypeError, ["dy is a list"]),
     "dy of integers": ({"dy": ones(dtype=int)}, TypeError, ["dy has dtype int64"]),
-    "y no array": ({"y": None}, TypeError, ["y is a NoneType"]),
+    "y no array": ({"y": None}, TypeError, ["y is None"]),
     "y of another dtype": ({"y": ones(dtype="float16")}, TypeError,
                            ["y has dtype float16 but dy has float32"]),
     "y of another shape": ({"y": ones((4, 1))}, ValueError, ["y has shape (4, 1)", "(4, 5)"]),
@@ -150,12 +150,6 @@ def test_engines_of_a_gpu_refuse_numpy_arrays(name):
     words = "runs on cuda but the arrays are on cpu" if available else "can't be used"
     with pytest.raises(onepass.EngineUnavailableError, match=words):
         kernels.activation_forward(ones(), "relu", engine=name)
-
-
-def test_the_numba_engine_names_a_remedy_for_gaps():
-    given = {"x": ones((4, 10))[:, ::2], "kind": "relu", "engine": "numba"}
-    words = ["'numba' takes contiguous arrays", "use engine='auto'"]
-    refused("activation_forward", given, ValueError, words)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,8 +10,7 @@ import pytest
 from activation_cases import Cpu, check, make
 from onepass import kernels
 from onepass.kernels.activation import numba_cpu
-from onepass.kernels.engines import crew as crew_module
-from onepass.kernels.engines.crew import Crew
+from onepass.kernels.engines.crew import ENDED, UNENDED, Crew
 
 # shape, kind, dtype: all large enough to be shared
 SHARED = {
@@ -44,16 +43,11 @@ def digest(results):
 
 
 @pytest.fixture
-def crew_of(monkeypatch):
+def crew_of():
     """Use a crew of so many threads from now on."""
-
-    def use(threads):
-        monkeypatch.setenv(crew_module.THREADS_VARIABLE, str(threads))
-        crew_module.get_crew.cache_clear()
-        return crew_module.get_crew()
-
-    yield use
-    crew_module.get_crew.cache_clear()
+    before = kernels.get_num_threads()
+    yield kernels.set_num_threads
+    kernels.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +78,7 @@ def test_every_number_of_threads_gives_the_same_bits_at_every_run(crew_of, cases
         crew_of(threads)
         wanted |= {digest(step(cases[name])), digest(step(cases[name]))}
     assert len(wanted) == 1
-    assert {crew_module.ENDED, crew_module.UNENDED} & set(posted), "nothing was shared"
+    assert {ENDED, UNENDED} & set(posted), "nothing was shared"
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -59,12 +59,47 @@ def test_numba_and_cupy_are_imported_in_engines_and_backend_only(path):
     assert not at_top, "cupy is imported inside functions only"
 
 
+def functions_of_nets():
+    """Those that `nets` has beside __all__, and not for itself."""
+    return [
+        name
+        for name, thing in vars(nets).items()
+        if inspect.isfunction(thing) and thing.__module__.startswith("onepass.nets.")
+    ]
+
+
 def public_functions():
     for module in (onepass, kernels, nets):
-        for name in module.__all__:
+        for name in (*module.__all__, *(functions_of_nets() if module is nets else ())):
             thing = getattr(module, name)
             if callable(thing):
                 yield pytest.param(thing, id=f"{module.__name__}.{name}")
+
+
+def test_importing_all_of_nets_hides_no_function_of_the_programs_own():
+    own = {name: object() for name in ("fit", "load", "split", "shift", "zoom", "load_digits")}
+    scope = dict(own)
+    exec("from onepass.nets import *", scope)
+    assert {name: scope[name] for name in own} == own
+    given = set(scope) - set(own) - {"__builtins__"}
+    assert {"Adam", "Dense", "Sequential", "SoftmaxCrossEntropy", "LAYERS"} <= given
+    assert given == set(nets.__all__)
+    assert all(name[0].isupper() for name in given)
+
+
+def test_functions_of_nets_are_there_by_name():
+    names = functions_of_nets()
+    assert {"fit", "predict", "save", "load", "split", "load_digits", "gradient_check"} <= {*names}
+    assert {*names} <= {*dir(nets)}
+    source = ast.parse((ROOT / "nets" / "__init__.py").read_text(encoding="utf-8"))
+    again = {
+        alias.name
+        for node in ast.walk(source)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+        if alias.asname == alias.name
+    }
+    assert {*names} <= again, "`import fit as fit`: what type checkers count as public"
 
 
 @pytest.mark.parametrize("thing", list(public_functions()))

@@ -100,7 +100,7 @@ def killed(folder, how, kills):
     """(checkpoints lost, kills amid a write, files at the end, what was said of the losses)."""
     program = Path(__file__).with_name("saves_forever.py")
     command = [sys.executable, str(program), str(folder), how, str(kills)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     lost, torn, files, *said = done.stdout.split(maxsplit=3)
     return int(lost), int(torn), int(files), said
@@ -118,4 +118,63 @@ def test_a_hundred_kills_lose_no_checkpoint(tmp_path):
 @posix
 @pytest.mark.slow
 def test_kills_are_seen_where_a_file_is_written_in_place(tmp_path):
-    assert killed(tmp_path, "in_place", 40)[0] > 0
+    assert killed(tmp_path, "in_place", 20)[0] > 0
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_a_file_that_is_replaced_keeps_its_permissions(mode, path):
+    path.chmod(mode)
+    before = os.umask(0o077)
+    try:
+        save(path, network(seed=1), mark="first")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+    intact(path)
+
+
+@posix
+def test_a_private_file_is_private_while_it_is_written(path, monkeypatch):
+    path.chmod(0o600)
+    seen = []
+    fsync = os.fsync
+
+    def note(fd):
+        seen.append(os.fstat(fd).st_mode & 0o777)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_atomically(path, b"secret")
+    assert seen[0] == 0o600
+
+
+@posix
+@pytest.mark.parametrize("umask", [0o077, 0o002])
+def test_a_new_file_has_the_permissions_of_any_other(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        save(tmp_path / "net", network())
+        (tmp_path / "other").touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "net").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("name", ["a" * 243 + ".safetensors", "ä" * 121 + ".tensors"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(name, tmp_path):
+    for mark in ("first", "second"):
+        save(tmp_path / name, network(), mark=mark)
+    assert load(tmp_path / name, "cpu").metadata == {"mark": "second"}
+    assert os.listdir(tmp_path) == [name]
+
+
+@posix
+def test_what_was_left_of_a_long_name_is_removed_too(tmp_path, monkeypatch):
+    path, left = tmp_path / ("a" * 255), []
+    monkeypatch.setattr(os, "replace", lambda source, target: left.append(source))
+    write_atomically(path, b"old")
+    monkeypatch.undo()
+    assert left[0].exists()
+    write_atomically(path, b"new")
+    assert os.listdir(tmp_path) == [path.name]

@@ -135,11 +135,18 @@ def test_every_option_shows_in_the_name():
     assert repr(BatchNorm(4)) == "BatchNorm(4)"
 
 
-@pytest.mark.parametrize(("samples", "batch_size"), [(33, 32), (5, 1), (1, 8)])
-def test_fit_refuses_a_batch_of_one_before_anything_is_written(samples, batch_size):
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "message"),
+    [
+        (33, 32, "batch_size is 32, which leaves a batch of 1 of the 33 samples"),
+        (5, 1, "batch_size is 1, which leaves a batch of 1 of the 5 samples"),
+        (1, 8, "data has 1 sample, but .* takes 2 or more to train on; expected more samples"),
+    ],
+)
+def test_fit_refuses_a_batch_of_one_before_anything_is_written(samples, batch_size, message):
     net = network(Dense(4, 3, bias=False), BatchNorm(3), Dense(3, 2))
     kept = net.state_dict()
-    with pytest.raises(ValueError, match=f"batch_size is {batch_size}, which leaves a batch of 1"):
+    with pytest.raises(ValueError, match=message):
         fit(
             net,
             (batch(samples), np.zeros(samples, int)),

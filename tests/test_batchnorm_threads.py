@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from batchnorm_cases import assert_batch_norm, make
 from onepass import kernels
-from onepass.kernels.engines import crew as crew_module
 from onepass.kernels.engines.crew import Crew
+from onepass.kernels.engines.threads import VARIABLE
 
 # shape, channel axis, dtype: all large enough to be shared
 SHARED = {
@@ -50,16 +50,11 @@ def digest(results):
 
 
 @pytest.fixture
-def crew_of(monkeypatch):
+def crew_of():
     """Use a crew of so many threads from now on."""
-
-    def use(threads):
-        monkeypatch.setenv(crew_module.THREADS_VARIABLE, str(threads))
-        crew_module.get_crew.cache_clear()
-        return crew_module.get_crew()
-
-    yield use
-    crew_module.get_crew.cache_clear()
+    before = kernels.get_num_threads()
+    yield kernels.set_num_threads
+    kernels.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +114,7 @@ for name in ("many channels", "few channels, large slabs", "channels last"):
 def test_processes_with_other_numbers_of_threads_give_the_same_bits():
     outputs = set()
     for threads in "123":
-        environment = {**os.environ, crew_module.THREADS_VARIABLE: threads}
+        environment = {**os.environ, VARIABLE: threads}
         done = subprocess.run(
             [sys.executable, "-c", IN_A_PROCESS, os.path.dirname(__file__)],
             env=environment,

@@ -69,7 +69,18 @@ def test_a_gpu_has_the_sections_that_are_not_about_the_cpu(mode):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_full_has_every_rule_in_both_dtypes(device):
     found = {(w.operation, w.dtype) for w in workloads("steps", Choice("full", device))}
-    assert found == {(rule, dtype) for rule in CASES for dtype in ("float32", "float64")}
+    small = {("adam 2-D", "float32"), ("Adam.step", "float32")} if device == "cpu" else set()
+    assert found == {(rule, dtype) for rule in CASES for dtype in ("float32", "float64")} | small
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_steps_on_a_small_matrix_and_of_an_optimizer_are_measured_beside_pytorch(mode):
+    found = {w.operation: w for w in workloads("steps", Choice(mode))}
+    matrix, optimizer = found["adam 2-D"], found["Adam.step"]
+    assert (matrix.label, matrix.shape) == ("20 x 50", (20, 50))
+    assert (optimizer.label, optimizer.count, optimizer.length) == ("10 x 100", 10, 100)
+    assert {"numba", "torch foreach", "torch fused"} <= set(matrix.paths)
+    assert {"separate", "torch foreach", "torch fused"} <= set(optimizer.paths)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

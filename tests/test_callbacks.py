@@ -174,6 +174,25 @@ def test_accuracy_is_better_when_larger_errors_when_smaller(kind, monitor, value
     assert stopping.best_epoch == best
 
 
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize(
+    ("values", "ends", "best"),
+    [
+        ([np.nan, 0.5, np.nan, np.nan, 0.4], 4, 2),
+        ([0.5, np.nan, 0.5, 0.5, 0.5], 3, 1),
+        ([np.nan, np.nan, 0.5, 0.5, 0.5], 2, 0),
+    ],
+)
+def test_nan_is_never_an_improvement(kind, values, ends, best):
+    """As a metric of one's own may be where a class has no rows."""
+    stopping, log = EarlyStopping(f"val_{KINDS[kind].metric}", patience=2), Log()
+    callbacks = [Scripted(values, stopping.monitor), stopping, log]
+    net, history = train(kind=kind, epochs=5, callbacks=callbacks, validation=data(kind, n=12))
+    assert (history.epochs, stopping.best_epoch) == (ends, best)
+    assert bits(net) == log.states[best - 1], "the best, or the last where none is best"
+    assert history.stopped.endswith(f"since epoch {best}" if best else "than nan")
+
+
 def test_running_statistics_come_back_too():
     layers = Dense(2, 8, bias=False), BatchNorm(8, activation="relu"), Dense(8, 3)
     net = Sequential(*layers, seed=0, device="cpu")
@@ -245,7 +264,26 @@ def test_a_figure_that_is_not_there_is_refused_before_training(monitor, validati
     assert bits(net) == kept
 
 
-@pytest.mark.parametrize("callbacks", [[print], [EarlyStopping]])
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda one: (each for each in [one]),
+        lambda one: one,
+        lambda one: {one},
+        lambda one: iter([one]),
+    ],
+)
+def test_they_may_be_one_or_anything_that_gives_them_once(given):
+    log = Log()
+    train(epochs=2, batch_size=60, callbacks=given(log))
+    assert [name for name, *_ in log.calls] == ["start", "batch", "epoch", "batch", "epoch", "end"]
+
+
+def test_none_are_none():
+    assert train(callbacks=None)[1].loss == train()[1].loss
+
+
+@pytest.mark.parametrize("callbacks", [[print], [EarlyStopping], print, EarlyStopping, iter([3])])
 def test_what_is_no_callback_is_refused(callbacks):
     with pytest.raises(TypeError, match=r"callbacks hold .*; expected such as EarlyStopping\(\)"):
         train(callbacks=callbacks)

@@ -231,3 +231,19 @@ def test_a_save_that_fails_ends_training_and_keeps_the_one_before(tmp_path, monk
 def test_it_is_told_in_words(tmp_path):
     shown = repr(Checkpoint("a/net", every=2, keep_best="loss"))
     assert shown == "Checkpoint('a/net', every=2, keep_best='loss')"
+
+
+def test_a_relative_path_means_the_same_file_wherever_training_goes(tmp_path, monkeypatch):
+    class Moves(Callback):
+        def on_epoch(self, run):
+            os.chdir(tmp_path / "elsewhere")
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    checkpoint = Checkpoint("net.safetensors", keep_best="loss")
+    fit(epochs=3, callbacks=[checkpoint, Moves()])
+    assert os.listdir(tmp_path / "elsewhere") == []
+    assert checkpoint.path == tmp_path / "net.safetensors"
+    assert load(checkpoint.path, "cpu").epoch == 3
+    assert checkpoint.best_path == tmp_path / "net-best.safetensors"
+    assert checkpoint.best_path.is_file()

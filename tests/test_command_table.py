@@ -140,6 +140,111 @@ def test_numbers_there_and_back_in_their_own_unit(capsys, tmp_path, houses_csv):
     np.testing.assert_allclose([float(row[0]) for row in found[1:]], numbers, rtol=1e-5)
 
 
+def r2_of(found, y):
+    return 1 - np.sum((found - y) ** 2) / np.sum((y - y.mean()) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("time stamps", [[1700000000 + k, 0, k] for k in range(60)]),
+        ("a plot in UTM metres", [
+            [f"{691000 + 2 * a:.4f}", f"{5334000 + 2 * b:.4f}", f"{3 * a - b:.6f}"]
+            for a, b in np.random.default_rng(0).uniform(0, 1, (200, 2))
+        ]),
+        ("a large target", [[k, 0, 1700000000 + k] for k in range(60)]),
+    ],
+)  # fmt: skip
+def test_numbers_keep_their_digits_until_they_are_normalized(capsys, tmp_path, write, name, rows):
+    path = write("large.csv", ["a", "b", "y"], rows)
+    model, out = tmp_path / "model.safetensors", tmp_path / "out.csv"
+    assert train(path, "--target", "y", "--task", "regression", "--save", model, "--lr", 0.01) == 0
+    shown = capsys.readouterr().out
+    r2, error = map(
+        float, re.search(r"test R2 (\S+), mean absolute error (\S+) after", shown).groups()
+    )
+    assert r2 > 0.98, name
+    assert predict(model, path, "--out", out) == 0
+    found = np.array([float(row[0]) for row in lines_of(out.read_text())[1:]])
+    rows = np.array(rows, float)
+    assert r2_of(found, rows[:, 2]) > 0.98
+    assert 0 < error < np.abs(rows[:, 2] - rows[:, 2].mean()).mean() / 4
+    # As many digits as the network has, in deviations of the target.
+    z, meta = by_hand(model, rows[:, :2])
+    expected = z[:, 0] * meta["target_deviation"][0] + meta["target_mean"][0]
+    limit = 100 * np.finfo("float32").eps * meta["target_deviation"][0]
+    np.testing.assert_allclose(found, expected, rtol=1e-15, atol=limit)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["01000", "02000", "10115"],
+        ["0.10", "0.20", "0.30"],
+        ["900719925474099301", "900719925474099302", "900719925474099400"],
+        ["none", "NA", "?"],
+    ],
+)
+def test_predictions_are_called_as_the_file_calls_them(capsys, tmp_path, write, names):
+    rows = [[a, b, names[FLOWERS.index(kind)]] for a, b, _, kind in flowers()]
+    path = write("codes.csv", ["a", "b", "code"], rows)
+    model, out = tmp_path / "model.safetensors", tmp_path / "out.csv"
+    options = ["--target", "code", "--task", "classification", "--hidden", "8", "--save", model]
+    assert train(path, *options) == 0
+    assert predict(model, path, "--out", out, "--proba") == 0
+    header, *found = lines_of(out.read_text())
+    assert sorted(header[1:]) == sorted(f"p({name})" for name in names)
+    assert np.mean([a[0] == b[2] for a, b in zip(found, rows, strict=True)]) > 0.95
+
+
+def test_what_is_missing_is_kept_with_the_model(capsys, tmp_path, write):
+    rows = [[a, b, ["0", "1", "NA"][FLOWERS.index(kind)]] for a, b, _, kind in flowers()]
+    path = write("named.csv", ["a", "b", "t"], rows)
+    model = tmp_path / "model.safetensors"
+    options = ["--target", "t", "--epochs", 1, "--save", model]
+    assert train(path, *options) == 2
+    assert "column 't' holds 'NA', which stands for a missing value" in capsys.readouterr().err
+    assert train(path, *options, "--missing", "") == 0
+    assert load(model, device="cpu").metadata["table"]["missing"] == []
+    assert train(path, *options, "--missing=-999,-") == 0
+    hole = write("hole.csv", ["a", "b"], [["1", "2"], ["3", "-999.0"]])
+    capsys.readouterr()
+    assert predict(model, hole) == 2
+    assert "line 3: column 'b' holds '-999.0', which stands for" in capsys.readouterr().err
+    assert predict(model, hole, "--missing", "NA") == 0
+    assert len(lines_of(capsys.readouterr().out)) == 3
+    assert predict(model, hole, "--missing", -999) == 2
+    assert train(path, "--target", "a", "--missing", "7.5,ü") == 2
+    assert "column 't' holds 'NA'; expected a number; turn names" in capsys.readouterr().err
+    assert main(["train", "--missing", ""]) == 2
+    assert "--missing was given without --target" in capsys.readouterr().err
+
+
+def test_tables_with_tabulators_and_true_and_false(capsys, tmp_path, write):
+    rows = [[a, kind == "übrige", kind] for a, _, _, kind in flowers()]
+    path = write("tabs.tsv", ["a", "b", "kind"], rows, delimiter="\t")
+    model = tmp_path / "model.safetensors"
+    assert train(path, "--target", "kind") == 2
+    assert "delimiter='tab'" in capsys.readouterr().err
+    assert train(path, "--target", "kind", "--delimiter", r"\t", "--save", model) == 0
+    assert float(re.search(r"test accuracy (\d+\.\d+)%", capsys.readouterr().out)[1]) >= 95
+    assert predict(model, path, "--delimiter", "tab") == 0
+    found = lines_of(capsys.readouterr().out)[1:]
+    assert np.mean([a[0] == b[2] for a, b in zip(found, rows, strict=True)]) > 0.95
+
+
+def test_predict_refuses_what_the_network_can_not_hold(capsys, tmp_path, write, flowers_csv):
+    model = tmp_path / "model.safetensors"
+    assert train(flowers_csv, "--target", "kind", "--epochs", 1, "--save", model) == 0
+    far = write("far.csv", ["length", "width", "age"], [["1", "2", "7"], ["1", "2", "-1e39"]])
+    capsys.readouterr()
+    for options in ([], ["--proba"]):
+        assert predict(model, far, *options) == 2
+        shown = capsys.readouterr()
+        assert "row 2 holds -1e+39 in column 'age'; expected numbers nearer to" in shown.err
+        assert not shown.out
+
+
 def test_two_classes_have_one_output(capsys, tmp_path, write):
     rows = [row for row in flowers() if row[3] != "übrige"]
     path = write("two.csv", ["length", "width", "age", "kind"], rows)
@@ -258,7 +363,8 @@ def test_train_refuses_with_a_message_and_status_2(capsys, flowers_csv, argument
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([["1", "nan", "x"], ["2", "3", "y"]], "line 2: column 'b' is missing; expected a value"),
+        ([["1", "", "x"], ["2", "3", "y"]], "line 2: column 'b' is missing; expected a value"),
+        ([["1", "nan", "x"], ["2", "3", "y"]], "line 2: column 'b' holds 'nan', which stands for"),
         ([["1", "2", "x"], ["2", "inf", "y"]], "line 3: column 'b' holds inf; expected a number"),
         ([["1", "2", "x"], ["2", "3", "x"]], "holds nothing but 'x'; expected two classes or more"),
         ([["1", "2", "x"], ["2", "3"]], "line 3 has 2 values; expected 3"),
@@ -323,7 +429,7 @@ def test_predict_refuses_networks_that_tell_no_names(capsys, tmp_path, flowers_c
     for broken in (
         {"classes": ["a", "b"]}, {"features": ["length"]}, {"mean": [0.0]}, {"mean": "x"},
         {"deviation": [0.0] * 3}, {"classes": []}, {"more": 1},
-        {"mean": [0.0] * 2, "deviation": [1.0] * 2},
+        {"mean": [0.0] * 2, "deviation": [1.0] * 2}, {"missing": 1}, {"missing": [1]},
     ):  # fmt: skip
         save(model, net, table={**good, **broken})
         assert predict(model, flowers_csv) == 2, broken

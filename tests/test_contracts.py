@@ -80,7 +80,7 @@ def test_wrong_shape_is_never_broadcast(engine, name, argument, shape):
         call(engine, name, arrays)
 
 
-@pytest.mark.parametrize("shape", [5, (0,)])
+@pytest.mark.parametrize("shape", [5, (0,), (), (2, 3), (2, 3, 4)])
 @pytest.mark.parametrize(("name", "argument"), WRITTEN)
 def test_read_only(engine, name, argument, shape):
     if engine.device == "cuda":
@@ -98,6 +98,14 @@ OVERLAPS = {
     "reversed": lambda b: (b[:8], b[7::-1]),
     "strides that meet": lambda b: (b[0:16:2], b[0:24:3]),
 }
+MATRIX_OVERLAPS = {
+    "the same array": lambda b: (b[:9].reshape(3, 3),) * 2,
+    "transposed": lambda b: (b[:9].reshape(3, 3), b[:9].reshape(3, 3).T),
+    "one element": lambda b: (b[:9].reshape(3, 3), b[8:17].reshape(3, 3)),
+    "one element, transposed": lambda b: (b[:9].reshape(3, 3).T, b[8:17].reshape(3, 3).T),
+    "one element of two orders": lambda b: (b[8:17].reshape(3, 3), b[:9].reshape(3, 3).T),
+    "columns": lambda b: (b[:18].reshape(3, 6)[:, :3], b[:18].reshape(3, 6)[:, 2:5]),
+}
 
 
 @pytest.mark.parametrize("how", OVERLAPS)
@@ -105,6 +113,16 @@ OVERLAPS = {
 def test_overlap_is_refused_naming_both(engine, name, one, other, how):
     arrays = engine.arrays(RULES[name], 8)
     arrays[one], arrays[other] = OVERLAPS[how](engine.asarray(np.ones(24, "float32")))
+    with engine.refuses(ValueError, arrays, one, other):
+        call(engine, name, arrays)
+
+
+@pytest.mark.parametrize("how", MATRIX_OVERLAPS)
+@pytest.mark.parametrize(("name", "one", "other"), PAIRS)
+def test_matrices_that_overlap_are_refused_naming_both(engine, name, one, other, how):
+    buffers = engine.arrays(RULES[name], 9)
+    arrays = {key: buffer.reshape(3, 3) for key, buffer in buffers.items()}
+    arrays[one], arrays[other] = MATRIX_OVERLAPS[how](engine.asarray(np.ones(24, "float32")))
     with engine.refuses(ValueError, arrays, one, other):
         call(engine, name, arrays)
 
@@ -224,15 +242,27 @@ def test_any_shape_dtype_and_layout_follows_the_oracle(engine, name, data):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(3, 7), (2, 3, 4)])
 @pytest.mark.parametrize("name", RULES)
-def test_each_layout_on_each_engine(engine, name, layout):
-    check_layouts(engine, name, (3, 7), "float32", [layout] * 5)
+def test_each_layout_on_each_engine(engine, name, shape, layout):
+    for dtype in engine.dtypes:
+        check_layouts(engine, name, shape, dtype, [layout] * 5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(3, 7), (1, 5), (2, 3, 4)])
+@pytest.mark.parametrize("name", RULES)
+def test_a_gradient_may_lie_in_another_order(engine, name, shape, layout):
+    for others in ("C", "Fortran", "first axis last"):
+        check_layouts(engine, name, shape, "float32", [others, layout, *[others] * 3])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(300_007,), (601, 503)])
 def test_layouts_at_a_size_that_threads_share(engine, layout, shape):
     check_layouts(engine, "adam_step", shape, "float32", [layout, "C", "C", layout])
+    check_layouts(engine, "adam_step", shape, "float32", [layout] * 4)
+    check_layouts(engine, "adam_step", shape, "float32", ["C", layout, "C", "C"])
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -71,6 +71,28 @@ def test_folder_may_be_a_string_and_files_may_be_mixed(tmp_path, files):
     assert len(load_mnist(str(tmp_path)).x_test) == 2
 
 
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("below", ["MNIST/raw", "raw", "."])
+@pytest.mark.parametrize("dot", [True, False])
+def test_takes_files_as_others_name_and_keep_them(tmp_path, files, packed, below, dot):
+    (tmp_path / below).mkdir(parents=True, exist_ok=True)
+    named = {name.replace("-idx", ".idx") if dot else name: files[name] for name in files}
+    write(tmp_path / below, named, packed)
+    if dot:  # Kaggle's archive has folders of the other name beside the files
+        (tmp_path / below / IMAGES).mkdir()
+    assert load_mnist(tmp_path).y_train.tolist() == list(files[LABELS][8:])
+
+
+def test_the_folder_named_comes_before_one_below(tmp_path, files):
+    write(tmp_path, files)
+    (tmp_path / "raw").mkdir()
+    write(tmp_path / "raw", files | {LABELS: idx(np.full(7, 9, np.uint8))})
+    assert load_mnist(tmp_path).y_train.tolist() == list(files[LABELS][8:])
+    (tmp_path / f"{TEST_LABELS}.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path.name} holds neither {TEST_LABELS}.gz"):
+        load_mnist(tmp_path)
+
+
 def test_no_folder_and_no_file_say_what_to_do(tmp_path, files):
     with pytest.raises(FileNotFoundError, match=r"absent is not a folder\. Fetch the four files"):
         load_mnist(tmp_path / "absent")

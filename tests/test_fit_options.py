@@ -18,7 +18,7 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     predict,
 )
-from onepass.nets.class_weights import row_weights
+from onepass.nets.class_weights import class_weights, row_weights
 from training_cases import KINDS, bits, data, network, train
 
 # Kinds of problem
@@ -168,8 +168,9 @@ LABELS = np.array([0, 0, 0, 0, 0, 2, 2, 1])
     ],
 )
 def test_the_weight_of_each_row(given, expected):
-    assert row_weights(given, LABELS, 3).tolist() == expected
-    assert row_weights(None, LABELS, 3) is None
+    found = class_weights(given, LABELS, 3)
+    assert row_weights(found, LABELS, "data").tolist() == expected
+    assert class_weights(None, LABELS, 3) is None
 
 
 @pytest.mark.parametrize("labels", [LABELS, np.array([5, 5, 1]), np.array([1, 1])])
@@ -177,7 +178,7 @@ def test_balanced_is_scikit_learns(labels):
     sklearn = pytest.importorskip("sklearn.utils.class_weight", reason="needs scikit-learn")
     present = np.unique(labels)
     theirs = sklearn.compute_class_weight("balanced", classes=present, y=labels)
-    found = row_weights("balanced", labels, 6)
+    found = row_weights(class_weights("balanced", labels, 6), labels, "data")
     np.testing.assert_array_equal(found, theirs[np.searchsorted(present, labels)])
     assert found.mean() == pytest.approx(1)
 
@@ -213,16 +214,73 @@ def test_balanced_weights_find_a_rare_class():
     assert found[1] > 0.8 > found[0] + 0.2
 
 
-def test_the_metric_and_validation_are_not_weighted():
+def loss_by_hand(z, y, weights):
+    """The weighted loss as its formula has it, a row after the other."""
+    if z.shape[1] == 1:
+        z = np.hstack([np.zeros_like(z), z])
+    terms = [
+        w * (np.log(np.exp(row).sum()) - row[k]) for row, k, w in zip(z, y, weights, strict=True)
+    ]
+    return sum(terms) / len(terms)
+
+
+@pytest.mark.parametrize("kind", ["classes", "two"])
+@pytest.mark.parametrize("given", ["balanced", {1: 4.0}])
+def test_the_validation_loss_is_weighted_as_the_training_loss_is(kind, given):
+    """Also in more than one batch; "balanced" goes by the classes of the training set."""
+    net, (x, y) = network(kind, dtype="float64"), data(kind)
+    held_x, held_y = data(kind, n=1500, seed=1)
+    held_y = np.where(np.arange(1500) % 3, held_y, 1)  # other shares of the classes
+    counts = np.bincount(y)
+    by_class = len(y) / (len(counts) * counts) if given == "balanced" else np.ones(len(counts))
+    by_class[1] = by_class[1] if given == "balanced" else 4.0
+    still = SGD(net.parameters(), lr=0.0)
+    options = {"epochs": 1, "validation": (held_x, held_y), "class_weight": given}
+    _, history = train(net, (x, y), kind, optimizer=still, **options)
+    expected = loss_by_hand(net(x), y, by_class[y])
+    assert history.loss == [pytest.approx(expected, rel=1e-12)]
+    expected = loss_by_hand(net(held_x), held_y, by_class[held_y])
+    assert history.val_loss == [pytest.approx(expected, rel=1e-12)]
+
+
+def test_a_metric_is_not_weighted():
     net, pair = network("two", dtype="float64"), data("two")
-    plain = float(KINDS["two"](net(pair[0]), pair[1])[0])
     share = float(KINDS["two"].measure(net(pair[0]), pair[1])) / 60
     still = SGD(net.parameters(), lr=0.0)
     options = {"epochs": 1, "validation": pair, "optimizer": still, "class_weight": [3.0, 5.0]}
     _, history = train(net, pair, "two", **options)
-    assert history.loss[0] > 2 * plain
-    assert history.val_loss[0] == pytest.approx(plain, rel=1e-12)
     assert history.accuracy[0] == history.val_accuracy[0] == pytest.approx(share)
+
+
+def test_a_class_that_training_lacks_weighs_1_in_validation():
+    (x, y), held_out = data(), data(n=30, seed=1)
+    without = y != 2
+    net = network(dtype="float64")
+    still = SGD(net.parameters(), lr=0.0)
+    options = {"epochs": 1, "validation": held_out, "class_weight": "balanced"}
+    _, history = train(net, (x[without], y[without]), optimizer=still, **options)
+    counts = np.bincount(y[without])
+    weights = np.append(without.sum() / (2 * counts), 1.0)[held_out[1]]
+    expected = loss_by_hand(net(held_out[0]), held_out[1], weights)
+    assert history.val_loss == [pytest.approx(expected, rel=1e-12)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "given", "message"),
+    [
+        ("two", [0, 0, 0], {0: 0.0}, "gives every row of validation the weight 0"),
+        ("classes", [2, 2, 2], [1.0, 1.0, 0.0], "gives every row of validation the weight 0"),
+        ("two", [0.2, 0.9, 1.0], "balanced", "y of validation holds numbers between the classes"),
+    ],
+)
+def test_validation_that_weights_do_not_fit_is_refused_before_training(
+    kind, labels, given, message
+):
+    net = network(kind)
+    kept = bits(net)
+    with pytest.raises(ValueError, match=message):
+        train(net, kind=kind, class_weight=given, validation=(data(n=3)[0], np.array(labels)))
+    assert bits(net) == kept
 
 
 @pytest.mark.parametrize(
@@ -234,6 +292,9 @@ def test_the_metric_and_validation_are_not_weighted():
         ("classes", [1.0, 2.0], ValueError, r"has shape \(2,\); expected \(3,\)"),
         ("two", [1.0, -2.0], ValueError, "expected finite numbers >= 0"),
         ("two", {1: np.nan}, ValueError, "expected finite numbers >= 0"),
+        ("two", {1: 1e39}, ValueError, "expected finite numbers >= 0, as float32 holds them"),
+        ("two", [1e-60, 1e-60], ValueError, "gives every row of data the weight 0"),
+        ("two", {0: [1.0, 2.0]}, TypeError, "expected None, 'balanced', a dict such as"),
         ("two", [0.0, 0.0], ValueError, "gives every row of data the weight 0"),
         ("two", object(), TypeError, "expected None, 'balanced', a dict such as"),
         ("numbers", "balanced", ValueError, r"MeanSquaredError\(\) sees no classes in y"),

@@ -205,7 +205,7 @@ def refused():
     yield {"net": good, "x": x * np.nan}, ValueError, "x of data holds values that are not finite"
     yield {"net": good, "y": y + 1}, ValueError, r"y of data: labels hold 3; expected 0\.\.2"
     normed = problem(SoftmaxCrossEntropy, BatchNorm(5))[0]
-    yield {"net": normed, "x": x[:1], "y": y[:1]}, ValueError, "a batch of 1 of the 1 samples"
+    yield {"net": normed, "x": x[:1], "y": y[:1]}, ValueError, "data has 1 sample, but"
 
 
 @pytest.mark.parametrize(("change", "error", "message"), list(refused()))

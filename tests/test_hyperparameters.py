@@ -120,6 +120,58 @@ def test_edge_of_the_allowed_range_is_computed(engine, name, option, good):
     )
 
 
+ARRAYS_OF_ONE = {
+    **dict.fromkeys(("lr", "eps", "weight_decay", "grad_scale", "momentum", "alpha"), 0.5),
+    "betas": (0.5, 0.75),
+    "step": 3,
+    **dict.fromkeys(("maximize", "nesterov", "decoupled", "eps_inside_sqrt"), True),
+}
+
+
+def as_arrays(value, shape):
+    if isinstance(value, tuple):
+        return np.array(value) if shape else tuple(map(np.array, value))
+    return np.full(shape, value)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize("name", RULES)
+def test_a_number_in_an_array_is_a_number(reference, name, shape):
+    """As np.array(0.1), or what a schedule of JAX gives; its value at the time of the call."""
+    rule = RULES[name]
+    for option in rule.options:
+        if option not in ARRAYS_OF_ONE:
+            continue
+        value = ARRAYS_OF_ONE[option]
+        results = []
+        for given in (value, as_arrays(value, shape)):
+            arrays = reference.arrays(rule)
+            options = reference.options(rule, **{option: given})
+            reference.kernel(name)(*arrays.values(), **options)
+            results.append([reference.to_numpy(array).tolist() for array in arrays.values()])
+        assert results[0] == results[1], option
+        given = as_arrays(value, ())
+        if isinstance(given, np.ndarray) and given.dtype.kind == "f":
+            reference.kernel(name)(
+                *reference.arrays(rule).values(), **reference.options(rule, **{option: given})
+            )
+            given[...] = np.nan  # the value of the call before is not remembered for the array
+            with reference.refuses(ValueError, reference.arrays(rule), option):
+                reference.kernel(name)(
+                    *reference.arrays(rule).values(), **reference.options(rule, **{option: given})
+                )
+
+
+@pytest.mark.parametrize("bad", [
+    np.ma.array(0.1, mask=True), np.ma.masked, np.array("0.1"), np.array(None), np.array(True),
+    np.array([[0.1]]), np.array(1j),
+])  # fmt: skip
+def test_what_an_array_hides_is_no_number(reference, bad):
+    arrays = reference.arrays(RULES["sgd_step"])
+    with reference.refuses(TypeError, arrays, "lr"):
+        reference.kernel("sgd_step")(*arrays.values(), lr=bad)
+
+
 @pytest.mark.parametrize(
     ("name", "missing"),
     [("sgd_step", "lr"), ("momentum_step", "lr"), ("adam_step", "step"), ("amsgrad_step", "step")],

@@ -253,3 +253,15 @@ def test_without_torch_the_error_tells(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match="pip install torch"):
         torch_state(Sequential(Dense(2, 2), device="cpu"))
+
+
+def test_a_dtype_that_another_package_gave_numpy_is_named():
+    """JAX brings ml_dtypes, by which NumPy holds bfloat16 but can't compute in compiled loops."""
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="comes with JAX")
+
+    class Foreign:
+        def __array__(self, dtype=None, copy=None):
+            return np.ones(2, ml_dtypes.bfloat16)
+
+    with pytest.raises(TypeError, match="param is a Foreign of bfloat16; expected float16, float3"):
+        as_array(Foreign(), "param")

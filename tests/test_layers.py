@@ -323,6 +323,80 @@ def test_widths_of_a_network():
     assert Sequential(ReLU(), device="cpu").in_features is None
 
 
+class Convolution(Layer):
+    """Of 1 x 1 pixels: each pixel's channels through one matrix, on rows or on images."""
+
+    def __init__(self, channels, filters, side, rows):
+        self.channels, self.filters, self.side, self.rows = channels, filters, side, rows
+        self.in_features = channels * side * side if rows else channels
+        self.out_features = filters
+
+    def shapes(self):
+        return {"weight": (self.filters, self.channels)}
+
+    def initial(self, rng):
+        return {"weight": rng.standard_normal(self.shapes()["weight"])}
+
+    def forward(self, x, train=False):
+        images = x.reshape(len(x), self.channels, self.side, self.side)
+        self._saved = images
+        return np.einsum("fc,nchw->nfhw", self.params["weight"], images)
+
+    def backward(self, dy, input_grad=True):
+        np.einsum("nfhw,nchw->fc", dy, self.saved, out=self.grads["weight"])
+        dx = np.einsum("fc,nfhw->nchw", self.params["weight"], dy)
+        return dx.reshape(len(dx), -1) if self.rows else dx
+
+
+class Flatten(Layer):
+    def __init__(self, channels, side):
+        self.in_features, self.out_features = channels, channels * side * side
+
+    def forward(self, x, train=False):
+        self._saved = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, dy, input_grad=True):
+        return dy.reshape(self.saved)
+
+
+def test_layers_for_images_state_their_widths_as_the_docstring_tells():
+    """The widths that `Layer` advises fit each other, and `fit` and `gradient_check`."""
+    net = Sequential(
+        Convolution(3, 4, 2, rows=True), BatchNorm(4), ReLU(), Convolution(4, 5, 2, rows=False),
+        Flatten(5, 2), Dense(20, 2), dtype="float64", device="cpu",
+    )  # fmt: skip
+    assert (net.in_features, net.out_features) == (12, 2)
+    x, y = np.random.default_rng(0).standard_normal((6, 12)), np.arange(6) % 2
+    assert nets.gradient_check(net, x, y, SoftmaxCrossEntropy()).verdict == "right"
+    options = {"optimizer": nets.Adam(net.parameters(), lr=0.1), "progress": False}
+    history = nets.fit(net, (x, y), loss=SoftmaxCrossEntropy(), epochs=20, **options)
+    assert history.loss[-1] < 0.5 * history.loss[0]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_no_rows_give_no_rows_and_no_gradient_but_what_averages_refuses_them(name):
+    net = Sequential(LAYERS[name](), device="cpu")
+    empty = np.zeros((0, 4), "float32")
+    width = net(np.ones((1, 4))).shape[1]
+    assert net(empty).shape == (0, width)
+    assert nets.outputs(net, empty).shape == (0, width)
+    net.parameters().flat_grads[...] = 7
+    if net.least_rows > 1:
+        with pytest.raises(ValueError, match="expected a larger batch to train on"):
+            net.forward(empty, train=True)
+        return
+    y = net.forward(empty, train=True)
+    assert net.backward(np.zeros_like(y)).shape == empty.shape
+    assert not net.parameters().flat_grads.any()
+    for loss, targets in (
+        (SoftmaxCrossEntropy(), np.zeros(0, int)), (nets.MeanSquaredError(), y),
+        (nets.BinaryCrossEntropy(), np.zeros(0)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="at least 1"):
+            loss(y if targets is y or targets.dtype == int else y[:, 0], targets)
+
+
 def test_network_on_each_device_agrees_with_the_cpu(reference):
     rng = np.random.default_rng(6)
     x, dy = rng.standard_normal((7, 5)), rng.standard_normal((7, 3))
@@ -337,3 +411,9 @@ def test_network_on_each_device_agrees_with_the_cpu(reference):
         results.append([net.backend.to_numpy(a) for a in (y, dx, net.parameters().flat_grads)])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", np.random.default_rng(0)])
+def test_a_network_names_a_seed_that_is_none(seed):
+    with pytest.raises((TypeError, ValueError), match=r"seed is .*; expected an integer >= 0"):
+        Sequential(Dense(2, 2), seed=seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from math import fsum, sqrt
 
 import numpy as np
@@ -27,7 +28,9 @@ def oracle(x):
         mean = fsum(column) / len(column)
         deviation = sqrt(fsum((value - mean) ** 2 for value in column) / len(column))
         means.append(mean)
-        deviations.append(1.0 if len(set(column)) == 1 else deviation)
+        rounding = len(column) * sys.float_info.epsilon
+        constant = deviation**2 <= rounding * deviation**2 + (rounding * mean) ** 2
+        deviations.append(1.0 if len(set(column)) == 1 or constant else deviation)
     return np.array(means), np.array(deviations)
 
 
@@ -109,10 +112,59 @@ def test_constant_features_stay_at_deviation_1_without_a_warning():
     assert one.deviation.tolist() == [1, 1, 1]
 
 
+def shares(n=100, seed=0):
+    """Shares of four parts, and their total: 1 up to rounding."""
+    parts = np.random.default_rng(seed).dirichlet(np.ones(4), n)
+    return np.hstack([parts, parts.sum(axis=1, keepdims=True)])
+
+
+ALMOST = {
+    "two texts of 0.3": np.where(np.arange(100) % 2, 0.3, 0.1 + 0.2),
+    "total of shares": shares()[:, 4],
+    "minus the total": -1e9 * shares()[:, 4],
+    "a * b / b": 7 * np.arange(1, 501.0) / 3 / np.arange(1, 501.0),
+    "sin^2 + cos^2": np.sin(np.arange(50.0)) ** 2 + np.cos(np.arange(50.0)) ** 2,
+    "two rows": np.array([0.3, 0.1 + 0.2]),
+}
+"""Columns that are constant but for rounding."""
+
+
+@pytest.mark.parametrize("name", ALMOST)
+def test_columns_that_are_constant_but_for_rounding_get_deviation_1(reference, name):
+    x = ALMOST[name][:, None]
+    assert x.min() < x.max(), "or it would show nothing"
+    normalizer = Normalizer().fit(reference.asarray(x))
+    assert normalizer.deviation.tolist() == [1]
+    np.testing.assert_allclose(normalizer.mean, x[0], rtol=1e-14)
+    other = x.round(6) + 1e-6  # as another program may have written it
+    found = reference.to_numpy(normalizer.apply(reference.asarray(other)))
+    np.testing.assert_allclose(found, other - x[0], atol=1e-14 * abs(x).max())
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(1, 1e-9), (1e9, 1e-3), (0, 1e-30), (-5, 1e-12)])
+def test_small_differences_that_are_none_of_rounding_are_kept(mean, deviation):
+    x = mean + deviation * np.random.default_rng(0).standard_normal((200, 1))
+    normalizer = Normalizer().fit(x)
+    np.testing.assert_allclose(normalizer.deviation, oracle(x)[1], rtol=1e-6)
+    np.testing.assert_allclose(normalizer.deviation, deviation, rtol=0.2)
+
+
+def test_what_comes_back_has_the_digits_of_the_mean(reference):
+    x = 1.7e9 + np.arange(60.0)[:, None]
+    normalizer = Normalizer().fit(x)
+    small = normalizer.apply(x).astype("float32")  # as a network in float32 gives it
+    back = reference.to_numpy(normalizer.inverse(reference.asarray(small)))
+    assert back.dtype == np.float64
+    np.testing.assert_allclose(back, x, rtol=0, atol=60 * np.finfo("float32").eps)
+
+
 def test_agrees_with_scikit_learn():
     preprocessing = pytest.importorskip("sklearn.preprocessing", reason="no scikit-learn")
-    x = np.random.default_rng(0).normal(5, 3, (40, 6))
+    x = np.random.default_rng(0).normal(5, 3, (100, 9))
     x[:, 2] = 4.0
+    x[:, 3:5] = shares()[:, 3:]
+    x[:, 5] = 1 + 1e-9 * x[:, 5]
+    x[:, 6] = ALMOST["two texts of 0.3"]
     scaler, normalizer = preprocessing.StandardScaler().fit(x), Normalizer().fit(x)
     np.testing.assert_allclose(normalizer.deviation, scaler.scale_, rtol=1e-12)
     np.testing.assert_allclose(normalizer.apply(x), scaler.transform(x), atol=1e-12)

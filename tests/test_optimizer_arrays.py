@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onepass.kernels import adam_step
 from onepass.kernels.engines.array import ArrayEngine
 from onepass.nets import (
     SGD,
@@ -17,7 +18,9 @@ def refused_params():
     locked = np.zeros(3)
     locked.flags.writeable = False
     yield "one array", np.zeros(3), TypeError, r"put one array into a list: \[array\]"
-    yield "generator", (np.zeros(3) for _ in range(2)), TypeError, "params is a generator"
+    yield "empty generator", iter(()), ValueError, "params are empty"
+    yield "set", {1.0, 2.0}, TypeError, "params is a set"
+    yield "None", [np.zeros(3), None], TypeError, r"params\[1\] is None; .* Leave it out"
     yield "no arrays", [], ValueError, "params are empty"
     yield "empty dict", {}, ValueError, "params are empty"
     yield "same twice", [shared, shared], ValueError, r"params\[0\] and params\[1\] overlap"
@@ -36,6 +39,37 @@ def refused_params():
 def test_refuses_params(params, error, message):
     with pytest.raises(error, match=message):
         SGD(params)
+
+
+@pytest.mark.parametrize("pass_on", [iter, lambda arrays: (a for a in arrays),
+                                     lambda arrays: dict(enumerate(arrays)).values()])  # fmt: skip
+def test_a_generator_of_arrays_is_a_list(pass_on):
+    ours, theirs = ([np.zeros(3), np.ones((2, 2))] for _ in range(2))
+    grads = [np.full(3, 0.5), np.eye(2)]
+    optimizer, reference = Adam(pass_on(ours)), Adam(theirs)
+    for _ in range(2):
+        optimizer.step(pass_on(grads))
+        reference.step(grads)
+    assert optimizer.params == [*ours], "kept, not used up"
+    assert frozen((ours, optimizer.state_dict())) == frozen((theirs, reference.state_dict()))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2)])
+def test_a_gradient_that_is_none_is_told_what_to_do(shape):
+    """No array can be made of None; zeros are what is meant, or the parameter doesn't belong."""
+    for params in ([np.ones(shape)], [np.ones(shape), np.ones(4)], {"w": np.ones(shape)}):
+        optimizer = Adam(params, clip_norm=1.0)
+        names = list(params) if isinstance(params, dict) else range(len(params))
+        none = dict.fromkeys(names) if isinstance(params, dict) else [None for _ in names]
+        before = frozen((params, optimizer.state_dict()))
+        with pytest.raises(TypeError, match=r"grads\[.*\] is None; .*no gradient, or pass zeros"):
+            optimizer.step(none)
+        assert frozen((params, optimizer.state_dict())) == before
+    net = flat_parameters(start()[0])
+    with pytest.raises(TypeError, match=r"grads\[.*\] is None; .*no gradient, or pass zeros"):
+        Adam(net).step(dict.fromkeys(net))
+    with pytest.raises(TypeError, match=r"^grad is None; .*no gradient, or pass zeros"):
+        adam_step(*(None if k == 1 else np.zeros(shape) for k in range(4)), step=1)
 
 
 def test_neighbouring_views_of_one_buffer_are_fine():
@@ -68,7 +102,7 @@ def refused_grads():
         TypeError,
         r"grads\['2.bias'\] has dtype float32 but params\['2.bias'\] has float64",
     )
-    yield "none", lambda g: g | {"2.bias": None}, TypeError, r"grads\['2.bias'\] is a NoneType"
+    yield "none", lambda g: g | {"2.bias": None}, TypeError, r"grads\['2.bias'\] is None"
 
 
 CHANGES = [pytest.param(*case, id=name) for name, *case in refused_grads()]
@@ -189,7 +223,7 @@ BREAKS = {  # what changes params p or grads g at index k, and what the error sa
     "dtype": (lambda p, g, k: g.__setitem__(k, g[k].astype("float64")), TypeError, "grads[{k}]"),
     "shape": (lambda p, g, k: g.__setitem__(k, g[k].ravel()), ValueError, "grads[{k}] has shape"),
     "size": (lambda p, g, k: g.__setitem__(k, g[k][:2]), ValueError, "grads[{k}] has shape"),
-    "none": (lambda p, g, k: g.__setitem__(k, None), TypeError, "grads[{k}] is a NoneType"),
+    "none": (lambda p, g, k: g.__setitem__(k, None), TypeError, "grads[{k}] is None"),
     "list": (lambda p, g, k: g.__setitem__(k, g[k].tolist()), TypeError, "grads[{k}] is a list"),
     "integers": (lambda p, g, k: g.__setitem__(k, g[k].astype(int)), TypeError, "grads[{k}]"),
     "read-only": (lambda p, g, k: locked(p[k]), ValueError, "params[{k}] is read-only"),
@@ -264,3 +298,45 @@ def test_what_was_locked_can_be_stepped_again():
     optimizer.step([locked(grad) for grad in grads])
     assert frozen(params) != before
     assert optimizer.steps == 2
+
+
+def in_fortran_order(arrays):
+    return list(map(np.asfortranarray, arrays))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("order", [list, in_fortran_order])
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_each_step_checks_one_matrix_as_it_does_many(kind, how, order, count):
+    """After steps that were right, with the same objects."""
+    rng = np.random.default_rng(3)
+    params, grads = (
+        order([rng.standard_normal((4, n)).astype("float32") for n in (3, 5)[:count]])
+        for _ in range(2)
+    )
+    optimizer = kind(params)
+    for _ in range(3):
+        optimizer.step(grads)
+    change, error, message = BREAKS[how]
+    change(params, grads, count - 1)
+    before = frozen(([p.tolist() for p in params], optimizer.state_dict()))
+    if how == "reshaped" and kind is SGD:
+        optimizer.step(grads)
+        return
+    with pytest.raises(error) as caught:
+        optimizer.step(grads)
+    assert message.format(k=count - 1) in str(caught.value)
+    assert frozen(([p.tolist() for p in params], optimizer.state_dict())) == before
+    assert optimizer.steps == 3
+
+
+@pytest.mark.parametrize("view", [lambda a: a[:], lambda a: a.T, lambda a: a[::-1]])
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_gradient_that_is_a_view_of_its_matrix_is_refused(kind, view):
+    params = [np.ones((4, 4), "float32"), np.ones((3, 3), "float32")]
+    for some in (params[:1], params):
+        optimizer = kind(some)
+        with pytest.raises(ValueError, match=r"params\[0\] and grads\[0\] overlap"):
+            optimizer.step([view(some[0]), np.ones((3, 3), "float32")][: len(some)])
+    assert all((param == 1).all() for param in params)

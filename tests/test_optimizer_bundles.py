@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 from onepass.kernels.engines import bundle as bundling
+from onepass.kernels.engines import fields
 from onepass.kernels.engines.crew import get_crew
-from onepass.kernels.engines.fields import fields_known
 from onepass.kernels.engines.numba_loops import shared_loop
-from onepass.kernels.launch import bundled
+from onepass.kernels.launch import fits_together
 from onepass.kernels.rules import sgd
 from onepass.nets import SGD, Adam, Momentum, Parameters, RMSprop
 from six_gradients import KINDS
@@ -27,6 +27,15 @@ VARIANTS = {
 def drawn(shapes=SHAPES, dtype="float32", seed=0):
     rng = np.random.default_rng(seed)
     return [np.asarray(rng.standard_normal(shape), dtype) for shape in shapes]
+
+
+def fit(columns, engine="auto"):
+    """Whether steps on these arrays would go in one."""
+    columns = tuple(map(tuple, columns))
+    order = np.arange(sum(map(len, columns)))
+    fits = fits_together(columns, engine, order)
+    assert sorted(order) == list(range(order.size))
+    return fits
 
 
 def in_one_buffer(arrays):
@@ -47,7 +56,7 @@ def test_separate_arrays_equal_one_buffer_bit_for_bit(variant, dtype, grad_scale
     separate, together = kind(params, **hyper), kind(flat, **hyper)
     for step in range(3):
         grads = drawn(dtype=dtype, seed=step + 1)
-        assert bundled([params, grads], "auto") is not None
+        assert fit([params, grads])
         separate.step(grads, grad_scale=grad_scale)
         for own, grad in zip(flat.grads.values(), grads, strict=True):
             own[...] = grad
@@ -75,7 +84,7 @@ def test_what_the_crew_shares_is_the_same(sizes):
 def test_a_walk_that_is_cut_anywhere_steps_each_element_once(chunk):
     params, grads = drawn(), drawn(seed=1)
     expected = [param - grad for param, grad in zip(params, grads, strict=True)]
-    found = bundling.bundle_of([params, grads])
+    found = bundling.bundle_of((tuple(params), tuple(grads)), np.arange(2 * len(params)))
     job = found.job(shared_loop(sgd.SGD, "float32").address, (1.0, 0.0, 1.0, 1.0))
     get_crew().run(bundling.walk.address, found.size, job, found, chunk=chunk)
     for param, want in zip(params, expected, strict=True):
@@ -105,7 +114,6 @@ def subclass(array):
 
 ODD = {
     "strided": strided,
-    "Fortran": np.asfortranarray,
     "unaligned": unaligned,
     "subclass": subclass,
     "float16": lambda array: array.astype("float16"),
@@ -122,11 +130,11 @@ def test_arrays_that_are_not_plain_are_stepped_one_by_one(odd, where):
     if params[1].dtype != np.float32:  # a gradient has its parameter's dtype, byte order and all
         grads[1] = odd(grads[1])
     elif where:
-        params[1], grads[1] = np.array(params[1], "float32"), odd(grads[1])
+        params[1], grads[1] = np.array(params[1], "float32", order="C"), odd(grads[1])
     expected = [param.copy() for param in params]
     for array, grad in zip(expected, grads, strict=True):
         Adam([array]).step([grad])
-    assert bundled([params, grads], "auto") is None
+    assert not fit([params, grads])
     Adam(params).step(grads)
     for param, want in zip(params, expected, strict=True):
         np.testing.assert_array_equal(param, want)
@@ -144,24 +152,30 @@ def test_a_swapped_gradient_is_never_read_as_a_native_one():
 def test_bundles_know_what_is_written_and_what_is_read():
     shared = np.ones(12, "float32")
     a, b, c, d = shared[:3], shared[3:6], shared[6:9], shared[9:]
-    assert bundled([[a, b], [c, d]], "auto") is not None, "neighbours are apart"
-    assert bundled([[a, b], [c, c]], "auto") is not None, "one gradient may serve two"
-    assert bundled([[a, b], [c, shared[5:8]]], "auto") is None
-    assert bundled([[a, b], [d, d], [c, c]], "auto") is None, "states are written"
-    assert bundled([[a, shared[2:5]], [c, d]], "auto") is None
-    assert bundled([[a, b], [c, d]], "array") is None
+    assert fit([[a, b], [c, d]]), "neighbours are apart"
+    assert fit([[a, b], [c, c]]), "one gradient may serve two"
+    assert not fit([[a, b], [c, shared[5:8]]])
+    assert not fit([[a, b], [d, d], [c, c]]), "states are written"
+    assert not fit([[a, shared[2:5]], [c, d]])
+    assert not fit([[a, b], [c, d]], "array")
     b.flags.writeable = c.flags.writeable = False
-    assert bundled([[a, d], [c, c]], "auto") is not None, "gradients may be read-only"
-    assert bundled([[a, b], [c, d]], "auto") is None
+    assert fit([[a, d], [c, c]]), "gradients may be read-only"
+    assert not fit([[a, b], [c, d]])
 
 
 def test_where_numpy_lays_arrays_out_otherwise_they_are_stepped_one_by_one(monkeypatch):
-    assert fields_known()
+    known = fields.TABLE.copy()
+    assert known.all()
+    monkeypatch.setattr(fields, "fields_known", lambda *places: False)
+    unknown = fields._table()
     params, grads = drawn(), drawn(seed=1)
     expected = [param - grad for param, grad in zip(params, grads, strict=True)]
-    monkeypatch.setattr(bundling, "fields_known", lambda: False)
-    assert bundled([params, grads], "auto") is None
-    SGD(params, lr=1.0).step(grads)
+    try:
+        fields.TABLE[:] = unknown
+        assert not fit([params, grads])
+        SGD(params, lr=1.0).step(grads)
+    finally:
+        fields.TABLE[:] = known
     for param, want in zip(params, expected, strict=True):
         np.testing.assert_array_equal(param, want)
 

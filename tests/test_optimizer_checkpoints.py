@@ -13,6 +13,7 @@ from onepass.nets import (
     SGD,
     Adam,
     AMSGrad,
+    BatchNorm,
     Dense,
     ReLU,
     Sequential,
@@ -163,6 +164,62 @@ def test_copied_network_and_optimizer_stay_together_and_apart_from_the_first(clo
     train(*pair)
     np.testing.assert_array_equal(twin[0].parameters().flat, net.parameters().flat)
     assert twin[1].params is twin[0].parameters()
+
+
+@pytest.fixture
+def joblib():
+    return pytest.importorskip("joblib", reason="comes with scikit-learn")
+
+
+@pytest.mark.parametrize("mode", ["r", "c", "r+"])
+def test_network_and_optimizer_learn_on_in_a_worker_of_joblib(mode, joblib, tmp_path):
+    """Which gets arrays of a megabyte and more as maps of a file."""
+
+    def train(net, optimizer):
+        rng = np.random.default_rng(1)
+        for _ in range(3):
+            logits = net.forward(rng.standard_normal((4, 3)), train=True)
+            net.backward(SoftmaxCrossEntropy()(logits, np.array([0, 1, 0, 1]))[1])
+            optimizer.step()
+        return {**net.state_dict(), **optimizer.state_dict()["state"]["v"]}
+
+    net = Sequential(Dense(3, 4), BatchNorm(4), Dense(4, 2), device="cpu")
+    pair = net, Adam(net.parameters())
+    train(*pair)
+    joblib.dump(pair, tmp_path / "pair")
+    twin = joblib.load(tmp_path / "pair", mmap_mode=mode)
+    assert type(twin[0].parameters().flat) is np.ndarray, "a map would miss the quick path"
+    assert twin[1].params is twin[0].parameters()
+    learnt, expected = train(*twin), train(*pair)
+    another = train(*joblib.load(tmp_path / "pair"))
+    for name, value in expected.items():
+        np.testing.assert_array_equal(learnt[name], value)
+        np.testing.assert_array_equal(another[name], value, err_msg="one wrote into the file")
+
+
+def test_separate_arrays_that_are_mapped_read_only_are_refused_not_replaced(joblib, tmp_path):
+    params = [np.ones(3, np.float32)]
+    joblib.dump((params, SGD(params)), tmp_path / "pair")
+    twin, optimizer = joblib.load(tmp_path / "pair", mmap_mode="r")
+    with pytest.raises(ValueError, match=r"params\[0\] is read-only"):
+        optimizer.step([np.ones(3, np.float32)])
+    assert twin[0].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("own", [{}, {"note": "mine"}])
+def test_an_optimizer_with_attributes_of_its_own_is_copied_whole(own):
+    class Mine(Adam):
+        pass
+
+    optimizer = Mine([np.zeros(2)])
+    vars(optimizer).update(own)
+    optimizer.step([np.ones(2)])
+    twin = copy.deepcopy(optimizer)
+    optimizer.step([np.ones(2)])
+    assert vars(twin) == own
+    assert twin.steps == 1
+    twin.step([np.ones(2)])
+    np.testing.assert_array_equal(twin.params[0], optimizer.params[0])
 
 
 # Devices

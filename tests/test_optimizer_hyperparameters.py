@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onepass import nets
 from onepass.nets import (
     SGD,
     AdaGrad,
@@ -81,6 +82,31 @@ def test_bad_hyperparameters_are_refused_when_made_and_when_set(kind, name, valu
     )
 
 
+def test_hyperparameters_of_layers_schedules_and_fit_may_be_arrays_of_one():
+    half = np.array(0.5)
+    made = [
+        Adam([np.zeros(3)], lr=half, betas=np.array([0.5, 0.75]), eps=half, clip_norm=half),
+        nets.BatchNorm(np.array(3), momentum=half, eps=half),
+        nets.Dropout(half),
+        nets.LeakyReLU(half),
+        nets.ExponentialDecay(half, half),
+        nets.EarlyStopping(patience=np.array(2), min_delta=half),
+        nets.L2(half),
+    ]
+    numbers = [
+        Adam([np.zeros(3)], lr=0.5, betas=(0.5, 0.75), eps=0.5, clip_norm=0.5),
+        nets.BatchNorm(3, momentum=0.5, eps=0.5),
+        nets.Dropout(0.5),
+        nets.LeakyReLU(0.5),
+        nets.ExponentialDecay(0.5, 0.5),
+        nets.EarlyStopping(patience=2, min_delta=0.5),
+        nets.L2(0.5),
+    ]
+    assert list(map(repr, made)) == list(map(repr, numbers))
+    made[0].lr = np.array(0.25)
+    assert (made[0].lr, type(made[0].lr)) == (0.25, float)
+
+
 def test_misspelt_hyperparameters_are_refused():
     optimizer = Adam([np.zeros(1)])
     with pytest.raises(AttributeError):
@@ -120,5 +146,6 @@ def test_an_engine_that_cannot_run_here_is_refused_when_made():
 def test_engine_is_passed_on(engine_name, monkeypatch):
     seen = []
     monkeypatch.setattr(stepping, "launch", lambda *given: seen.append(given[-1]))
+    monkeypatch.setattr(stepping, "launch_together", lambda *given: seen.append(given[2]))
     SGD([np.zeros(1)], engine=engine_name).step([np.ones(1)])
-    assert seen == [engine_name]
+    assert seen == [engine_name] * 2

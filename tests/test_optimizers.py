@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import sqrt
+from types import MappingProxyType
 
 import numpy as np
 import pytest
-from onepass import nets
+from onepass import kernels, nets
 from onepass.nets import (
     SGD,
     AdaGrad,
@@ -185,7 +186,7 @@ def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
         return original(prepared, arrays, engine)
 
     monkeypatch.setattr(stepping, "launch", spy)
-    optimizer = kind(net.parameters())
+    optimizer = kind(net.parameters(), engine="array")
     optimizer.step()
     optimizer.step(net.parameters().grads)
     assert sizes == [30 * 12] * 2
@@ -194,21 +195,25 @@ def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
     kind(params, engine="array").step(grads)
     assert sizes == [9, 3] * 30
     sizes.clear()
-    bundles, launched = [], stepping.launch_bundle
-    monkeypatch.setattr(
-        stepping, "launch_bundle", lambda *given: bundles.append(given) or launched(*given)
-    )
-    kind(params).step(grads)
-    assert (sizes, len(bundles)) == ([], 1)
+    together, launched = [], stepping.launch_together
+
+    def spy_together(prepared, columns, engine, order):
+        together.append((len(columns[0]), launched(prepared, columns, engine, order)))
+        return together[-1][1]
+
+    monkeypatch.setattr(stepping, "launch_together", spy_together)
+    for arrays in (net.parameters(), params):
+        kind(arrays).step(grads if arrays is params else None)
+    assert (sizes, together) == ([], [(1, True), (60, True)])
 
 
 def test_the_networks_own_gradients_are_not_copied(monkeypatch):
     seen = []
-    monkeypatch.setattr(stepping, "launch", lambda prepared, arrays, engine: seen.append(arrays))
+    monkeypatch.setattr(stepping, "launch_together", lambda *given: seen.append(given[1]) or True)
     parameters = flat_parameters(start()[0])
     SGD(parameters).step(parameters.grads)
-    assert seen[0][0] is parameters.flat
-    assert seen[0][1] is parameters.flat_grads
+    assert seen[0][0][0] is parameters.flat
+    assert seen[0][1][0] is parameters.flat_grads
 
 
 def test_weight_decay_adds_to_the_gradient_and_maximize_climbs():
@@ -238,6 +243,21 @@ def test_clipping_by_the_global_norm_after_grad_scale(clip_norm, grad_scale, exp
     optimizer = SGD([one, two], lr=1.0, clip_norm=clip_norm)
     optimizer.step([np.full(1, 3.0), np.full((1, 1), 4.0)], grad_scale=grad_scale)
     np.testing.assert_allclose((-one[0], -two[0, 0]), expected, rtol=1e-15)
+
+
+def test_the_norm_of_a_list_a_dict_and_one_array_is_the_same():
+    arrays = np.arange(12.0).reshape(2, 6)
+    expected = sqrt(sum(k * k for k in range(12)))
+    named = dict(zip("ab", arrays, strict=True))
+    for given in (
+        list(arrays),
+        iter(arrays),
+        named,
+        MappingProxyType(named),
+        arrays,
+        arrays.ravel(),
+    ):
+        assert kernels.global_norm(given) == pytest.approx(expected, rel=1e-15)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

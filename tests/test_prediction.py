@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
-from onepass.nets import Dense, Sequential, accuracy, outputs, predict, predict_proba
+from onepass.nets import Dense, Ensemble, Sequential, accuracy, outputs, predict, predict_proba
 from training_cases import KINDS, data, network, train
 
 
@@ -80,6 +82,37 @@ def test_on_each_device(reference, function):
         found = function(net, given)
         assert type(found) is np.ndarray
         np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["U", "S", object, np.dtypes.StringDType()])
+def test_accuracy_refuses_names_which_equal_no_number(kind):
+    x, y = data()
+    for judge in (partial(accuracy, network()), Ensemble([network()]).accuracy):
+        with pytest.raises(TypeError, match=r"y holds the name b?'.*'; expected class numbers"):
+            judge(x, np.array([f"class {k}" for k in y], "U").astype(kind))
+
+
+def test_accuracy_takes_numbers_of_any_dtype():
+    x, y = data()
+    expected = accuracy(network(), x, y)
+    for labels in (y.astype(object), y.astype("uint8"), y.astype(float), y[:, None], y.tolist()):
+        assert accuracy(network(), x, labels) == expected
+
+
+@pytest.mark.parametrize("call", [outputs, predict, predict_proba, lambda net, x: net(x)])
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [("complex64", "values.real"), ("M8[s]", r"timedelta64\(1, 'D'\)"), ("m8[D]", "days")],
+)
+def test_refuses_what_a_real_dtype_can_not_hold(call, kind, remedy):
+    rows = np.arange(4).reshape(2, 2).astype(kind)
+    with pytest.raises(
+        TypeError, match=rf"values have dtype .*; expected real numbers, .*{remedy}"
+    ):
+        call(network(), rows)
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match="expected real numbers"):
+        call(network(), pandas.DataFrame(rows))
 
 
 @pytest.mark.parametrize("function", [outputs, predict, predict_proba])

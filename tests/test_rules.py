@@ -274,6 +274,79 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
     )
 
 
+TINY = {"float32": 1e-19, "float64": 1e-155}  # gradients whose squares are denormal
+WITH_EPS = [
+    pytest.param(name, {"eps_inside_sqrt": True} if inside else {}, id=name + "-inside" * inside)
+    for name, rule in RULES.items()
+    for inside in (False, True)
+    if "eps" in rule.options and (not inside or "eps_inside_sqrt" in rule.options)
+]
+
+
+def skip_where_denormals_are_zeros(engine, dtype):
+    if (engine.device, dtype) == ("cuda", "float32"):
+        pytest.skip("CuPy compiles float32 with -ftz=true, as the docstrings say")
+
+
+@pytest.mark.parametrize(
+    ("eps", "size"),
+    [("0", 17), ("0", 500_003), ("denormal", 17), ("tiny", 17), ("just flushed", 17),
+     ("just not flushed", 17)],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", TINY)
+@pytest.mark.parametrize(("name", "variant"), WITH_EPS)
+def test_a_tiny_eps_beside_tiny_gradients(engine, name, variant, dtype, eps, size):
+    """Flushing to zero the averages of their squares would divide by eps alone."""
+    skip_where_denormals_are_zeros(engine, dtype)
+    info, rule = np.finfo(dtype), RULES[name]
+    floor = 4 * float(info.tiny) ** 0.5 / float(info.eps)
+    floor = floor**2 if variant else floor
+    sizes = {"0": 0.0, "denormal": float(info.tiny) / 4,
+             "tiny": TINY[dtype] ** (2 if variant else 1.5),
+             "just flushed": 1.01 * floor, "just not flushed": 0.99 * floor}  # fmt: skip
+    grad = np.full(size, TINY[dtype], dtype) * np.linspace(0.5, 1, size, dtype=dtype)
+    arrays = {key: np.zeros(size) for key in rule.arrays} | {"grad": grad.astype("float64")}
+    options = {"lr": 0.1, "eps": sizes[eps]} | variant
+    options |= {"step": 1} if "step" in rule.options else {}
+    expected = dict(zip(rule.written, rule.oracle(**arrays, **options), strict=True))
+    given = {key: engine.asarray(array.astype(dtype)) for key, array in arrays.items()}
+    engine.kernel(name)(*given.values(), **options)
+    if eps in ("0", "denormal", "tiny"):
+        for key in rule.written[1:]:
+            assert engine.to_numpy(given[key]).all(), f"{key} was flushed to zero"
+    least = min(expected[key].min() for key in rule.written[1:])  # denormals lack their last bits
+    assert_close(
+        engine.to_numpy(given["param"]),
+        expected["param"],
+        dtype,
+        limit=4 * float(info.smallest_subnormal) / least / float(info.eps) + 16,
+        what="param",
+    )
+
+
+@pytest.mark.parametrize("dtype", TINY)
+@pytest.mark.parametrize(("name", "variant"), WITH_EPS)
+def test_no_gradient_is_no_step_beside_the_smallest_eps(engine, name, variant, dtype):
+    skip_where_denormals_are_zeros(engine, dtype)
+    arrays = {key: engine.asarray(np.zeros(17, dtype)) for key in RULES[name].arrays}
+    arrays["param"] = engine.asarray(np.ones(17, dtype))
+    options = engine.options(RULES[name]) | variant
+    engine.kernel(name)(*arrays.values(), eps=float(np.finfo(dtype).tiny) / 4, **options)
+    assert (engine.to_numpy(arrays["param"]) == 1).all()
+
+
+@pytest.mark.parametrize("dtype", TINY)
+@pytest.mark.parametrize(("name", "variant"), WITH_EPS)
+def test_the_default_eps_flushes_denormal_states(name, variant, dtype):
+    """They would take thirty times as long."""
+    tiny = float(np.finfo(dtype).tiny)
+    arrays = {key: np.full(17, tiny / 4, dtype) for key in RULES[name].arrays}
+    arrays |= {"param": np.ones(17, dtype), "grad": np.zeros(17, dtype)}
+    options = {"lr": 0.1} | ({"step": 1} if "step" in RULES[name].options else {}) | variant
+    getattr(kernels, name)(*arrays.values(), engine="numba", **options)
+    assert not any(arrays[key].any() for key in RULES[name].written[1:])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [17, 2_000_003])
 def test_denormal_states_are_zeros_to_the_compiled_loops_and_to_no_code_outside(dtype, size):

@@ -367,7 +367,7 @@ def test_what_does_not_fit_is_refused(arguments, options, error, message, path):
 
 def test_a_path_that_can_not_be_written(tmp_path):
     net = network()
-    with pytest.raises(IsADirectoryError, match="which is no file; expected a file's name, such"):
+    with pytest.raises(IsADirectoryError, match="which is no file; expected the name of a file"):
         save(tmp_path, net)
     with pytest.raises(FileNotFoundError, match=r"but there is no folder '.*absent'; make it fir"):
         save(tmp_path / "absent" / "model", net)

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from onepass import get_backend
-from onepass.nets import advised_batch_size, split, stratified_split
+from onepass.nets import (
+    Adam,
+    Dense,
+    Sequential,
+    SoftmaxCrossEntropy,
+    advised_batch_size,
+    fit,
+    minibatches,
+    predict_proba,
+    split,
+    stratified_split,
+)
 
 FRACTIONS = st.lists(st.integers(1, 50), min_size=2, max_size=5).map(
     lambda parts: [part / sum(parts) for part in parts]
@@ -165,6 +176,82 @@ def test_refuses_data_that_does_not_fit():
         split(x, y, ("0.5", 0.5))
     with pytest.raises(ValueError, match="none of 3 parts of 0 samples empty"):
         split(x[:0], y[:0])
+    with pytest.raises(ValueError, match=r"seed is -1 \(int\); expected an integer >= 0"):
+        split(x, y, seed=-1)
+    with pytest.raises(TypeError, match=r"rng is 'x' \(str\); expected an integer >= 0"):
+        minibatches(10, 2, rng="x")
+
+
+@pytest.mark.parametrize(
+    ("missing", "types"),
+    [(None, "NoneType and str"), (np.nan, "float and str"), (3, "int and str")],
+)
+def test_refuses_labels_of_which_none_comes_first(missing, types):
+    x, _ = samples(10)
+    names = np.array(["a", missing] * 5, object)
+    message = f"y holds labels of types {types}, which can't be sorted; expected one type"
+    with pytest.raises(TypeError, match=message):
+        split(x, names, stratify=True)
+    with pytest.raises(TypeError, match=message):
+        stratified_split(names, 0.5)
+
+
+@pytest.mark.parametrize("kind", [bool, "uint8", object, ">i4", "M8[D]", np.dtypes.StringDType()])
+def test_classes_of_any_dtype_are_dealt_as_their_numbers_are(kind):
+    x = np.arange(60)
+    y = x % 2
+    parts = split(x, y.astype(kind), stratify=True, seed=3)
+    for (got, _), (expected, _) in zip(parts, split(x, y, stratify=True, seed=3), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+# Of other libraries
+
+
+@pytest.mark.parametrize("stratify", [False, True])
+def test_parts_of_pandas_stay_pandas_and_are_the_rows_an_array_gives(stratify):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    x, _ = samples(20)
+    names = np.array(["cat", "dog"])[np.arange(20) % 2]
+    index = pandas.Index([f"row {k}" for k in range(20)])
+    frame = pandas.DataFrame(x, index, ["a", "b"])
+    for labels in (pandas.Series(names, index), pandas.Series(names, index, "category")):
+        parts = split(frame, labels, stratify=stratify)
+        for (rows, held), (plain, expected) in zip(
+            parts, split(x, names, stratify=stratify), strict=True
+        ):
+            assert list(rows.columns) == ["a", "b"]
+            assert list(rows.index) == list(held.index)
+            np.testing.assert_array_equal(rows, plain)
+            assert list(held) == list(expected)
+    (train, test), (given, _) = stratified_split(labels, 0.5), stratified_split(names, 0.5)
+    np.testing.assert_array_equal(train, given)
+    assert sorted([*train, *test]) == list(range(20))
+
+
+def test_a_data_frame_is_split_and_trained_on():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    x, y = samples(20)
+    frame, labels = pandas.DataFrame(x), pandas.Series(y % 2)
+    networks = []
+    for data in ((frame, labels), (x, y % 2)):
+        (train, held_out) = split(*data, (0.5, 0.5))
+        net = Sequential(Dense(2, 2), device="cpu")
+        optimizer = Adam(net.parameters())
+        options = {"epochs": 1, "progress": False, "validation": held_out}
+        fit(net, train, loss=SoftmaxCrossEntropy(), optimizer=optimizer, **options)
+        networks.append([*predict_proba(net, held_out[0]), net.parameters().flat])
+    for ours, theirs in zip(*networks, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_tensors_are_taken_in():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, y = samples(20)
+    tensors = split(torch.from_numpy(x), torch.from_numpy(y))
+    for part, expected in zip(tensors, split(x, y), strict=True):
+        for ours, theirs in zip(part, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 # Batch sizes

@@ -11,7 +11,10 @@ import pytest
 from onepass.nets import (
     SGD,
     Adam,
+    BatchNorm,
+    BinaryCrossEntropy,
     Dense,
+    Layer,
     ReLU,
     Sequential,
     SoftmaxCrossEntropy,
@@ -43,7 +46,8 @@ def network(seed=0, device="cpu", dtype="float32"):
 def run(net=None, data=None, **options):
     net = net or network()
     options = {"optimizer": Adam(net.parameters(), lr=0.05), "progress": False, **options}
-    return net, fit(net, data or blobs(), loss=LOSS, **{"epochs": 3, "batch_size": 16, **options})
+    options = {"loss": LOSS, "epochs": 3, "batch_size": 16, **options}
+    return net, fit(net, data or blobs(), **options)
 
 
 # What is learned
@@ -190,9 +194,84 @@ def refused():
     yield "negative", (x, y - 1), {}, ValueError, "labels hold -1"
     yield "float labels", (x, y / 2), {}, TypeError, "labels have dtype float64"
     yield "one-hot", (x, np.eye(3, dtype=int)[y]), {}, ValueError, "labels.argmax"
+    yield "complex", (x + 0j, y), {}, TypeError, "complex.*; expected real numbers"
+    yield "times", (x.astype("M8[s]"), y), {}, TypeError, r"datetime64\[s\]; expected real"
+    yield "seed", (x, y), {"seed": -1}, ValueError, r"seed is -1 \(int\); expected an integer >= 0"
     yield "epochs", (x, y), {"epochs": 0}, ValueError, "epochs is 0"
     yield "batch_size", (x, y), {"batch_size": 0}, ValueError, "batch_size is 0"
     yield "validation", (x, y), {"validation": (x, y[:1])}, ValueError, "y of validation has shape"
+
+
+NAMES = np.array(["ant", "bee", "cow"])
+
+
+@pytest.mark.parametrize(
+    ("labels_of", "remedy"),
+    [
+        (lambda y: NAMES[y], "numpy.unique(labels, return_inverse=True)"),
+        (lambda y: NAMES[y].astype(object), "numpy.unique(labels, return_inverse=True)"),
+        (lambda y: NAMES[y].tolist(), "numpy.unique(labels, return_inverse=True)"),
+        (lambda y: np.eye(3, dtype="float32")[y], "labels.argmax(axis=1)"),
+        (lambda y: np.eye(3, dtype=bool)[y], "labels.argmax(axis=1)"),
+        (lambda y: y[:, None].astype(float), "labels.ravel()"),
+        (lambda y: y.astype(float), "labels.astype('int64')"),
+    ],
+)
+def test_a_remedy_for_labels_leads_to_training(labels_of, remedy):
+    x, y = blobs(12)
+    expected, _ = run(data=(x, y))
+    labels = labels_of(y)
+    for _ in range(2):  # a column of whole floats has two mistakes
+        with pytest.raises((TypeError, ValueError), match="y of data: labels have ") as caught:
+            run(data=(x, labels))
+        assert remedy in str(caught.value)
+        labels = eval(remedy, {"numpy": np, "labels": np.asarray(labels)})
+        labels = labels[1] if isinstance(labels, tuple) else labels
+        if labels.dtype.kind == "i":
+            break
+        remedy = "labels.astype('int64')"
+    trained, _ = run(data=(x, labels))
+    np.testing.assert_array_equal(trained.parameters().flat, expected.parameters().flat)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.eye(2)[np.arange(12) % 2], r"\(12, 2\); .*one-hot rows pass labels.argmax"),
+        (np.array(["no", "yes"])[np.arange(12) % 2], r"expected 0 and 1. .*numpy.unique"),
+    ],
+)
+def test_a_remedy_for_labels_of_two_classes(labels, message):
+    net = Sequential(Dense(2, 1), device="cpu")
+    with pytest.raises((TypeError, ValueError), match=rf"y of data: labels have .*{message}"):
+        run(net, (blobs(12)[0], labels), loss=BinaryCrossEntropy())
+
+
+def test_a_width_that_a_later_layer_states_is_told_with_its_layer():
+    class Convolution(Layer):
+        """States neither width."""
+
+        def forward(self, x, train=False):
+            return x.reshape(len(x), 2, -1)
+
+        def backward(self, dy, input_grad=True):
+            return dy.reshape(len(dy), -1)
+
+    net = Sequential(Convolution(), BatchNorm(2), device="cpu")
+    with pytest.raises(ValueError, match="x of data has shape") as caught:
+        run(net, (np.zeros((6, 8)), np.arange(6) % 2))
+    for words in ("(6, 8); expected (n, 2)", "layer 1 BatchNorm(2)", "in_features and out_feat"):
+        assert words in str(caught.value)
+    Convolution.in_features, Convolution.out_features = 8, 2
+    net = Sequential(Convolution(), BatchNorm(2), device="cpu")
+    assert net(np.zeros((6, 8))).shape == (6, 2, 4)
+    with pytest.raises(ValueError, match=r"\(6, 9\); expected \(n, 8\), a row a sample$"):
+        run(net, (np.zeros((6, 9)), np.arange(6) % 2))
+
+
+def test_features_that_are_names_are_refused_by_the_name_of_the_argument():
+    with pytest.raises(ValueError, match=r"x of data is no array of numbers: .*'red'"):
+        run(data=([["red", 1.0]] * 12, blobs(12)[1]))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ..engines.base import compute_dtype
+from ..order import write_all
 from .base import ActivationEngine
 
 
@@ -19,13 +20,15 @@ class ArrayActivation(ActivationEngine):
 
     name = "array"
 
-    def forward(self, x: Array, bias: Array | None, y: Array, kind: str, slope: float) -> None:
+    def forward(
+        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+    ) -> None:
         dtype = compute_dtype(x.dtype)
         with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are
             z = x.astype(dtype, copy=False)
             if bias is not None:
                 z = z + bias.astype(dtype, copy=False)
-            _write([(y, _function(z, kind, slope, backend_of(x).xp))])
+            write_all([(y, _function(z, kind, slope, backend_of(x).xp))])
 
     def backward(
         self,
@@ -45,7 +48,7 @@ class ArrayActivation(ActivationEngine):
             if bias_grad is not None:
                 rows = result.reshape(-1, bias_grad.size)
                 results.append((bias_grad, rows.sum(axis=0, dtype="float64")))
-            _write(results)
+            write_all(results)
 
 
 def _function(z: Array, kind: str, slope: float, xp: Any) -> Array:
@@ -69,21 +72,3 @@ def _gradient(dy: Array, y: Array, kind: str, slope: float, xp: Any) -> Array:
     if kind == "sigmoid":
         return dy * (y * (1 - y))
     return dy * ((1 - y) * (1 + y)) if kind == "tanh" else dy
-
-
-def _write(results: list[tuple[Array, Array]]) -> None:
-    """Write each result; on a GPU memory is taken, and code compiled, before the first one.
-
-    CuPy copies between arrays of one dtype and the same strides by a transfer; for any other it
-    compiles a kernel, which is done here, by writing into an array what it holds.
-    """
-    if not isinstance(results[0][0], np.ndarray):
-        results = [
-            (target, result.astype(target.dtype, order="C", copy=False))
-            for target, result in results
-        ]
-        for target, result in results:
-            if target.strides != result.strides:
-                target[...] = target.copy()
-    for target, result in results:
-        target[...] = result

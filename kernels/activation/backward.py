@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..batchnorm.quick import asks_for_cpu
+from ..order import empty_like
 from .arguments import check_backward, check_options
 from .engines import choose, get
+from .runs import backward_in_runs
 
 
 def activation_backward(
@@ -51,6 +56,8 @@ def activation_backward(
         stops a gradient it stops NaN and inf too. Rows are added up in float64 on the CPU, a few of
         them at a time in float32. On a GPU the sum is a second launch, and `out` takes a copy of dz
         after it. float16 computes in float32.
+        dz lies in memory in y's order; "numba" and "numba-cuda" copy what lies in another one.
+        Arrays of other libraries are taken in as `as_array` does; dz is a NumPy or CuPy array.
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, sections 6.3 and 6.5.
     """
     if asks_for_cpu(engine):
@@ -58,12 +65,15 @@ def activation_backward(
         if done is not None:
             return done
     kind, slope = check_options(kind, slope)
+    names, given = ("dy", "y", "bias_grad", "out"), (dy, y, bias_grad, out)
+    dy, y, bias_grad, out = taken_in(names, given)
     check_backward(dy, y, bias_grad, out)
-    chosen, backend = choose(engine, dy, y, bias_grad, out), backend_of(dy)
+    chosen, backend = choose(engine, dy), backend_of(dy)
     with backend.scope(), Explained("activation_backward", dy, chosen.name):
-        dz = backend.xp.empty_like(dy) if out is None else out
+        dz = empty_like(y) if out is None else out
         if dy.size:
-            chosen.backward(dy, y, dz, bias_grad, kind, slope, fresh=out is None)
+            run = chosen.backward if chosen.strided else partial(backward_in_runs, chosen)
+            run(dy, y, dz, bias_grad, kind, slope, fresh=out is None)
         elif bias_grad is not None:
             bias_grad[...] = 0
     return dz

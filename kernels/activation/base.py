@@ -18,7 +18,7 @@ class ActivationEngine(ABC):
 
     name: ClassVar[str]
     strided: ClassVar[bool] = True
-    """Whether it takes arrays that are not contiguous, or of another byte order."""
+    """Whether it takes arrays that are not contiguous, or of another byte order (runs.py)."""
 
     def missing(self, kind: str) -> str:
         """Why it can't take arrays of a dtype, by its character, on this machine; or ""."""
@@ -35,8 +35,10 @@ class ActivationEngine(ABC):
         return None
 
     @abstractmethod
-    def forward(self, x: Array, bias: Array | None, y: Array, kind: str, slope: float) -> None:
-        """Write y."""
+    def forward(
+        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+    ) -> None:
+        """Write y; `fresh`: it is new memory, which no user sees yet."""
 
     @abstractmethod
     def backward(

@@ -15,7 +15,9 @@ class CupyActivation(GpuActivation):
 
     name = "cupy"
 
-    def forward(self, x: Array, bias: Array | None, y: Array, kind: str, slope: float) -> None:
+    def forward(
+        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+    ) -> None:
         vectors = () if bias is None else (bias,)
         with x.device:
             kernel(kind, x.dtype.name, bias is not None)(x, *vectors, slope, y)

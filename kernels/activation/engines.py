@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from ...backend import Array, EngineUnavailableError
 from ..engines import find_engine
 from .base import ActivationEngine
@@ -47,29 +45,17 @@ _TABLE: dict[str, Callable[[], ActivationEngine]] = {
 }
 
 
-def choose(engine: Any, x: Array, *others: Array | None) -> ActivationEngine:
-    """The engine for x and the arrays beside it.
-
-    On the CPU "auto" takes array expressions where an array is not contiguous, or where this
-    machine lacks what the dtype takes.
+def choose(engine: Any, x: Array) -> ActivationEngine:
+    """The engine for arrays like `x`; "auto" takes array expressions where this machine lacks what
+    the dtype takes.
 
     Raises:
-        EngineUnavailableError, TypeError, ValueError: as `find_engine`; or the named engine takes
-            contiguous arrays only.
+        EngineUnavailableError, TypeError, ValueError: as `find_engine`.
     """
-    given = [array for array in (x, *others) if array is not None]
-    dense = all(map(_is_run, given))
-    auto = engine == "auto"
-    scattered = auto and not dense and isinstance(x, np.ndarray)
-    name = find_engine("array" if scattered else engine, x, True).name
+    name = find_engine(engine, x, True).name
     chosen = get(name)
-    if not dense and not chosen.strided:
-        raise ValueError(
-            f"engine {name!r} takes contiguous arrays of native byte order and one here is not; "
-            "use engine='auto' or 'array', or pass contiguous arrays"
-        )
     if reason := chosen.missing(x.dtype.char):
-        if auto:
+        if engine == "auto":
             return get("array")
         raise EngineUnavailableError(
             f"engine {name!r} can't be used for {x.dtype}: {reason}. Use engine='auto' or 'array'"
@@ -81,8 +67,3 @@ def choose(engine: Any, x: Array, *others: Array | None) -> ActivationEngine:
 def get(name: str) -> ActivationEngine:
     """The engine of that name."""
     return _TABLE[name]()
-
-
-def _is_run(array: Array) -> bool:
-    flags: Any = array.flags
-    return bool(flags.c_contiguous and getattr(flags, "aligned", True) and array.dtype.isnative)

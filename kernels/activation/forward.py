@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..batchnorm.quick import asks_for_cpu
+from ..order import empty_like
 from .arguments import check_forward, check_options
 from .engines import choose, get
+from .runs import forward_in_runs
 
 
 def activation_forward(
@@ -45,9 +50,10 @@ def activation_forward(
 
     Conventions: NaN gives NaN, for "relu" too. "sigmoid" and "tanh" are right to a few units in the
         last place, for large |z| and where y is small. Compiled engines take numbers below the
-        smallest normal one for zero. float16 computes in float32. NumPy arrays that are not
-        contiguous run as array expressions under "auto"; "numba" and "numba-cuda" refuse them.
-        Empty arrays are fine.
+        smallest normal one for zero. float16 computes in float32. y lies in
+        memory in x's order; "numba" and "numba-cuda" copy what has gaps, and x where `out` lies in
+        another order. Empty arrays are fine. Arrays of other
+        libraries are taken in as `as_array` does; y is a NumPy or CuPy array.
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 6.3.
     """
     if asks_for_cpu(engine):
@@ -55,10 +61,12 @@ def activation_forward(
         if done is not None:
             return done
     kind, slope = check_options(kind, slope)
+    x, bias, out = taken_in(("x", "bias", "out"), (x, bias, out))
     check_forward(x, bias, out)
-    chosen, backend = choose(engine, x, bias, out), backend_of(x)
+    chosen, backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("activation_forward", x, chosen.name):
-        y = backend.xp.empty_like(x) if out is None else out
+        y = empty_like(x) if out is None else out
         if x.size:
-            chosen.forward(x, bias, y, kind, slope)
+            run = chosen.forward if chosen.strided else partial(forward_in_runs, chosen)
+            run(x, bias, y, kind, slope, fresh=out is None)
     return y

@@ -43,7 +43,7 @@ class NumbaActivation(ActivationEngine):
             return None
         if out is None:
             out = np.empty(x.shape, x.dtype)
-        elif type(out) is not np.ndarray or out.dtype is not x.dtype:
+        elif _differs(out, x):
             return None
         try:
             return out if _forward(x, bias, out, kind, char, slope) else None
@@ -56,6 +56,8 @@ class NumbaActivation(ActivationEngine):
         char = _quick(dy, kind, slope)
         if char is None or type(y) is not np.ndarray or y.dtype is not dy.dtype:
             return None
+        if not y.flags.c_contiguous:  # told here: Numba takes long to say so
+            return None
         if bias_grad is None:
             bias_grad = _NOTHING[char]
         elif (
@@ -66,14 +68,16 @@ class NumbaActivation(ActivationEngine):
             return None
         if out is None:
             out = np.empty(dy.shape, dy.dtype)
-        elif type(out) is not np.ndarray or out.dtype is not dy.dtype:
+        elif _differs(out, dy):
             return None
         try:
             return out if _backward(dy, y, out, bias_grad, kind, char, slope) else None
         except TypeError:
             return None
 
-    def forward(self, x: Array, bias: Array | None, y: Array, kind: str, slope: float) -> None:
+    def forward(
+        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+    ) -> None:
         char, width = x.dtype.char, x.shape[-1] if x.ndim else 1
         added = _NOTHING[char] if bias is None else bias.view(STORED[char])
         _forward(_rows(x, width), added, _rows(y, width), kind, char, slope)
@@ -103,6 +107,10 @@ def _quick(x: Any, kind: Any, slope: Any) -> str | None:
     if type(slope) is not float or not 0.0 < slope < inf:
         return None
     return _QUICK.get(x.dtype)  # of native byte order only: Numba takes the other for it
+
+
+def _differs(out: Any, x: Any) -> bool:
+    return type(out) is not np.ndarray or out.dtype is not x.dtype or not out.flags.c_contiguous
 
 
 def _rows(array: Array, width: int) -> Array:

@@ -24,7 +24,9 @@ class NumbaCudaActivation(GpuActivation):
     name = "numba-cuda"
     strided = False
 
-    def forward(self, x: Array, bias: Array | None, y: Array, kind: str, slope: float) -> None:
+    def forward(
+        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+    ) -> None:
         vectors = () if bias is None else (bias,)
         _launch(kind, slope, y, x, *vectors)
 

@@ -23,5 +23,12 @@ from .backward import batch_norm_backward
 from .base import Saved
 from .forward import batch_norm_forward
 from .inference import batch_norm_inference
+from .inference_backward import batch_norm_inference_backward
 
-__all__ = ["Saved", "batch_norm_backward", "batch_norm_forward", "batch_norm_inference"]
+__all__ = [
+    "Saved",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "batch_norm_inference_backward",
+]

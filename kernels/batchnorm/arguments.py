@@ -10,7 +10,6 @@ from typing import Any
 from ...backend import Array, backend_of
 from ...backend.checks import fraction, positive
 from ...backend.layout import DTYPES, any_overlap, check_writeable
-from ..engines.base import compute_dtype
 from .layout import Layout, layout_of
 
 VECTORS = ("gamma", "beta", "running_mean", "running_var")
@@ -24,6 +23,19 @@ def check_input(name: str, x: Array) -> None:
             f"{name} has dtype {x.dtype}; expected {', '.join(DTYPES)}. "
             f"Convert it with {name}.astype('float32')"
         )
+
+
+def check_pair(dy: Array, x: Array, name: str) -> None:
+    """dy is an array of floating-point numbers like x, called `name`."""
+    check_input("dy", dy)
+    backend_of(x, dy, names=[name, "dy"])
+    if dy.dtype != x.dtype:
+        raise TypeError(
+            f"dy has dtype {dy.dtype} but {name} has {x.dtype}; expected the same. "
+            f"Convert it with dy.astype({x.dtype.name!r})"
+        )
+    if dy.shape != x.shape:
+        raise ValueError(f"dy has shape {dy.shape} but {name} has {x.shape}; expected the same")
 
 
 def check_layout(x: Array, channel_axis: Any) -> Layout:
@@ -46,12 +58,13 @@ def check_vectors(x: Array, layout: Layout, vectors: Sequence[Array | None]) -> 
     """gamma, beta, running_mean and running_var are None or one value a channel, beside x."""
     given = [(name, v) for name, v in zip(VECTORS, vectors, strict=True) if v is not None]
     backend_of(x, *(v for _, v in given), names=["x", *(name for name, _ in given)])
-    dtypes = {x.dtype.name, compute_dtype(x.dtype.name)}
     for name, vector in given:
-        if vector.dtype.name not in dtypes:
+        written = name.startswith("running")
+        if vector.dtype.char not in "efd" and (written or vector.dtype.kind not in "iu"):
             raise TypeError(
-                f"{name} has dtype {vector.dtype} but x has {x.dtype}; expected "
-                f"{' or '.join(sorted(dtypes))}. Convert it with {name}.astype({x.dtype.name!r})"
+                f"{name} has dtype {vector.dtype}; expected {', '.join(DTYPES)}"
+                f"{'' if written else ' or integers'}. Convert it with "
+                f"{name}.astype({x.dtype.name!r})"
             )
         if vector.shape != (layout.channels,):
             raise ValueError(
@@ -68,6 +81,21 @@ def check_running(mean: Array | None, var: Array | None) -> None:
     for name, vector in (("running_mean", mean), ("running_var", var)):
         if vector is not None:
             check_writeable(name, vector)
+
+
+def check_ddof(value: Any) -> int:
+    """0 or 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(
+            f"running_var_ddof is {value!r}; expected 1 for the unbiased variance or 0 for the "
+            "biased one"
+        )
+    if value not in (0, 1):
+        raise ValueError(
+            f"running_var_ddof is {value!r}; expected 1 for the unbiased variance or 0 for the "
+            "biased one"
+        )
+    return int(value)
 
 
 def check_out(name: str, out: Array, x: Array) -> None:

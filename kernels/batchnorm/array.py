@@ -16,7 +16,7 @@ from .layout import Layout
 class ArrayBatchNorm(BatchNormEngine):
     """Takes any layout. All results are worked out before the first write."""
 
-    name = "array"
+    name, strided = "array", True
 
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         layout, gamma, beta, eps, relu = how

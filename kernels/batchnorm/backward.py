@@ -6,12 +6,14 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
-from .arguments import check_input, check_out, check_overlap, same_memory
+from ...backend.foreign import taken_in
+from ..order import place_of, put_back, run_like
+from .arguments import check_out, check_overlap, check_pair, same_memory
 from .base import How, Saved
 from .engines import choose, get
 from .layout import Layout, layout_of
 from .quick import asks_for_cpu, quick_pair
-from .vectors import computed, readable
+from .vectors import computed, gradient_dtype, readable
 
 
 def batch_norm_backward(
@@ -33,7 +35,9 @@ def batch_norm_backward(
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
-        dx, dgamma and dbeta, the latter (C,), in the dtype of gamma and beta; None where those are.
+        dx, dgamma and dbeta, the latter (C,), in the dtype of gamma and beta (x's, float32 for
+        float16, where those are integers); None where those are. All are NumPy or CuPy
+        arrays, whatever `as_array` took in.
 
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
@@ -59,20 +63,11 @@ def batch_norm_backward(
         dx = np.empty(x.shape, x.dtype)
         gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
         return _typed(dx, gradients, saved)
-    check_input("dy", dy)
-    backend_of(x, dy, names=["saved.x", "dy"])
-    if dy.dtype != x.dtype:
-        raise TypeError(
-            f"dy has dtype {dy.dtype} but saved.x has {x.dtype}; expected the same. "
-            f"Convert it with dy.astype({x.dtype.name!r})"
-        )
-    if dy.shape != x.shape:
-        raise ValueError(f"dy has shape {dy.shape} but saved.x has {x.shape}; expected the same")
-    dense = layout.order is not None and layout_of(dy, layout.axis) == layout
+    dy, out = taken_in(("dy", "out"), (dy, out))
+    check_pair(dy, x, "saved.x")
     replaces = False
     if out is not None:
         check_out("dy", out, dy)
-        dense = dense and layout_of(out, layout.axis) == layout
         replaces = same_memory(out, x)
         check_overlap(
             [("out", out)],
@@ -83,12 +78,19 @@ def batch_norm_backward(
                 ("saved.beta", saved.beta),
             ],
         )
-    chosen, backend = choose(engine, x, dense), backend_of(x)
+    chosen, backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("batch_norm_backward", x, chosen.name):
         dx = backend.xp.empty_like(x) if out is None else out
         places = (None, None) if out is None or isinstance(x, np.ndarray) else _places(saved)
         if x.size:
-            gradients = chosen.backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
+            run, place = x, dx
+            if not chosen.strided:
+                place = place_of(dx, x)
+                run = run_like(x, place, fresh=False)
+                dy = run_like(dy, place, fresh=place is not out)
+            how = _how(saved, layout_of(run, layout.axis), dtype)
+            gradients = chosen.backward(dy, run, place, how, saved.kept)
+            put_back(dx, place)
             saved.overwritten = replaces
         else:
             gradients = backend.xp.zeros((2, layout.channels), dtype)
@@ -130,9 +132,9 @@ def _places(saved: Saved) -> Places:
     """
 
     def place(vector: Array | None) -> Array | None:
-        if vector is None or vector.dtype == saved.kept.dtype:
+        if vector is None or (dtype := gradient_dtype(vector, saved.x)) == saved.kept.dtype:
             return None
-        here = backend_of(vector).xp.empty(vector.shape, vector.dtype)
+        here = backend_of(vector).xp.empty(vector.shape, dtype)
         here[...] = saved.kept[2]
         return here
 
@@ -149,11 +151,13 @@ def _typed(
 
     def typed(gradient: Array, vector: Array | None, place: Array | None) -> Array | None:
         if vector is None or place is None:
-            return None if vector is None else gradient.astype(vector.dtype, copy=False)
+            if vector is None:
+                return None
+            return gradient.astype(gradient_dtype(vector, saved.x), copy=False)
         place[...] = gradient
         return place
 
-    with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
+    with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
         return (
             dx,
             typed(dgamma, saved.gamma, places[0]),

@@ -72,6 +72,8 @@ class BatchNormEngine(ABC):
     """
 
     name: ClassVar[str]
+    strided: ClassVar[bool] = False
+    """Whether it takes arrays with gaps, and arrays in different orders."""
 
     def missing(self, kind: str) -> str:
         """Why it can't take arrays of a dtype, by its character, on this machine; or ""."""

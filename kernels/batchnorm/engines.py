@@ -45,21 +45,14 @@ _TABLE: dict[str, Callable[[], BatchNormEngine]] = {
 }
 
 
-def choose(engine: Any, x: Array, dense: bool) -> BatchNormEngine:
-    """The engine for arrays like `x`; `dense`: they all fill one run of memory, in one order.
-
-    "auto" takes array expressions where they don't, or where this machine lacks what it takes.
+def choose(engine: Any, x: Array) -> BatchNormEngine:
+    """The engine for arrays like `x`; "auto" takes array expressions where this machine lacks what
+    it takes.
 
     Raises:
-        EngineUnavailableError, TypeError, ValueError: as `find_engine`; or the named engine takes
-            dense arrays only.
+        EngineUnavailableError, TypeError, ValueError: as `find_engine`.
     """
-    name = find_engine("array" if engine == "auto" and not dense else engine, x, True).name
-    if not dense and name != "array":
-        raise ValueError(
-            f"engine {name!r} takes arrays without gaps, all of one memory layout, and one here "
-            "is not; use engine='auto' or 'array', or pass contiguous arrays"
-        )
+    name = find_engine(engine, x, True).name
     chosen = get(name)
     if reason := chosen.missing(x.dtype.char):
         if engine == "auto":

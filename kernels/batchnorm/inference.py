@@ -6,6 +6,8 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
+from ..order import place_of, put_back, run_like
 from .arguments import (
     check_input,
     check_layout,
@@ -42,7 +44,7 @@ def batch_norm_inference(
 
     Args:
         x: input, float16/32/64, two axes or more; left untouched unless it is `out`.
-        gamma, beta: scale and shift, (C,), of x's dtype (float32 too for float16); None: 1 and 0.
+        gamma, beta: scale and shift, (C,), float16/32/64 or integers; None: 1 and 0.
         running_mean, running_var: (C,), as `batch_norm_forward` keeps them; left untouched.
         eps: added to the variance, > 0.
         channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
@@ -56,7 +58,8 @@ def batch_norm_inference(
         KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
             written.
 
-    Conventions: any number of samples, one and none too. A negative variance gives NaN.
+    Conventions: arrays of other libraries are taken in as `as_array` does; y is a NumPy or CuPy
+        array. Any number of samples, one and none too. A negative variance gives NaN.
     Source: Ioffe and Szegedy (2015), algorithm 2, step 11.
     """
     statistics = (running_mean, running_var)
@@ -67,6 +70,9 @@ def batch_norm_inference(
             y = np.empty(x.shape, x.dtype)
             get("numba").inference(x, y, How(layout, gamma, beta, eps, relu), *statistics)
             return y
+    names = ("x", "gamma", "beta", "running_mean", "running_var", "out")
+    given = (x, gamma, beta, running_mean, running_var, out)
+    x, gamma, beta, running_mean, running_var, out = taken_in(names, given)
     check_input("x", x)
     layout = check_layout(x, channel_axis)
     for name, vector in (("running_mean", running_mean), ("running_var", running_var)):
@@ -74,10 +80,8 @@ def batch_norm_inference(
             raise TypeError(f"{name} is None; expected the array that batch_norm_forward updated")
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     _, eps, relu = options(0.0, eps, activation)
-    dense = layout.order is not None
     if out is not None:
         check_out("x", out, x)
-        dense = dense and layout_of(out, layout.axis) == layout
         check_overlap(
             [("out", out)],
             [
@@ -88,12 +92,18 @@ def batch_norm_inference(
                 ("running_var", running_var),
             ],
         )
-    chosen, backend = choose(engine, x, dense), backend_of(x)
+    chosen, backend = choose(engine, x), backend_of(x)
     dtype = computed(x)
     with backend.scope(), Explained("batch_norm_inference", x, chosen.name):
         y = backend.xp.empty_like(x) if out is None else out
         if x.size:
+            run, place = x, y
+            if not chosen.strided:
+                place = place_of(y, x)
+                run = run_like(x, place, fresh=place is not out)
+            layout = layout_of(run, layout.axis)
             how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
             averages = readable(running_mean, dtype), readable(running_var, dtype)
-            chosen.inference(x, y, how, *averages)
+            chosen.inference(run, place, how, *averages)
+            put_back(y, place)
     return y

@@ -7,6 +7,7 @@ from functools import lru_cache
 from math import prod
 
 from ...backend import Array
+from ..order import order_of
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,12 @@ class Layout:
 
 def layout_of(array: Array, axis: int) -> Layout:
     """The layout of `array`, whose channel axis is `axis` >= 0."""
-    shape, ndim = array.shape, array.ndim
-    if not (getattr(array.flags, "aligned", True) and array.dtype.isnative):
-        return _scattered(shape, axis)
+    order = order_of(array)
+    if order is None:
+        return _scattered(array.shape, axis)
     if array.flags.c_contiguous:
-        return contiguous_layout(shape, axis)
-    order = sorted(range(ndim), key=lambda k: (shape[k] != 1, -array.strides[k]))
-    return _ordered(shape, axis, order) if _dense(array, order) else _scattered(shape, axis)
+        return contiguous_layout(array.shape, axis)
+    return _ordered(array.shape, axis, list(order))
 
 
 @lru_cache(maxsize=256)
@@ -81,14 +81,3 @@ def _ordered(shape: tuple[int, ...], axis: int, order: list[int]) -> Layout:
 
 def _scattered(shape: tuple[int, ...], axis: int) -> Layout:
     return Layout(prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :]), axis, len(shape), None)
-
-
-def _dense(array: Array, order: list[int]) -> bool:
-    """Whether the elements fill one run of memory with those axes from slowest to fastest."""
-    step = array.itemsize
-    for axis in reversed(order):
-        if array.shape[axis] != 1:
-            if array.strides[axis] != step:
-                return False
-            step *= array.shape[axis]
-    return True

@@ -17,6 +17,11 @@ def computed(x: Array) -> str:
     return "float64" if x.dtype.char == "d" else "float32"
 
 
+def gradient_dtype(vector: Array, x: Array) -> Any:
+    """The dtype of the gradient of gamma or beta: theirs, unless they hold integers."""
+    return vector.dtype if vector.dtype.kind == "f" else np.dtype(computed(x))
+
+
 def readable(vector: Array | None, dtype: str) -> Array | None:
     """`vector` itself if engines can take it, else a copy of its C values."""
     if vector is None:
@@ -43,27 +48,43 @@ def given(
 
 
 def running_of(
-    mean: Array | None, var: Array | None, dtype: str, momentum: float, apart: bool = False
+    mean: Array | None,
+    var: Array | None,
+    dtype: str,
+    momentum: float,
+    apart: bool = False,
+    biased: float | None = None,
 ) -> Running | None:
     """Both running statistics as engines write them; `apart`: as copies, which a GPU can copy back.
 
     Copying back then takes no code that is not compiled: the copies are put once where they come
     from, which changes nothing.
+
+    Engines average the unbiased variance. `biased` is (m - 1) / m where the biased one is wanted,
+    which is so much smaller: they get the old one so much larger, and `write_back` takes the
+    average down again.
     """
     if mean is None or var is None:
         return None
-    if not apart:
+    if not apart and biased is None:
         return Running(readable(mean, dtype), readable(var, dtype), momentum)
     copies = [vector.astype(dtype, order="C", copy=True) for vector in (mean, var)]
     running = Running(copies[0], copies[1], momentum)
     write_back(running, mean, var)
+    if biased is not None:
+        copies[1] *= 1.0 / biased
     return running
 
 
-def write_back(running: Running | None, mean: Array | None, var: Array | None) -> None:
+def write_back(
+    running: Running | None, mean: Array | None, var: Array | None, biased: float | None = None
+) -> None:
     """Copy what an engine wrote to copies into the user's own arrays."""
     if running is not None:
-        with np.errstate(over="ignore"):  # float16 holds inf for what is beyond it
+        if biased is not None:
+            scaled = running.var
+            scaled *= biased
+        with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
             for own, written in ((mean, running.mean), (var, running.var)):
                 if own is not None and own is not written:
                     own[...] = written

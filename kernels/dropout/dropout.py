@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..batchnorm.arguments import check_input, check_out, check_overlap, same_memory
 from ..batchnorm.quick import asks_for_cpu
+from ..order import empty_like
 from .arguments import mask_of
 from .engines import choose, get
 
@@ -37,7 +39,8 @@ def dropout(
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
-        y: `out` if given, else a new array in C order.
+        y: `out` if given, else a new array that lies in memory in x's order. A NumPy or CuPy
+        array, where `as_array` took in another library's too.
 
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
@@ -50,7 +53,7 @@ def dropout(
         2^32. x is multiplied by 1 / keep_prob, rounded to its dtype; float16 computes in float32.
         A dropped element is multiplied by 0, as in PyTorch: NaN and inf become NaN. keep_prob
         counts in steps of 2^-32, rounded up, and is at least one. On a GPU arrays that are not
-        contiguous are copied.
+        contiguous are copied; on the CPU, x where `out` lies in another order.
     Source: Srivastava et al. (2014), Dropout, section 10, for the scaling in training; Salmon,
         Moraes, Dror and Shaw (2011), Parallel random numbers: as easy as 1, 2, 3, Philox4x32-10
         for the bits.
@@ -60,13 +63,14 @@ def dropout(
         y = get("numba").quick(x, mask, out)
         if y is not None:
             return y
+    x, out = taken_in(("x", "out"), (x, out))
     check_input("x", x)
     if out is not None:
         check_out("x", out, x)
         check_overlap([("out", out)], [("x", None if same_memory(out, x) else x)])
     (name, chosen), backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("dropout", x, name):
-        y = backend.xp.empty(x.shape, x.dtype) if out is None else out
+        y = empty_like(x) if out is None else out
         if mask.scale == 1.0:
             y[...] = x
         elif x.size:

@@ -1,6 +1,7 @@
 """Engine "numba": dropout in SIMD loops, large arrays shared by the crew of threads.
 
 - Small arrays: the compiled loop is called directly, behind checks of its own.
+- One run of memory in another order: tiles of bits are turned into that order (numba_orders.py).
 - Any other layout: NumPy's iterator hands the loop cache-sized contiguous pieces in C order,
   converted where needed, and writes them back: no whole copy.
 """
@@ -14,14 +15,16 @@ import numpy as np
 from numba import types
 
 from ...backend import Array
-from ..engines import half
+from ..engines import half, transpose
 from ..engines.checksum import checksum
 from ..engines.compile import cfunc, njit, once
 from ..engines.crew import get_crew
 from ..engines.source import rebound
-from . import formula, numba_loops
+from ..order import order_of, run_like
+from . import formula, numba_loops, numba_orders
 from .base import DropoutEngine, Mask
-from .numba_loops import OPTIONS, inline
+from .numba_loops import JOB, OPTIONS, inline
+from .numba_orders import plan
 
 SHARED = 1 << 18  # elements from which threads share an array, even if they must be woken
 PIECE = 8192  # elements of a piece of a strided array
@@ -63,9 +66,11 @@ class NumbaDropout(DropoutEngine):
         return y if ran else None
 
     def run(self, x: Array, y: Array, mask: Mask) -> None:
-        if not _is_run(x) or not _is_run(y):
-            _run_pieces(x, y, mask)
+        if not _is_run(y):
+            if not _run_permuted(x, y, mask):
+                _run_pieces(x, y, mask)
             return
+        x = run_like(x, y, fresh=True)
         kind = x.dtype.char
         flat_x, flat_y = (a.reshape(-1).view(_STORED[kind]) for a in (x, y))
         if x.size >= SHARED:
@@ -85,6 +90,22 @@ def _numbers(mask: Mask) -> tuple[int, int, int, float]:
     """seed and draw with the bits that they have as int64, last, scale."""
     seed, draw = ((word ^ (1 << 63)) - (1 << 63) for word in (mask.seed, mask.draw))
     return seed, draw, mask.last, mask.scale
+
+
+def _run_permuted(x: Array, y: Array, mask: Mask) -> bool:
+    """Run it if y is a run of memory whose axes are long enough; x is copied to y's order."""
+    if order_of(y) is None or (planned := plan(y.shape, y.strides, y.itemsize)) is None:
+        return False
+    x = run_like(x, y, fresh=True)
+    job, tasks = planned[0].copy(), planned[1]
+    job[:JOB] = x.ctypes.data, y.ctypes.data, *_numbers(mask)[:3], 0
+    job.view(np.float64)[JOB - 1] = mask.scale
+    function = permuted(x.dtype.char).address
+    if x.size >= SHARED:
+        get_crew().run(function, tasks, job, (x, y), chunk=1, elements=x.size)
+    else:
+        get_crew().alone(function, tasks, job)
+    return True
 
 
 def _run_pieces(x: Array, y: Array, mask: Mask) -> None:
@@ -128,9 +149,17 @@ def shared(kind: str) -> Any:
     return cfunc(signature, **OPTIONS)(_specialized(numba_loops.shared, kind))
 
 
+@once
+def permuted(kind: str) -> Any:
+    """`numba_orders.permuted` for one dtype, as a C function that the crew calls."""
+    signature = types.void(types.int64, types.int64, types.voidptr)
+    return cfunc(signature, **OPTIONS)(_specialized(numba_orders.permuted, kind))
+
+
 def _specialized(function: Any, kind: str) -> FunctionType:
     """A function for one dtype, under a name of its sources: kept code is never that of others."""
-    unique = f"dropout_{function.__name__}_{kind}_{checksum(formula, half, numba_loops)}"
+    sources = checksum(formula, half, transpose, numba_loops, numba_orders)
+    unique = f"dropout_{function.__name__}_{kind}_{sources}"
     dtypes = {"COMPUTED": _COMPUTED[kind], "STORED": _STORED[kind]}
     drop = inline(rebound(numba_loops.drop, dtypes))
     code = function.__code__.replace(co_name=unique, co_qualname=unique)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -56,16 +56,23 @@ class Engine(ABC):
         """
         return False
 
-    def bundle(self, columns: Sequence[Sequence[Array]]) -> Any:
-        """The arrays of many calls, checked and ready for `run_bundle`; None to run each by itself.
+    def quick_each(
+        self,
+        rule: Rule,
+        columns: tuple[tuple[Array, ...], ...],
+        coefficients: tuple[float, ...],
+        order: np.ndarray,
+    ) -> bool:
+        """`quick` for many calls together: all of them, or False and nothing was done.
 
         `columns` are all params, all grads, and all of each state: unchecked, one of each a call.
+        `order` is that of all arrays in memory, the last time; it is the engine's to write.
         """
-        return None
+        return False
 
-    def run_bundle(self, rule: Rule, bundle: Any, coefficients: tuple[float, ...]) -> None:
-        """Run `rule` on every call of a bundle that `bundle` made."""
-        raise NotImplementedError(f"engine {self.name!r} makes no bundles")
+    def fits_each(self, columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> bool:
+        """Whether `quick_each` would run them."""
+        return False
 
     @abstractmethod
     def run(

@@ -1,15 +1,13 @@
-"""The arrays of many calls of one rule, seen as one long run of elements and stepped in one go.
+"""The arrays of many calls of one rule, seen as one long run of elements that a crew can share.
 
-A call from Python costs microseconds, a hundred elements 50 ns. So the arrays are checked and
-their addresses noted in compiled code (fields.py), and one compiled walk hands each piece of the
-run to the same loop that a single large array has. The crew shares it where it is large, however
-its elements are spread over arrays.
+Small ones are stepped by `entry.step_each`. Where there is more to do, their addresses are noted,
+and one compiled walk hands each piece of the run to the same loop that a single large array has:
+however its elements are spread over arrays, threads share them alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +16,11 @@ from numba import carray, types
 from ...backend import Array
 from .atomics import call, pointer
 from .compile import cfunc
-from .fields import NDARRAY, START, apart, fields_known, read_rows
+from .entry import UNSORTED, read_each
+from .fields import DTYPES, TABLE
 from .numba_loops import FIRST_SCALAR
 
 INT64 = types.int64
-_DTYPES = frozenset((np.dtype("float32"), np.dtype("float64")))
 
 
 class Bundle(NamedTuple):
@@ -60,21 +58,23 @@ class Bundle(NamedTuple):
         return job
 
 
-def bundle_of(columns: Sequence[Sequence[Array]]) -> Bundle | None:
+def read(
+    columns: tuple[tuple[Array, ...], ...], order: np.ndarray
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """What `read_each` returns and writes; `order` may be any, and is that of these arrays then."""
+    addresses = np.empty((len(columns[0]), len(columns)), dtype=np.int64)
+    ends = np.empty(len(addresses), dtype=np.int64)
+    kind = read_each(TABLE.ctypes.data, id(columns), addresses, ends, order)
+    if kind == -UNSORTED:
+        order[:] = addresses.reshape(-1).argsort(kind="stable")  # quick where most is in order
+        kind = read_each(TABLE.ctypes.data, id(columns), addresses, ends, order)
+    return kind, addresses, ends
+
+
+def bundle_of(columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> Bundle | None:
     """The bundle of these arrays, or None where any of them needs a closer look."""
-    first = columns[0][0]
-    if type(first) is not np.ndarray or first.dtype not in _DTYPES or not fields_known():
-        return None
-    count = len(columns[0])
-    objects = np.fromiter(map(id, chain.from_iterable(columns)), np.int64, len(columns) * count)
-    addresses = np.empty((count, len(columns)), dtype=np.int64)
-    ends = np.empty(count, dtype=np.int64)
-    if not read_rows(objects.reshape(-1, count), START, NDARRAY, id(first.dtype), addresses, ends):
-        return None
-    order = addresses.reshape(-1).argsort(kind="stable")  # quick where most of it is in order
-    if not apart(addresses, ends, first.dtype.itemsize, order):
-        return None
-    return Bundle(columns, first.dtype, addresses, ends)
+    kind, addresses, ends = read(columns, order)
+    return Bundle(columns, DTYPES[kind], addresses, ends) if kind >= 0 else None
 
 
 @cfunc("void(int64, int64, voidptr)", error_model="numpy")

@@ -21,8 +21,7 @@ def checksum(*parts: str | CodeType | ModuleType | Callable[..., Any]) -> str:
             continue
         if isinstance(part, ModuleType):
             part = code_of(part.__name__)
-        code: CodeType = part if isinstance(part, CodeType) else part.__code__
-        for words in _words(code):
+        for words in _words(getattr(part, "__code__", part)):
             total = crc32(words.encode(), total)
     return f"{total:08x}"
 

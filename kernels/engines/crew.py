@@ -17,19 +17,17 @@ import ctypes
 import os
 import time
 from collections.abc import Callable
-from functools import cache, lru_cache
-from threading import Lock, Thread
+from contextlib import suppress
+from functools import cache
+from threading import Lock, RLock, Thread
 from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
-from ...backend import usable_cores
 from .board import lead, new_board, run_alone, serve, unended
+from .threads import get_num_threads, when_changed
 
-THREADS_VARIABLE = "ONEPASS_NUM_THREADS"
-MAX_THREADS = 16  # by default
-MOST_THREADS = 1024  # that can be asked for
 POLLS = 200_000  # about 0.2 ms
 PATIENCE = 250_000  # polls, plus one for 4 elements, after which a helper holds the caller up
 MAX_REST = 64  # jobs that the caller then does alone: 1, at once again 2, 4, ... up to this
@@ -55,6 +53,7 @@ class Crew:
         self._rest = 0  # jobs still to be done alone
         self._next_rest = 1
         self._last = 0  # when the last loop ended that could have been shared
+        self._dismissed = False
 
     def alone(self, function: int, size: int, job: np.ndarray) -> None:
         """Call `function`(0, size, job's address) in this thread."""
@@ -124,9 +123,14 @@ class Crew:
         """Remember that a loop ended now which helpers could have shared."""
         self._last = perf_counter_ns()
 
+    def dismiss(self) -> None:
+        """Let the helpers end. The running job ends as it began, what still comes is done alone."""
+        self._dismissed = True
+        self._ring()
+
     def _take(self, wake: bool) -> bool:
         """Become the one who leads, if no other caller is and helpers are there for it."""
-        if self.threads == 1 or not self._leading.acquire(blocking=False):
+        if self.threads == 1 or self._dismissed or not self._leading.acquire(blocking=False):
             return False
         ready = False
         try:
@@ -166,8 +170,15 @@ class Crew:
 
     def _wake(self) -> None:
         self._make_room()
-        while self._asleep:
-            self._asleep.pop().release()
+        self._ring()
+
+    def _ring(self) -> None:
+        while True:
+            try:
+                bell = self._asleep.pop()
+            except IndexError:  # all are awake
+                return
+            bell.release()
 
     def _make_room(self) -> None:
         """Keep helpers off the caller's core, where the scheduler may put a thread that it wakes.
@@ -181,7 +192,8 @@ class Crew:
         if others:
             for helper in self._helpers:
                 if helper.native_id is not None:
-                    os.sched_setaffinity(helper.native_id, others)
+                    with suppress(ProcessLookupError):  # it was dismissed meanwhile
+                        os.sched_setaffinity(helper.native_id, others)
         self._core = core
 
     def _finish(self) -> None:
@@ -204,10 +216,10 @@ class Crew:
     def _serve(self, rank: int) -> None:
         bell = Lock()
         bell.acquire()
-        while True:
+        while not self._dismissed:
             serve(self._board, rank, POLLS)
             self._asleep.append(bell)
-            if unended(self._board):  # posted since the last look
+            if unended(self._board) or self._dismissed:  # since the last look
                 try:
                     self._asleep.remove(bell)
                     continue
@@ -229,17 +241,38 @@ def _current_core() -> int | None:
     return None if reader is None else reader()
 
 
-@lru_cache(maxsize=1)
+_crew: Crew | None = None
+_changing = RLock()  # a signal's handler may come back to it
+
+
 def get_crew() -> Crew:
-    """The crew of this process; ONEPASS_NUM_THREADS says of how many threads."""
-    wished = os.environ.get(THREADS_VARIABLE, "").strip()
-    if wished and not (wished.isascii() and wished.isdigit() and 1 <= int(wished) <= MOST_THREADS):
-        raise ValueError(
-            f"environment variable {THREADS_VARIABLE} is {wished!r}; expected a whole number from "
-            f"1 to {MOST_THREADS}"
-        )
-    return Crew(int(wished) if wished else min(usable_cores(), MAX_THREADS))
+    """The crew of this process, of as many threads as `get_num_threads` says."""
+    return _crew or _new_crew()
 
 
+def _new_crew() -> Crew:
+    global _crew
+    with _changing:
+        if _crew is None:
+            _crew = Crew(get_num_threads())
+        return _crew
+
+
+def _dismiss() -> None:
+    """The next job gets a crew of another size."""
+    global _crew
+    with _changing:
+        crew, _crew = _crew, None
+    if crew is not None:
+        crew.dismiss()
+
+
+def _after_fork() -> None:
+    """Threads don't survive a fork, and another thread may have held the lock."""
+    global _crew, _changing
+    _crew, _changing = None, RLock()
+
+
+when_changed(_dismiss)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=get_crew.cache_clear)  # threads don't survive a fork
+    os.register_at_fork(after_in_child=_after_fork)

@@ -29,8 +29,8 @@ from .checksum import checksum, code_of
 # Modules whose functions and constants are compiled into the code of others: Numba looks for
 # changes in a function's own file only.
 SHARED_CODE = (
-    *("atomics", "board", "crew", "denormals", "exp", "fields"),
-    *("half", "numba_loops", "source", "tanh"),
+    *("atomics", "board", "crew", "denormals", "entry", "exp", "fields"),
+    *("half", "numba_loops", "source", "tanh", "transpose"),
 )
 
 

@@ -1,34 +1,48 @@
 """Engine "numba": one loop over memory on the CPU, in SIMD instructions, threaded where it pays.
 
-- Small arrays: the compiled loop is called directly (about 1 us), on the caller's core; it also
-  checks what Python would take longer to check.
+- Arrays that fill their memory in one order of axes, of whatever shape, are one run of elements.
+  Small ones are checked and stepped by one call of compiled code (1 us), on the caller's core.
 - From 6 MB on, a crew of threads shares the loop (crew.py); from 1 MB on, if helpers are awake.
-- Any other layout, and float16: NumPy's iterator hands the loop cache-sized contiguous pieces,
-  converted where needed, and writes them back: still one pass over memory, no whole copy.
+- A gradient that fills its memory in another order is copied into the parameter's first.
+- Any other layout: NumPy's iterator hands the loop cache-sized contiguous pieces, converted where
+  needed, and writes them back: still one pass over memory, no whole copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...backend import Array, EngineUnavailableError
+from ...backend import Array
 from ..rule import Rule
 from . import source
 from .base import Engine, compute_dtype
-from .crew import REFUSED, get_crew
-from .numba_loops import FIRST_SCALAR, TYPES, guarded_loop, loop, posted_loop, shared_loop
+from .board import lead
+from .crew import ENDED, REFUSED, UNENDED, get_crew
+from .entry import (
+    DONE,
+    HELPED,
+    LARGE,
+    MIXED,
+    UNCOMPILED,
+    UNFIT,
+    Plan,
+    job_of_one,
+    plan_of,
+    step_each,
+    step_one,
+)
+from .numba_loops import loop, shared_loop
 from .usable import numba_missing, numba_usable
 
-if TYPE_CHECKING:  # compiled when it is first needed: by a step over several arrays
+if TYPE_CHECKING:  # compiled when it is first needed: by a step over several large arrays
     from .bundle import Bundle
 
-HELPED = 1 << 20  # bytes of all arrays together from which helpers share a loop if they are awake
-SHARED = 6 << 20  # and from which they are woken for it
+__all__ = ["HELPED", "SHARED", "NumbaEngine"]
+
+SHARED = 6 << 20  # bytes of all arrays together from which helpers are woken for a loop
 PIECE = 8192  # elements of a piece of a strided array
-_PLAIN_ARRAYS = {np.ndarray}
 
 
 class NumbaEngine(Engine):
@@ -44,37 +58,52 @@ class NumbaEngine(Engine):
         return numba_missing()
 
     def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
-        first = arrays[0]
-        dtype = first.dtype
-        if (
-            {*map(type, arrays)} != _PLAIN_ARRAYS
-            or first.ndim != 1
-            or dtype not in TYPES
-            or any(array.dtype is not dtype for array in arrays)  # Numba takes swapped bytes too
-        ):
-            return False
-        try:
-            if first.nbytes * len(arrays) < HELPED:
-                return guarded_loop(rule, dtype)(*arrays, *coefficients)
-            return _posted(rule, arrays, coefficients)
-        except (TypeError, EngineUnavailableError):  # other types than compiled for, or no compiler
-            return False
+        plan = plan_of(rule)
+        state = step_one(id(arrays), id(coefficients), plan.address)
+        if state == DONE:
+            return True
+        if state == UNCOMPILED and plan.compile(arrays[0].dtype):
+            return self.quick(rule, arrays, coefficients)
+        if state == MIXED:
+            param, grad, *states = arrays
+            return self.quick(rule, (param, _straight(grad, param), *states), coefficients)
+        return state == LARGE and _share(plan, arrays, coefficients)
 
-    def bundle(self, columns: Sequence[Sequence[Array]]) -> Bundle | None:
-        if not numba_usable():
-            return None
+    def quick_each(
+        self,
+        rule: Rule,
+        columns: tuple[tuple[Array, ...], ...],
+        coefficients: tuple[float, ...],
+        order: np.ndarray,
+    ) -> bool:
+        plan, count = plan_of(rule), len(columns[0])
+        state = step_each(id(columns), count, id(coefficients), plan.address, order)
+        if state == DONE:
+            return True
+        if state == UNCOMPILED and plan.compile(columns[0][0].dtype):
+            return self.quick_each(rule, columns, coefficients, order)
+        if state == MIXED:
+            params, grads, *states = columns
+            straight = tuple(map(_straight, grads, params))
+            return self.quick_each(rule, (params, straight, *states), coefficients, order)
+        if state == LARGE and count == 1:
+            return _share(plan, tuple(column[0] for column in columns), coefficients)
+        if state in (UNFIT, UNCOMPILED) or not numba_usable():
+            return False
         from .bundle import bundle_of
 
-        return bundle_of(columns)
+        bundle = bundle_of(columns, order)
+        if bundle is not None:
+            _run_bundle(rule, bundle, coefficients)
+        return bundle is not None
 
-    def run_bundle(self, rule: Rule, bundle: Bundle, coefficients: tuple[float, ...]) -> None:
-        from .bundle import walk
+    def fits_each(self, columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> bool:
+        if not numba_usable():
+            return False
+        from .bundle import read
 
-        job = bundle.job(shared_loop(rule, bundle.dtype.name).address, coefficients)
-        if bundle.nbytes >= SHARED:
-            get_crew().run(walk.address, bundle.size, job, bundle)
-        else:
-            get_crew().alone(walk.address, bundle.size, job)
+        kind = read(columns, order)[0]
+        return kind >= 0 or kind == -MIXED
 
     def run(
         self,
@@ -83,56 +112,58 @@ class NumbaEngine(Engine):
         coefficients: tuple[float, ...],
         contiguous: bool,
     ) -> None:
-        first = arrays[0]
-        if not contiguous or first.dtype.char == "e":
+        plain = tuple(map(np.asarray, arrays))  # a subclass, such as of mapped files, is none
+        if not self.quick(rule, plain, coefficients):
             _run_pieces(loop(rule), arrays, coefficients)
-        elif first.nbytes * len(arrays) >= SHARED:
-            _run_shared(rule, arrays, coefficients)
-        elif first.ndim == 1:
-            loop(rule)(*arrays, *coefficients)
-        else:
-            loop(rule)(*[array.reshape(-1) for array in arrays], *coefficients)
 
     def warmup(self, rule: Rule, dtype: str) -> None:
-        compute = compute_dtype(dtype)
-        arrays = tuple(np.zeros(1, dtype=compute) for _ in source.array_names(rule))
+        arrays = tuple(np.zeros(1, compute_dtype(dtype)) for _ in source.array_names(rule))
         loop(rule)(*arrays, *(1.0 for _ in source.scalar_names(rule)))
-        if compute == dtype:
-            guarded_loop(rule, np.dtype(dtype))
-            posted_loop(rule, np.dtype(dtype))
-            self.bundle([[array] for array in arrays])
-            get_crew()
+        plan_of(rule).compile(np.dtype(dtype))
+        get_crew()
 
 
-def job_of(arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> np.ndarray:
-    """The argument of a shared loop: addresses of the arrays, then the coefficients' bits."""
-    job = np.empty(FIRST_SCALAR + len(coefficients), dtype=np.int64)
-    job[: len(arrays)] = [array.ctypes.data for array in arrays]
-    job.view(np.float64)[FIRST_SCALAR:] = coefficients
-    return job
+def _straight(grad: np.ndarray, param: np.ndarray) -> np.ndarray:
+    """The gradient, as a copy in the parameter's order of axes where it has another."""
+    if grad.strides == param.strides:
+        return grad
+    copy = np.empty_like(param)
+    copy[...] = grad
+    return copy
 
 
-def _posted(rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
+def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
     """Run the loop by the crew, or alone if no helper is there; False if it was refused."""
     first, crew = arrays[0], get_crew()
-    compiled, function = posted_loop(rule, first.dtype)
-    state = crew.post(
-        lambda *given: compiled(*arrays, *coefficients, *given, function),
-        first.size,
-        FIRST_SCALAR + len(coefficients),
-        arrays,
-        wake=first.nbytes * len(arrays) >= SHARED,
-    )
-    if state is None:
-        ran: bool = guarded_loop(rule, first.dtype)(*arrays, *coefficients)
-        crew.ended()
-        return ran
-    return state != REFUSED
+    size, function = first.size, shared_loop(plan.rule, first.dtype.name).address
+    wake = first.nbytes * len(arrays) >= SHARED
+
+    def posting(board: np.ndarray, threads: int, chunk: int, patience: int, job: np.ndarray) -> int:
+        address = job_of_one(id(arrays), id(coefficients), plan.address, job)
+        if not address:
+            return REFUSED
+        ended = lead(board, threads, function, size, chunk, address, patience)
+        return ENDED if ended else UNENDED
+
+    state = crew.post(posting, size, plan.words, arrays, wake)
+    if state is not None:
+        return state != REFUSED
+    job = np.empty(plan.words, np.int64)
+    if job_of_one(id(arrays), id(coefficients), plan.address, job):
+        crew.alone(function, size, job)
+        state = ENDED
+    crew.ended()
+    return state == ENDED
 
 
-def _run_shared(rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:
-    function = shared_loop(rule, arrays[0].dtype.name).address
-    get_crew().run(function, arrays[0].size, job_of(arrays, coefficients), arrays)
+def _run_bundle(rule: Rule, bundle: Bundle, coefficients: tuple[float, ...]) -> None:
+    from .bundle import walk
+
+    job = bundle.job(shared_loop(rule, bundle.dtype.name).address, coefficients)
+    if bundle.nbytes >= SHARED:
+        get_crew().run(walk.address, bundle.size, job, bundle)
+    else:
+        get_crew().alone(walk.address, bundle.size, job)
 
 
 def _run_pieces(compiled: Any, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:

@@ -1,7 +1,6 @@
 """The rules, one file each. To add one, write its file and add its line to both tables here."""
 
-from collections.abc import Mapping
-from operator import itemgetter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..rule import Prepared
@@ -30,20 +29,24 @@ _MODULES: Mapping[str, Any] = {
 HYPERPARAMETERS = {stem: module.HYPERPARAMETERS for stem, module in _MODULES.items()}
 """The check of each hyperparameter, by the stem of the public function."""
 
+_PREPARE = {stem: module.prepare for stem, module in _MODULES.items()}
+
 COUNTS_STEPS = frozenset({"adam", "amsgrad"})
 """The stems whose functions take the number of the step."""
 
-_VALUES = {
-    stem: itemgetter(*(["step"] if stem in COUNTS_STEPS else []), *checks)
-    for stem, checks in HYPERPARAMETERS.items()
-}
+
+def in_order(stem: str, hyper: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What `prepare` takes of `hyper`: all but the factor on gradients, which comes last."""
+    return tuple(hyper[name] for name in HYPERPARAMETERS[stem] if name != "grad_scale")
 
 
-def prepare(stem: str, hyper: Mapping[str, Any]) -> Prepared:
-    """What `<stem>_step` works out of its hyperparameters, all of which must be given.
+def prepare(stem: str, step: int, values: tuple[Any, ...], grad_scale: float) -> Prepared:
+    """What `<stem>_step` works out of the number of the step and its hyperparameters.
 
     Raises:
         ValueError, TypeError: as the step function.
     """
-    prepared: Prepared = _MODULES[stem].prepare(*_VALUES[stem](hyper))
-    return prepared
+    make: Callable[..., Prepared] = _PREPARE[stem]
+    if stem in COUNTS_STEPS:
+        return make(step, *values, grad_scale)
+    return make(*values, grad_scale)

@@ -18,7 +18,7 @@ def update(p, g, sum_sq, lr, eps):
     return p, sum_sq
 
 
-ADAGRAD = Rule("adagrad", update, ("sum_sq",))
+ADAGRAD = Rule("adagrad", update, ("sum_sq",), floor="eps")
 HYPERPARAMETERS = {"lr": non_negative, "eps": non_negative, **COMMON}
 
 
@@ -49,7 +49,8 @@ def adagrad_step(
         param = param - lr g / (sqrt(sum_sq) + eps)
 
     Args:
-        param: parameters, any shape, float16/32/64; written in place.
+        param: parameters, any shape, float16/32/64; written in place: other names for it, and
+            views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         sum_sq: state, same shape and dtype, zeros before the first step; written in place.
         lr: learning rate, >= 0.
@@ -64,7 +65,7 @@ def adagrad_step(
             conditions; it is named, and nothing was written.
 
     Conventions: eps is outside the root, as in PyTorch; Keras puts it inside and starts the sum
-        at 0.1. With eps = 0, an element whose gradients were all 0 becomes NaN (0 / 0).
+        at 0.1. Tiny or no eps: as in `adam_step`, below 4e-12 (float64: 3e-138).
     Source: Duchi, Hazan and Singer (2011), the diagonal form of Figure 1.
     """
     prepared = prepare(lr, eps, weight_decay, maximize, grad_scale)

@@ -20,7 +20,7 @@ def update(p, g, m, v, beta1, rest1, beta2, rest2, lr, eps):
     return p, m, v
 
 
-ADAM = Rule("adam", update, ("m", "v"))
+ADAM = Rule("adam", update, ("m", "v"), floor="eps")
 HYPERPARAMETERS = {
     "lr": non_negative,
     "betas": decay_rates,
@@ -92,7 +92,8 @@ def adam_step(
     decoupled: weight_decay leaves g alone; param is first multiplied by 1 - lr weight_decay.
 
     Args:
-        param: parameters, any shape, float16/32/64; written in place.
+        param: parameters, any shape, float16/32/64; written in place: other names for it, and
+            views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         m, v: states, same shape and dtype, zeros before the first step; written in place.
         step: t, the number of this update, counting from 1.
@@ -114,6 +115,10 @@ def adam_step(
         precision; Keras keeps eps itself there, which makes its eps larger in early steps.
         float16 states lose what float16 can't hold: gradients below about 2e-4 leave v at 0, and
         the step grows. Scale the loss up (and grad_scale down), or keep these arrays in float32.
+        With eps = 0, an element whose gradients were all 0 becomes NaN (0 / 0). States below
+        1.2e-38 (float64: 2.2e-308) count as 0 in engine "numba", for speed, but not beside an eps
+        below about 1e-10 (1e-136), where it could show. CuPy counts them as 0 in float32 whatever
+        eps is: on a GPU, gradients below 1e-17 need an eps of 1e-17 or more.
     Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2.
     """
     prepared = prepare(step, lr, betas, eps, decoupled, weight_decay, maximize, grad_scale)

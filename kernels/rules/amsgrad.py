@@ -22,7 +22,7 @@ def update(p, g, m, v, v_max, beta1, rest1, beta2, rest2, unbias2, lr, eps):
     return p, m, v, v_max
 
 
-AMSGRAD = Rule("amsgrad", update, ("m", "v", "v_max"))
+AMSGRAD = Rule("amsgrad", update, ("m", "v", "v_max"), floor="eps")
 _constants = remembered_constants(AMSGRAD)
 
 
@@ -68,6 +68,7 @@ def amsgrad_step(
 
     Conventions: the maximum is taken of the bias-corrected vhat, as in optax. PyTorch and Keras
         take it of v itself and correct afterwards, so their first steps differ from these.
+        Tiny or no eps: as in `adam_step`, below 4e-12 (float64: 3e-138).
     Source: Reddi, Kale and Kumar (2018), algorithm 2, with Adam's bias correction.
     """
     prepared = prepare(step, lr, betas, eps, decoupled, weight_decay, maximize, grad_scale)

@@ -73,7 +73,8 @@ def momentum_step(
     new v: b v + g, b v + (1 - b) g, or b v - lr g.
 
     Args:
-        param: parameters, any shape, float16/32/64; written in place.
+        param: parameters, any shape, float16/32/64; written in place: other names for it, and
+            views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         velocity: state, same shape and dtype, zeros before the first step; written in place.
         lr: learning rate, >= 0.

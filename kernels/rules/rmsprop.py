@@ -24,8 +24,10 @@ def update_eps_inside(p, g, square_avg, alpha, rest, lr, eps):
     return p, square_avg
 
 
-RMSPROP = Rule("rmsprop", update, ("square_avg",))
-RMSPROP_EPS_INSIDE = Rule("rmsprop-eps-inside", update_eps_inside, ("square_avg",))
+RMSPROP = Rule("rmsprop", update, ("square_avg",), floor="eps")
+RMSPROP_EPS_INSIDE = Rule(
+    "rmsprop-eps-inside", update_eps_inside, ("square_avg",), floor="sqrt(eps)"
+)
 HYPERPARAMETERS = {
     "lr": non_negative,
     "alpha": decay_rate,
@@ -65,7 +67,8 @@ def rmsprop_step(
         param = param - lr g / (sqrt(s) + eps)       or lr g / sqrt(s + eps) with eps_inside_sqrt
 
     Args:
-        param: parameters, any shape, float16/32/64; written in place.
+        param: parameters, any shape, float16/32/64; written in place: other names for it, and
+            views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         square_avg: state, same shape and dtype, zeros before the first step; written in place.
         lr: learning rate, >= 0.
@@ -82,7 +85,8 @@ def rmsprop_step(
             conditions; it is named, and nothing was written.
 
     Conventions: eps outside the root is PyTorch's, inside is TensorFlow's; an eps of 1e-8 inside
-        acts like 1e-4 outside. No bias correction.
+        acts like 1e-4 outside. No bias correction. Tiny or no eps: as in `adam_step`, below 4e-12
+        (float64: 3e-138), or inside the root below 2e-23 (1e-275).
     Source: Tieleman and Hinton (2012), Coursera lecture 6.5.
     """
     prepared = prepare(lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale)

@@ -42,7 +42,8 @@ def sgd_step(
         param = param - lr * g
 
     Args:
-        param: parameters, any shape, float16/32/64; written in place.
+        param: parameters, any shape, float16/32/64; written in place: other names for it, and
+            views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         lr: learning rate, >= 0.
         weight_decay: L2 coefficient, >= 0; adds weight_decay * param to the gradient.

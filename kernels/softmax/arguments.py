@@ -22,16 +22,28 @@ def check_logits(name: str, logits: Array) -> None:
 
 def check_labels(labels: Array, rows: int) -> None:
     """Refuse labels that are not one integer a row, by dtype and shape alone."""
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"labels have dtype {labels.dtype}; expected integers. Use labels.astype('int64')"
-        )
     if labels.shape != (rows,):
-        one_hot = ". For one-hot rows pass labels.argmax(axis=1)" if labels.ndim == 2 else ""
+        remedy = ""
+        if labels.ndim == 2:
+            one_hot = labels.shape[1] != 1
+            remedy = ". " + (
+                "For one-hot rows pass labels.argmax(axis=1)" if one_hot else "Use labels.ravel()"
+            )
         raise ValueError(
             f"labels have shape {labels.shape}; expected ({rows},), a class number for each row"
-            f"{one_hot}"
+            f"{remedy}"
         )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels have dtype {labels.dtype}; expected integers. {numbering(labels.dtype.kind)}"
+        )
+
+
+def numbering(kind: str) -> str:
+    """How labels of this kind of dtype become class numbers."""
+    if kind in "biuf":
+        return "Use labels.astype('int64')" + (", if they are whole numbers" * (kind == "f"))
+    return "Number the classes: numpy.unique(labels, return_inverse=True) gives names and numbers"
 
 
 def check_range(labels: Array, rows: int, width: int) -> None:
@@ -46,6 +58,7 @@ def check_labels_beside(logits: Array, labels: Array) -> None:
     """Labels are NumPy's, or on the logits' device; right as far as telling waits for no GPU."""
     rows, width = logits.shape
     if isinstance(labels, np.ndarray):
+        backend_of(labels, names=["labels"])
         check_range(labels, rows, width)
     else:
         backend_of(logits, labels, names=["logits", "labels"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..batchnorm.quick import asks_for_cpu
 from .arguments import check_gradient, check_labels_beside, check_logits, check_weights_beside
 from .engines import choose, get
@@ -38,7 +39,8 @@ def softmax_cross_entropy(
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
-        J, 0-d float64, and dJ/dz, of the logits' shape and dtype: `out` if given.
+        J, 0-d float64, and dJ/dz, of the logits' shape and dtype: `out` if given. NumPy or CuPy
+        arrays, where `as_array` took in another library's too.
 
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
@@ -59,6 +61,8 @@ def softmax_cross_entropy(
         done = get("numba").quick(logits, labels, weights, out)
         if done is not None:
             return done
+    names, given = ("logits", "labels", "weights", "out"), (logits, labels, weights, out)
+    logits, labels, weights, out = taken_in(names, given)
     check_logits("logits", logits)
     check_labels_beside(logits, labels)
     if weights is not None:

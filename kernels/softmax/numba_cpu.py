@@ -17,6 +17,7 @@ from ...backend import Array
 from ..engines import exp, half
 from ..engines.checksum import checksum
 from ..engines.compile import njit, once
+from ..order import copy, order_of
 from . import numba_loops, numba_rows
 from .base import SoftmaxEngine
 from .numba_loops import OPTIONS, inline
@@ -40,6 +41,8 @@ class NumbaSoftmax(SoftmaxEngine):
         if type(logits) is not np.ndarray or type(labels) is not np.ndarray:
             return None
         kind = logits.dtype.char
+        if not logits.flags.c_contiguous:  # told here: Numba takes long to say so
+            return None
         if kind not in "fd" or not logits.dtype.isnative or labels.dtype.kind not in "iu":
             return None
         if labels.dtype is not _LABEL:
@@ -59,17 +62,21 @@ class NumbaSoftmax(SoftmaxEngine):
 
     def run(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
         native = logits.dtype.newbyteorder("=")
-        given = [np.require(logits, native, _FIT), np.require(labels, _LABEL, _FIT)]
-        if weights is not None:
-            given.append(np.require(weights, _WEIGHT, _FIT))
         fits = gradient.flags.carray and gradient.dtype.isnative
         result = np.asarray(gradient) if fits else np.empty(logits.shape, native)
+        z = np.asarray(logits)
+        if not z.flags.c_contiguous or order_of(z) is None:
+            copy(result, z)  # rather than to memory of its own, which can cost more than the copy
+            z = result
+        given = [z, np.require(labels, _LABEL, _FIT)]
+        if weights is not None:
+            given.append(np.require(weights, _WEIGHT, _FIT))
         stored = np.uint16 if native.char == "e" else native
         given[0] = given[0].view(stored)
         compiled = plain if weights is None else weighted
         loss = compiled(native.char)(*given, result.view(stored))
         if not fits:
-            gradient[...] = result
+            copy(gradient, result)
         return np.float64(loss)
 
 

@@ -1,0 +1,300 @@
+"""The estimators with other settings than the default ones: scikit-learn's checks, and advice."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from onepass.__main__ import main
+from onepass.nets import MeanSquaredError, fit
+
+pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
+from onepass.nets import NetClassifier, NetRegressor, estimator
+from onepass.nets.by_name import OPTIMIZERS, optimizer_by_name
+from onepass.nets.multilayer import multilayer
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+# scikit-learn's own checks
+
+BOTH = [
+    {"hidden": ()},
+    {"hidden": (), "early_stopping": True},
+    {"early_stopping": True},
+    {"batch_norm": True, "keep_prob": 0.8, "early_stopping": True},
+    {"optimizer": "momentum", "nesterov": True, "clip_norm": 1.0},
+]
+MORE = [
+    {"batch_norm": True},
+    {"early_stopping": True, "validation_fraction": 0.3, "patience": 2},
+    {"hidden": (), "l2": 0.1, "batch_size": 32},
+    {"hidden": (16, 8), "activation": "tanh"},
+    {"optimizer": "rmsprop", "beta_2": 0.9, "eps": 1e-6, "weight_decay": 1e-4},
+    {"optimizer": "adamw", "weight_decay": 0.1, "beta_2": 0.99, "clip_norm": 5.0},
+    {"normalize": False, "engine": "array"},
+]
+OF_CLASSES = [
+    {"class_weight": "balanced", "early_stopping": True},
+    {"hidden": (), "class_weight": "balanced"},
+    {"dtype": "float32", "early_stopping": True},
+]
+
+
+def made(settings):
+    kinds = (NetClassifier, NetRegressor)
+    return [kind(device="cpu", **options) for options in settings for kind in kinds]
+
+
+@parametrize_with_checks(made(BOTH) + [NetClassifier(device="cpu", **each) for each in OF_CLASSES])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(made(MORE))
+def test_scikit_learns_checks_of_more_settings(estimator, check):
+    check(estimator)
+
+
+# Early stopping
+
+
+def test_early_stopping_watches_the_weighted_loss():
+    """Nothing to learn but how many: the weighted loss falls while the plain one rises."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (400, 1))
+    y = np.where(rng.random(400) < 0.1, "rare", "common")
+    options = {"hidden": (), "epochs": 60, "lr": 0.01, "random_state": 0, "device": "cpu"}
+    options |= {"class_weight": {"rare": 30.0}, "early_stopping": True, "patience": 5}
+    found = NetClassifier(**options).fit(x, y)
+    share = np.mean(y == "rare")
+    expected = 30 * share / (30 * share + 1 - share)
+    assert found.predict_proba(x)[:, 1].mean() == pytest.approx(expected, abs=0.06)
+
+
+@pytest.mark.parametrize("few", [1, 2])
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3, 0.5, 0.75])
+def test_what_is_held_out_is_never_all_of_a_class(few, fraction, monkeypatch):
+    seen = []
+
+    def spy(net, data, **options):
+        seen[:] = [np.unique(data[1]).tolist(), len(data[1]) + len(options["validation"][1])]
+        return fit(net, data, **options)
+
+    monkeypatch.setattr(estimator, "fit", spy)
+    options = {"early_stopping": True, "validation_fraction": fraction, "epochs": 1}
+    for many in range(6, 12):
+        for others in (many, many - 1):
+            y = np.repeat([0, 1, 2], [many, few, others])
+            for seed in range(3):
+                net = NetClassifier(hidden=2, random_state=seed, device="cpu", **options)
+                net.fit(np.arange(len(y))[:, None], y)
+                assert seen == [[0, 1, 2], len(y)]
+
+
+def test_a_sample_of_each_class_can_not_be_held_out():
+    net = NetClassifier(early_stopping=True, validation_fraction=0.5, device="cpu")
+    with pytest.raises(ValueError, match=r"validation_fraction is 0.5; expected .* n_samples=2"):
+        net.fit([[0.0], [1.0]], ["a", "b"])
+
+
+# Without hidden layers
+
+
+@pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
+def test_without_hidden_layers_weights_start_at_0_and_else_do_not(kind):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    y = (x[:, 0] > 0).astype(int)
+    options = {"lr": 0.0, "epochs": 1, "random_state": 0, "device": "cpu"}
+    found = kind(hidden=(), **options).fit(x, y).net_
+    assert not found.parameters().flat.any()
+    found = kind(hidden=4, **options).fit(x, y).net_
+    assert all(view.any() for name, view in found.parameters().items() if "weight" in name)
+
+
+# The optimizer's arguments
+
+GIVEN = {
+    "momentum": ({"momentum": 0.5, "nesterov": True}, {"momentum": 0.5, "nesterov": True}),
+    "rmsprop": ({"beta_2": 0.8, "eps": 1e-3}, {"alpha": 0.8, "eps": 1e-3}),
+    "adagrad": ({"eps": 1e-3}, {"eps": 1e-3}),
+    "sgd": ({}, {}),
+    "adam": ({"momentum": 0.5, "beta_2": 0.8, "eps": 1e-3}, {"betas": (0.5, 0.8), "eps": 1e-3}),
+    "adamw": ({"beta_2": 0.8}, {"betas": (0.9, 0.8)}),
+    "amsgrad": ({"eps": 1e-3}, {"betas": (0.9, 0.999), "eps": 1e-3}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
+def test_what_is_given_reaches_the_optimizer(kind, name, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    y = (x[:, 0] > 0).astype(int)
+    seen = []
+
+    def spy(net, data, *, optimizer, **options):
+        seen.append((dict(optimizer.hyper), optimizer.clip_norm))
+        return fit(net, data, optimizer=optimizer, **options)
+
+    monkeypatch.setattr(estimator, "fit", spy)
+    given, expected = GIVEN[name]
+    given = {"optimizer": name, "weight_decay": 0.25, "clip_norm": 0.5, **given}
+    common = {"hidden": 4, "epochs": 2, "random_state": 0, "device": "cpu"}
+    assert given.items() <= clone(kind(**given)).get_params().items()
+    found = kind(**given, **common).fit(x, y)
+    hyper, clip_norm = seen.pop()
+    assert {**expected, "weight_decay": 0.25}.items() <= hyper.items()
+    assert clip_norm == 0.5
+    left_out = kind(optimizer=name, **common).fit(x, y)
+    hyper, clip_norm = seen.pop()
+    own = OPTIMIZERS[name]([np.zeros(1)]).hyper
+    assert hyper == own, "an argument that is None changed the optimizer's own"
+    assert clip_norm is None
+    flat = [each.net_.parameters().flat for each in (found, left_out)]
+    assert (flat[0] != flat[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "error", "message"),
+    [
+        ("adam", {"nesterov": True}, ValueError, "nesterov is True, but the optimizer 'adam' has"),
+        ("sgd", {"eps": 1e-6}, ValueError, "eps is 1e-06, but the optimizer 'sgd' has none; exp"),
+        ("momentum", {"beta_2": 0.9}, ValueError, "beta_2 is 0.9, but the optimizer 'momentum' ha"),
+        ("adam", {"beta_2": 1.0}, ValueError, r"beta_2 is 1.0; expected a number in \[0, 1\)"),
+        ("rmsprop", {"beta_2": -0.1}, ValueError, "beta_2 is -0.1; expected"),
+        ("adam", {"momentum": "much"}, TypeError, "momentum is 'much'"),
+        ("sgd", {"momentum": 2}, ValueError, "momentum is 2; expected"),
+        ("momentum", {"nesterov": "yes"}, TypeError, "nesterov is 'yes'"),
+        ("adam", {"eps": -1}, ValueError, "eps is -1; expected a finite number >= 0"),
+        ("sgd", {"weight_decay": -1}, ValueError, "weight_decay is -1; expected"),
+        ("sgd", {"clip_norm": 0}, ValueError, "clip_norm is 0; expected None or a finite numbe"),
+        (["sgd"], {}, ValueError, r"optimizer is \['sgd'\]; expected 'sgd'"),
+        ("sgd", {"activation": ["relu"]}, ValueError, r"activation is \['relu'\]; expected 'relu'"),
+    ],
+)
+def test_arguments_are_checked_by_fit_and_named(name, given, error, message):
+    net = NetRegressor(optimizer=name, device="cpu", **given)
+    with pytest.raises(error, match=message):
+        net.fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 3.0])
+    assert not hasattr(net, "net_")
+
+
+# Advice
+
+
+def line(n=80):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-3, 5, (n, 3))
+    return x, 1e4 * (x[:, 0] - 2 * x[:, 1]) + 3e5
+
+
+def by_fit(**options):
+    x, y = line()
+    x, y = (x - x.mean(axis=0)) / x.std(axis=0), (y - y.mean()) / y.std()
+    net = multilayer(3, 128, 1, dtype="float64", device="cpu")
+    optimizer = optimizer_by_name("momentum", net.parameters(), **options)
+    fit(net, (x, y), loss=MeanSquaredError(), optimizer=optimizer, batch_size=8, progress=False)
+
+
+def by_estimator(**options):
+    NetRegressor(optimizer="momentum", epochs=10, random_state=0, device="cpu", **options).fit(
+        *line()
+    )
+
+
+@pytest.fixture
+def by_command(tmp_path, capsys):
+    rows = np.column_stack(line())
+    np.savetxt(tmp_path / "line.csv", rows, delimiter=",", header="a,b,c,y", comments="")
+
+    def run(**options):
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        data = ["--data", str(tmp_path / "line.csv"), "--target", "y", "--hidden", "128"]
+        common = ["--quiet", "--epochs", "10", "--device", "cpu", "--optimizer", "momentum"]
+        if main(["train", *data, *common, *given]):
+            raise FloatingPointError(capsys.readouterr().err)
+
+    return run
+
+
+@pytest.mark.parametrize("where", ["fit", "estimator", "command"])
+def test_the_advice_of_a_run_that_diverged_can_be_followed(where, by_command):
+    run = {"fit": by_fit, "estimator": by_estimator, "command": by_command}[where]
+    with pytest.raises(FloatingPointError, match=r"try a lower lr \(it is 0\.3\) or ") as caught:
+        run(lr=0.3)
+    name, value = re.search(r" or (\w+)=(.+)\.$", str(caught.value).strip()).groups()
+    run(**{"lr": 0.3, name: float(value)})
+    run(lr=0.3 / 300)
+    with pytest.raises(FloatingPointError, match=r"or a smaller clip_norm \(it is 1e\+300\)"):
+        run(lr=0.3, clip_norm=1e300)
+
+
+def test_a_first_loss_that_is_not_finite_is_no_matter_of_the_rate():
+    x, y = line()
+    with pytest.raises(FloatingPointError, match=r"whatever the lr: .*normalize=True") as caught:
+        NetRegressor(normalize=False, device="cpu").fit(x, 1e200 * y)
+    assert "lower lr" not in str(caught.value)
+    NetRegressor(normalize=True, epochs=2, device="cpu").fit(x, 1e140 * y)
+
+
+@pytest.mark.parametrize("data", [["--data", "digits"], []])
+def test_the_command_for_digits_clips_too(data, monkeypatch, capsys):
+    seen = []
+    step = OPTIMIZERS["adam"].step
+
+    def spy(optimizer, *args, **options):
+        seen.append(optimizer.clip_norm)
+        return step(optimizer, *args, **options)
+
+    monkeypatch.setattr(OPTIMIZERS["adam"], "step", spy)
+    common = ["--quiet", "--epochs", "1", "--device", "cpu", "--clip-norm", "0.75"]
+    assert main(["train", *data, *common]) == 0
+    assert set(seen) == {0.75}
+    assert main(["train", "--quiet", "--clip-norm", "-1"]) == 2
+    assert "clip_norm is -1.0; expected None or a finite number > 0" in capsys.readouterr().err
+
+
+# Names of classes
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["01000", "02000", "10115"],
+        ["0.10", "0.20", "0.30"],
+        ["1e1", "10", "2e1"],
+        ["none", "NA", "nan"],
+        [900719925474099301, 900719925474099302, 900719925474099400],
+        np.array([2**63 + 1, 2**63 + 2, 2**64 - 1], np.uint64),
+        np.array(["a", "b"], object),
+        np.array([-128, 127], np.int8),
+        np.array(["2020-01-01", "2021-01-01"], "M8[D]"),
+        [False, True],
+    ],
+)
+def test_classes_come_back_as_they_were(labels):
+    y = [labels[k % len(labels)] for k in range(30)]
+    y = np.array(y, labels.dtype) if isinstance(labels, np.ndarray) else y
+    x = np.arange(30)[:, None] % len(labels) * np.array([[5.0, -3.0]])
+    options = {"lr": 0.03, "random_state": 0, "device": "cpu", "early_stopping": True}
+    found = NetClassifier(class_weight="balanced", **options).fit(x, y)
+    assert sorted(found.classes_.tolist()) == sorted(np.asarray(labels).tolist())
+    assert found.predict(x).tolist() == (y if isinstance(y, list) else y.tolist())
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "Int64 array"])
+def test_integers_of_pandas_do_not_become_floats(dtype):
+    """Beyond 2^53 they would be merged."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    labels = [False, True] if dtype == "boolean" else [900719925474099301, 900719925474099302]
+    y = pandas.Series([labels[k % 2] for k in range(30)], dtype=dtype.split()[0])
+    y = y.array if "array" in dtype else y
+    x = np.arange(30)[:, None] % 2
+    found = NetClassifier(lr=0.03, random_state=0, device="cpu").fit(x, y)
+    assert found.classes_.tolist() == labels
+    assert found.classes_.dtype == np.asarray(labels).dtype
+    assert found.predict(x).tolist() == list(y)
+    missing = pandas.Series([1, 2, None], dtype="Int64")
+    with pytest.raises(ValueError, match="contains NaN"):
+        NetClassifier(device="cpu").fit(x[:3], missing)
