@@ -16,9 +16,9 @@ from .waited import waited
 
 def print_gain(backend: Backend, console: Console, dtype: str = "float32") -> None:
     """Time every rule's array path and fused path at three sizes and print time and gain."""
-    fused = engines()["numba" if backend.device == "cpu" else "cupy"]
-    if not fused.available:
-        console.print(f"nothing to time: engine {fused.name!r} can't be used: {fused.reason}")
+    engine = engines()["numba" if backend.device == "cpu" else "cupy"]
+    if not engine.available:
+        console.print(f"nothing to time: engine {engine.name!r} can't be used: {engine.reason}")
         return
     table = Table(
         title=f"One optimizer step on {backend.device}, {dtype}: array expressions -> fused"

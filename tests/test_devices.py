@@ -22,8 +22,8 @@ from onepass import (
     use_device,
 )
 from onepass.backend import Memory, why_device
-from onepass.backend.devices import probe_cuda
-from onepass.kernels.engines import numba_cuda
+from onepass.backend.devices import DeviceStatus, probe_cuda
+from onepass.kernels.engines import ctext, cupy_gpu, numba_cuda
 
 
 class CUDARuntimeError(RuntimeError):
@@ -438,3 +438,20 @@ def test_the_made_up_cupy_raises_what_the_real_one_does():
         assert hasattr(cupy.cuda, path), path
     for name in vars(fake.cuda.runtime):
         assert hasattr(cupy.cuda.runtime, name), name
+
+
+def test_cupy_is_left_where_its_code_can_t_be_told_from_sources(monkeypatch):
+    """A program that was packed without sources: "auto" then takes array expressions on a GPU."""
+
+    def no_source(_):
+        raise OSError("could not get source code")
+
+    ctext.sources_missing.cache_clear()
+    monkeypatch.setattr(cupy_gpu, "best_gpu", lambda: DeviceStatus("cuda:0", True))
+    assert cupy_gpu.CupyEngine().missing() == ("", "")
+    ctext.sources_missing.cache_clear()
+    monkeypatch.setattr(ctext.inspect, "getsource", no_source)
+    reason, remedy = cupy_gpu.CupyEngine().missing()
+    assert "source files" in reason
+    assert "pyz+py" in remedy
+    ctext.sources_missing.cache_clear()

@@ -21,7 +21,8 @@ def checksum(*parts: str | CodeType | ModuleType | Callable[..., Any]) -> str:
             continue
         if isinstance(part, ModuleType):
             part = code_of(part.__name__)
-        for words in _words(getattr(part, "__code__", part)):
+        code: CodeType = part if isinstance(part, CodeType) else part.__code__
+        for words in _words(code):
             total = crc32(words.encode(), total)
     return f"{total:08x}"
 
