@@ -114,11 +114,11 @@ class NumbaEngine(Engine):
     ) -> None:
         plain = tuple(map(np.asarray, arrays))  # a subclass, such as of mapped files, is none
         if not self.quick(rule, plain, coefficients):
-            _run_pieces(loop(rule), arrays, coefficients)
+            _run_pieces(loop(rule, False), arrays, coefficients)
 
     def warmup(self, rule: Rule, dtype: str) -> None:
         arrays = tuple(np.zeros(1, compute_dtype(dtype)) for _ in source.array_names(rule))
-        loop(rule)(*arrays, *(1.0 for _ in source.scalar_names(rule)))
+        loop(rule, False)(*arrays, *(1.0 for _ in source.scalar_names(rule)))
         plan_of(rule).compile(np.dtype(dtype))
         get_crew()
 

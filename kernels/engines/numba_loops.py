@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
 @once
-def loop(rule: Rule, half: bool = False) -> Any:
+def loop(rule: Rule, half: bool) -> Any:
     """The compiled loop(*arrays, *coefficients) over contiguous one-dimensional arrays.
 
     The elements before the first cache line that `p` begins go first, so that the rest is loaded
