@@ -99,7 +99,7 @@ def array_of(value: Any, name: str = "value") -> Array:
 
 def _is_foreign(value: Any) -> bool:
     """Whether it is an array, but none of NumPy's (scalars have the interface too) or CuPy's."""
-    if isinstance(value, (np.ndarray, np.generic)) or is_cupy_array(value):
+    if value is None or isinstance(value, (np.ndarray, np.generic)) or is_cupy_array(value):
         return False
     return hasattr(value, "__dlpack__") or hasattr(value, "__array_interface__")
 

@@ -67,6 +67,7 @@ class _ArrayBatchNorm(BatchNorm):
     def forward(self, x: Array, train: bool = False) -> Array:
         if not train:
             return super().forward(x)
+        assert self.momentum is not None
         y, self._saved = batch_norm_forward(
             x,
             self.params["gamma"],

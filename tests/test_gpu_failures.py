@@ -248,24 +248,31 @@ class Pass:
     """Arrays of a batch normalization on a machine, and one of its passes.
 
     Args:
-        name: "forward", "backward" or "inference".
+        name: "forward", "backward", "inference" or "inference_backward".
         out: which array the result replaces, None for a new one.
         dtypes: of the arrays, gamma and beta, and the running statistics.
         gaps: running statistics with gaps between them.
+        more: further options.
     """
 
-    def __init__(self, machine, name, engine, out, dtypes, activation, gaps=False, shape=(4, 3, 2)):
+    def __init__(
+        self, machine, name, engine, out, dtypes, activation, gaps=False, shape=(4, 3, 2), **more
+    ):
         x, dy = (machine.draw(shape, dtypes[0], -2.0) for _ in range(2))
         gamma, beta = (machine.draw(shape[1], dtypes[1]) for _ in range(2))
         running = [machine.draw((shape[1], 1 + gaps), dtypes[2])[:, 0] for _ in range(2)]
         self.arrays = {"x": x, "dy": dy, "gamma": gamma, "beta": beta}
         self.arrays |= dict(zip(("mean", "var"), running, strict=True))
         self.name, self.results = name, ()
-        self.options = {"engine": engine}
+        self.options = {"engine": engine, **more}
+        turned = machine.draw((shape[1], *shape[:1], *shape[2:]), dtypes[0])
+        self.arrays["another order"] = turned.transpose(1, 0, *range(2, len(shape)))
         if out:
             self.options["out"] = self.arrays[out]
         if name != "backward":
             self.given = (x, gamma, beta, *running)
+            if name == "inference_backward":
+                self.given = dy, *self.given
             self.options["activation"] = activation
         else:
             _, self.saved = kernels.batch_norm_forward(
@@ -290,7 +297,10 @@ FLOATS = {
     "float16 beside float32": ("float16", "float32", "float32"),
 }
 PASSES = [("forward", None), ("forward", "x"), ("backward", None), ("backward", "dy"),
-          ("backward", "x"), ("inference", None), ("inference", "x")]  # fmt: skip
+          ("backward", "x"), ("inference", None), ("inference", "x"),
+          ("inference_backward", None), ("inference_backward", "dy"),
+          *((name, "another order") for name in ("forward", "backward", "inference",
+                                                 "inference_backward"))]  # fmt: skip
 
 
 def check_pass(name, engine, out=None, floats="float32", activation="relu", **more):
@@ -308,7 +318,7 @@ def check_pass(name, engine, out=None, floats="float32", activation="relu", **mo
 @pytest.mark.parametrize(("name", "out"), PASSES)
 def test_a_batch_normalization_is_never_half(name, out, floats, engine):
     tried = check_pass(name, engine, out, floats)
-    launches = {"forward": 3, "backward": 3, "inference": 1}[name]
+    launches = {"forward": 3, "backward": 3, "inference": 1, "inference_backward": 3}[name]
     assert tried["compile"] >= launches
     assert tried["memory"] >= launches - (out is not None)
 
@@ -318,6 +328,13 @@ def test_a_batch_normalization_is_never_half(name, out, floats, engine):
 def test_nor_is_one_of_another_shape_or_with_gaps(shape, engine):
     check_pass("forward", engine, activation=None, shape=shape)
     check_pass("forward", engine, "x", floats="float16", gaps=True, shape=shape)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("out", [None, "another order"])
+@pytest.mark.parametrize("floats", FLOATS)
+def test_nor_is_one_that_keeps_the_biased_variance(floats, out, engine):
+    check_pass("forward", engine, out, floats, running_var_ddof=0)
 
 
 EARLIER = ("float32", None, False, (4, 3, 2))

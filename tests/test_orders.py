@@ -86,12 +86,12 @@ def test_batch_norm_of_two_orders_is_that_of_one_to_the_bit(engine, order, activ
             found = backward(given, saved, out=out)
             assert out is None or (found[0] is out and given.strides == kept)
             assert out is given or np.array_equal(given, before)
-            given[...] = before
             for one, other in zip(found, want, strict=True):
                 if engine.name == "array":  # NumPy adds up in memory's order
-                    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+                    np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
                 else:
                     assert np.array_equal(one, other)
+            given[...] = before
     for out in (np.empty_like(dy), with_gaps(dy)):
         assert forward(x, gamma, beta, out=out, **options)[0] is out
         np.testing.assert_allclose(out, y, rtol=1e-5, atol=1e-6)
@@ -138,8 +138,7 @@ def test_results_of_activations_lie_in_the_order_of_their_input(name, order):
     assert_close(dz, want, "float32", flushed=True)
     rows = want.reshape(-1, 7)
     assert_close(sums, rows.sum(axis=0), "float32", scale=np.abs(rows).sum(axis=0))
-    for out in (np.empty(IMAGES, "f"), dy, with_gaps(dy)):
-        y = y if out is not dy else y.copy()
+    for out in (np.empty(IMAGES, "f"), with_gaps(dy), dy):
         found = kernels.activation_backward(dy, y, "tanh", bias_grad=sums, out=out, engine=name)
         assert found is out
         assert np.array_equal(out, dz)

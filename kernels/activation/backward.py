@@ -8,7 +8,6 @@ from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..batchnorm.quick import asks_for_cpu
-from ..order import empty_like
 from .arguments import check_backward, check_options
 from .engines import choose, get
 from .runs import backward_in_runs
@@ -70,7 +69,7 @@ def activation_backward(
     check_backward(dy, y, bias_grad, out)
     chosen, backend = choose(engine, dy), backend_of(dy)
     with backend.scope(), Explained("activation_backward", dy, chosen.name):
-        dz = empty_like(y) if out is None else out
+        dz = backend.xp.empty_like(y) if out is None else out
         if dy.size:
             run = chosen.backward if chosen.strided else partial(backward_in_runs, chosen)
             run(dy, y, dz, bias_grad, kind, slope, fresh=out is None)

@@ -8,7 +8,6 @@ from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..batchnorm.quick import asks_for_cpu
-from ..order import empty_like
 from .arguments import check_forward, check_options
 from .engines import choose, get
 from .runs import forward_in_runs
@@ -65,7 +64,7 @@ def activation_forward(
     check_forward(x, bias, out)
     chosen, backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("activation_forward", x, chosen.name):
-        y = empty_like(x) if out is None else out
+        y = backend.xp.empty_like(x) if out is None else out
         if x.size:
             run = chosen.forward if chosen.strided else partial(forward_in_runs, chosen)
             run(x, bias, y, kind, slope, fresh=out is None)

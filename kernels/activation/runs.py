@@ -66,8 +66,8 @@ def backward_in_runs(
     fresh = fresh or place is not dz
     dy, y = run_like(dy, place, fresh or on_cpu), run_like(y, place, fresh=False)
     width = 0 if sums is None else sums.size
-    rows = (_rows(array, width) for array in (dy, y, place))
-    engine.backward(*rows, sums, kind, slope, fresh=fresh)
+    dy, y, rows = (_rows(array, width) for array in (dy, y, place))
+    engine.backward(dy, y, rows, sums, kind, slope, fresh=fresh)
     results = [] if place is dz else [(dz, place)]
     if summed_later:
         results.insert(0, (bias_grad, _sums(place)))

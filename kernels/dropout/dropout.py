@@ -7,7 +7,6 @@ from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..batchnorm.arguments import check_input, check_out, check_overlap, same_memory
 from ..batchnorm.quick import asks_for_cpu
-from ..order import empty_like
 from .arguments import mask_of
 from .engines import choose, get
 
@@ -70,7 +69,7 @@ def dropout(
         check_overlap([("out", out)], [("x", None if same_memory(out, x) else x)])
     (name, chosen), backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("dropout", x, name):
-        y = empty_like(x) if out is None else out
+        y = backend.xp.empty_like(x) if out is None else out
         if mask.scale == 1.0:
             y[...] = x
         elif x.size:
