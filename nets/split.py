@@ -144,9 +144,8 @@ def _samples(name: str, values: Any) -> Array:
 
 def _classes(y: Any) -> HostArray:
     """`y` as class numbers or names on the CPU."""
-    labels: HostArray = array_of(y, "y")
-    if is_cupy_array(labels):
-        labels = labels.get()
+    given = array_of(y, "y")
+    labels: HostArray = given.get() if is_cupy_array(given) else given
     if labels.ndim != 1:
         raise ValueError(f"y has shape {labels.shape}; expected (n,) classes to stratify by")
     if labels.dtype.kind == "f" and not (labels == np.floor(labels)).all():

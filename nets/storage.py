@@ -162,7 +162,7 @@ class SeparateStorage(Storage):
         if not isinstance(grads, expected) and not isinstance(grads := listed(grads), expected):
             kind = "mapping" if self.named else "list"
             raise TypeError(f"grads is a {type(grads).__name__}; expected a {kind}, as params are")
-        if not self.named and len(grads) == len(self.params):
+        if not isinstance(grads, Mapping) and len(grads) == len(self.params):
             return grads
         given = check_keys(dict(_items(grads)), self.params, "grads")
         return [given[key] for key in self.params]
