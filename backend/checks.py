@@ -25,9 +25,8 @@ def plain_number(value: Any) -> Any:
 
 def finite_number(name: str, value: Any, expected: str = "a finite number") -> float:
     """A finite number of any Python or NumPy type (not a bool), or an array of one, as a float."""
-    if not isinstance(value, Real):
-        value = plain_number(value)
-    if not isinstance(value, Real) or isinstance(value, bool):
+    real = isinstance(value, Real) or isinstance(value := plain_number(value), Real)
+    if not real or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected {expected}")
     try:
         number = float(value)

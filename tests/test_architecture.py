@@ -112,6 +112,7 @@ def test_step_docstrings_follow_the_template(name):
     doc = inspect.getdoc(getattr(kernels, name))
     for heading in ("in place", "Args:", "Raises:", "Source:", "param = param"):
         assert heading in doc, heading
+    assert "param.copy()" in doc or "those of `adam_step`" in doc, "views of it change too"
     if name != "amsgrad_step":  # which refers to adam_step for them
         for argument in inspect.signature(getattr(kernels, name)).parameters:
             assert f"{argument}:" in doc or f"{argument}, " in doc or f", {argument}" in doc, (
