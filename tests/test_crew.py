@@ -63,7 +63,7 @@ def test_helpers_do_a_job_of_which_the_caller_does_nothing():
     coefficients = (1.0, 0.0, 1.0, *adam_coefficients(step=3))
     plan, given_ = entry.plan_of(ADAM.without_decay), tuple(got)
     job = np.empty(plan.words, np.int64)
-    assert entry.job_of_one(id(given_), id(coefficients), plan.address, job) == job.ctypes.data
+    assert entry.write_job(id(given_), id(coefficients), plan.address, job.ctypes.data)
     chunk = 20_000
     chunks = -(-SIZE // chunk)
     function = numba_loops.shared_loop(ADAM.without_decay, "float32").address

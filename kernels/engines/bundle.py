@@ -1,8 +1,8 @@
-"""The arrays of many calls of one rule, seen as one long run of elements that a crew can share.
+"""The arrays of many calls of one rule, checked together before the first of them is written.
 
-Small ones are stepped by `entry.step_each`. Where there is more to do, their addresses are noted,
-and one compiled walk hands each piece of the run to the same loop that a single large array has:
-however its elements are spread over arrays, threads share them alike.
+Small ones are stepped in the same call of compiled code. Where there is more to do, they are seen
+as one long run of elements: one compiled walk hands each piece of it to the same loop that a single
+large array has, so that threads share it however its elements are spread over arrays.
 """
 
 from __future__ import annotations
@@ -15,12 +15,131 @@ from numba import carray, types
 
 from ...backend import Array
 from .atomics import call, pointer
-from .compile import cfunc
-from .entry import UNSORTED, read_each
-from .fields import DTYPES, TABLE
+from .compile import cfunc, njit
+from .entry import (
+    ARRAYS,
+    COEFFICIENTS,
+    DONE,
+    HELPED,
+    JOB,
+    KNOWN,
+    LARGE,
+    LOOPS,
+    MIXED,
+    UNCOMPILED,
+    UNFIT,
+    WORDS,
+)
+from .fields import DTYPES, ITEMSIZES, TABLE, TABLE_WORDS, items, read_arrays, read_floats
 from .numba_loops import FIRST_SCALAR
 
-INT64 = types.int64
+INT64, FLOAT64 = types.int64, types.float64
+UNSORTED = 1 + max(DONE, UNFIT, UNCOMPILED, LARGE, MIXED)
+MOVES = 32  # of an array's place, on average, after which another way of sorting is quicker
+
+
+@njit()
+def _sort(order: Any, keys: Any) -> bool:
+    """Sort `order` by its keys, moving few; False, and `order` in between, where that is long."""
+    moves = MOVES * order.size
+    for i in range(1, order.size):
+        k, j = order[i], i
+        while j > 0 and keys[order[j - 1]] > keys[k]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = k
+        moves -= i - j
+        if moves < 0:
+            return False
+    return True
+
+
+@njit()
+def _all_apart(addresses: Any, ends: Any, itemsize: int, order: Any) -> bool:
+    """Whether no array that is written shares memory with any other, of whichever call."""
+    arguments = addresses.shape[1]
+    reach = written_reach = 0
+    for k in order:
+        which, argument = k // arguments, k % arguments
+        size = ends[which] - (ends[which - 1] if which else 0)
+        if size == 0:
+            continue
+        start = addresses[which, argument]
+        if start < written_reach or (argument != 1 and start < reach):
+            return False
+        reach = max(reach, start + size * itemsize)
+        if argument != 1:
+            written_reach = max(written_reach, start + size * itemsize)
+    return True
+
+
+@njit("int64(int64, int64, int64[:, ::1], int64[::1], int64[::1])")
+def read_each(table: int, columns: int, addresses: Any, ends: Any, order: Any) -> int:
+    """Look at the arrays of many calls.
+
+    Args:
+        table: the address of TABLE.
+        columns: the `id` of a tuple of tuples: argument k of every call.
+        addresses: written: for each call, where the elements of its arrays begin.
+        ends: written: how many elements it and all calls before it have.
+        order: of all arrays in memory, the last time; written.
+
+    Returns:
+        k, where DTYPES[k] is the dtype of all; -UNFIT; -MIXED; or -UNSORTED: `order` must be made
+        that which sorts the flattened `addresses`.
+    """
+    known = carray(pointer(table), TABLE_WORDS, INT64)
+    calls, arguments = addresses.shape
+    given = items(known, columns, arguments)
+    if given.size == 0 or order.size != addresses.size:
+        return -UNFIT
+    objects = np.empty(arguments, np.int64)
+    kind, total, straight = -UNFIT, 0, True
+    for k in range(calls):
+        for argument in range(given.size):
+            column = items(known, given[argument], calls)
+            if column.size == 0:
+                return -UNFIT
+            objects[argument] = column[k]
+        found, size, alike = read_arrays(known, objects, addresses[k])
+        if found < 0 or (k > 0 and found != kind):
+            return -UNFIT
+        kind, straight = found, straight and alike
+        total += size
+        ends[k] = total
+    if not _sort(order, addresses.reshape(-1)):
+        return -UNSORTED
+    if not _all_apart(addresses, ends, ITEMSIZES[kind], order):
+        return -UNFIT
+    return kind if straight else -MIXED
+
+
+@njit("int64(int64, int64, int64, int64, int64[::1])")
+def step_each(columns: int, count: int, coefficients: int, plan: int, order: Any) -> int:
+    """`step_one` for `count` calls together: all of them are fit, or none is stepped."""
+    words = carray(pointer(plan), WORDS, INT64)
+    addresses = np.empty((count, words[ARRAYS]), np.int64)
+    ends = np.empty(count, np.int64)
+    kind = read_each(words[KNOWN], columns, addresses, ends, order)
+    if kind < 0:
+        return -kind
+    known = carray(pointer(words[KNOWN]), TABLE_WORDS, INT64)
+    place = pointer(plan + 8 * (JOB + FIRST_SCALAR))
+    values = carray(place, words[COEFFICIENTS], FLOAT64)
+    if not read_floats(known, coefficients, values):
+        return UNFIT
+    if words[LOOPS + kind] == 0:
+        return UNCOMPILED
+    if ends[count - 1] * ITEMSIZES[kind] * words[ARRAYS] >= HELPED:
+        return LARGE
+    done = 0
+    for k in range(count):
+        for argument in range(words[ARRAYS]):
+            words[JOB + argument] = addresses[k, argument]
+        if ends[k] > done:
+            call(words[LOOPS + kind], 0, ends[k] - done, plan + 8 * JOB)
+        done = ends[k]
+    return DONE
 
 
 class Bundle(NamedTuple):

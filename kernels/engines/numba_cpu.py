@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,15 +29,15 @@ from .entry import (
     UNCOMPILED,
     UNFIT,
     Plan,
-    job_of_one,
     plan_of,
-    step_each,
     step_one,
+    write_job,
 )
 from .numba_loops import loop, shared_loop
+from .transpose import copy
 from .usable import numba_missing, numba_usable
 
-if TYPE_CHECKING:  # compiled when it is first needed: by a step over several large arrays
+if TYPE_CHECKING:
     from .bundle import Bundle
 
 __all__ = ["HELPED", "SHARED", "NumbaEngine"]
@@ -76,8 +77,10 @@ class NumbaEngine(Engine):
         coefficients: tuple[float, ...],
         order: np.ndarray,
     ) -> bool:
+        if not numba_usable():
+            return False
         plan, count = plan_of(rule), len(columns[0])
-        state = step_each(id(columns), count, id(coefficients), plan.address, order)
+        state = _bundles().step_each(id(columns), count, id(coefficients), plan.address, order)
         if state == DONE:
             return True
         if state == UNCOMPILED and plan.compile(columns[0][0].dtype):
@@ -88,11 +91,9 @@ class NumbaEngine(Engine):
             return self.quick_each(rule, (params, straight, *states), coefficients, order)
         if state == LARGE and count == 1:
             return _share(plan, tuple(column[0] for column in columns), coefficients)
-        if state in (UNFIT, UNCOMPILED) or not numba_usable():
+        if state in (UNFIT, UNCOMPILED):
             return False
-        from .bundle import bundle_of
-
-        bundle = bundle_of(columns, order)
+        bundle = _bundles().bundle_of(columns, order)
         if bundle is not None:
             _run_bundle(rule, bundle, coefficients)
         return bundle is not None
@@ -100,9 +101,7 @@ class NumbaEngine(Engine):
     def fits_each(self, columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> bool:
         if not numba_usable():
             return False
-        from .bundle import read
-
-        kind = read(columns, order)[0]
+        kind = _bundles().read(columns, order)[0]
         return kind >= 0 or kind == -MIXED
 
     def run(
@@ -123,13 +122,21 @@ class NumbaEngine(Engine):
         get_crew()
 
 
+@cache
+def _bundles() -> Any:
+    """The module, which compiles when it is first needed: by an optimizer object."""
+    from . import bundle
+
+    return bundle
+
+
 def _straight(grad: np.ndarray, param: np.ndarray) -> np.ndarray:
     """The gradient, as a copy in the parameter's order of axes where it has another."""
     if grad.strides == param.strides:
         return grad
-    copy = np.empty_like(param)
-    copy[...] = grad
-    return copy
+    straight = np.empty_like(param)
+    copy(straight, grad)
+    return straight
 
 
 def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
@@ -139,8 +146,8 @@ def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...
     wake = first.nbytes * len(arrays) >= SHARED
 
     def posting(board: np.ndarray, threads: int, chunk: int, patience: int, job: np.ndarray) -> int:
-        address = job_of_one(id(arrays), id(coefficients), plan.address, job)
-        if not address:
+        address = job.ctypes.data
+        if not write_job(id(arrays), id(coefficients), plan.address, address):
             return REFUSED
         ended = lead(board, threads, function, size, chunk, address, patience)
         return ENDED if ended else UNENDED
@@ -149,7 +156,7 @@ def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...
     if state is not None:
         return state != REFUSED
     job = np.empty(plan.words, np.int64)
-    if job_of_one(id(arrays), id(coefficients), plan.address, job):
+    if write_job(id(arrays), id(coefficients), plan.address, job.ctypes.data):
         crew.alone(function, size, job)
         state = ENDED
     crew.ended()
@@ -157,9 +164,8 @@ def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...
 
 
 def _run_bundle(rule: Rule, bundle: Bundle, coefficients: tuple[float, ...]) -> None:
-    from .bundle import walk
-
     job = bundle.job(shared_loop(rule, bundle.dtype.name).address, coefficients)
+    walk = _bundles().walk
     if bundle.nbytes >= SHARED:
         get_crew().run(walk.address, bundle.size, job, bundle)
     else:
