@@ -36,7 +36,10 @@ class NumbaActivation(ActivationEngine):
     def quick_forward(self, x: Any, kind: Any, bias: Any, slope: Any, out: Any) -> Array | None:
         char = _quick(x, kind, slope)
         if char is None:
-            return None
+            if (rows := _as_rows(x, out)) is None:
+                return None
+            done = self.quick_forward(rows[0], kind, bias, slope, rows[1])
+            return None if done is None else done.reshape(x.shape) if out is None else out
         if bias is None:
             bias = _NOTHING[char]
         elif type(bias) is not np.ndarray or bias.dtype is not x.dtype or not bias.size:
@@ -54,6 +57,9 @@ class NumbaActivation(ActivationEngine):
         self, dy: Any, y: Any, kind: Any, slope: Any, bias_grad: Any, out: Any
     ) -> Array | None:
         char = _quick(dy, kind, slope)
+        if char is None and (rows := _as_rows(dy, out, y)):
+            done = self.quick_backward(rows[0], rows[2], kind, slope, bias_grad, rows[1])
+            return None if done is None else done.reshape(dy.shape) if out is None else out
         if char is None or type(y) is not np.ndarray or y.dtype is not dy.dtype:
             return None
         if not y.flags.c_contiguous:  # told here: Numba takes long to say so
@@ -107,6 +113,18 @@ def _quick(x: Any, kind: Any, slope: Any) -> str | None:
     if type(slope) is not float or not 0.0 < slope < inf:
         return None
     return _QUICK.get(x.dtype)  # of native byte order only: Numba takes the other for it
+
+
+def _as_rows(x: Any, *others: Any) -> list[Any] | None:
+    """Arrays of more than two axes, the others like x or None, as rows of the last one."""
+    given = [x, *(array for array in others if array is not None)]
+    for array in given:
+        if type(array) is not np.ndarray or array.ndim < 3 or array.shape != x.shape:
+            return None
+        if not array.size or not array.flags.c_contiguous:
+            return None
+    width = x.shape[-1]
+    return [None if a is None else a.reshape(-1, width) for a in (x, *others)]
 
 
 def _differs(out: Any, x: Any) -> bool:
