@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
-# Two BLAS threads stall each other beside any other busy process, and training crawls.
+# Two BLAS threads stall each other beside any other busy process, and training crawls; PyTorch's
+# OpenMP threads do, too, unless they sleep while they wait.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Iterator
 from contextlib import contextmanager
