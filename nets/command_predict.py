@@ -88,5 +88,5 @@ def _text(model: TableModel, x: HostArray, probabilities: bool) -> str:
     names = [model.classes[k] for k in model.labels(x)]
     rows = model.probabilities(x) if probabilities else [()] * len(names)
     for name, row in zip(names, rows, strict=True):
-        writer.writerow([name, *(f"{p:.6f}" for p in row)])
+        writer.writerow([name, *map(str, row)])
     return lines.getvalue()
