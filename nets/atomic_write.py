@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -33,7 +34,11 @@ def target_of(path: str | os.PathLike[str]) -> Path:
         OSError: no file can be made in its folder.
     """
     target = Path(os.path.realpath(expanded(path)))
-    if target.exists() and not target.is_file():
+    try:
+        there = target.exists()
+    except OSError as error:  # a name too long
+        raise _no_file(path, target, error) from error
+    if there and not target.is_file():
         raise IsADirectoryError(
             f"path is {str(path)!r}, which is no file; expected the name of a file to write"
         )
@@ -46,12 +51,20 @@ def target_of(path: str | os.PathLike[str]) -> Path:
         probe.open("xb").close()
         probe.unlink(missing_ok=True)  # another process may take it for a leftover
     except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"path is {str(path)!r}, but no file can be made in {str(target.parent)!r} "
-            f"({error.strerror}); expected a folder that can be written to",
-        ) from error
+        raise _no_file(path, target, error) from error
     return target
+
+
+def _no_file(path: str | os.PathLike[str], target: Path, error: OSError) -> OSError:
+    """`error` in words that name the argument."""
+    expected = "a folder that can be written to"
+    if error.errno == errno.ENAMETOOLONG:
+        expected = "a shorter name"
+    return type(error)(
+        error.errno,
+        f"path is {str(path)!r}, but no file can be made in {str(target.parent)!r} "
+        f"({error.strerror}); expected {expected}",
+    )
 
 
 def write_atomically(target: Path, content: bytes) -> None:

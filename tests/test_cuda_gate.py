@@ -3,10 +3,12 @@ GPU: by NVRTC from what CuPy hands it, and by NVVM and ptxas from what Numba doe
 
 from __future__ import annotations
 
+import os
 import re
 
 import cuda_forms
 import cuda_gate
+import cuda_table
 import nvrtc
 import proof
 import ptxas
@@ -142,3 +144,18 @@ def renumbered(text):
     names = {}
     pattern = r"_Z\w+|_cudapy_smem_\d+"
     return re.sub(pattern, lambda found: names.setdefault(found[0], f"name_{len(names)}"), text)
+
+
+@pytest.mark.slow
+def test_the_table_is_what_the_compilers_give_now():
+    """Here, where the tests above have compiled it all."""
+    cuda_table.needed()
+    shown = cuda_table.README.read_text(encoding="utf-8")
+    heading = cuda_table.heading(cuda_table.compilers())
+    if heading not in shown:
+        line = next(line for line in shown.splitlines() if line.startswith("Made with"))
+        pytest.skip(f"the table is of other compilers: {line} Here: {heading}")
+    now = cuda_table.replaced(shown, f"{heading}\n{cuda_table.markdown()}")
+    assert now == shown, "the table is stale: run `python tests/cuda_table.py --update`"
+    if file := os.environ.get("ONEPASS_CUDA_TABLE"):
+        cuda_table.write(Path(file))

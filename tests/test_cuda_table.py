@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from pathlib import Path
 
@@ -15,19 +14,6 @@ from ptxas import Report
 
 SHOWN = cuda_table.README.read_text(encoding="utf-8")
 PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
-
-
-@pytest.mark.slow
-def test_the_table_is_what_the_compilers_give_now():
-    cuda_table.needed()
-    heading = cuda_table.heading(cuda_table.compilers())
-    if heading not in SHOWN:
-        shown = next(line for line in SHOWN.splitlines() if line.startswith("Made with"))
-        pytest.skip(f"the table is of other compilers: {shown} Here: {heading}")
-    now = cuda_table.replaced(SHOWN, f"{heading}\n{cuda_table.markdown()}")
-    assert now == SHOWN, "the table is stale: run `python tests/cuda_table.py --update`"
-    if file := os.environ.get("ONEPASS_CUDA_TABLE"):
-        cuda_table.write(Path(file))
 
 
 def test_the_table_is_of_the_pinned_compilers():

@@ -133,13 +133,19 @@ def test_it_may_be_switched_off_and_on_while_a_program_runs(monkeypatch):
 # --- programs without their sources ---------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_kernels_run_from_a_folder_of_pyc_files(tmp_path):
-    package = tmp_path / "onepass"
+def copied_to(folder):
+    """The library in a folder where packagers find it; an editable install hides it from them."""
+    package = folder / "onepass"
     for part in ("backend", "kernels", "nets"):
         skipped = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / part, package / part, ignore=skipped)
     shutil.copy(ROOT / "__init__.py", package)
+    return package
+
+
+@pytest.mark.slow
+def test_kernels_run_from_a_folder_of_pyc_files(tmp_path):
+    package = copied_to(tmp_path)
     compileall.compile_dir(package, quiet=1, legacy=True)
     for file in package.rglob("*.py"):
         file.unlink()
@@ -153,6 +159,7 @@ def test_kernels_run_from_a_folder_of_pyc_files(tmp_path):
 @pytest.mark.slow
 def test_kernels_run_in_a_program_that_pyinstaller_packed(tmp_path):
     pytest.importorskip("PyInstaller", reason="PyInstaller is not installed")
+    copied_to(tmp_path / "source")
     script = tmp_path / "program.py"
     script.write_text(OPERATIONS + "\nrun('numba')\nprint('all of it ran')\n", encoding="utf-8")
     packed = subprocess.run(
@@ -162,6 +169,7 @@ def test_kernels_run_in_a_program_that_pyinstaller_packed(tmp_path):
             f"--exclude-module={name}"
             for name in ("pandas", "scipy", "jax", "pytest", "numba_cuda")
         ],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "source")},
         cwd=tmp_path,
         capture_output=True,
         text=True,
