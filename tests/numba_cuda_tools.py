@@ -46,7 +46,7 @@ def simulated(script: str) -> dict[str, Outcome]:
 
 def prove(outcome: Outcome) -> None:
     """Nothing was wrong, and the kernels that ran are in the account."""
-    assert outcome.wrong == ""
+    assert outcome.wrong == "", outcome.wrong
     for kernel in outcome.launched:
         proof.note(proof.SIMULATOR, "numba-cuda", *kernel)
 

@@ -163,7 +163,7 @@ def test_what_is_no_folder_or_no_file_is_told_as_that(tmp_path, capsys):
 
 
 def test_a_name_that_is_too_long_is_refused_too(tmp_path):
-    with pytest.raises(OSError, match="no file can be made.*expected a shorter name") as caught:
+    with pytest.raises(OSError, match=r"no file can be made.*expected a shorter name") as caught:
         save(tmp_path / ("n" * 300), network()[0])
     assert caught.value.errno == errno.ENAMETOOLONG
 
