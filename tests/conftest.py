@@ -145,6 +145,8 @@ def _usable(name: str, device: str) -> Engine:
 
 
 _gpu_tests: set[str] = set()
+_passed: set[str] = set()
+_LAST = "onepass/last"  # what has passed and what was proven, for --rest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -153,6 +155,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail unless every CUDA kernel was proven in every way that needs no GPU",
     )
+    parser.addoption(
+        "--rest",
+        action="store_true",
+        help="only what has not passed in the last run, which may have lacked a package, and what "
+        "does more beside such a package; kernels that were proven there count as proven",
+    )
+
+
+def _last(config: pytest.Config) -> dict[str, Any]:
+    """Of the last run: the tests that "passed", and the kernels that were "proven"."""
+    nothing: dict[str, Any] = {"passed": [], "proven": {}}
+    cache = getattr(config, "cache", None)
+    return nothing if cache is None else cache.get(_LAST, nothing)
 
 
 def pytest_sessionstart() -> None:
@@ -160,8 +175,22 @@ def pytest_sessionstart() -> None:
         proof.watch()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("hostcuda"):
+            item.add_marker("slow")
     _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
+    before = set(_last(config)["passed"]) if config.getoption("--rest") else ()
+    left_out = [
+        item for item in items if item.nodeid in before and not item.get_closest_marker("peers")
+    ]
+    if "gpu" not in config.getoption("markexpr") and why_not("cupy", "cuda"):
+        left_out += [item for item in items if item.nodeid in _gpu_tests]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = {item.nodeid for item in left_out}
+        items[:] = [item for item in items if item.nodeid not in gone]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -172,11 +201,23 @@ def pytest_testnodedown(node: Any) -> None:
     _gpu_tests.update(output.get("gpu_tests", ()))
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        _passed.add(report.nodeid)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output |= {"proven": proof.told(), "gpu_tests": sorted(_gpu_tests)}  # a process of xdist's
-    elif session.config.getoption("--prove") and session.exitstatus == 0 and _unproven():
+        return
+    if session.config.getoption("--rest"):
+        last = _last(session.config)
+        _passed.update(last["passed"])
+        proof.add(last["proven"])
+    if cache := getattr(session.config, "cache", None):
+        cache.set(_LAST, {"passed": sorted(_passed), "proven": proof.told()})
+    if session.config.getoption("--prove") and session.exitstatus == 0 and _unproven():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -200,12 +241,5 @@ def _unproven() -> list[str]:
 
 def _gpu_line(stats: Any) -> str:
     ran = sum(r.nodeid in _gpu_tests for kind in ("passed", "failed") for r in stats.get(kind, ()))
-    skipped = [r for r in stats.get("skipped", ()) if r.nodeid in _gpu_tests]
-    reasons = {
-        r.longrepr[2].removeprefix("Skipped: ").split(": ", 1)[-1]
-        for r in skipped
-        if isinstance(r.longrepr, tuple)
-    }
-    shortest = [a for a in reasons if not any(b != a and a.startswith(b) for b in reasons)]
-    why = f" ({'; '.join(sorted(shortest))})" if shortest else ""
-    return f"GPU tests: {ran} ran, {len(skipped)} skipped{why}"
+    why = why_not("cupy", "cuda").partition(": ")[2]
+    return f"GPU tests: {ran} ran, {len(_gpu_tests) - ran} did not" + (f" ({why})" if why else "")

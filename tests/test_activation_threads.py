@@ -68,6 +68,7 @@ def posted(monkeypatch):
     return states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHARED)
 def test_every_number_of_threads_gives_the_same_bits_at_every_run(crew_of, cases, posted, name):
     crew_of(1)

@@ -111,6 +111,7 @@ for name in ("many channels", "few channels, large slabs", "channels last"):
 """
 
 
+@pytest.mark.slow
 def test_processes_with_other_numbers_of_threads_give_the_same_bits():
     outputs = set()
     for threads in "123":

@@ -156,6 +156,7 @@ def test_names_of_files_stay_in_their_folder_and_apart(tmp_path):
     assert sorted(files) == sorted((tmp_path / "new" / "folder").iterdir())
 
 
+@pytest.mark.slow
 def test_pngs_are_whole_and_not_blank(tmp_path):
     from matplotlib.image import imread
 

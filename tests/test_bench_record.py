@@ -9,10 +9,17 @@ from bench_reports import full_report, made_timing, measurement, small_report
 from onepass.bench.record import FORMAT, read_report
 
 
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "report.json"
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "report.json"
     full_report(gpu=True).write(path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def file(written, tmp_path):
+    path = tmp_path / "report.json"
+    path.write_bytes(written)
     return path
 
 

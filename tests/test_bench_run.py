@@ -19,6 +19,7 @@ pytest.importorskip("sklearn", reason="digits come from scikit-learn")
 pytest.importorskip("matplotlib", reason="the page has figures")
 
 LEFT_OUT = "left out of this test"
+pytestmark = pytest.mark.peers
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,6 +19,7 @@ from onepass.nets import Dataset
 
 pytest.importorskip("sklearn", reason="digits come from scikit-learn")
 
+pytestmark = pytest.mark.peers
 GPU = any(status.available for status in describe_devices() if status.device != "cpu")
 
 

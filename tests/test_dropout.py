@@ -441,6 +441,7 @@ def test_warmup_takes_it():
         kernels.warmup(dropout=1)
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing(tmp_path):
     code = """
 import numpy as np

@@ -24,8 +24,8 @@ BOTH = [
     {"early_stopping": True},
     {"batch_norm": True, "keep_prob": 0.8, "early_stopping": True},
     {"optimizer": "momentum", "nesterov": True, "clip_norm": 1.0},
-]
-MORE = [
+    {"dtype": "float32", "batch_norm": True},
+    {"dtype": "float16"},
     {"batch_norm": True},
     {"early_stopping": True, "validation_fraction": 0.3, "patience": 2},
     {"hidden": (), "l2": 0.1, "batch_size": 32},
@@ -46,14 +46,9 @@ def made(settings):
     return [kind(device="cpu", **options) for options in settings for kind in kinds]
 
 
+@pytest.mark.slow
 @parametrize_with_checks(made(BOTH) + [NetClassifier(device="cpu", **each) for each in OF_CLASSES])
 def test_scikit_learns_checks(estimator, check):
-    check(estimator)
-
-
-@pytest.mark.slow
-@parametrize_with_checks(made(MORE))
-def test_scikit_learns_checks_of_more_settings(estimator, check):
     check(estimator)
 
 

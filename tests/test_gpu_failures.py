@@ -313,6 +313,7 @@ def check_pass(name, engine, out=None, floats="float32", activation="relu", **mo
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("floats", FLOATS)
 @pytest.mark.parametrize(("name", "out"), PASSES)

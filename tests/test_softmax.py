@@ -344,6 +344,7 @@ def test_warmup_takes_it():
         kernels.warmup(softmax=1)
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing(tmp_path):
     code = """
 import numpy as np
