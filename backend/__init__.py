@@ -1,8 +1,8 @@
 """Where arrays live: one device string picks NumPy on the CPU or CuPy on an NVIDIA GPU."""
 
-from .arrays import backend_of, device_of
-from .base import Array, Backend, Memory
+from .base import Backend, Memory
 from .cores import usable_cores
+from .detect import backend_of, device_of
 from .devices import DeviceStatus, describe_devices
 from .errors import (
     DeviceMemoryError,
@@ -13,6 +13,7 @@ from .errors import (
 )
 from .foreign import as_array
 from .select import get_backend, use_device, why_device
+from .types import Array
 
 __all__ = [
     "Array",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = Any  # a numpy.ndarray or a cupy.ndarray; CuPy may be absent, so the type can't be named
+from .types import Array
 
 
 class Memory(NamedTuple):
@@ -25,7 +25,7 @@ class Backend(ABC):
         xp: the array module, `numpy` or `cupy`.
         device: the device as a string, "cpu" or "cuda:N".
 
-    Two backends are equal when their device is. A backend pickles as its device string, and
+    Two backends are equal when their device is. A backend pickles as its device, and
     unpickling it where that device is missing raises `DeviceUnavailableError`.
     """
 
@@ -69,7 +69,6 @@ class Backend(ABC):
     def __repr__(self) -> str:
         return f"get_backend({self.device!r})"
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        from .select import get_backend
-
-        return get_backend, (self.device,)
+    @abstractmethod
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """What makes this backend again in another process: its device, and no array library."""

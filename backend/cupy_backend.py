@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend, Memory
+from .base import Backend, Memory
+from .devices import probe_cuda, require
 from .foreign import check_real, taken_in
+from .types import Array
 
 
 class CupyBackend(Backend):
@@ -46,3 +48,12 @@ class CupyBackend(Backend):
 
     def scope(self) -> AbstractContextManager[Any]:
         return self.xp.cuda.Device(self.index)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return on_gpu, (self.index,)
+
+
+def on_gpu(index: int, source: str = "a backend that was pickled") -> CupyBackend:
+    """The backend of GPU `index`; DeviceUnavailableError names `source` where it can't be used."""
+    require(probe_cuda(index), source)
+    return CupyBackend(index)

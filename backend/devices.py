@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from .cores import usable_cores
+from .errors import DeviceUnavailableError
 from .failures import NO_COMPILER, OUR_FAULT, diagnose, first_line
 
+ENVIRONMENT_VARIABLE = "ONEPASS_DEVICE"
 CHOICES = '"auto", "cpu", "cuda" or "cuda:N"'
 
 _NO_CUPY = 'pip install "onepass[cuda13]" (driver 580 or newer), or "onepass[cuda12]"'
@@ -106,6 +108,15 @@ def probe_cuda(index: int = 0) -> DeviceStatus:
         return unavailable(
             f"a trial kernel can't be compiled or run ({first_line(error)})",
             failure.remedy if failure and failure.remedy != OUR_FAULT else NO_COMPILER,
+        )
+
+
+def require(gpu: DeviceStatus, source: str) -> None:
+    """Raise DeviceUnavailableError, naming `source`, which asked for it, for a GPU that is none."""
+    if not gpu.available:
+        raise DeviceUnavailableError(
+            f"{source} asks for {gpu.device!r}, which can't be used: {gpu.reason}. {gpu.remedy}. "
+            f'Expected {CHOICES}; "auto" with no {ENVIRONMENT_VARIABLE} falls back to the CPU.'
         )
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .base import Array
 from .errors import DeviceMemoryError, KernelError
+from .types import Array
 
 NO_COMPILER = (
     'CuPy needs NVRTC and the CUDA headers: pip install "onepass[cuda13]" (or "onepass[cuda12]")'

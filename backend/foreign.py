@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_cupy_array
 
-from .base import Array
 from .plain_array import check_plain
+from .types import Array
 
 _TIMES = "such as days: (values - values.min()) / numpy.timedelta64(1, 'D')"
 _REMEDIES = {"c": "such as values.real or numpy.abs(values)", "M": _TIMES, "m": _TIMES}

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_cupy_array
 
-from .base import Array, Backend, Memory
+from .base import Backend, Memory
 from .foreign import check_real, taken_in
+from .types import Array
 
 
 class NumpyBackend(Backend):
@@ -45,3 +46,9 @@ class NumpyBackend(Backend):
 
     def scope(self) -> AbstractContextManager[Any]:
         return nullcontext()
+
+    def __reduce__(self) -> str:
+        return "CPU"
+
+
+CPU = NumpyBackend()

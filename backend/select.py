@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from .base import Backend
-from .devices import CHOICES, DeviceStatus, best_gpu, parse_device, probe_cuda
-from .errors import DeviceUnavailableError
-from .numpy_backend import NumpyBackend
+from .devices import (
+    ENVIRONMENT_VARIABLE,
+    DeviceStatus,
+    best_gpu,
+    parse_device,
+    probe_cuda,
+    require,
+)
+from .numpy_backend import CPU
 
-ENVIRONMENT_VARIABLE = "ONEPASS_DEVICE"
-
-_CPU = NumpyBackend()
 _current: ContextVar[Backend | None] = ContextVar("onepass_device", default=None)
 
 
@@ -49,9 +52,9 @@ def get_backend(device: str | Backend = "auto") -> Backend:
         )
     if kind == "auto":
         gpu = best_gpu()
-        return _cuda(gpu, source) if gpu.available else _CPU
+        return _cuda(gpu, source) if gpu.available else CPU
     if kind == "cpu":
-        return _CPU
+        return CPU
     return _cuda(best_gpu() if index is None else probe_cuda(index), source)
 
 
@@ -85,11 +88,7 @@ def why_device(backend: Backend) -> str:
 
 
 def _cuda(gpu: DeviceStatus, source: str) -> Backend:
-    if not gpu.available:
-        raise DeviceUnavailableError(
-            f"{source} asks for {gpu.device!r}, which can't be used: {gpu.reason}. {gpu.remedy}. "
-            f'Expected {CHOICES}; "auto" with no {ENVIRONMENT_VARIABLE} falls back to the CPU.'
-        )
+    require(gpu, source)
     from .cupy_backend import CupyBackend
 
     return CupyBackend(parse_device(gpu.device)[1] or 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from onepass.bench.one_path import cases, time_path
 from onepass.bench.workload import Workload
 

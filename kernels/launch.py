@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from numpy import ndarray
 
 from ..backend import Array
+from ..backend.array_checks import check_arrays
 from ..backend.failures import Explained
 from ..backend.foreign import taken_in
-from ..backend.layout import check_arrays
 from .engines import cpu_engine, find_engine
 from .rule import Prepared
 

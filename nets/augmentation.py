@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import backend_of
-from ..backend.checks import count, finite_number, non_negative, one_of
+from ..backend.number_checks import count, finite_number, non_negative, one_of
 from .images import as_images, flip, move
 from .types import Array, Shape
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend.checks import count
+from ..backend.number_checks import count
 from .data import advised_batch_size
 
 SMALL = 2_000

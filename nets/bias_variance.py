@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backend.checks import fraction
+from ..backend.number_checks import fraction
 
 _ADVICE = {
     "high bias": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..backend.checks import decay_rate, flag
+from ..backend.number_checks import decay_rate, flag
 from .optimizer import Optimizer
 from .optimizers import SGD, AdaGrad, Adam, AdamW, AMSGrad, Momentum, RMSprop
 from .storage import Arrays

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import inf, isnan
 from typing import TypeAlias
 
-from ..backend.checks import count, flag, non_negative
+from ..backend.number_checks import count, flag, non_negative
 from .run import Run
 from .types import HostArray
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sys import maxsize
 from typing import Any
 
-from ..backend.checks import count
+from ..backend.number_checks import count
 from .atomic_write import target_of
 from .callbacks import Callback, EarlyStopping
 from .paths import expanded

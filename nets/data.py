@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..backend import Backend
-from ..backend.checks import count
+from ..backend.number_checks import count
 from .seeds import seeded
 from .types import Array, HostArray
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..backend.checks import positive
+from ..backend.number_checks import positive
 from .intake import check_batches, check_loss, prepared
 from .losses import Loss
 from .regularizers import Regularizer, Regularizers, regularizers_of

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import backend_of
-from ..backend.checks import finite_number
+from ..backend.number_checks import finite_number
 from ..backend.plain_array import check_plain
 from .types import DTYPES, Array, HostArray, Shape
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ..backend.checks import count, flag
+from ..backend.number_checks import count, flag
 from .activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, Tanh
 from .batch_norm import BatchNorm
 from .dense import Dense

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import kernels
-from ..backend.checks import step_number
-from ..backend.layout import check_arrays
+from ..backend.array_checks import check_arrays
+from ..backend.number_checks import step_number
 from ..kernels.engines import find_engine
 from ..kernels.launch import fits_together, launch, launch_each, launch_together
 from ..kernels.rules import in_order, prepare

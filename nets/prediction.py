@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..backend.checks import count
+from ..backend.number_checks import count
 from ..backend.plain_array import check_plain
 from .losses import Loss
 from .sequential import Sequential

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..backend import Backend, backend_of
+from ..backend.array_checks import check_arrays
 from ..backend.foreign import taken_in
-from ..backend.layout import any_overlap, check_arrays
+from ..backend.overlap import any_overlap
 from .checkpoint import check_keys
 from .parameters import Parameters
 from .types import Array, HostArray

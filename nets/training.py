@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 
-from ..backend.checks import count
+from ..backend.number_checks import count
 from .callbacks import Callbacks, callbacks_of
 from .class_weights import ClassWeight
 from .history import History

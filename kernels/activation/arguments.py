@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend import Array, backend_of
-from ...backend.checks import one_of, positive
-from ...backend.layout import check_writeable
+from ...backend.array_checks import check_writeable
+from ...backend.number_checks import one_of, positive
 from ..batchnorm.arguments import check_input, check_out, check_overlap, same_memory
 from .formula import KINDS
 

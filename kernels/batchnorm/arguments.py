@@ -8,8 +8,10 @@ from numbers import Integral
 from typing import Any
 
 from ...backend import Array, backend_of
-from ...backend.checks import fraction, positive
-from ...backend.layout import DTYPES, any_overlap, check_writeable
+from ...backend.array_checks import check_writeable
+from ...backend.number_checks import fraction, positive
+from ...backend.overlap import any_overlap
+from ...backend.types import DTYPES
 from .layout import Layout, layout_of
 
 VECTORS = ("gamma", "beta", "running_mean", "running_var")

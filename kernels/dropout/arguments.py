@@ -7,7 +7,7 @@ from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
-from ...backend.checks import finite_number
+from ...backend.number_checks import finite_number
 from .base import Mask
 
 STEP = 2.0**-32

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from array_api_compat import is_cupy_array
 
-from .base import Array, Backend
+from .base import Backend
 from .errors import MixedBackendsError
+from .numpy_backend import CPU
 from .plain_array import NOT_PLAIN, described, remedy
 from .select import get_backend
+from .types import Array
 
-_CPU = get_backend("cpu")
 _ONLY_NUMPY = {np.ndarray}
 
 
@@ -39,7 +40,7 @@ def backend_of(*arrays: Array, names: Sequence[str] | None = None) -> Backend:
         MixedBackendsError: they live on different devices; both sides are named.
     """
     if {*map(type, arrays)} == _ONLY_NUMPY:  # the common case, in a fraction of the time
-        return _CPU
+        return CPU
     if not arrays:
         raise TypeError("backend_of() needs at least one array")
     names = names or [f"array {k}" for k in range(len(arrays))]

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 from numpy import may_share_memory, ndarray
 
-from .arrays import backend_of
-from .base import Array
+from .detect import backend_of
+from .overlap import any_overlap, overlaps_itself
+from .types import DTYPES, Array
 
-DTYPES = ("float16", "float32", "float64")
 _CHARS = frozenset("efd")
 _NATIVE = frozenset(map(np.dtype, DTYPES))
 _OWNS_DATA = 0x4  # NumPy's NPY_ARRAY_OWNDATA, and C_CONTIGUOUS | ALIGNED | WRITEABLE
 _PLAIN = 0x1 | 0x100 | 0x400
 _ALL = _PLAIN | _OWNS_DATA
-_OVERLAP_WORK: Any = 100_000  # candidate solutions to look at before giving up
 
 
 def check_arrays(names: Sequence[str], arrays: Sequence[Array]) -> bool:
@@ -98,77 +97,6 @@ def check_writeable(name: str, array: Array) -> None:
             f"{name} overlaps itself (strides {array.strides}), as a broadcast view does; "
             f"expected distinct elements. Pass {name}.copy()"
         )
-
-
-def any_overlap(
-    names: Sequence[str], arrays: Sequence[Array], read_only_from: int | None = None
-) -> tuple[str, str] | None:
-    """The names of two arrays that share memory, in the order given, or None.
-
-    Arrays from index `read_only_from` on are only read, and may share memory among themselves.
-    """
-    written = len(arrays) if read_only_from is None else read_only_from
-    if all(array.flags.owndata for array in arrays):  # these overlap by being the same object
-        return _same_object(names, arrays, written)
-    extents = sorted((*_extent(array), k) for k, array in enumerate(arrays))
-    open_ones: list[tuple[int, int]] = []  # (end, index) of those that reach past the next start
-    for start, end, k in extents:
-        open_ones = [(stop, other) for stop, other in open_ones if stop > start]
-        for _, other in open_ones:
-            i, j = sorted((k, other))
-            if i < written and share_memory(arrays[i], arrays[j]):
-                return names[i], names[j]
-        open_ones.append((end, k))
-    return None
-
-
-def _same_object(
-    names: Sequence[str], arrays: Sequence[Array], written: int
-) -> tuple[str, str] | None:
-    seen: dict[int, int] = {}
-    for k, array in enumerate(arrays):
-        first = seen.setdefault(id(array), k)
-        if first != k and first < written:
-            return names[first], names[k]
-    return None
-
-
-def _extent(array: Array) -> tuple[int, int]:
-    """The addresses between which an array lies: its first byte, and the one after its last."""
-    start = array.ctypes.data if isinstance(array, ndarray) else array.data.ptr
-    if not array.size:
-        return start, start
-    reach = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
-    low = sum(step for step in reach if step < 0)
-    high = sum(step for step in reach if step > 0)
-    return start + low, start + high + array.itemsize
-
-
-def share_memory(a: Array, b: Array) -> bool:
-    """Whether two arrays share an element; exact, but "yes" where that is too hard to tell."""
-    if not isinstance(a, np.ndarray):
-        import cupy
-
-        return bool(cupy.may_share_memory(a, b))
-    if not np.may_share_memory(a, b):
-        return False
-    try:
-        return np.shares_memory(a, b, max_work=_OVERLAP_WORK)
-    except np.exceptions.TooHardError:
-        return True
-
-
-def overlaps_itself(array: Array) -> bool:
-    """Whether two elements of one array share memory: a broadcast view, a sliding window."""
-    if array.size <= 1 or array.flags.c_contiguous or array.flags.f_contiguous:
-        return False
-    reach = 0
-    axes = zip(array.strides, array.shape, strict=True)
-    for stride, length in sorted((abs(step), n) for step, n in axes if n > 1):
-        if stride < reach + array.itemsize:
-            return True
-        reach += stride * (length - 1)
-    return False
 
 
 def _is_run(array: Array) -> bool:
