@@ -24,11 +24,10 @@ from .backend import (
     get_backend,
     use_device,
 )
+from .backend.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import kernels, nets
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Backend",

@@ -16,7 +16,7 @@ PAGE = "onepass-bench.html"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (2: what was asked for can't be done)."""
-    from .nets.command_options import add_device, add_predict, add_train
+    from .nets.command.options import add_device, add_predict, add_train
 
     _escape_letters_that_an_encoding_lacks()
     parser = argparse.ArgumentParser(
@@ -71,7 +71,7 @@ def _escape_letters_that_an_encoding_lacks() -> None:
 
 
 def _add_bench(bench: argparse.ArgumentParser) -> None:
-    from .nets.command_options import add_device
+    from .nets.command.options import add_device
 
     bench.set_defaults(run=_bench)
     length = bench.add_mutually_exclusive_group()
@@ -105,7 +105,7 @@ def _demo(options: argparse.Namespace) -> None:
 
     from .backend import get_backend
     from .bench.gain import print_gain
-    from .nets.command import train_by_name
+    from .nets.command.train_recipe import train_by_name
 
     train_by_name(device=options.device)
     print_gain(get_backend(options.device), Console())

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..nets.atomic_write import target_of, write_atomically
+from ..nets.saving.atomic_write import target_of, write_atomically
 from .from_json import from_json
 from .timing import Timing
 

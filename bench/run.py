@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from ..backend import describe_devices, get_backend, usable_cores
 from ..kernels import get_num_threads
-from ..nets.atomic_write import target_of
+from ..nets.saving.atomic_write import target_of
 from .allocator import keep_freed_memory
 from .data import data_sets, missing_data
 from .info import versions

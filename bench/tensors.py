@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import Array, get_backend
 from ..nets import Adam
-from ..nets.parameters import Parameters
+from ..nets.network.parameters import Parameters
 from .candidate import Candidate
 from .limits import limit
 from .torch_peers import TORCH_PATHS, tensor_of, why_no_torch

@@ -27,56 +27,59 @@ search_table and plot_search; it is imported when one of them is asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
-from .augmentation import Augmentation
-from .averages import ExponentialAverage
-from .averages import exponential_average as exponential_average
-from .batch_norm import BatchNorm
-from .bias_variance import BiasVariance
-from .bias_variance import bias_variance as bias_variance
-from .binary_cross_entropy import BinaryCrossEntropy
-from .callbacks import Callback, EarlyStopping
-from .checkpointing import Checkpoint
-from .data import Dataset
-from .data import advised_batch_size as advised_batch_size
-from .data import minibatches as minibatches
-from .dense import Dense
-from .digits import load_digits as load_digits
-from .dropout import Dropout
-from .ensemble import Ensemble
-from .gradient_check import GradientCheck
-from .gradient_check import gradient_check as gradient_check
-from .history import History
-from .images import flip_horizontal as flip_horizontal
-from .images import flip_vertical as flip_vertical
-from .images import rotate as rotate
-from .images import shift as shift
-from .images import zoom as zoom
-from .initialize import DEVIATIONS
-from .initialize import deviation as deviation
-from .initialize import initialize as initialize
-from .layer import Layer
-from .loading import load as load
-from .losses import Loss, SoftmaxCrossEntropy
-from .mnist import load_mnist as load_mnist
-from .normalization import Normalizer
-from .optimizer import Optimizer
-from .optimizers import SGD, AdaGrad, Adam, AdamW, AMSGrad, Momentum, RMSprop
-from .parameters import Parameters
-from .prediction import accuracy as accuracy
-from .prediction import outputs as outputs
-from .prediction import predict as predict
-from .prediction import predict_proba as predict_proba
-from .recipes import Recipe
-from .recipes import digits_recipe as digits_recipe
-from .recipes import mnist_recipe as mnist_recipe
-from .regularizers import L1, L2, Regularizer
-from .run import Run
-from .saved import Saved
-from .saved_network import LAYERS
-from .saving import OPTIMIZERS
-from .saving import save as save
-from .schedules import (
+from .command.recipes import Recipe
+from .command.recipes import digits_recipe as digits_recipe
+from .command.recipes import mnist_recipe as mnist_recipe
+from .data.augmentation import Augmentation
+from .data.batches import advised_batch_size as advised_batch_size
+from .data.batches import minibatches as minibatches
+from .data.dataset import Dataset
+from .data.digits import load_digits as load_digits
+from .data.images import flip_horizontal as flip_horizontal
+from .data.images import flip_vertical as flip_vertical
+from .data.images import rotate as rotate
+from .data.images import shift as shift
+from .data.images import zoom as zoom
+from .data.mnist import load_mnist as load_mnist
+from .data.normalizer import Normalizer
+from .data.split import split as split
+from .data.split import stratified_split as stratified_split
+from .data.table import Table
+from .data.table import read_features as read_features
+from .data.table import read_table as read_table
+from .diagnosis.averages import ExponentialAverage
+from .diagnosis.averages import exponential_average as exponential_average
+from .diagnosis.bias_variance import BiasVariance
+from .diagnosis.bias_variance import bias_variance as bias_variance
+from .diagnosis.gradient_check import GradientCheck
+from .diagnosis.gradient_check import gradient_check as gradient_check
+from .layers.activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
+from .layers.batch_norm import BatchNorm
+from .layers.dense import Dense
+from .layers.dropout import Dropout
+from .layers.first_weights import DEVIATIONS
+from .layers.first_weights import deviation as deviation
+from .layers.first_weights import initialize as initialize
+from .layers.layer import Layer
+from .losses.binary_cross_entropy import BinaryCrossEntropy
+from .losses.loss import Loss
+from .losses.softmax_cross_entropy import SoftmaxCrossEntropy
+from .losses.squared_error import MeanSquaredError
+from .network.ensemble import Ensemble
+from .network.parameters import Parameters
+from .network.prediction import accuracy as accuracy
+from .network.prediction import outputs as outputs
+from .network.prediction import predict as predict
+from .network.prediction import predict_proba as predict_proba
+from .network.sequential import Sequential
+from .optimizers.adagrad import AdaGrad
+from .optimizers.adam import Adam, AdamW
+from .optimizers.amsgrad import AMSGrad
+from .optimizers.by_name import OPTIMIZERS
+from .optimizers.momentum import Momentum
+from .optimizers.optimizer import Optimizer
+from .optimizers.rmsprop import RMSprop
+from .optimizers.schedules import (
     SCHEDULES,
     ExponentialDecay,
     InverseSqrtDecay,
@@ -85,30 +88,33 @@ from .schedules import (
     Schedule,
     Staircase,
 )
-from .schedules import schedule_from as schedule_from
-from .sequential import Sequential
-from .split import split as split
-from .split import stratified_split as stratified_split
-from .squared_error import MeanSquaredError
-from .table import Table
-from .table import read_features as read_features
-from .table import read_table as read_table
-from .torch_state import load_torch_state as load_torch_state
-from .torch_state import torch_state as torch_state
-from .training import fit as fit
+from .optimizers.schedules import schedule_from as schedule_from
+from .optimizers.sgd import SGD
+from .saving.checkpoint import Checkpoint
+from .saving.load import load as load
+from .saving.network_json import LAYERS
+from .saving.save import save as save
+from .saving.saved import Saved
+from .saving.torch_state import load_torch_state as load_torch_state
+from .saving.torch_state import torch_state as torch_state
+from .training.callbacks import Callback, EarlyStopping
+from .training.fit import fit as fit
+from .training.history import History
+from .training.regularizers import L1, L2, Regularizer
+from .training.run import Run
 
 if TYPE_CHECKING:
-    from .classifier import NetClassifier as NetClassifier
-    from .regressor import NetRegressor as NetRegressor
-    from .scales import LayerSizes as LayerSizes
-    from .scales import OneMinusLogUniform as OneMinusLogUniform
-    from .scales import log_uniform as log_uniform
-    from .scales import one_minus_log_uniform as one_minus_log_uniform
-    from .search_picture import plot_search as plot_search
-    from .tuning import CoarseToFine as CoarseToFine
-    from .tuning import coarse_to_fine as coarse_to_fine
-    from .tuning import narrowed as narrowed
-    from .tuning import search_table as search_table
+    from .estimators.classifier import NetClassifier as NetClassifier
+    from .estimators.regressor import NetRegressor as NetRegressor
+    from .tuning.scales import LayerSizes as LayerSizes
+    from .tuning.scales import OneMinusLogUniform as OneMinusLogUniform
+    from .tuning.scales import log_uniform as log_uniform
+    from .tuning.scales import one_minus_log_uniform as one_minus_log_uniform
+    from .tuning.search import CoarseToFine as CoarseToFine
+    from .tuning.search import coarse_to_fine as coarse_to_fine
+    from .tuning.search import narrowed as narrowed
+    from .tuning.search import search_table as search_table
+    from .tuning.search_plot import plot_search as plot_search
 
 __all__ = [
     "DEVIATIONS",
@@ -169,17 +175,17 @@ __all__ = [
 that programs have for their own (fit, load, split, shift): they are imported by name."""
 
 _WITH_SCIKIT_LEARN = {
-    "CoarseToFine": "tuning",
-    "LayerSizes": "scales",
-    "NetClassifier": "classifier",
-    "NetRegressor": "regressor",
-    "OneMinusLogUniform": "scales",
-    "coarse_to_fine": "tuning",
-    "log_uniform": "scales",
-    "narrowed": "tuning",
-    "one_minus_log_uniform": "scales",
-    "plot_search": "search_picture",
-    "search_table": "tuning",
+    "CoarseToFine": "tuning.search",
+    "LayerSizes": "tuning.scales",
+    "NetClassifier": "estimators.classifier",
+    "NetRegressor": "estimators.regressor",
+    "OneMinusLogUniform": "tuning.scales",
+    "coarse_to_fine": "tuning.search",
+    "log_uniform": "tuning.scales",
+    "narrowed": "tuning.search",
+    "one_minus_log_uniform": "tuning.scales",
+    "plot_search": "tuning.search_plot",
+    "search_table": "tuning.search",
 }
 """Name -> its module. Not in __all__: `import *` is to work without scikit-learn."""
 

@@ -13,7 +13,7 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     fit,
 )
-from onepass.nets.saved_file import read_file, write_file
+from onepass.nets.saving.safetensors_file import read_file, write_file
 from training_cases import data
 
 

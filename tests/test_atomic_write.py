@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from onepass.nets import load, save
-from onepass.nets.atomic_write import write_atomically
+from onepass.nets.saving.atomic_write import write_atomically
 from saving_cases import network
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs signals, limits and locks of POSIX")

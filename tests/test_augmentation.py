@@ -19,11 +19,11 @@ from onepass.nets import (
     fit,
     flip_horizontal,
     flip_vertical,
-    images,
     rotate,
     shift,
     zoom,
 )
+from onepass.nets.data.batches import images
 from scipy import ndimage
 
 SHAPES = [(3, 5, 7), (2, 3, 6, 4), (4, 1, 1), (1, 9, 2), (0, 4, 4)]
@@ -245,7 +245,7 @@ def drawn(augmentation, monkeypatch, n=3000):
         seen["numbers"] = numbers[:4]
         return images
 
-    monkeypatch.setattr(sys.modules["onepass.nets.augmentation"], "move", spy)
+    monkeypatch.setattr(sys.modules["onepass.nets.data.augmentation"], "move", spy)
     augmentation(np.zeros((n, 2, 2)), np.random.default_rng(5))
     return seen["numbers"]
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from onepass.__main__ import main
-from onepass.nets import Adam, Dense, Sequential, by_name, load, read_table, save, split
+from onepass.nets import OPTIMIZERS, Adam, Dense, Sequential, load, read_table, save, split
 from training_cases import bits
 
 FLOWERS = ['iris, "setosa"', "Iris versicolor", "übrige"]
@@ -318,7 +318,7 @@ def test_ctrl_c_saves_what_was_learnt_so_far(capsys, monkeypatch, tmp_path, flow
             if self.steps == 30:  # 12 batches an epoch
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setitem(by_name.OPTIMIZERS, "adam", Strikes)
+    monkeypatch.setitem(OPTIMIZERS, "Adam", Strikes)
     model = tmp_path / "model.safetensors"
     assert train(flowers_csv, "--target", "kind", "--lr", 0.01, "--save", model) == 130
     assert "after 2 epochs" in (shown := capsys.readouterr().out)

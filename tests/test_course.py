@@ -139,7 +139,7 @@ def test_mistakes_in_the_table_are_seen():
         "test_no_file.py::test_it",
     ]
     assert missing_tests("nothing") == ["none at all"]
-    assert missing_places("`nets/losses.py` `SoftmaxCrossEntropy`, `SoftmaxCrossEntropie`") == [
-        "SoftmaxCrossEntropie"
-    ]
+    assert missing_places(
+        "`nets/losses/softmax_cross_entropy.py` `SoftmaxCrossEntropy`, `SoftmaxCrossEntropie`"
+    ) == ["SoftmaxCrossEntropie"]
     assert missing_places("`nets/loses.py`") == ["nets/loses.py"]

@@ -7,12 +7,13 @@ import re
 import numpy as np
 import pytest
 from onepass.__main__ import main
-from onepass.nets import MeanSquaredError, fit
+from onepass.nets import Adam, MeanSquaredError, fit
 
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
-from onepass.nets import NetClassifier, NetRegressor, estimator
-from onepass.nets.by_name import OPTIMIZERS, optimizer_by_name
-from onepass.nets.multilayer import multilayer
+from onepass.nets import NetClassifier, NetRegressor
+from onepass.nets.estimators import estimator
+from onepass.nets.network.multilayer import multilayer
+from onepass.nets.optimizers.by_name import optimizer_by_name, optimizer_type
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -121,7 +122,7 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", GIVEN)
 @pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
 def test_what_is_given_reaches_the_optimizer(kind, name, monkeypatch):
     x = np.random.default_rng(0).normal(size=(40, 3))
@@ -143,7 +144,7 @@ def test_what_is_given_reaches_the_optimizer(kind, name, monkeypatch):
     assert clip_norm == 0.5
     left_out = kind(optimizer=name, **common).fit(x, y)
     hyper, clip_norm = seen.pop()
-    own = OPTIMIZERS[name]([np.zeros(1)]).hyper
+    own = optimizer_type(name)([np.zeros(1)]).hyper
     assert hyper == own, "an argument that is None changed the optimizer's own"
     assert clip_norm is None
     flat = [each.net_.parameters().flat for each in (found, left_out)]
@@ -236,13 +237,13 @@ def test_a_first_loss_that_is_not_finite_is_no_matter_of_the_rate():
 @pytest.mark.parametrize("data", [["--data", "digits"], []])
 def test_the_command_for_digits_clips_too(data, monkeypatch, capsys):
     seen = []
-    step = OPTIMIZERS["adam"].step
+    step = Adam.step
 
     def spy(optimizer, *args, **options):
         seen.append(optimizer.clip_norm)
         return step(optimizer, *args, **options)
 
-    monkeypatch.setattr(OPTIMIZERS["adam"], "step", spy)
+    monkeypatch.setattr(Adam, "step", spy)
     common = ["--quiet", "--epochs", "1", "--device", "cpu", "--clip-norm", "0.75"]
     assert main(["train", *data, *common]) == 0
     assert set(seen) == {0.75}

@@ -18,7 +18,7 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     predict,
 )
-from onepass.nets.class_weights import class_weights, row_weights
+from onepass.nets.training.class_weights import class_weights, row_weights
 from training_cases import KINDS, bits, data, network, train
 
 # Kinds of problem

@@ -6,7 +6,8 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from onepass.nets import DEVIATIONS, Dense, ReLU, Sequential, deviation, initialize
+from onepass.nets import DEVIATIONS, Dense, ReLU, Sequential, deviation
+from onepass.nets.layers import first_weights as initialize
 
 N_IN, N_OUT = 400, 300
 EXPECTED = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from onepass.__main__ import main
-from onepass.nets import Adam, Callback, EarlyStopping, command
+from onepass.nets import OPTIMIZERS, Adam, Callback, EarlyStopping
 from training_cases import bits, data, train
 
 PROGRAM = Path(__file__).with_name("interrupted.py")
@@ -78,7 +78,7 @@ def test_the_command_says_so_and_ends_with_130(capsys, monkeypatch):
             if self.steps == 100:  # 45 updates an epoch
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setitem(command.OPTIMIZERS, "adam", Strikes)
+    monkeypatch.setitem(OPTIMIZERS, "Adam", Strikes)
     assert main(["train", "--quiet", "--device", "cpu", "--lr", "0.002"]) == 130
     shown = capsys.readouterr()
     assert re.search(r"interrupted after 2 of 40 epochs; test accuracy \d\d\.\d\d%", shown.out)

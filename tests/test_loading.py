@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 from onepass.nets import ExponentialDecay, load, save
-from onepass.nets.saved_file import read_file, write_file
+from onepass.nets.saving.safetensors_file import read_file, write_file
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from saving_cases import everything, network, rewrite, trained

@@ -21,7 +21,7 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     Tanh,
 )
-from onepass.nets.non_finite import first_fault
+from onepass.nets.training.divergence import first_fault
 from training_cases import bits, data, network, train
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onepass import get_backend
-from onepass.nets import Normalizer, normalization
+from onepass.nets import Normalizer
+from onepass.nets.data.batches import normalizer as normalization
 
 TABLES = hnp.arrays(
     "float64",

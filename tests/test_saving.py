@@ -36,7 +36,7 @@ from onepass.nets import (
     load,
     save,
 )
-from onepass.nets.saved_file import read_file, write_file
+from onepass.nets.saving.safetensors_file import read_file, write_file
 from safetensors import safe_open
 from saving_cases import everything, network, rewrite, train, trained
 from six_gradients import KINDS

@@ -1,0 +1,1 @@
+"""Data before it is trained on: files, data sets, batches, parts, normalization, augmentation."""

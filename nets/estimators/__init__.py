@@ -1,0 +1,1 @@
+"""The networks as scikit-learn's estimators."""

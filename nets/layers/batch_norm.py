@@ -1,0 +1,145 @@
+"""The batch-normalization layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...backend.number_checks import count, flag
+from ...kernels import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
+from ...kernels.batchnorm.arguments import check_ddof, options
+from ..types import Array, HostArray, Shape
+from .layer import Layer
+
+
+class BatchNorm(Layer):
+    """Batch normalization over rows, and over all other axes but the channels'.
+
+    Training normalizes by the batch's own mean and variance and keeps running averages of them;
+    `forward(x)` without train normalizes by these. The layer before needs no bias, which the mean
+    would take out again: `Dense(64, 32, bias=False), BatchNorm(32)`.
+
+    Args:
+        features: channels C of x, shape (n, C) or (n, C, ...).
+        momentum: weight of the new batch in the running averages, in [0, 1]; None: all batches
+            count alike, a cumulative average, for which a GPU is waited for at each batch.
+        eps: added to the variance, > 0.
+        activation: None, or "relu" for max(y, 0) in the same pass, in place of a ReLU layer.
+        running_var_ddof: 1: the running variance is unbiased, as in PyTorch; 0: it is not, as in
+            Keras.
+        use_running_average: normalize by the running averages in training too and leave them as
+            they are, to fine-tune a network that was trained before; gamma and beta still learn.
+            PyTorch does so in eval mode, Keras where trainable is False, Flax under this name. May
+            be set at any time: `layer.use_running_average = True`.
+
+    The parameters are "gamma", which starts at 1, and "beta", which starts at 0, both (C,) and
+    PyTorch's weight and bias. The buffers are "running_mean" (0) and "running_var" (1), (C,), in
+    float32 where the network is float16; a network's state_dict holds them. Where momentum is None
+    "num_batches_tracked" counts the batches averaged so far.
+
+    Raises:
+        TypeError, ValueError: `features` is not an integer or smaller than 1, another argument is
+            out of its range; in training, a channel has one value.
+
+    Formulas, conventions and source: `kernels.batch_norm_forward`.
+    """
+
+    running_var_ddof: int = 1  # also of a layer that was pickled before it had these
+    use_running_average: bool = False
+
+    @property
+    def least_rows(self) -> int:  # type: ignore[override]
+        """Rows that a training batch must have at least: a variance takes two."""
+        return 1 if self.use_running_average else 2
+
+    def __init__(
+        self,
+        features: int,
+        momentum: float | None = 0.1,
+        eps: float = 1e-5,
+        activation: str | None = None,
+        running_var_ddof: int = 1,
+        use_running_average: bool = False,
+    ) -> None:
+        self.features = self.in_features = self.out_features = count("features", features)
+        _, self.eps, _ = options(0.0 if momentum is None else momentum, eps, activation)
+        self.momentum = None if momentum is None else float(momentum)
+        self.activation = activation
+        self.running_var_ddof = check_ddof(running_var_ddof)
+        self.use_running_average = flag("use_running_average", use_running_average)
+
+    def config(self) -> dict[str, Any]:
+        """Without what is new and at its default: older versions read it, and match older files."""
+        config = super().config()
+        for name, default in (("running_var_ddof", 1), ("use_running_average", False)):
+            if config[name] == default:
+                del config[name]
+        return config
+
+    def shapes(self) -> dict[str, Shape]:
+        features = count("features", self.in_features)
+        return {"gamma": (features,), "beta": (features,)}
+
+    def initial(self, rng: np.random.Generator) -> dict[str, HostArray]:
+        features = self.in_features or 0
+        return {"gamma": np.ones(features), "beta": np.zeros(features)}
+
+    def initial_buffers(self) -> dict[str, HostArray]:
+        features = self.in_features or 0
+        buffers = {"running_mean": np.zeros(features), "running_var": np.ones(features)}
+        return buffers | ({"num_batches_tracked": np.zeros(())} if self.momentum is None else {})
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        if x.ndim < 2 or x.shape[1] != self.in_features:
+            raise ValueError(
+                f"x of {self!r} has shape {x.shape}; expected (n, {self.in_features}, ...)"
+            )
+        affine = self.params["gamma"], self.params["beta"]
+        running = self.buffers["running_mean"], self.buffers["running_var"]
+        both: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
+        frozen = self.use_running_average
+        if train and not frozen and x.size < 2 * x.shape[1]:
+            raise ValueError(
+                f"x of {self!r} has shape {x.shape}, which is not 2 values a channel; expected a "
+                "larger batch to train on (forward(x) without train takes one sample)"
+            )
+        if not train:
+            return batch_norm_inference(x, *affine, *running, **both)
+        if frozen:
+            self._saved = x, both
+            return batch_norm_inference(x, *affine, *running, **both)
+        both |= {"momentum": self.momentum, "running_var_ddof": self.running_var_ddof}
+        if self.momentum is None:
+            batches = float(self.buffers["num_batches_tracked"]) + 1.0
+            both["momentum"] = 1.0 / batches
+        y, self._saved = batch_norm_forward(x, *affine, *running, **both)
+        if self.momentum is None:
+            self.buffers["num_batches_tracked"][...] = batches
+        return y
+
+    def backward(self, dy: Array, input_grad: bool = True) -> Array:
+        if isinstance(self.saved, tuple):  # of a forward by running averages
+            x, both = self.saved
+            affine = self.params["gamma"], self.params["beta"]
+            running = self.buffers["running_mean"], self.buffers["running_var"]
+            dx, dgamma, dbeta = batch_norm_inference_backward(dy, x, *affine, *running, **both)
+        else:
+            dx, dgamma, dbeta = batch_norm_backward(dy, self.saved)
+        self.grads["gamma"][...] = dgamma
+        self.grads["beta"][...] = dbeta
+        return dx if input_grad else None
+
+    def __repr__(self) -> str:
+        shown = [str(self.in_features)]
+        shown += [f"momentum={self.momentum}"] if self.momentum != 0.1 else []
+        shown += [f"eps={self.eps}"] if self.eps != 1e-5 else []
+        shown += [f"activation={self.activation!r}"] if self.activation is not None else []
+        shown += ["running_var_ddof=0"] if self.running_var_ddof == 0 else []
+        shown += ["use_running_average=True"] if self.use_running_average else []
+        return f"BatchNorm({', '.join(shown)})"

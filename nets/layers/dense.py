@@ -1,0 +1,107 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import backend_of
+from ...kernels import activation_backward, activation_forward
+from ...kernels.activation.arguments import check_options
+from ..types import Array, HostArray, Shape
+from .first_weights import deviation, initialize
+from .layer import Layer
+
+
+class Dense(Layer):
+    """Fully connected layer, a row a sample, with or without an activation f.
+
+        y = f(x W + b)
+        dz = dy f'(z)        dW = x.T dz        db = sum of dz over rows        dx = dz W.T
+
+    Args:
+        in_features: width of x, shape (n, in_features).
+        out_features: width of y, shape (n, out_features).
+        bias: False leaves b out, as before a normalization, which would subtract it again.
+        init: how W starts: "he", "xavier", "glorot", "normal" or "zeros" (see `deviation`);
+            b starts at zero.
+        activation: f: "relu", "leaky_relu", "sigmoid", "tanh" (see `kernels.activation_forward`),
+            or "linear" or None for none. It is what a layer such as ReLU() behind would do, in one
+            pass with the bias, and with db on the way back.
+        slope: of "leaky_relu", finite and > 0.
+
+    The parameters are "weight", (in_features, out_features), the transpose of PyTorch's, and
+    "bias", (out_features,). Backward writes dW and db straight into the gradient views
+    (`matmul(..., out=)`), replacing what was there.
+
+    Raises:
+        TypeError: a width is not an integer, `activation` no string or `slope` no number.
+        ValueError: a width is smaller than 1, `init`, `activation` or `slope` is none of the above,
+            or (forward, backward) x or dy has another shape.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        init: str = "he",
+        activation: str | None = None,
+        slope: float = 0.01,
+    ) -> None:
+        deviation(init, in_features, out_features)  # refuses bad widths and names at once
+        self.in_features: int = int(in_features)
+        self.out_features: int = int(out_features)
+        self.bias = bias
+        self.init = init
+        self.activation = activation
+        self._kind = "linear" if activation is None else activation
+        _, self.slope = check_options(self._kind, slope, "activation")
+
+    def shapes(self) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {"weight": (self.in_features, self.out_features)}
+        if self.bias:
+            shapes["bias"] = (self.out_features,)
+        return shapes
+
+    def initial(self, rng: np.random.Generator) -> dict[str, HostArray]:
+        values = {"weight": initialize(self.init, self.in_features, self.out_features, rng)}
+        if self.bias:
+            values["bias"] = np.zeros(self.out_features)
+        return values
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        if x.ndim != 2 or x.shape[1] != self.in_features:
+            raise ValueError(f"x of {self!r} has shape {x.shape}; expected (n, {self.in_features})")
+        y = x @ self.params["weight"]
+        if self._kind != "linear":
+            bias = self.params["bias"] if self.bias else None
+            activation_forward(y, self._kind, bias=bias, slope=self.slope, out=y)
+        elif self.bias:
+            y += self.params["bias"]
+        if train:
+            self._saved = x, None if self._kind == "linear" else y
+        return y
+
+    def backward(self, dy: Array, input_grad: bool = True) -> Array:
+        x, y = self.saved
+        if dy.shape != (len(x), self.out_features):
+            raise ValueError(
+                f"dy of {self!r} has shape {dy.shape}; expected {(len(x), self.out_features)}"
+            )
+        xp = backend_of(dy, names=["dy"]).xp
+        bias_grad = self.grads["bias"] if self.bias else None
+        dz = dy
+        if y is not None:
+            dz = activation_backward(dy, y, self._kind, slope=self.slope, bias_grad=bias_grad)
+        elif self.bias:
+            xp.sum(dy, axis=0, out=bias_grad)
+        xp.matmul(x.T, dz, out=self.grads["weight"])
+        return dz @ self.params["weight"].T if input_grad else None
+
+    def __repr__(self) -> str:
+        shown = [f"{self.in_features}, {self.out_features}"]
+        shown += [] if self.bias else ["bias=False"]
+        shown += [] if self.init == "he" else [f"init={self.init!r}"]
+        shown += [] if self.activation is None else [f"activation={self.activation!r}"]
+        shown += [] if self.slope == 0.01 else [f"slope={self.slope}"]
+        return f"Dense({', '.join(shown)})"

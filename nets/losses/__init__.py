@@ -1,0 +1,1 @@
+"""The losses: what training makes small."""

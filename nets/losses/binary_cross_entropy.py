@@ -1,0 +1,109 @@
+"""The loss of logistic regression, and of every network with one sigmoid output."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ...backend import backend_of
+from ...kernels.softmax.arguments import numbering
+from ..types import Array, HostArray
+from .loss import Loss
+from .number_targets import (
+    aligned,
+    arrays_of,
+    check_numbers,
+    check_output,
+    check_shape,
+    compute_dtype,
+    row_factors,
+)
+
+_KINDS = "biuf"
+
+
+class BinaryCrossEntropy(Loss):
+    """Sigmoid, then cross-entropy of two classes, as one stable function of the logit.
+
+        a = 1 / (1 + exp(-z))
+        J = mean over rows of -w (y log a + (1 - y) log(1 - a))
+          = mean over rows of w (max(z, 0) - z y + log(1 + exp(-|z|)))
+        dJ/dz = w (a - y) / n
+
+    The second form neither overflows nor takes the logarithm of an a that was rounded to 0 or 1.
+    The gradient is computed as (1 - y) a - y (1 - a), with 1 - a from z itself, so that it keeps
+    its relative accuracy where a is nearly y.
+
+    Called with logits z, (n, 1) or (n,): the network ends in one linear unit, without a sigmoid of
+    its own. Labels y have the same shape or (n,): 0 and 1, as integers or bool, or numbers between
+    them; `fit` refuses others. Weights w are (n,), or None for 1. float16 computes in float32.
+
+    The metric is accuracy: a row is right where z > 0 and y > 1/2, or neither.
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError: an argument has another shape, dtype or device.
+
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 4.90 and 4.91.
+    """
+
+    of_logits: ClassVar[str] = "sigmoid"
+
+    def check(self, targets: Array, rows: int, width: int) -> None:
+        if width != 1:
+            raise ValueError(
+                f"the network has {width} outputs a row; expected 1 for BinaryCrossEntropy(). Make "
+                "the last layer Dense(..., 1), or take SoftmaxCrossEntropy()"
+            )
+        if targets.ndim == 2 and targets.shape[1] == 2:
+            raise ValueError(
+                f"labels have shape {targets.shape}; expected ({rows},), 0 or 1 for each row. For "
+                "one-hot rows pass labels.argmax(axis=1)"
+            )
+        check_shape("labels", targets.shape, rows, width)
+        if targets.dtype.kind not in _KINDS:
+            raise TypeError(
+                f"labels have dtype {targets.dtype}; expected 0 and 1. "
+                f"{numbering(targets.dtype.kind)}"
+            )
+        check_numbers("labels", targets, _KINDS)
+        for label in (float(targets.min()), float(targets.max())):
+            if not 0 <= label <= 1:
+                raise ValueError(
+                    f"labels hold {label:g}; expected 0 and 1, or numbers between them. For more "
+                    "classes take SoftmaxCrossEntropy()"
+                )
+
+    def __call__(
+        self, output: Array, targets: Array, weights: Array | None = None
+    ) -> tuple[Array, Array]:
+        output, targets, weights = arrays_of(output, targets, weights, called="labels")
+        xp = backend_of(output, names=["output"]).xp
+        _check_logit(output)
+        y = aligned("labels", targets, output, _KINDS)
+        factors = row_factors(weights, output)
+        with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled losses are
+            z = output.astype(compute_dtype(output), copy=False)
+            e = xp.exp(-xp.abs(z))
+            losses = (xp.maximum(z, 0) - z * y + xp.log1p(e)) * factors
+            positive, total = z >= 0, 1 + e
+            a, rest = xp.where(positive, 1, e) / total, xp.where(positive, e, 1) / total
+            gradient = ((1 - y) * a - y * rest) * factors
+        return losses.sum(dtype=np.float64), gradient.astype(output.dtype, copy=False)
+
+    def measure(self, output: Array, targets: Array) -> Array:
+        output, targets, _ = arrays_of(output, targets, called="labels")
+        return ((output > 0) == (targets.reshape(output.shape) > 0.5)).sum()
+
+    def labels(self, targets: HostArray) -> HostArray | None:
+        labels = targets.reshape(-1).astype(np.int64)
+        return labels if (labels == targets.reshape(-1)).all() else None
+
+
+def _check_logit(output: Array) -> None:
+    check_output(output)
+    if output.ndim == 2 and output.shape[1] != 1:
+        raise ValueError(
+            f"output has shape {output.shape}; expected (n, 1) or (n,), one logit a row. For more "
+            "classes take SoftmaxCrossEntropy()"
+        )

@@ -1,0 +1,54 @@
+"""The loss for classes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ...kernels import softmax_cross_entropy
+from ...kernels.softmax.arguments import check_labels, check_logits
+from ..types import Array, HostArray
+from .loss import Loss
+from .number_targets import arrays_of
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Softmax, then cross-entropy, as one stable function of the logits.
+
+        p = exp(z - max z) / sum of exp(z - max z), each row on its own
+        J = mean over rows of -w log p[k]
+        dJ/dz = w (p - onehot(k)) / n
+
+    `kernels.softmax_cross_entropy` computes it, and says what it refuses. Called with logits z,
+    (n, C), class numbers k, (n,), and weights w, (n,) or None for 1. NumPy labels outside 0..C-1
+    raise ValueError; labels that lie on a GPU are not read back for that, and one outside makes
+    the loss and its row of the gradient nan. `fit` checks the whole set once, before training.
+
+    The metric is accuracy: a row is right where its largest logit is that of its class.
+
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 4.108 and 4.109.
+    """
+
+    of_logits: ClassVar[str] = "softmax"
+
+    def check(self, targets: Array, rows: int, width: int) -> None:
+        check_labels(targets, rows)
+        for label in (int(targets.min()), int(targets.max())):
+            if not 0 <= label < width:
+                raise ValueError(
+                    f"labels hold {label}; expected 0..{width - 1} for {width} logits. Number the "
+                    "classes from 0, and give the last layer an output for each"
+                )
+
+    def __call__(
+        self, output: Array, targets: Array, weights: Array | None = None
+    ) -> tuple[Array, Array]:
+        output, targets, weights = arrays_of(output, targets, weights, called="labels")
+        check_logits("output", output)
+        return softmax_cross_entropy(output, targets, weights=weights)
+
+    def measure(self, output: Array, targets: Array) -> Array:
+        output, targets, _ = arrays_of(output, targets, called="labels")
+        return (output.argmax(axis=1) == targets).sum()
+
+    def labels(self, targets: HostArray) -> HostArray | None:
+        return targets

@@ -1,0 +1,87 @@
+"""The network that most tables of numbers want: hidden layers of one kind, then a linear one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from numbers import Integral
+from typing import Any
+
+import numpy.typing as npt
+
+from ...backend.number_checks import count, flag
+from ..layers.activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, Tanh
+from ..layers.batch_norm import BatchNorm
+from ..layers.dense import Dense
+from ..layers.dropout import Dropout
+from ..layers.layer import Layer
+from ..types import Device
+from .sequential import Sequential
+
+KINDS: dict[str, type[Activation]] = {
+    kind.kind: kind for kind in (ReLU, LeakyReLU, Sigmoid, Tanh, Linear)
+}
+
+
+def multilayer(
+    n_in: int,
+    hidden: int | Iterable[int],
+    n_out: int,
+    *,
+    activation: str = "relu",
+    batch_norm: bool = False,
+    keep_prob: float = 1.0,
+    seed: int = 0,
+    dtype: npt.DTypeLike = "float32",
+    device: Device = "auto",
+) -> Sequential:
+    """Hidden layers with an activation each, then a linear layer of `n_out` units.
+
+    Args:
+        n_in: features of a row.
+        hidden: units of each hidden layer; a number for a single one, () for none: a linear or
+            logistic regression, whose weights start at 0, since nothing is gained by chance there.
+        n_out: outputs of a row.
+        activation: "relu", "leaky_relu", "sigmoid", "tanh" or "linear". Weights before a rectifier
+            start as He has it (variance 2 / n_in), all others with 1 / n_in.
+        batch_norm: normalize before each activation, in layers without biases.
+        keep_prob: of the dropout after each activation; 1 for none.
+        seed, dtype, device: as `Sequential` takes them.
+
+    Raises:
+        TypeError, ValueError: an argument is out of its range.
+        DeviceUnavailableError: the named device can't be used.
+    """
+    if not isinstance(activation, str) or activation not in KINDS:
+        raise ValueError(f"activation is {activation!r}; expected {', '.join(map(repr, KINDS))}")
+    flag("batch_norm", batch_norm)
+    dropout = Dropout(keep_prob).keep_prob < 1
+    init = "he" if activation in ("relu", "leaky_relu") else "xavier"
+    widths = [n_in, *layer_sizes(hidden)]
+    layers: list[Layer] = []
+    for before, width in pairwise(widths):
+        if not batch_norm:
+            layers.append(Dense(before, width, init=init, activation=activation))
+        elif activation == "relu":
+            dense = Dense(before, width, bias=False, init=init)
+            layers += [dense, BatchNorm(width, activation="relu")]
+        else:
+            dense = Dense(before, width, bias=False, init=init)
+            layers += [dense, BatchNorm(width), KINDS[activation]()]
+        if dropout:
+            layers.append(Dropout(keep_prob))
+    last = Dense(widths[-1], n_out, init="xavier" if layers else "zeros")
+    return Sequential(*layers, last, seed=seed, dtype=dtype, device=device)
+
+
+def layer_sizes(hidden: Any) -> list[int]:
+    """`hidden` as a list of whole numbers, each at least 1.
+
+    Raises:
+        TypeError, ValueError: it is something else.
+    """
+    if isinstance(hidden, Integral):
+        return [count("hidden", hidden)]
+    if isinstance(hidden, str) or not isinstance(hidden, Iterable):
+        raise TypeError(f"hidden is {hidden!r}; expected units of each layer, such as (128, 64)")
+    return [count(f"hidden[{k}]", size) for k, size in enumerate(hidden)]

@@ -1,0 +1,89 @@
+"""Optimizers by name, for the command line and for estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...backend.number_checks import decay_rate, flag
+from .adagrad import AdaGrad
+from .adam import Adam, AdamW
+from .amsgrad import AMSGrad
+from .momentum import Momentum
+from .optimizer import Optimizer
+from .rmsprop import RMSprop
+from .sgd import SGD
+from .updated_arrays import Arrays
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.__name__: kind for kind in (SGD, Momentum, AdaGrad, RMSprop, Adam, AdamW, AMSGrad)
+}
+"""The optimizers that `load`, the command line and the estimators know: the first by these names,
+the others by the same in small letters. For one of your own: OPTIMIZERS["Mine"] = Mine."""
+
+
+def optimizer_type(name: str) -> Callable[..., Optimizer]:
+    """The one of `OPTIMIZERS` whose name, in small letters, this is; ValueError where none is."""
+    kinds = {known.lower(): kind for known, kind in OPTIMIZERS.items()}
+    if not isinstance(name, str) or name not in kinds:
+        raise ValueError(f"optimizer is {name!r}; expected {', '.join(map(repr, kinds))}")
+    return kinds[name]
+
+
+def optimizer_by_name(
+    name: str,
+    params: Arrays,
+    lr: float | None = None,
+    momentum: float | None = None,
+    engine: str = "auto",
+    *,
+    nesterov: bool = False,
+    beta_2: float | None = None,
+    eps: float | None = None,
+    weight_decay: float | None = None,
+    clip_norm: float | None = None,
+) -> Optimizer:
+    """The optimizer of that name, with its own defaults for what is None.
+
+    Args:
+        name: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw" or "amsgrad".
+        params: as the optimizer takes them.
+        lr: learning rate.
+        momentum: weight of the past gradients: b of Momentum, the first of Adam's betas; the others
+            have none and ignore it.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+        nesterov: look ahead, of Momentum.
+        beta_2: weight of the past squared gradients: the second of Adam's betas, RMSprop's alpha.
+        eps, weight_decay: as the optimizer takes them.
+        clip_norm: the largest L2 norm of all gradients together; None: any.
+
+    Raises:
+        TypeError, ValueError: the name is none of these, a number is out of its range, or what
+            is given (other than `momentum`) is nothing that the optimizer has.
+    """
+    made = optimizer_type(name)(params, clip_norm=clip_norm, engine=engine)
+    own = made.hyper
+    wished: dict[str, Any] = {
+        "lr": lr,
+        "momentum": None if momentum is None else decay_rate("momentum", momentum),
+        "nesterov": flag("nesterov", nesterov) or None,
+        "beta_2": None if beta_2 is None else decay_rate("beta_2", beta_2),
+        "eps": eps,
+        "weight_decay": weight_decay,
+    }
+    if "betas" in own:
+        pair = zip((wished.pop("momentum"), wished.pop("beta_2")), own["betas"], strict=True)
+        wished["betas"] = tuple(default if beta is None else beta for beta, default in pair)
+    elif "momentum" not in own:
+        del wished["momentum"]
+    if "alpha" in own:
+        wished["alpha"] = wished.pop("beta_2")
+    given = {key: value for key, value in wished.items() if value is not None}
+    if strange := [key for key in given if key not in own]:
+        key = strange[0]
+        raise ValueError(
+            f"{key} is {given[key]!r}, but the optimizer {name!r} has none; expected "
+            f"{'False' if key == 'nesterov' else 'None'}, or another optimizer"
+        )
+    made.tune(**given)
+    return made

@@ -1,0 +1,43 @@
+"""Clipping gradients by their global norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from ... import kernels
+from ...backend.number_checks import finite_number
+from ..types import Array
+
+
+def checked_clip_norm(value: float | None) -> float | None:
+    """`value` if it can bound a norm: None (no bound) or a finite number above 0."""
+    if value is None:
+        return None
+    if (norm := finite_number("clip_norm", value)) <= 0:
+        raise ValueError(f"clip_norm is {value!r}; expected None or a finite number > 0")
+    return norm
+
+
+def clipped_scale(gradients: Sequence[Array], grad_scale: float, clip_norm: float | None) -> float:
+    """The factor on all gradients that also brings their norm down to `clip_norm`.
+
+        norm = |grad_scale| * sqrt(sum of g^2 over all gradients)
+        grad_scale * min(1, clip_norm / norm)
+
+    Kernels take it as `grad_scale`, so clipping reads the gradients once more and writes nothing.
+
+    Raises:
+        FloatingPointError: the norm is nan or infinite.
+
+    Source: Pascanu, Mikolov and Bengio 2013, algorithm 1.
+    """
+    if clip_norm is None:
+        return grad_scale
+    norm = abs(grad_scale) * kernels.global_norm(gradients)
+    if not isfinite(norm):
+        raise FloatingPointError(
+            f"the norm of the gradients is {norm}; expected a finite one. Nothing was updated: "
+            "lower lr, or leave this step out"
+        )
+    return grad_scale * clip_norm / norm if norm > clip_norm else grad_scale

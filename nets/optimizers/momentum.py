@@ -1,0 +1,54 @@
+"""Gradient descent with momentum."""
+
+from __future__ import annotations
+
+from .hyperparameter import Hyperparameter
+from .optimizer import Optimizer
+from .updated_arrays import Arrays
+
+
+class Momentum(Optimizer):
+    """Gradient descent with momentum b, in one of three forms; v starts at 0.
+
+        "heavy-ball"  v = b v + g          p -= lr v       (PyTorch's)
+        "averaged"    v = b v + (1 - b) g  p -= lr v
+        "velocity"    v = b v - lr g       p += v          (Keras's)
+
+    `nesterov` looks ahead: the last assignment takes the same expression once more, with the new
+    v, in its place.
+
+    Source: Polyak 1964; Nesterov 1983; Sutskever et al. 2013, eq. 1-4.
+    """
+
+    __slots__ = ()
+    rule = "momentum"
+    states = ("velocity",)
+
+    momentum = Hyperparameter[float]()
+    form = Hyperparameter[str]()
+    nesterov = Hyperparameter[bool]()
+
+    def __init__(
+        self,
+        params: Arrays,
+        lr: float = 1e-2,
+        momentum: float = 0.9,
+        form: str = "heavy-ball",
+        nesterov: bool = False,
+        *,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        clip_norm: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__(
+            params,
+            clip_norm=clip_norm,
+            engine=engine,
+            lr=lr,
+            momentum=momentum,
+            form=form,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            maximize=maximize,
+        )

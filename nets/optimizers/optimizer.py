@@ -1,0 +1,255 @@
+"""What every optimizer does around its kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ... import kernels
+from ...backend.array_checks import check_arrays
+from ...backend.number_checks import step_number
+from ...kernels.engines import find_engine
+from ...kernels.launch import fits_together, launch, launch_each, launch_together
+from ...kernels.rules import in_order, prepare
+from ..state_checks import check_keys, check_values
+from ..types import Array
+from .clipping import checked_clip_norm, clipped_scale
+from .hyperparameter import Hyperparameter
+from .updated_arrays import Arrays, listed, storage_of
+
+
+class Optimizer:
+    """Updates arrays in place by one kernel, and keeps the states between steps.
+
+    In place: after W_old = W, a step changes W_old too, and every view such as W.T; keep W.copy().
+
+    Args:
+        params: `net.parameters()`: one kernel call a step, each state one flat buffer, gradients
+            taken from the network. Or a list or a dict of arrays: also in one go where all are
+            NumPy arrays of one dtype without gaps in memory, else a kernel call for each.
+            A generator, such as PyTorch's `module.parameters()`, is taken as a list.
+        lr: learning rate.
+        weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
+        maximize: go up the gradient instead of down.
+        clip_norm: None, or the largest L2 norm of all gradients together; larger ones are scaled
+            down to it. Reads the gradients once more, and waits for a GPU.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    All of them but `params` are plain attributes, checked when set: `optimizer.lr = 1e-4`.
+
+    Raises:
+        TypeError: `params` are none of these, or an array is not floating.
+        ValueError: a hyperparameter is out of its range; there are no arrays; two overlap, or one
+            is read-only.
+        EngineUnavailableError: the engine can't be had for these arrays.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_clip_norm",
+        "_engine",
+        "_hyper",
+        "_order",
+        "_params",
+        "_state",
+        "_steps",
+        "_storage",
+        "_values",
+    )
+
+    rule: ClassVar[str]
+    """The stem of the kernel's name."""
+    states: ClassVar[tuple[str, ...]] = ()
+    """Names of the state arrays, in the order in which the kernel takes them."""
+
+    lr = Hyperparameter[float]()
+    weight_decay = Hyperparameter[float]()
+    maximize = Hyperparameter[bool]()
+
+    def __init__(
+        self, params: Arrays, *, clip_norm: float | None, engine: str, **hyper: Any
+    ) -> None:
+        self._set_hyper(kernels.validate(self.rule, **hyper))
+        self.clip_norm = clip_norm
+        self._params = params = listed(params)
+        self._storage = storage_of(params)
+        self._backend = self._storage.backend
+        self.engine = engine
+        self._steps = 0
+        self._state = {name: self._storage.zeros() for name in self.states}
+        self._order = np.arange(len(self._storage.targets()) * (2 + len(self.states)))
+
+    @property
+    def params(self) -> Arrays:
+        """The parameters as they were given, a generator's as a list."""
+        return self._params
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return self._steps
+
+    @property
+    def hyper(self) -> Mapping[str, Any]:
+        """Every hyperparameter of the kernel by name, to read."""
+        return MappingProxyType(self._hyper)
+
+    def tune(self, **changes: Any) -> None:
+        """Set several hyperparameters of the kernel at once, or none where one is refused."""
+        if unknown := changes.keys() - self._hyper.keys():
+            raise TypeError(
+                f"{type(self).__name__} has no {', '.join(map(repr, sorted(unknown)))}; expected "
+                f"some of {', '.join(self._hyper)}"
+            )
+        self._set_hyper(self._hyper | kernels.validate(self.rule, **changes))
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest L2 norm of all gradients together; None: any."""
+        return self._clip_norm
+
+    @clip_norm.setter
+    def clip_norm(self, value: float | None) -> None:
+        self._clip_norm = checked_clip_norm(value)
+
+    @property
+    def engine(self) -> str:
+        """Who runs the kernel; EngineUnavailableError when set to one that can't."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, value: str) -> None:
+        for target in self._storage.targets():
+            find_engine(value, target, check_arrays(["params"], [target]))
+        self._engine = value
+
+    def step(self, grads: Arrays | None = None, *, grad_scale: float = 1.0) -> None:
+        """Update every parameter and state in place, once; gradients are left untouched.
+
+        Args:
+            grads: a gradient for each array, in the structure of `params`, of the same shapes,
+                dtypes and device. None, for a frozen parameter, is refused: leave the parameter
+                out of `params`, or pass zeros, under which momentum and weight decay go on. With
+                `net.parameters()` they may be left out, which takes the network's own; other
+                arrays, a dict by name, are copied together first.
+            grad_scale: factor on every gradient, such as 1 / loss_scale; clipping sees the
+                gradients after it.
+
+        Everything is checked before the first write, and on a GPU compiled and given memory: a
+        step that raises has changed nothing.
+
+        Raises:
+            TypeError, ValueError, MixedBackendsError: gradients don't fit; the array is named.
+            FloatingPointError: the norm is nan or infinite, where `clip_norm` asks for it.
+            EngineUnavailableError: the engine can't be had where the network was moved to.
+            KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
+        """
+        gradients = self._storage.gradients(grads)
+        self._follow()
+        columns = (self._storage.targets(), gradients, *self._state.values())
+        if self._clip_norm is not None:
+            if not fits_together(columns, self._engine, self._order):
+                self._check(columns)
+            kernels.validate(self.rule, grad_scale=grad_scale)
+            grad_scale = clipped_scale(gradients, grad_scale, self._clip_norm)
+        prepared = prepare(self.rule, self._steps + 1, self._values, grad_scale)
+        if not launch_together(prepared, columns, self._engine, self._order):
+            self._check(columns)
+            calls = list(zip(*columns, strict=True))
+            if len(calls) > 1 and self._backend.device != "cpu":
+                launch_each(prepared, calls, self._engine)
+            else:
+                for arrays in calls:
+                    launch(prepared, arrays, self._engine)
+        self._steps += 1
+
+    def _check(self, columns: tuple[tuple[Array, ...], ...]) -> None:
+        """Raise where a launch on these arrays would, before the first of them."""
+        self._storage.check(columns, self.states)
+        if len(columns[0]) > 1:  # a launch finds its own engine, but a later one must not fail
+            for target, gradient, *_ in zip(*columns, strict=True):
+                contiguous = target.flags.c_contiguous and gradient.flags.c_contiguous
+                find_engine(self._engine, target, contiguous)
+
+    def _set_hyper(self, hyper: dict[str, Any]) -> None:
+        self._hyper, self._values = hyper, in_order(self.rule, hyper | self._fixed())
+
+    def _fixed(self) -> dict[str, Any]:
+        """What the rule takes beside the hyperparameters that are attributes."""
+        return {}
+
+    def _follow(self) -> None:
+        """Bring the states to where the parameters are now."""
+        backend = self._storage.backend
+        if backend is not self._backend and backend != self._backend:
+            self._state = {
+                name: tuple(backend.asarray(self._backend.to_numpy(array)) for array in arrays)
+                for name, arrays in self._state.items()
+            }
+            self._backend = backend
+
+    def state_dict(self) -> dict[str, Any]:
+        """A checkpoint of plain Python values and NumPy copies.
+
+        Returns:
+            {"optimizer": name of the class, "step": steps taken, "hyper": {name: value},
+            "state": {state: {parameter's name or index: array}}}. The engine is left out: it
+            belongs to a machine.
+        """
+        self._follow()
+        return {
+            "optimizer": type(self).__name__,
+            "step": self.steps,
+            "hyper": self._hyper | {"clip_norm": self.clip_norm},
+            "state": {name: self._storage.split(self._state[name]) for name in self.states},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint: all of it is taken, hyperparameters too, or nothing.
+
+        It may come from another device, and from a dict where this has a network's parameters of
+        the same names, or the other way round.
+
+        Raises:
+            TypeError: something has another type or dtype.
+            ValueError: another optimizer made it, keys or names are missing or unexpected, a
+                shape is another, or a hyperparameter is out of its range.
+        """
+        check_keys(state, ("optimizer", "step", "hyper", "state"), "state")
+        if state["optimizer"] != type(self).__name__:
+            raise ValueError(
+                f"state is of {state['optimizer']}; expected one of {type(self).__name__}"
+            )
+        steps = state["step"]
+        if type(steps) is not int or steps != 0:
+            steps = step_number("state['step']", steps)
+        hyper = dict(check_keys(state["hyper"], [*self._hyper, "clip_norm"], "state['hyper']"))
+        clip_norm = checked_clip_norm(hyper.pop("clip_norm"))
+        hyper = kernels.validate(self.rule, **hyper)
+        check_keys(state["state"], self.states, "state['state']")
+        for name, arrays in state["state"].items():
+            check_values(arrays, self._storage.arrays(), f"state['state'][{name!r}]")
+        loaded = {name: self._storage.join(state["state"][name]) for name in self.states}
+
+        self._backend, self._state, self._steps = self._storage.backend, loaded, steps
+        self._set_hyper(hyper)
+        self._clip_norm = clip_norm
+
+    def __setstate__(self, state: Any) -> None:
+        """States that are maps of a file become arrays: joblib maps large ones for its workers."""
+        for part in state if isinstance(state, tuple) else (state,):
+            for name, value in (part or {}).items():
+                setattr(self, name, _own(value))
+        self._state = {name: tuple(map(_own, arrays)) for name, arrays in self._state.items()}
+
+    def __repr__(self) -> str:
+        hyper = ", ".join(f"{name}={value!r}" for name, value in self._hyper.items())
+        return f"{type(self).__name__}({hyper}, clip_norm={self.clip_norm!r})"
+
+
+def _own(value: Any) -> Any:
+    """A copy of an array that is a map of a file; anything else as it is."""
+    return np.array(value) if isinstance(value, np.memmap) else value

@@ -1,0 +1,1 @@
+"""Networks and runs in files: written as a whole, read without trust."""

@@ -1,0 +1,153 @@
+"""Training: everything is checked, then the loop runs."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+
+from ...backend.number_checks import count
+from ..losses.loss import Loss
+from ..network.sequential import Sequential
+from ..optimizers.optimizer import Optimizer
+from ..seeds import seeded
+from .callbacks import Callbacks, callbacks_of
+from .class_weights import ClassWeight
+from .history import History
+from .inputs import (
+    Pair,
+    check_batches,
+    check_loss,
+    prepared,
+    prepared_class_weight,
+    prepared_weights,
+)
+from .interrupt import Interrupt
+from .loop import Augment, Loop
+from .lost_device import LostDevice
+from .progress import Progress, RichProgress
+from .regularizers import Regularizers, regularizers_of
+from .run import LrSchedule, Resumable, Run
+
+
+def fit(
+    net: Sequential,
+    data: Pair,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int = 10,
+    batch_size: int = 128,
+    validation: Pair | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    schedule: LrSchedule | None = None,
+    regularizer: Regularizers = None,
+    class_weight: ClassWeight = None,
+    augment: Augment | None = None,
+    callbacks: Callbacks = (),
+    resume: Resumable | None = None,
+) -> History:
+    """Train `net` in place by mini-batch gradient descent, and return what was seen.
+
+    In place: arrays taken out of `net.parameters()` before are views, and change too;
+    `net.state_dict()` gives copies.
+
+    Each epoch shuffles the samples anew and uses every one once, the last, smaller batch too. Data
+    is brought to the network's device once, before the first epoch; on a GPU, loss and metric add
+    up there and are read once an epoch, so that no launch is waited for in between. One seed on one
+    device gives one result, to the last bit.
+
+    Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
+    callbacks end as ever (EarlyStopping brings the best weights back; without it the last stay).
+    A second Ctrl-C raises KeyboardInterrupt at once; a loop over several fits is to look at
+    `history.stopped`. Signals are left alone outside the main thread, and where a handler is set
+    that isn't Python's own.
+
+    Args:
+        net: the network; its parameters and gradients are written.
+        data: (x, y): rows of shape (n, in_features) and what the loss takes, labels of shape (n,)
+            or targets of shape (n, out_features), on any device.
+        loss: such as SoftmaxCrossEntropy().
+        optimizer: made from `net.parameters()`; its states are written.
+        epochs: passes over the data, at least 1; with `resume`, those done before included.
+        batch_size: samples an update, at least 1.
+        validation: (x, y) like `data`, held out: measured after every epoch, never trained on.
+        seed: of the shuffling, and of `augment`.
+        progress: show a bar (needs rich); False prints nothing.
+        schedule: schedule(epoch, step) -> lr, the epoch counted from 0 and the step (the
+            mini-batch) from 1: sets `optimizer.lr` before each update.
+        regularizer: such as L2(0.1), or several; its m is n, all training samples. The reported
+            training loss has the penalty, the validation loss has not.
+        class_weight: None, "balanced" (n / (C n_k), as scikit-learn has it), {class: weight} or a
+            weight for each class: J = mean over rows of w[k] loss. The loss on validation data is
+            weighted too, by the weights that were found for `data`, so that early stopping watches
+            what is minimized; a metric is not.
+        augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
+            batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
+        callbacks: one, or several, told of the run in this order; see `Callback`.
+        resume: an earlier run's epoch, step, history and rng_state, as a checkpoint has them, to go
+            on bit for bit; network and optimizer must hold what they held then. `seed` counts no
+            more. Where all epochs are done, nothing is trained.
+
+    Raises:
+        ValueError: no samples, x and y differ in number, a value is not finite, another width,
+            labels out of range or of one class only, an optimizer of other arrays, a count smaller
+            than 1, a batch too small for a layer (BatchNorm takes two samples), a loss of logits
+            after a Sigmoid, an option that does not fit; before anything is written.
+        TypeError: the labels or a count are not integers, x holds complex numbers or times, an
+            option is something else; before anything is written.
+        FloatingPointError: the loss is not finite; the message names the epoch and the layer that
+            first went wrong. On the CPU the update that would follow is not done.
+        DeviceUnavailableError: the GPU was lost; the message says when.
+    """
+    check_loss(net, loss)
+    if optimizer.params is not net.parameters():
+        name = type(optimizer).__name__
+        raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
+    epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
+    for name, function in (("schedule", schedule), ("augment", augment)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} is {function!r}; expected a function, or None")
+    called = callbacks_of(callbacks)
+    regularizers = regularizers_of(regularizer)
+    x, y = prepared(net, data, loss, "data")
+    check_batches(net, len(x), batch_size)
+    held_out = None if validation is None else prepared(net, validation, loss, "validation")
+    by_class = prepared_class_weight(net, (x, y), loss, class_weight)
+    weights = prepared_weights(net, y, loss, by_class, "data")
+    held_out_weights = (
+        prepared_weights(net, held_out[1], loss, by_class, "validation") if held_out else None
+    )
+    run = Run(
+        net=net,
+        optimizer=optimizer,
+        loss=loss,
+        epochs=epochs,
+        rng=seeded(np.random.default_rng, seed),
+        history=History(metric_name=loss.metric),
+        schedule=schedule,
+        validated=held_out is not None,
+    )
+    if resume is not None:
+        run.resume(resume)
+    batches = ceil(len(x) / batch_size)
+    shown = RichProgress(epochs, batches, run.epoch, schedule is not None) if progress else None
+    bar = shown or Progress()
+    with bar, Interrupt() as interrupt, LostDevice(run), net.backend.scope():
+        loop = Loop(
+            run=run,
+            x=x,
+            y=y,
+            weights=weights,
+            held_out=held_out,
+            held_out_weights=held_out_weights,
+            batch_size=batch_size,
+            regularizers=regularizers,
+            augment=augment,
+            callbacks=called,
+            interrupt=interrupt,
+            bar=bar,
+        )
+        loop.run_epochs()
+    return run.history

@@ -1,0 +1,141 @@
+"""What `fit` and `gradient_check` are given, checked and brought to the network's device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend.foreign import array_of
+from ..losses.loss import Loss
+from ..network.prediction import rows_of
+from ..network.sequential import Sequential
+from ..types import Array, HostArray
+from .class_weights import ClassWeight, class_weights, row_weights
+from .finite import all_finite
+
+Pair = tuple[Array, Array]
+
+
+def check_loss(net: Sequential, loss: Loss) -> None:
+    """Refuse what is no loss, and a loss of logits after a layer that makes probabilities of them.
+
+    Such a network would train, badly: the loss applies sigmoid or softmax itself.
+    """
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss is {loss!r}; expected an instance such as SoftmaxCrossEntropy()")
+    last = net.layers[-1]
+    names = type(last).__name__.lower(), getattr(last, "activation", None)
+    if loss.of_logits and {"sigmoid", "softmax"} & {*names}:
+        raise ValueError(
+            f"the last layer is {last!r}, but {loss!r} takes logits and applies {loss.of_logits} "
+            "itself; expected a network that ends without"
+        )
+
+
+def prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
+    """(x, y) of the pair called `name`, checked, on the network's device.
+
+    x has the network's dtype, and y too where it is floating (float32 at least).
+
+    Raises:
+        TypeError: `data` is no pair, x or y is a masked array or a numpy.matrix, or y has a dtype
+            that the loss does not take.
+        ValueError: there are no rows, x and y differ in number, a value is not finite, x has
+            another width, or y is not what the loss takes.
+    """
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"{name} is a {type(data).__name__}; expected a pair of arrays (x, y)")
+    beyond = np.errstate(over="ignore", under="ignore")  # what overflows is found not finite
+    with net.backend.scope(), beyond:
+        x = rows_of(net, data[0], f"x of {name}")
+        y = array_of(data[1], f"y of {name}")
+        if not len(x):
+            raise ValueError(f"x of {name} has no rows; expected at least one sample")
+        if y.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"y of {name} has shape {y.shape}; expected ({len(x)},), a label for each row of x"
+            )
+        _check_finite(x, f"x of {name}")
+        try:
+            loss.check(y, len(x), width_of(net, x))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"y of {name}: {error}") from error
+        y = net.backend.asarray(y)
+        if y.dtype.kind == "f":
+            y = y.astype(np.float32 if net.dtype == np.float16 else net.dtype, copy=False)
+            _check_finite(y, f"y of {name}")
+    return x, y
+
+
+def _check_finite(array: Array, name: str) -> None:
+    if not all_finite(array):
+        raise ValueError(
+            f"{name} holds values that are not finite (or too large for {array.dtype}); expected "
+            "numbers only. Find them with numpy.isfinite"
+        )
+
+
+def prepared_class_weight(
+    net: Sequential, data: Pair, loss: Loss, class_weight: ClassWeight
+) -> HostArray | None:
+    """The weight of each class, as prepared training data has them, or None.
+
+    Raises:
+        TypeError, ValueError: `class_weight` is not what `class_weights` takes, or the loss knows
+            no classes; or the data holds one class only.
+    """
+    x, y = data
+    labels = loss.labels(net.backend.to_numpy(y))
+    if labels is None:
+        if class_weight is not None:
+            raise ValueError(
+                f"class_weight is {class_weight!r}, but {loss!r} sees no classes in y; expected "
+                "None, or class numbers and a loss such as SoftmaxCrossEntropy()"
+            )
+        return None
+    if len(labels) > 1 and (labels == labels[0]).all():
+        raise ValueError(
+            f"y of data holds the class {labels[0]} only, {len(labels)} times; expected at least "
+            "two classes. Shuffle before you split"
+        )
+    wide = np.float64 if net.dtype == np.float64 else np.float32
+    return class_weights(class_weight, labels, max(2, width_of(net, x)), wide)
+
+
+def prepared_weights(
+    net: Sequential, y: Array, loss: Loss, weights: HostArray | None, name: str
+) -> Array | None:
+    """The weight of each row of the prepared `y` of `name`, (n,), on the network's device, or None.
+
+    Raises:
+        ValueError: `y` holds no classes, or all of its rows have the weight 0.
+    """
+    if weights is None:
+        return None
+    labels = loss.labels(net.backend.to_numpy(y))
+    if labels is None:
+        raise ValueError(
+            f"y of {name} holds numbers between the classes; expected class numbers, as "
+            "class_weight goes by them"
+        )
+    return net.backend.asarray(row_weights(weights, labels, name))
+
+
+def check_batches(net: Sequential, samples: int, batch_size: int) -> None:
+    """Refuse batches that are too small for a layer, before any of them is trained on."""
+    if samples < net.least_rows:
+        raise ValueError(
+            f"data has {samples} {'sample' if samples == 1 else 'samples'}, but {net!r} takes "
+            f"{net.least_rows} or more to train on; expected more samples"
+        )
+    last = min(samples, samples % batch_size or batch_size)
+    if last < net.least_rows:
+        raise ValueError(
+            f"batch_size is {batch_size}, which leaves a batch of {last} of the {samples} samples, "
+            f"but {net!r} takes {net.least_rows} or more to train on; expected another batch_size, "
+            "or another number of samples"
+        )
+
+
+def width_of(net: Sequential, x: Array) -> int:
+    """How many outputs a row of `x` has."""
+    return int(x.shape[1] if net.out_features is None else net.out_features)

@@ -1,0 +1,1 @@
+"""Random search of hyperparameters, from coarse to fine."""
