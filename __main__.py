@@ -95,7 +95,7 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from .bench.info import print_info
+    from .bench.machine import print_info
 
     print_info()
 
@@ -104,7 +104,7 @@ def _demo(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from .backend import get_backend
-    from .bench.gain import print_gain
+    from .bench.demo import print_gain
     from .nets.command.train_recipe import train_by_name
 
     train_by_name(device=options.device)
@@ -112,7 +112,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from .bench.run import bench
+    from .bench.command import bench
 
     kind, _, folder = (options.data or "mnist:").partition(":")
     if kind != "mnist" or (options.data and not folder):
@@ -136,7 +136,7 @@ def _bench(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from .bench.compare import print_comparison
+    from .bench.report.compare import print_comparison
 
     print_comparison(options.before, options.after, Console())
 

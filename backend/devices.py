@@ -145,17 +145,19 @@ def describe_devices() -> list[DeviceStatus]:
         One `DeviceStatus` for the CPU and one for each GPU; where there is no GPU, one for
         "cuda:0" that says why and how to change it.
     """
-    return [DeviceStatus("cpu", True, name=_cpu_name()), *probe_gpus()]
+    return [
+        DeviceStatus("cpu", True, name=f"{processor()}, {usable_cores()} core(s)"),
+        *probe_gpus(),
+    ]
 
 
-def _cpu_name() -> str:
-    name = platform.processor() or platform.machine()
+def processor() -> str:
+    """The processor's name, as its maker calls it where that can be read."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            name = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+            return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
-        pass
-    return f"{name}, {usable_cores()} core(s)"
+        return platform.processor() or platform.machine()
 
 
 def _hidden_by() -> str:

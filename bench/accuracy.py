@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..nets import digits_recipe, load_digits, load_mnist, mnist_recipe
-from .info import versions
-from .run import hardware
+from .machine import hardware, versions
 
 
 def accuracies(seeds: int, device: str, mnist: str | None) -> dict[str, list[dict[str, Any]]]:

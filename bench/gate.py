@@ -15,16 +15,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ..kernels import get_num_threads, set_num_threads
-from .beside_blas import AFTER, ALONE, BesideProduct
-from .candidate import Call, Candidate
-from .cases import CASES
-from .first_call import FirstCall
-from .norm_cases import IMAGES
-from .norms import Norm
-from .sizes import BESIDE_PRODUCT, STEPS
-from .steps import Step
-from .timing import Effort
-from .workload import Workload, measure
+from .cases.batch_norm import IMAGES
+from .cases.sizes import BESIDE_PRODUCT, STEPS
+from .cases.steps import CASES
+from .measuring.candidate import Call, Candidate
+from .measuring.timing import Effort
+from .measuring.workload import Workload, measure
+from .workloads.batch_norm import Norm
+from .workloads.beside_blas import AFTER, ALONE, BesideProduct
+from .workloads.first_call import FirstCall
+from .workloads.steps import Step
 
 _EFFORT = Effort(rounds=5, block=4e-3, least=3)
 _TRIES = 3  # a bound that is missed in each of them is missed

@@ -1,20 +1,20 @@
-"""One path of one workload under pytest-benchmark: what every file bench_*.py does."""
+"""One path of one workload under pytest-benchmark: what bench_sections.py does."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import product
 from time import perf_counter
 from typing import Any
 
 import pytest
 
-from .candidate import Candidate
-from .info import versions
-from .run import hardware
-from .sizes import LARGE
-from .suite import MODES, Choice, workloads
-from .workload import Workload
+from .cases.sizes import LARGE
+from .machine import hardware, versions
+from .measuring.candidate import Candidate
+from .measuring.workload import Workload
+from .suite import MODES, SECTIONS, Choice, workloads
 
 MNIST_VARIABLE = "ONEPASS_MNIST"
 """The environment variable that names the folder of the four MNIST files."""
@@ -26,21 +26,21 @@ _SAMPLE = 3  # calls that tell how many rounds fit
 _MOST = 10_000  # rounds, unless more are asked for
 
 
-def cases(section: str) -> list[Any]:
-    """Every workload and path of a section at its full length, for `pytest.mark.parametrize`."""
-    return list(_cases(section))
+def cases() -> list[Any]:
+    """Every workload and path of every section, for `pytest.mark.parametrize`."""
+    return list(_cases())
 
 
-def _cases(section: str) -> Iterator[Any]:
+def _cases() -> Iterator[Any]:
     mnist = os.environ.get(MNIST_VARIABLE) or None
     mode = os.environ.get(MODE_VARIABLE) or "full"
     if mode not in MODES:
         raise ValueError(f"{MODE_VARIABLE} is {mode!r}; expected {', '.join(map(repr, MODES))}")
-    for device in ("cpu", "cuda"):
+    for section, device in product(SECTIONS, ("cpu", "cuda")):
         for workload in workloads(section, Choice(mode, device, mnist)):
             marks = [pytest.mark.large] if workload.bytes >= 4 * LARGE else []
             for path in workload.paths:
-                name = f"{workload.id}-{path.replace(' ', '_')}"
+                name = f"{section}-{workload.id}-{path.replace(' ', '_')}"
                 yield pytest.param(workload, path, id=name, marks=marks)
 
 

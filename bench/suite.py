@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import sizes
-from .activations import ACTIVATION_SHAPES, activations
-from .beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
-from .cases import CASES
-from .data import data_sets
-from .dropouts import SHAPES, dropouts
-from .first_call import PROGRAMS, FirstCall
-from .growth import growths
-from .logistic import Logistic
-from .norm_cases import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
-from .norms import DIRECTIONS, OPERATIONS, Norm
-from .steps import Step
-from .tensors import FewTensors, Tensors
-from .timing import Effort
-from .training import Epoch
-from .workload import Workload
+from .cases import sizes
+from .cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
+from .cases.data_sets import data_sets
+from .cases.steps import CASES
+from .measuring.timing import Effort
+from .measuring.workload import Workload
+from .workloads.activations import ACTIVATION_SHAPES, activations
+from .workloads.batch_norm import DIRECTIONS, OPERATIONS, Norm
+from .workloads.beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
+from .workloads.dropout import SHAPES, dropouts
+from .workloads.first_call import PROGRAMS, FirstCall
+from .workloads.growth import growths
+from .workloads.steps import Step
+from .workloads.tensors import FewTensors, Tensors
+from .workloads.training import Epoch
+from .workloads.vectorize import Logistic
 
 MODES = ("small", "quick", "default", "full")
 """What `Choice.mode` can be. "small" has a bit of everything, to see that it runs."""

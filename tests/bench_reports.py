@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from onepass.bench.record import Curve, Measurement, Report, Skipped
-from onepass.bench.timing import Timing, timing
+from onepass.bench.measuring.measurement import Measurement
+from onepass.bench.measuring.timing import Timing, timing
+from onepass.bench.report.record import Curve, Report, Skipped
 
 RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "amsgrad")
 SIZES = {f"1e{k}": 10**k for k in range(2, 9)}

@@ -12,7 +12,7 @@ from gpu_stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Place, Stage
 NAME = "benchmark"
 _PROGRAM = """
 import json, sys
-from onepass.bench.run import bench
+from onepass.bench.command import bench
 
 report, failures, seconds, mode = sys.argv[1:]
 wrong = []

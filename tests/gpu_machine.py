@@ -26,8 +26,8 @@ _PATIENCE = 90  # seconds for a driver to answer
 _PROBE = """
 import json
 from onepass.backend.devices import best_gpu
-from onepass.bench.info import versions
-from onepass.bench.run import hardware
+from onepass.bench.machine import versions
+from onepass.bench.command import hardware
 from onepass.kernels import engines
 
 gpu = best_gpu()

@@ -6,10 +6,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from onepass.bench import activations
-from onepass.bench.activations import ARRAYS, KINDS, Activation
-from onepass.bench.numba_activation_limits import HELPED, mover
+from onepass.bench.limits.numba_activation import HELPED, mover
 from onepass.bench.suite import Choice, workloads
+from onepass.bench.workloads import activations
+from onepass.bench.workloads.activations import ARRAYS, KINDS, Activation
 
 TORCH = pytest.param(
     "torch", marks=pytest.mark.skipif(find_spec("torch") is None, reason="torch is missing")

@@ -10,8 +10,8 @@ import pytest
 from bench_reports import full_report, made_timing, measurement, small_report
 from hypothesis import given
 from hypothesis import strategies as st
-from onepass.bench.compare import compare, median_interval, only_in, print_comparison
-from onepass.bench.timing import Timing, timing
+from onepass.bench.measuring.timing import Timing, timing
+from onepass.bench.report.compare import compare, median_interval, only_in, print_comparison
 from rich.console import Console
 
 

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from onepass import get_backend
-from onepass.bench import dropouts
-from onepass.bench.dropouts import KEEP_PROB, SHAPES, Dropout
+from onepass.bench.workloads import dropout as dropouts
+from onepass.bench.workloads.dropout import KEEP_PROB, SHAPES, Dropout
 
 CPU = get_backend("cpu")
 TORCH = pytest.param(

@@ -6,7 +6,7 @@ import pytest
 from bench_reports import full_report, measurement, small_report
 from hypothesis import given
 from hypothesis import strategies as st
-from onepass.bench.exponents import growths
+from onepass.bench.report.exponents import growths
 
 
 def report_of(points, **changed):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onepass.bench.logistic import Logistic, array_logistic, loop_logistic, numba_logistic
-from onepass.bench.sizes import LOGISTIC as SHAPES
+from onepass.bench.cases.sizes import LOGISTIC as SHAPES
+from onepass.bench.workloads.vectorize import (
+    Logistic,
+    array_logistic,
+    loop_logistic,
+    numba_logistic,
+)
 
 LOGISTIC = [Logistic(*shape) for shape in SHAPES]
 
@@ -92,7 +97,7 @@ def test_prepare_checks_and_counts(work):
 
 
 def test_prepare_refuses_wrong_numbers(monkeypatch):
-    from onepass.bench import logistic
+    from onepass.bench.workloads import vectorize as logistic
 
     def wrong(x, y, w, b):
         cost, dw, db = array_logistic(x, y, w, b)

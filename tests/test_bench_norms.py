@@ -8,10 +8,10 @@ import batchnorm_oracles as oracles
 import numpy as np
 import pytest
 from onepass import get_backend
-from onepass.bench import norms
-from onepass.bench.norm_cases import NormCase
-from onepass.bench.norms import OPERATIONS, Norm
-from onepass.bench.numpy_norm import Idiomatic, Tuned, numpy_norm
+from onepass.bench.cases.batch_norm import NormCase
+from onepass.bench.expressions.numpy_batch_norm import Idiomatic, Tuned, numpy_norm
+from onepass.bench.workloads import batch_norm as norms
+from onepass.bench.workloads.batch_norm import OPERATIONS, Norm
 from onepass.kernels.batchnorm.base import Saved
 from tolerances import assert_close
 
@@ -226,7 +226,7 @@ def test_there_is_no_float64_limit_on_the_cpu():
 
 def test_a_pytorch_without_a_gpu_is_the_reason_on_a_gpu(monkeypatch):
     torch = pytest.importorskip("torch")
-    from onepass.bench import missing
+    from onepass.bench.measuring import why_missing as missing
 
     monkeypatch.setattr(missing, "_why_no_gpu", lambda: "")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

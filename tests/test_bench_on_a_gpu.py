@@ -8,15 +8,21 @@ import numpy as np
 import pytest
 from onepass import get_backend
 from onepass.backend.numpy_backend import NumpyBackend
-from onepass.bench import cases, limits, norms, run, steps, tensors, torch_peers, workload
-from onepass.bench.cases import CASES
-from onepass.bench.norm_cases import NormCase
-from onepass.bench.norms import OPERATIONS, Norm
-from onepass.bench.resilient import measure_what_works
-from onepass.bench.steps import Step
-from onepass.bench.tensors import Tensors
-from onepass.bench.timing import Effort
-from onepass.bench.waited import waited
+from onepass.bench import command as run
+from onepass.bench.cases.batch_norm import NormCase
+from onepass.bench.cases.steps import CASES
+from onepass.bench.cases.steps import steps as cases
+from onepass.bench.limits.steps import steps as limits
+from onepass.bench.measuring import workload
+from onepass.bench.measuring.despite_failures import measure_what_works
+from onepass.bench.measuring.synchronized import waited
+from onepass.bench.measuring.timing import Effort
+from onepass.bench.peers.steps import torch_steps as torch_peers
+from onepass.bench.workloads import batch_norm as norms
+from onepass.bench.workloads import steps, tensors
+from onepass.bench.workloads.batch_norm import OPERATIONS, Norm
+from onepass.bench.workloads.steps import Step
+from onepass.bench.workloads.tensors import Tensors
 
 TORCH = [] if find_spec("torch") is None else list(torch_peers.TORCH_PATHS)
 

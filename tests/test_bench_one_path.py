@@ -11,14 +11,13 @@ from pathlib import Path
 import onepass
 import pytest
 from onepass.bench import one_path
-from onepass.bench.candidate import Candidate
-from onepass.bench.cases import CASES
-from onepass.bench.info import versions
-from onepass.bench.logistic import Logistic
-from onepass.bench.run import hardware
-from onepass.bench.steps import Step
+from onepass.bench.cases.steps import CASES
+from onepass.bench.machine import hardware, versions
+from onepass.bench.measuring.candidate import Candidate
+from onepass.bench.measuring.workload import Workload
 from onepass.bench.suite import SECTIONS
-from onepass.bench.workload import Workload
+from onepass.bench.workloads.steps import Step
+from onepass.bench.workloads.vectorize import Logistic
 
 ROOT = Path(onepass.__file__).parent
 
@@ -159,7 +158,7 @@ def test_a_path_that_cannot_run_is_skipped_with_its_reason(monkeypatch):
 
 
 def test_a_wrong_path_is_not_timed(monkeypatch):
-    from onepass.bench import logistic
+    from onepass.bench.workloads import vectorize as logistic
 
     monkeypatch.setattr(logistic, "array_logistic", lambda *of: (0.0, of[2], 0.0))
     benchmark = Benchmark()
@@ -175,36 +174,35 @@ def nothing_chosen(monkeypatch):
         monkeypatch.delenv(variable, raising=False)
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_every_case_has_its_own_name(section):
-    if section == "training":
-        pytest.importorskip("sklearn", reason="digits come from scikit-learn")
-    ids = [case.id for case in one_path.cases(section)]
-    assert ids
+def test_every_case_has_its_own_name_which_begins_with_its_section():
+    pytest.importorskip("sklearn", reason="digits come from scikit-learn")
+    ids = [case.id for case in one_path.cases()]
     assert len(set(ids)) == len(ids)
+    for section in SECTIONS:
+        assert any(name.startswith(f"{section}-") for name in ids), section
 
 
 def test_the_whole_length_is_the_default_and_the_variable_shortens_it(monkeypatch):
-    whole = one_path.cases("steps")
+    whole = one_path.cases()
     assert {case.values[0].device for case in whole} == {"cpu", "cuda"}
     monkeypatch.setenv("ONEPASS_BENCH", "full")
-    assert len(one_path.cases("steps")) == len(whole)
+    assert len(one_path.cases()) == len(whole)
     monkeypatch.setenv("ONEPASS_BENCH", "small")
-    assert 0 < len(one_path.cases("steps")) < len(whole)
+    assert 0 < len(one_path.cases()) < len(whole)
 
 
 def test_what_takes_gigabytes_is_marked():
-    large = {case.id for case in one_path.cases("steps") if case.marks}
-    assert "adam-1e8-float32-cpu-numba" in large
-    assert "adam-1e6-float32-cpu-numba" not in large
-    (mark,) = {mark.name for case in one_path.cases("steps") for mark in case.marks}
+    large = {case.id for case in one_path.cases() if case.marks}
+    assert "steps-adam-1e8-float32-cpu-numba" in large
+    assert "steps-adam-1e6-float32-cpu-numba" not in large
+    (mark,) = {mark.name for case in one_path.cases() for mark in case.marks}
     assert mark == "large"
 
 
 def test_another_length_is_refused(monkeypatch):
     monkeypatch.setenv("ONEPASS_BENCH", "nonsense")
     with pytest.raises(ValueError, match="ONEPASS_BENCH is 'nonsense'; expected 'small', 'quick'"):
-        one_path.cases("steps")
+        one_path.cases()
 
 
 # --- under pytest itself --------------------------------------------------------------------------
@@ -223,7 +221,8 @@ def pytest_run(*arguments, **environment):
 def test_a_file_of_benchmarks_runs_and_writes_json(tmp_path):
     file = tmp_path / "found.json"
     done = pytest_run(
-        "bench/bench_vectorize.py",
+        "bench/bench_sections.py",
+        *("-k", "vectorize"),
         f"--benchmark-json={file}",
         "--benchmark-min-rounds=4",
         "--benchmark-max-time=0",
@@ -240,7 +239,7 @@ def test_a_file_of_benchmarks_runs_and_writes_json(tmp_path):
 
 
 def test_pytest_tells_of_a_wrong_length():
-    done = pytest_run("bench/bench_vectorize.py", ONEPASS_BENCH="nonsense")
+    done = pytest_run("bench/bench_sections.py", ONEPASS_BENCH="nonsense")
     assert done.returncode == 2
     assert (
         "ONEPASS_BENCH is 'nonsense'; expected 'small', 'quick', 'default', 'full'" in done.stdout

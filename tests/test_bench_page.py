@@ -12,13 +12,13 @@ from html.parser import HTMLParser
 
 import pytest
 from bench_reports import full_report, measurement, small_report
-from onepass.bench.record import Curve, Skipped
+from onepass.bench.report.record import Curve, Skipped
 
 pytest.importorskip("matplotlib", reason="plots need matplotlib")
 
-from onepass.bench.looks import LOOKS
-from onepass.bench.page import write_page, write_pngs
-from onepass.bench.plots import plots
+from onepass.bench.page.looks import LOOKS
+from onepass.bench.page.page import write_page, write_pngs
+from onepass.bench.page.plots import plots
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 EVIL = '<script>alert("1")</script>&"\'$\\frac{$\\g<0>'
@@ -257,7 +257,7 @@ def test_without_matplotlib_the_error_names_the_remedy(monkeypatch, tmp_path):
 def test_importing_is_light_and_pyplot_is_never_used(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
-        "import onepass.bench.page as page; assert 'matplotlib' not in sys.modules;"
+        "import onepass.bench.page.page as page; assert 'matplotlib' not in sys.modules;"
         "from bench_reports import measurement, small_report;"
         "page.write_page(small_report(measurement('numba', 1.0)), sys.argv[2]);"
         "assert 'matplotlib' in sys.modules; assert 'matplotlib.pyplot' not in sys.modules"

@@ -13,9 +13,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from onepass import get_backend
-from onepass.bench import deepspeed_build, peers, torch_peers
-from onepass.bench.cases import CASES
-from onepass.bench.undisturbed import undisturbed
+from onepass.bench.cases.steps import CASES
+from onepass.bench.peers.steps import deepspeed_build
+from onepass.bench.peers.steps import steps as peers
+from onepass.bench.peers.steps import torch_steps as torch_peers
+from onepass.bench.peers.undisturbed import undisturbed
 from oracles import RULES
 
 pytest.importorskip("torch")
@@ -192,7 +194,7 @@ import json, logging, os, sys, warnings
 import numpy, torch
 from onepass import get_backend
 from onepass.bench import peers
-from onepass.bench.cases import CASES
+from onepass.bench.cases.steps import CASES
 
 def state():
     root = logging.getLogger()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bench_reports import full_report, measurement, small_report
-from onepass.bench.ratios import break_evens, ratios, ratios_of
+from onepass.bench.report.ratios import break_evens, ratios, ratios_of
 
 
 def paths(**seconds):

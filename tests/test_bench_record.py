@@ -6,7 +6,7 @@ import json
 
 import pytest
 from bench_reports import full_report, made_timing, measurement, small_report
-from onepass.bench.record import FORMAT, read_report
+from onepass.bench.report.record import FORMAT, read_report
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from onepass.__main__ import main
-from onepass.bench import peers, run
-from onepass.bench.record import read_report
+from onepass.bench import command as run
+from onepass.bench.peers.steps import steps as peers
+from onepass.bench.report.record import read_report
 from onepass.bench.suite import SECTIONS, Choice, workloads
 from rich.console import Console
 
@@ -123,7 +124,7 @@ def test_reasons_are_told_once_each(monkeypatch):
 
 
 def test_a_missing_package_is_told_and_the_rest_measured(monkeypatch):
-    from onepass.bench import torch_peers
+    from onepass.bench.peers.steps import torch_steps as torch_peers
 
     monkeypatch.setattr(torch_peers, "find_spec", lambda name: None)
     report, _ = bench(only=["tensors"])

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from onepass import get_backend
-from onepass.bench import steps, tuned
-from onepass.bench.cases import CASES, Case
-from onepass.bench.steps import Step
+from onepass.bench.cases.steps import CASES, Case
+from onepass.bench.expressions import numpy_steps as tuned
+from onepass.bench.workloads import steps
+from onepass.bench.workloads.steps import Step
 from onepass.kernels.engines.numba_cpu import HELPED
 from oracles import RULES
 from tolerances import assert_step

@@ -6,10 +6,10 @@ import io
 
 import pytest
 from bench_reports import full_report, measurement, small_report
-from onepass.bench.record import Skipped
-from onepass.bench.sheets import sheets
-from onepass.bench.table import print_report
-from onepass.bench.words import short_seconds, short_size
+from onepass.bench.report.record import Skipped
+from onepass.bench.report.sheets import sheets
+from onepass.bench.report.terminal import print_report
+from onepass.bench.report.words import short_seconds, short_size
 from rich.console import Console
 
 

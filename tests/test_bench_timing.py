@@ -7,9 +7,9 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from onepass.bench import timing
-from onepass.bench.candidate import Candidate
-from onepass.bench.timing import interleaved
+from onepass.bench.measuring import timing
+from onepass.bench.measuring.candidate import Candidate
+from onepass.bench.measuring.timing import interleaved
 
 
 class Clock:
@@ -180,7 +180,7 @@ def test_garbage_is_not_collected_meanwhile_and_then_as_it_was(clock, collecting
 
 
 def test_measure_takes_half_as_many_rounds_of_cold_calls_but_two_at_least(clock):
-    from onepass.bench.workload import measure
+    from onepass.bench.measuring.workload import measure
 
     class Work(SimpleNamespace):
         section, operation, label, dtype, device = "s", "o", "l", "float32", "cpu"

@@ -6,8 +6,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from onepass.bench import products, training
-from onepass.bench.trainers import Onepass, trainer
+from onepass.bench.workloads import matrix_products as products
+from onepass.bench.workloads import training
+from onepass.bench.workloads.onepass_trainer import Onepass, trainer
 from onepass.nets import Dataset, Dense, load_digits
 
 LEARNERS = [

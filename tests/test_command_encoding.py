@@ -10,7 +10,7 @@ import sys
 import pytest
 from onepass.__main__ import main
 from onepass.backend import devices
-from onepass.bench import run
+from onepass.bench import command as run
 
 ROWS = "größe,вид\n" + "".join(f"{k},{('Łódź', 'кот')[k % 2]}\n" for k in range(40))
 ENCODINGS = ["ascii", "cp1252", "cp437"]

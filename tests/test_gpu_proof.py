@@ -19,8 +19,8 @@ from gpu_machine import Machine
 from gpu_stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Stage
 from gpu_summary import VERDICTS, summary
 from onepass.__main__ import main as onepass
-from onepass.bench.promise import Promise, ratio, row
-from onepass.bench.record import read_report
+from onepass.bench.promises.promise import Promise, ratio, row
+from onepass.bench.report.record import read_report
 
 ROOT = Path(gpu_proof.ROOT)
 FACTS = {"available": True, "name": "NVIDIA H9", "driver": "999.1", "compute capability": "9.9"}

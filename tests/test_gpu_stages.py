@@ -23,7 +23,7 @@ from gpu_children import Ended, Program, run_all
 from gpu_machine import Machine
 from gpu_record import read, shards
 from gpu_stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Place, Stage, exit_status
-from onepass.bench.record import read_report
+from onepass.bench.report.record import read_report
 from onepass.kernels.rules import RULES
 
 TESTS = Path(__file__).parent

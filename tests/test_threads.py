@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from onepass import kernels
 from onepass.backend import cores, usable_cores
-from onepass.bench.info import print_info
+from onepass.bench.machine import print_info
 from onepass.kernels.engines import threads as module
 from onepass.kernels.engines.crew import get_crew
 from onepass.kernels.engines.numba_cpu import SHARED

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onepass.__main__ import main
-from onepass.bench import run
+from onepass.bench import command as run
 from onepass.nets import (
     SGD,
     Callback,

@@ -1,0 +1,1 @@
+"""What is measured: arrays, calls, sizes, data sets."""

@@ -1,0 +1,27 @@
+"""The data sets that training is measured on, as far as they are there."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from ...nets import Dataset, load_digits, load_mnist
+
+
+def data_sets(mnist: str | None) -> list[Dataset]:
+    """Digits where scikit-learn is installed, and MNIST from the folder that is named.
+
+    Raises:
+        OSError, ValueError: the folder does not hold the four files.
+    """
+    digits = [load_digits()] if find_spec("sklearn") else []
+    return digits if mnist is None else [*digits, load_mnist(mnist)]
+
+
+def missing_data(mnist: str | None) -> dict[str, str]:
+    """Data set -> why it is not measured on."""
+    reasons = {}
+    if find_spec("sklearn") is None:
+        reasons["digits"] = 'scikit-learn is not installed: pip install "onepass[sklearn]"'
+    if mnist is None:
+        reasons["mnist"] = "no folder named: --data mnist:FOLDER"
+    return reasons

@@ -1,0 +1,1 @@
+"""The same work in array expressions, and in a loop of Python's."""

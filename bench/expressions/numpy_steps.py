@@ -1,0 +1,103 @@
+"""Every step as a careful NumPy user writes it: each pass into memory that is there.
+
+Scratch arrays are made before, outside the timing. `xp` is NumPy or CuPy. What these share with the
+rules is the formula of the paper only: the hyperparameters are the public functions' defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ...backend import Array
+
+LR, STEP, MOMENTUM, ALPHA, EPS, WEIGHT_DECAY = 1e-4, 10, 0.9, 0.99, 1e-8, 1e-2
+BETA1, BETA2 = 0.9, 0.999
+
+Tuned = Callable[..., None]
+
+
+def sgd(xp: Any, scratch: Array, p: Array, g: Array) -> None:
+    xp.multiply(g, LR, out=scratch)
+    xp.subtract(p, scratch, out=p)
+
+
+def momentum(xp: Any, scratch: Array, p: Array, g: Array, velocity: Array) -> None:
+    xp.multiply(velocity, MOMENTUM, out=velocity)
+    xp.add(velocity, g, out=velocity)
+    sgd(xp, scratch, p, velocity)
+
+
+def nesterov(xp: Any, scratch: Array, p: Array, g: Array, velocity: Array) -> None:
+    xp.multiply(velocity, MOMENTUM, out=velocity)
+    xp.add(velocity, g, out=velocity)
+    xp.multiply(velocity, MOMENTUM, out=scratch)
+    xp.add(scratch, g, out=scratch)
+    sgd(xp, scratch, p, scratch)
+
+
+def adagrad(xp: Any, scratch: Array, p: Array, g: Array, sum_sq: Array) -> None:
+    xp.multiply(g, g, out=scratch)
+    xp.add(sum_sq, scratch, out=sum_sq)
+    _divided(xp, scratch, p, g, sum_sq, LR, 1e-10)
+
+
+def rmsprop(xp: Any, scratch: Array, p: Array, g: Array, square_avg: Array) -> None:
+    _average_square(xp, scratch, g, square_avg, ALPHA)
+    _divided(xp, scratch, p, g, square_avg, LR, EPS)
+
+
+def adam(xp: Any, scratch: Array, p: Array, g: Array, m: Array, v: Array) -> None:
+    _averages(xp, scratch, g, m, v)
+    unbias1, root2 = 1 - BETA1**STEP, (1 - BETA2**STEP) ** 0.5
+    _divided(xp, scratch, p, m, v, LR * root2 / unbias1, EPS * root2)
+
+
+def adamw(xp: Any, scratch: Array, p: Array, g: Array, m: Array, v: Array) -> None:
+    xp.multiply(p, 1 - LR * WEIGHT_DECAY, out=p)
+    adam(xp, scratch, p, g, m, v)
+
+
+def amsgrad(xp: Any, scratch: Array, p: Array, g: Array, m: Array, v: Array, v_max: Array) -> None:
+    _averages(xp, scratch, g, m, v)
+    xp.divide(v, 1 - BETA2**STEP, out=scratch)
+    xp.maximum(v_max, scratch, out=v_max)
+    _divided(xp, scratch, p, m, v_max, LR / (1 - BETA1**STEP), EPS)
+
+
+TUNED: dict[str, Tuned] = {
+    step.__name__: step
+    for step in (sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, amsgrad)
+}
+
+
+def tuned_step(name: str, xp: Any, arrays: tuple[Array, ...]) -> Callable[[], None]:
+    """The step of a case of cases.py on `arrays` (param, grad, states), with scratch of its own."""
+    return partial(TUNED[name], xp, xp.empty_like(arrays[0]), *arrays)
+
+
+def _averages(xp: Any, scratch: Array, g: Array, m: Array, v: Array) -> None:
+    """The running averages of g and of its square."""
+    xp.multiply(m, BETA1, out=m)
+    xp.multiply(g, 1 - BETA1, out=scratch)
+    xp.add(m, scratch, out=m)
+    _average_square(xp, scratch, g, v, BETA2)
+
+
+def _average_square(xp: Any, scratch: Array, g: Array, v: Array, past: float) -> None:
+    xp.multiply(v, past, out=v)
+    xp.multiply(g, g, out=scratch)
+    xp.multiply(scratch, 1 - past, out=scratch)
+    xp.add(v, scratch, out=v)
+
+
+def _divided(
+    xp: Any, scratch: Array, p: Array, above: Array, below: Array, lr: float, eps: float
+) -> None:
+    """p -= lr above / (sqrt(below) + eps)"""
+    xp.sqrt(below, out=scratch)
+    xp.add(scratch, eps, out=scratch)
+    xp.divide(above, scratch, out=scratch)
+    xp.multiply(scratch, lr, out=scratch)
+    xp.subtract(p, scratch, out=p)

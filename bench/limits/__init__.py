@@ -1,0 +1,1 @@
+"""The limit in the same run: the same loads and stores around next to no arithmetic."""

@@ -1,0 +1,85 @@
+"""The limit in the same run: the loads and stores of batch normalization, next to no arithmetic.
+
+Forward reads x, then reads it again and writes y; backward reads x and dy, then reads both again
+and writes dx: 12 and 20 bytes an element in float32. Every loop goes over the whole array, through
+the fused engine's own crew of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+
+from ...backend import Array
+from ...kernels.engines.atomics import pointer
+from ...kernels.engines.compile import cfunc
+from ...kernels.engines.crew import get_crew
+
+_SIGNATURE = types.void(types.int64, types.int64, types.voidptr)
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+
+
+@cfunc(_SIGNATURE, **_OPTIONS)
+def _read_one(low: Any, high: Any, job: Any) -> None:
+    words = carray(job, (4,), np.int64)
+    x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
+    total = np.float32(0)
+    for i in range(x.size):
+        total += x[i]
+    carray(pointer(words[3] + 4 * low), (1,), np.float32)[0] = total
+
+
+@cfunc(_SIGNATURE, **_OPTIONS)
+def _read_two(low: Any, high: Any, job: Any) -> None:
+    words = carray(job, (4,), np.int64)
+    x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
+    dy = carray(pointer(words[1] + 4 * low), (high - low,), np.float32)
+    total = np.float32(0)
+    for i in range(x.size):
+        total += x[i] + dy[i]
+    carray(pointer(words[3] + 4 * low), (1,), np.float32)[0] = total
+
+
+@cfunc(_SIGNATURE, **_OPTIONS)
+def _copy_one(low: Any, high: Any, job: Any) -> None:
+    words = carray(job, (4,), np.int64)
+    x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
+    y = carray(pointer(words[2] + 4 * low), (high - low,), np.float32)
+    for i in range(x.size):
+        y[i] = x[i] + np.float32(1)
+
+
+@cfunc(_SIGNATURE, **_OPTIONS)
+def _copy_two(low: Any, high: Any, job: Any) -> None:
+    words = carray(job, (4,), np.int64)
+    x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
+    dy = carray(pointer(words[1] + 4 * low), (high - low,), np.float32)
+    dx = carray(pointer(words[2] + 4 * low), (high - low,), np.float32)
+    for i in range(x.size):
+        dx[i] = x[i] + dy[i]
+
+
+def mover(what: str, x: Array, dy: Array) -> Callable[[], None]:
+    """What `what` has to move, on contiguous float32 arrays, with new memory for the result."""
+    sink = np.empty(x.size, x.dtype)
+    loops = {
+        "forward": (_read_one, _copy_one),
+        "backward": (_read_two, _copy_two),
+        "inference": (_copy_one,),
+    }
+
+    def run(*loops: Any) -> None:
+        out = np.empty_like(x)
+        arrays = (x, dy, out, sink)
+        job = np.array([array.ctypes.data for array in arrays], np.int64)
+        for loop in loops:
+            get_crew().run(loop.address, x.size, job, arrays)
+
+    def every() -> None:
+        for part in what.split("+"):
+            run(*loops[part])
+
+    return every

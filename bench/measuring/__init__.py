@@ -1,0 +1,1 @@
+"""How a path is timed, and what else is counted of it."""

@@ -1,0 +1,86 @@
+"""A workload: one thing to measure, and the paths that do it.
+
+`onepass bench` lets the paths of a workload take turns and compares them; the files bench_*.py time
+each with pytest-benchmark. Both take the workloads from the same lists.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import replace
+
+from .candidate import Candidate
+from .measurement import Measurement
+from .timing import Effort, interleaved
+from .why_missing import why_missing
+
+
+class Workload(ABC):
+    """One operation on one size, dtype and device."""
+
+    section: str
+    warm: bool = True
+    """Whether repeated calls say more than single ones: see `interleaved`."""
+    operation: str
+    label: str
+    dtype: str
+    device: str
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """What grows from label to label: elements, tensors, rows."""
+
+    @property
+    @abstractmethod
+    def bytes(self) -> int:
+        """What any path has to read and write at least."""
+
+    @property
+    @abstractmethod
+    def paths(self) -> tuple[str, ...]:
+        """The names of all paths, available or not."""
+
+    @abstractmethod
+    def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
+        """Make the arrays, assert that each of these paths computes what it must, and compile.
+
+        Raises:
+            AssertionError: a path's result differs from the reference.
+        """
+
+    def missing(self, path: str) -> str:
+        """Why `path` can't run here; "" if it can."""
+        return why_missing(path, self.device)
+
+    @property
+    def id(self) -> str:
+        """Short and unique within its section, for pytest."""
+        return "-".join((self.operation, self.label, self.dtype, self.device)).replace(" ", "")
+
+
+def measure(workload: Workload, paths: Iterable[str], effort: Effort) -> list[Measurement]:
+    """Let `paths` take turns; a measurement of each."""
+    candidates = workload.prepare(paths)
+    if not workload.warm:
+        effort = replace(effort, rounds=max(2, effort.rounds // 2))
+    pause = 0.01 if workload.device == "cpu" else 0.0  # beside a GPU no thread spins on
+    times = interleaved(candidates, **vars(effort), warm=workload.warm, pause=pause)
+    return [
+        Measurement(
+            section=workload.section,
+            operation=workload.operation,
+            label=workload.label,
+            dtype=workload.dtype,
+            device=workload.device,
+            size=workload.size,
+            path=path,
+            timing=times[path],
+            bytes=workload.bytes,
+            moved=candidate.moved,
+            launches=candidate.launches,
+            memory=candidate.memory,
+        )
+        for path, candidate in candidates.items()
+    ]

@@ -1,0 +1,108 @@
+"""Other libraries' steps, on the arrays that ours work on, and the check that they do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array, Backend
+from ..cases.steps import CASES, Case
+from ..measuring.candidate import Candidate
+from .deepspeed_steps import deepspeed_step, why_no_deepspeed
+from .torch_steps import TORCH_PATHS, torch_step, why_no_torch
+
+PEER_PATHS = (*TORCH_PATHS, "deepspeed")
+
+
+def why_missing(path: str, rule: str, device: str = "cpu", dtype: str = "float32") -> str:
+    """Why `path` can't run `rule` on such arrays; "" if it can.
+
+    The first question after "deepspeed" compiles its kernel, which takes half a minute.
+
+    Raises:
+        ValueError: `path` is none of PEER_PATHS.
+    """
+    if path not in PEER_PATHS:
+        raise ValueError(f"path is {path!r}; expected one of {', '.join(map(repr, PEER_PATHS))}")
+    if dtype not in ("float32", "float64"):
+        return f"peers compute {dtype} arrays in {dtype}, ours in float32: not the same numbers"
+    if path == "deepspeed":
+        return why_no_deepspeed(rule, device, dtype)
+    return why_no_torch(path, rule, device)
+
+
+def torch_steps(
+    case: str, arrays: tuple[Array, ...], options: Mapping[str, Any] | None = None
+) -> dict[str, Candidate]:
+    """PyTorch's steps of the rule `case`, by path; those it has, and none without PyTorch.
+
+    They work on the memory of `arrays` (param, grad and the states) and take the step number in
+    `options` first. `why_missing` tells why a path is left out.
+
+    Args:
+        case: a name in CASES.
+        arrays: from `Case.arrays`, of NumPy or CuPy.
+        options: of our public function; those of `Case.call` by default.
+    """
+    found = _options(case) if options is None else options
+    device, dtype = _where(arrays)
+    return {
+        path: torch_step(path, case, arrays, found)
+        for path in TORCH_PATHS
+        if not why_missing(path, case, device, dtype)
+    }
+
+
+def deepspeed_steps(
+    case: str, arrays: tuple[Array, ...], options: Mapping[str, Any] | None = None
+) -> dict[str, Candidate]:
+    """DeepSpeed's step of the rule `case` as {"deepspeed": ...}, or {}; like `torch_steps`."""
+    if why_missing("deepspeed", case, *_where(arrays)):
+        return {}
+    found = _options(case) if options is None else options
+    return {"deepspeed": deepspeed_step(case, arrays, found)}
+
+
+def same_results(case: Case, size: int, dtype: str, backend: Backend, path: str) -> None:
+    """Raise unless a step of `path` gives what our public function gives from the same start.
+
+    The learning rate is large, so that an update weighs as much as a parameter. PyTorch's AMSGrad
+    takes its maximum before the bias correction and ours after it: they are compared at a step
+    number whose correction is 1.
+
+    Raises:
+        AssertionError: a parameter or a state differs, or the gradient was written.
+        ValueError: `path` can't run this case; the reason is told.
+    """
+    if reason := why_missing(path, case.name, backend.device, dtype):
+        raise ValueError(f"path {path!r} can't run {case.name}: {reason}")
+    options = {**case.options, "lr": 0.1} | ({"step": 100_000} if case.name == "amsgrad" else {})
+    ours, theirs = (case.arrays(size, dtype, backend) for _ in range(2))
+    case.step(*ours, **options)
+    steps = deepspeed_steps if path == "deepspeed" else torch_steps
+    candidate = steps(case.name, theirs, options)[path]
+    if candidate.before is not None:
+        candidate.before()
+    candidate.call()
+    rtol = {"float64": 1e-12, "float32": 1e-5}[dtype]
+    names = ("param", "grad", *(f"state {k}" for k in range(case.states)))
+    for name, mine, other in zip(names, ours, theirs, strict=True):
+        np.testing.assert_allclose(
+            backend.to_numpy(other),
+            backend.to_numpy(mine),
+            rtol=rtol,
+            atol=rtol / 10,
+            err_msg=f"{name} of {case.name} by {path!r}",
+        )
+
+
+def _options(case: str) -> dict[str, Any]:
+    return {**CASES[case].options, "lr": 1e-4}
+
+
+def _where(arrays: tuple[Array, ...]) -> tuple[str, str]:
+    """(device, dtype) of arrays."""
+    first = arrays[0]
+    return "cpu" if isinstance(first, np.ndarray) else "cuda", str(first.dtype)

@@ -1,0 +1,60 @@
+"""The same batch normalization in PyTorch, where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...backend import Array
+
+
+def torch_norm(
+    arrays: dict[str, Array], axis: int = 1, activation: str | None = None
+) -> dict[str, Callable[[], Any]]:
+    """PyTorch's F.batch_norm on the same memory, by operation: see norm_cases.py.
+
+    Running statistics are its own copies. Channels-last arrays of four axes are PyTorch's own
+    channels_last memory format. ImportError where PyTorch is missing.
+    """
+    import torch
+    from torch.nn.functional import batch_norm, relu
+
+    def tensor(name: str) -> Any:
+        return torch.from_dlpack(arrays[name])
+
+    last = axis == -1 and arrays["x"].ndim == 4
+    x, dy = (t.permute(0, 3, 1, 2) if last else t for t in (tensor("x"), tensor("dy")))
+    plain = [x, tensor("gamma"), tensor("beta")]
+    mean, var = tensor("running_mean").clone(), tensor("running_var").clone()
+    leaves = [t.detach().requires_grad_() for t in plain]
+
+    def normalized(inputs: list[Any], training: bool) -> Any:
+        x, gamma, beta = inputs
+        y = batch_norm(x, mean, var, gamma, beta, training)
+        return y if activation is None else relu(y)
+
+    def forward() -> Any:
+        with torch.no_grad():
+            return normalized(plain, True)
+
+    def inference() -> Any:
+        with torch.no_grad():
+            return normalized(plain, False)
+
+    def forward_backward() -> Any:
+        y = normalized(leaves, True)
+        return y.detach(), *torch.autograd.grad(y, leaves, dy)
+
+    graph: list[Any] = []
+
+    def backward() -> Any:
+        if not graph:
+            graph.append(normalized(leaves, True))
+        return torch.autograd.grad(graph[0], leaves, dy, retain_graph=True)
+
+    return {
+        "forward": forward,
+        "backward": backward,
+        "forward+backward": forward_backward,
+        "inference": inference,
+    }

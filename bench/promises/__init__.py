@@ -1,0 +1,1 @@
+"""What this library promises of its speed, and whether a report keeps it."""

@@ -1,0 +1,122 @@
+"""What this library promises of its speed, and whether a report keeps it.
+
+Each is a ratio of medians that took turns in one process. What a report did not measure, it does
+not judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE
+from ..cases.sizes import BESIDE_PRODUCT, STEPS
+from ..cases.steps import CASES
+from ..report.record import Report
+from .gpu_promises import gpu_promises
+from .promise import Promise, between, ratio, row, seconds
+
+
+def promises() -> Iterator[Promise]:
+    """Every one of them."""
+    yield from _steps()
+    yield from _batch_norm()
+    yield from _training()
+    cached = ("first-call", "import and adam step", "new process")
+    yield Promise("import and first step, cached: s", (cached,), seconds("onepass", 1), 1, True)
+    yield from gpu_promises()
+
+
+def _steps() -> Iterator[Promise]:
+    def at(label: str, name: str = "adam") -> tuple[tuple[str, str, str]]:
+        return (("steps", name, label),)
+
+    yield Promise("adam 1e7: NumPy / fused", at("1e7"), ratio("array", "numba"), 10)
+    yield Promise("adam 1e7: limit / fused", at("1e7"), ratio("limit", "numba"), 0.95)
+    yield Promise("adam 1e3: whole call, us", at("1e3"), seconds("numba", 1e6), 5, True)
+    yield Promise("adam 1e6: DeepSpeed / fused", at("1e6"), ratio("deepspeed", "numba"), 1.05)
+    for name in CASES:
+        for label, size in STEPS.items():
+            need = 3.0 if 1e3 <= size <= 1e4 else 2.0 if size == 1e5 else 1.0
+            yield Promise(
+                f"{name} {label}: best peer / fused", at(label, name), ratio("peer", "numba"), need
+            )
+    for label in BESIDE_PRODUCT:
+        alone, after, single = (
+            ("beside-blas", f"adam {situation}", label)
+            for situation in ("alone", "after a product", "after a product on one thread")
+        )
+        what = "after a product / alone"
+        yield Promise(f"adam {label}: {what}", (after, alone), between("numba"), 1.5, True)
+        yield Promise(f"  its limit {label}: {what}", (after, alone), between("limit"), None, True)
+        what = f"adam {label}: after a product on all / on 1 thread"
+        yield Promise(what, (after, single), between("numba"), 1.5, True)
+
+
+def _batch_norm() -> Iterator[Promise]:
+    for case in (*IMAGES, *DENSE, *CHANNELS_LAST):
+        for what, need in (("forward", 3.0), ("forward+backward", 2.5)):
+            bound: float | None = None if case in CHANNELS_LAST else need
+            if case in DENSE:
+                bound = None if what == "forward" else 3.0
+            at = (("batch-norm", what, case.name),)
+            yield Promise(
+                f"{case.name} {what}: PyTorch / fused", at, ratio("torch", "numba"), bound
+            )
+            if case in IMAGES:
+                yield Promise(f"{case.name} {what}: NumPy / fused", at, ratio("array", "numba"), 8)
+    for first, last in zip(IMAGES, CHANNELS_LAST, strict=True):
+        for what in ("forward", "forward+backward"):
+            both = (("batch-norm", what, last.name), ("batch-norm", what, first.name))
+            yield Promise(f"{last.name} {what}: last / first", both, between("numba"), 1.3, True)
+    for case in (*LARGE, *IMAGES):
+        for what in ("forward", "backward"):
+            at = (("batch-norm", what, case.name),)
+            share = 0.8 if case in LARGE else None
+            yield Promise(f"{case.name} {what}: limit / fused", at, ratio("limit", "numba"), share)
+
+
+def _training() -> Iterator[Promise]:
+    for batch, need in ((128, 1.5), (16, 2.3)):
+        at = (("training", "epoch", f"mnist, batch {batch}"),)
+        yield Promise(
+            f"MNIST epoch, batch {batch}: PyTorch / onepass",
+            at,
+            ratio("torch fused", "onepass"),
+            need,
+        )
+        yield Promise(
+            f"MNIST epoch, batch {batch}: products / onepass",
+            at,
+            ratio("product", "onepass"),
+            0.75 if batch == 128 else None,
+        )
+
+
+def judged(report: Report) -> list[dict[str, Any]]:
+    """The promises that `report` can judge, as rows: figure, value, bound, reached, seconds."""
+    found = {
+        (one.device.partition(":")[0], *one.workload[:3]): paths
+        for paths in report.workloads()
+        for one in [next(iter(paths.values()))]
+        if one.dtype == "float32"
+    }
+    rows = []
+    for promise in promises():
+        keys = ((promise.device, *workload) for workload in promise.workloads)
+        try:
+            value, behind = promise.value(*(found[key] for key in keys))
+        except KeyError:
+            continue
+        rows.append(row(promise, value, {one.name: one.timing.median for one in behind}))
+    return [*rows, *_accuracies(report)]
+
+
+def _accuracies(report: Report) -> Iterator[dict[str, Any]]:
+    """How far the last test accuracies of the same network lie apart."""
+    last = {(c.data, c.batch, c.path): c.test_accuracy[-1] for c in report.curves}
+    for (data, batch, path), accuracy in last.items():
+        other = last.get((data, batch, "torch fused"))
+        if path == "onepass" and other is not None:
+            what = f"{data}, batch {batch}: accuracy behind PyTorch, points"
+            yield row(Promise(what, (), ratio("", ""), 0.3, True), 100 * (other - accuracy), {})

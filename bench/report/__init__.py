@@ -1,0 +1,1 @@
+"""A report: its file, what is derived from it, its tables."""

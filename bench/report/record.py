@@ -1,0 +1,133 @@
+"""What a run of the benchmarks found, as it is written to JSON and read back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...nets.saving.atomic_write import target_of, write_atomically
+from ..measuring.measurement import Measurement
+from .from_json import from_json
+
+FORMAT = 1
+"""Of the file. It goes up when a field changes its meaning."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A training run, an entry an epoch.
+
+    Attributes:
+        data: "digits" or "mnist".
+        path: "onepass", "array" or "torch fused".
+        batch: samples an update.
+        loss, accuracy: on the training batches as they came.
+        test_accuracy: on the held-out part, after each epoch.
+        seconds: of the training, without the evaluation.
+    """
+
+    data: str
+    path: str
+    batch: int
+    loss: list[float]
+    accuracy: list[float]
+    test_accuracy: list[float]
+    seconds: list[float]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A path that could not run, and why."""
+
+    section: str
+    path: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """One run.
+
+    Attributes:
+        date: ISO date.
+        mode: "quick", "default" or "full".
+        seconds: how long the run took.
+        versions: of Python, this library and what it stands on.
+        hardware: what `describe_devices` says, and the number of cores.
+        figures: ratios that were promised: see promises/promise.py.
+    """
+
+    date: str
+    mode: str
+    versions: dict[str, str]
+    hardware: list[str]
+    seconds: float = 0.0
+    measurements: list[Measurement] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    figures: list[dict[str, Any]] = field(default_factory=list)
+
+    def workloads(self) -> Iterator[dict[str, Measurement]]:
+        """The measurements of each workload by path, in the order in which workloads came first."""
+        groups: dict[tuple[str, ...], dict[str, Measurement]] = {}
+        for found in self.measurements:
+            groups.setdefault(found.workload, {})[found.path] = found
+        yield from groups.values()
+
+    def write(self, path: str | Path) -> None:
+        """Write the JSON file, whole or not at all; OSError where it can't be written."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        write_atomically(target_of(path), text.encode())
+
+
+def read_report(path: str | Path) -> Report:
+    """The report in a file that `Report.write` made, or in one of `make gpu`, which holds one.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is not such a file, damaged, or of a newer format.
+    """
+    written = Path(path).read_bytes()
+    try:
+        content = json.loads(written.decode("utf-8"))
+        content = content.get("benchmark", content)
+        number = content.pop("format")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not a result of `onepass bench`; expected a file that --json wrote"
+        ) from error
+    if number != FORMAT:
+        raise ValueError(f"{path} has format {number}; this version reads format {FORMAT}")
+    try:
+        report = from_json(content, Report, "report")
+        _check_numbers(report)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return report
+
+
+def _check_numbers(report: Report) -> None:
+    """What types don't say: times above 0, curves of one length, figures that can be shown."""
+    if not 0 <= report.seconds < math.inf:
+        raise ValueError(f"report.seconds is {report.seconds}; expected a number of 0 or more")
+    for found in report.measurements:
+        times = found.timing.median, found.timing.low, found.timing.high, *found.timing.blocks
+        for seconds in times:
+            if not 0 < seconds < math.inf:
+                raise ValueError(f"{found.name} took {seconds} s; expected a number above 0")
+        if min(found.size, found.bytes, found.timing.calls) < 0:
+            raise ValueError(f"{found.name} has a size, bytes or calls below 0")
+    for curve in report.curves:
+        if not all(0 <= seconds < math.inf for seconds in curve.seconds):
+            raise ValueError(f"the curve of {curve.path} has seconds that are below 0 or no number")
+        epochs = curve.loss, curve.accuracy, curve.test_accuracy, curve.seconds
+        if len(set(map(len, epochs))) > 1:
+            raise ValueError(f"the curve of {curve.path} has lists of different lengths")
+    for k, one in enumerate(report.figures):
+        from_json(one.get("figure"), str, f"report.figures[{k}].figure")
+        from_json(one.get("value"), float, f"report.figures[{k}].value")
+        from_json(one.get("reached"), bool, f"report.figures[{k}].reached")

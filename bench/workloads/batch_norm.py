@@ -1,0 +1,141 @@
+"""Section "batch-norm": training's two directions and inference, with and without the ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array, Backend, get_backend
+from ...kernels.batchnorm.base import Saved
+from ..cases.batch_norm import VALUES, NormCase
+from ..expressions.numpy_batch_norm import Idiomatic, Tuned, numpy_norm
+from ..limits.numba_batch_norm import mover
+from ..limits.steps import copy_limit
+from ..measuring.candidate import Candidate
+from ..measuring.counted_passes import count_passes
+from ..measuring.peak_memory import peak_memory
+from ..measuring.synchronized import waited
+from ..measuring.workload import Workload
+from ..peers.torch_batch_norm import torch_norm
+
+OPERATIONS = tuple(VALUES)
+DIRECTIONS = ("forward", "backward")
+_RTOL = {"float32": 1e-5, "float64": 1e-11}
+_FUSED = ("numba", "cupy", "numba-cuda")
+
+
+class Norm(Workload):
+    """One public call, as a user writes it: new arrays for y and dx each time."""
+
+    section = "batch-norm"
+
+    def __init__(
+        self,
+        case: NormCase,
+        what: str,
+        dtype: str = "float32",
+        device: str = "cpu",
+        activation: str | None = None,
+    ) -> None:
+        self.case, self.what, self.activation = case, what, activation
+        self.operation = f"{what} {activation}" if activation else what
+        self.label, self.dtype, self.device = case.name, dtype, device
+
+    @property
+    def size(self) -> int:
+        return self.case.size
+
+    @property
+    def bytes(self) -> int:
+        return VALUES[self.what] * np.dtype(self.dtype).itemsize * self.size
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        limit = ("limit",) if self.device != "cpu" or self.dtype == "float32" else ()
+        fused = ("numba",) if self.device == "cpu" else ("cupy", "numba-cuda")
+        return "array", "tuned", *fused, *limit, "torch"
+
+    def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
+        wanted, backend = tuple(paths), get_backend(self.device)
+        self._assert_same(wanted)
+        arrays = self.case.arrays(self.dtype, backend)
+        made = {}
+        for path in wanted:
+            call = self._call(path, arrays, backend)
+            call()
+            made[path] = self._candidate(path, call, backend)
+        return made
+
+    def _call(self, path: str, arrays: dict[str, Array], backend: Backend) -> Callable[[], Any]:
+        if path == "limit" and self.device == "cpu":
+            return mover(self.what, arrays["x"], arrays["dy"])
+        if path == "limit":
+            return copy_limit(self.bytes, backend)
+        if path == "torch":
+            return torch_norm(arrays, self.case.axis, self.activation)[self.what]
+        if path in _FUSED:
+            return self.case.calls(arrays, path, self.activation)[self.what]
+        kind = Idiomatic if path == "array" else Tuned
+        own = {**arrays, "running_mean": arrays["running_mean"].copy()}
+        own["running_var"] = arrays["running_var"].copy()
+        made = kind(own, self.case.axis, self.activation is not None, backend.xp)
+        return numpy_norm(made, self.what)
+
+    def _candidate(self, path: str, call: Callable[[], Any], backend: Backend) -> Candidate:
+        """With what the path costs besides time."""
+        launches = moved = memory = None
+        if path in ("array", "tuned"):
+            case = NormCase((4, *self.case.shape[1:]), self.case.axis)
+            names = tuple(case.arrays(self.dtype, get_backend("cpu")).items())
+
+            def run(values: tuple[np.ndarray, ...]) -> None:
+                small = dict(zip((name for name, _ in names), values, strict=True))
+                kind = Idiomatic if path == "array" else Tuned
+                made = kind(small, case.axis, self.activation is not None, np)
+                for part in self.what.split("+"):
+                    getattr(made, part)()
+
+            if self.what != "backward":  # which needs a forward, and that is counted too
+                passes = count_passes(run, tuple(array for _, array in names))
+                launches, moved = passes.launches, passes.moved * self.size // case.size
+        if path in ("array", "tuned", "numba") and self.device == "cpu":
+            memory = peak_memory(call)
+        if path != "limit":  # which waits by itself
+            call = waited(call, backend)
+        return Candidate(call, launches=launches, moved=moved, memory=memory)
+
+    def _assert_same(self, paths: Iterable[str]) -> None:
+        """Every path gives what the careful array engine gives, on a few of the rows."""
+        case = NormCase((min(4, self.case.shape[0]), *self.case.shape[1:]), self.case.axis)
+        small, backend = (
+            Norm(case, self.what, self.dtype, self.device, self.activation),
+            get_backend(self.device),
+        )
+        arrays = case.arrays(self.dtype, backend)
+        wanted = _results(case.calls(arrays, "array", self.activation)[self.what](), backend)
+        for path in paths:
+            if path == "limit":
+                continue
+            found = _results(
+                small._call(path, case.arrays(self.dtype, backend), backend)(), backend
+            )
+            if path == "torch" and self.case.axis == -1:
+                found = [np.moveaxis(a, 1, -1) if a.ndim == 4 else a for a in found]
+            for mine, reference in zip(found, wanted, strict=True):
+                rtol = _RTOL[self.dtype] * (10 if path != "numba" else 1)
+                scale = max(1.0, float(np.abs(reference).max()))
+                np.testing.assert_allclose(
+                    mine, reference, rtol, rtol * scale, err_msg=f"{self.id} by {path}"
+                )
+
+
+def _results(found: Any, backend: Backend) -> list[np.ndarray]:
+    """The arrays that a call returned, without what a backward needs."""
+    if isinstance(found, tuple) and isinstance(found[-1], Saved):
+        found = found[0]
+    arrays = found if isinstance(found, tuple) else (found,)
+    return [
+        np.asarray(a.cpu() if hasattr(a, "cpu") else backend.to_numpy(a), "float64") for a in arrays
+    ]
