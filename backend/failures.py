@@ -22,6 +22,11 @@ NO_TOOLKIT = (
     'numba-cuda needs NVVM, NVRTC and nvJitLink: pip install "numba-cuda[cu13]" (or '
     '"numba-cuda[cu12]"), of the CUDA version that the CuPy beside it has'
 )
+NUMBA_OFF = (
+    "Numba's compiler is switched off (NUMBA_DISABLE_JIT, or numba.config.DISABLE_JIT)",
+    "Unset NUMBA_DISABLE_JIT, or set numba.config.DISABLE_JIT = False",
+)
+"""Reason and remedy."""
 OUR_FAULT = (
     "take another engine or the CPU, and please report the compiler's text, which is the cause of "
     "this error"

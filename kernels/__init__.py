@@ -1,16 +1,16 @@
 """Fused kernels: optimizer steps, in place in one pass over memory, batch norm, and the loss."""
 
 from .activation import activation_backward, activation_forward
-from .batchnorm import (
+from .batch_norm import (
     batch_norm_backward,
     batch_norm_forward,
     batch_norm_inference,
     batch_norm_inference_backward,
 )
-from .dropout import dropout
-from .engines import EngineStatus, engines
-from .engines.threads import get_num_threads, set_num_threads
-from .norm import global_norm
+from .inverted_dropout import dropout
+from .engine_table import EngineStatus, engines
+from .crew.threads import get_num_threads, set_num_threads
+from .gradient_norm import global_norm
 from .rules.adagrad import adagrad_step
 from .rules.adam import adam_step
 from .rules.amsgrad import amsgrad_step
@@ -18,8 +18,8 @@ from .rules.momentum import momentum_step
 from .rules.rmsprop import rmsprop_step
 from .rules.sgd import sgd_step
 from .softmax import softmax_cross_entropy
-from .validate import validate
-from .warmup import warmup
+from .rules.validate import validate
+from .compile_ahead import warmup
 
 __all__ = [
     "EngineStatus",

@@ -10,7 +10,7 @@ from ..backend import Array
 from ..backend.array_checks import check_arrays
 from ..backend.failures import Explained
 from ..backend.foreign import taken_in
-from .engines import cpu_engine, find_engine
+from .engine_table import cpu_engine, find_engine
 from .rule import Prepared
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, backend_of
-from .engines.usable import numba_usable
+from .usable import numba_usable
 
 Order = tuple[int, ...]
 """Axes from the slowest to the fastest in memory."""
@@ -83,7 +83,7 @@ def put_back(target: Array, place: Array) -> None:
 def copy(target: Array, source: Array) -> None:
     """target[...] = source, for arrays that share no memory; quick between two orders."""
     if isinstance(target, np.ndarray) and numba_usable():
-        from .engines.transpose import copy as turned
+        from .simd.transpose import copy as turned
 
         turned(target, source)
     else:

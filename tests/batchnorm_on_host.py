@@ -23,7 +23,7 @@ from hostcuda import on_host
 from hostcuda_elementwise import ElementwiseKernel
 from hostcuda_raw import RUNGS, Call
 from onepass import kernels
-from onepass.kernels.batchnorm import cuda_text, cupy_gpu, gpu_plan
+from onepass.kernels.batch_norm import cuda_text, cupy_gpu, gpu_plan
 from tolerances import DTYPES, GPU_FACTOR
 
 THREADS = 64  # of a block, so that few values take several threads, parts and blocks
@@ -115,7 +115,7 @@ class Device:
             ),
             mock.patch.multiple(gpu_plan, **self.plan),
             mock.patch(
-                "onepass.kernels.batchnorm.engines.find_engine",
+                "onepass.kernels.batch_norm.engines.find_engine",
                 return_value=SimpleNamespace(name="cupy"),
             ),
         ):

@@ -18,14 +18,15 @@ from numba_cuda_tools import Lowered
 from onepass.kernels.activation import cuda_elementwise as activation_elementwise
 from onepass.kernels.activation import numba_cuda as activation_numba
 from onepass.kernels.activation.formula import FORMULAS, KINDS
-from onepass.kernels.batchnorm import cuda_elementwise
-from onepass.kernels.batchnorm import cupy_gpu as batchnorm_cupy
-from onepass.kernels.batchnorm import numba_cuda as batchnorm_numba
-from onepass.kernels.batchnorm.gpu_plan import NEIGHBOURS
-from onepass.kernels.dropout import cupy_gpu as dropout_cupy
-from onepass.kernels.dropout import numba_cuda as dropout_numba
-from onepass.kernels.engines import cupy_gpu, numba_cuda, source
-from onepass.kernels.engines.base import compute_dtype
+from onepass.kernels.batch_norm import cuda_elementwise
+from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+from onepass.kernels.batch_norm.gpu_plan import NEIGHBOURS
+from onepass.kernels.inverted_dropout import cupy_gpu as dropout_cupy
+from onepass.kernels.inverted_dropout import numba_cuda as dropout_numba
+from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
+from onepass.kernels.compiling import python_text as source
+from onepass.kernels.compiling.dtypes import compute_dtype
 from onepass.kernels.rule import Rule
 from onepass.kernels.rules import RULES
 

@@ -61,7 +61,7 @@ def engine_on_host(**kernel: Any) -> Iterator[None]:
     """Public functions run `NumbaCudaBatchNorm` on `OnHost` arrays, with another `kernel=`."""
     from hostcuda import on_host
     from numba import cuda
-    from onepass.kernels.batchnorm import gpu_plan, numba_cuda, numba_cuda_kernels
+    from onepass.kernels.batch_norm import gpu_plan, numba_cuda, numba_cuda_kernels
 
     cupy = SimpleNamespace(
         empty=lambda shape, dtype: on_host(np.full(shape, np.nan, dtype)),
@@ -69,7 +69,7 @@ def engine_on_host(**kernel: Any) -> Iterator[None]:
         zeros=lambda shape, dtype: on_host(np.zeros(shape, dtype)),
         cuda=SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=STREAM)),
     )
-    find = "onepass.kernels.batchnorm.engines.find_engine"
+    find = "onepass.kernels.batch_norm.engines.find_engine"
     with ExitStack() as stack:
         for patch in (
             mock.patch.dict(sys.modules, {"cupy": cupy}),
@@ -90,7 +90,7 @@ def names() -> list[str]:
 @contextmanager
 def noted() -> Iterator[set[tuple[str, str]]]:
     """Name and dtype of the kernels that are launched."""
-    from onepass.kernels.batchnorm.numba_cuda import _Launcher
+    from onepass.kernels.batch_norm.numba_cuda import _Launcher
 
     launched, launch = set(), _Launcher.__call__
 
@@ -105,7 +105,7 @@ def noted() -> Iterator[set[tuple[str, str]]]:
 def check(name: str) -> Outcome:
     """A step of training and inference, from the public function down."""
     from batchnorm_cases import check, make, train
-    from onepass.kernels.batchnorm import formula, numba_cuda
+    from onepass.kernels.batch_norm import formula, numba_cuda
     from test_batchnorm import infer
 
     engine, patch = Simulated(), ExitStack()

@@ -33,8 +33,8 @@ def names() -> list[str]:
 def engine_on_host(**changed: Any) -> Iterator[None]:
     """The public function runs `NumbaCudaDropout` on NumPy arrays."""
     from numba import cuda
-    from onepass.kernels.dropout import engines, numba_cuda
-    from onepass.kernels.engines import numba_cuda as launches
+    from onepass.kernels.inverted_dropout import engines, numba_cuda
+    from onepass.kernels.rule_engines import numba_cuda as launches
 
     stream = SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=STREAM))
     found = SimpleNamespace(name="numba-cuda")
@@ -52,7 +52,7 @@ def check(name: str) -> Outcome:
     """What is wrong with y, from the public function down to the simulated threads."""
     from hostcuda import on_host
     from onepass import kernels
-    from onepass.kernels.dropout import formula, numba_cuda, numba_cuda_kernels
+    from onepass.kernels.inverted_dropout import philox as formula, numba_cuda, numba_cuda_kernels
     from test_dropout import BIG, assert_right, example
 
     dtype, size = name.split() if name in CASES else ("float32", "41")
@@ -87,8 +87,8 @@ def check(name: str) -> Outcome:
 
 
 def _reference(x: Any, keep_prob: float, mask: dict[str, int]) -> Any:
-    from onepass.kernels.dropout.arguments import mask_of
-    from onepass.kernels.dropout.array import ArrayDropout
+    from onepass.kernels.inverted_dropout.arguments import mask_of
+    from onepass.kernels.inverted_dropout.array import ArrayDropout
 
     y = np.empty_like(x)
     ArrayDropout().run(x, y, mask_of(keep_prob, **mask))

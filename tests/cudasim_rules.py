@@ -42,7 +42,7 @@ def check(name: str, dtype: str, size: int, grid: str, swap: Any = None) -> Outc
     """A few steps from the public function down to the simulated threads."""
     from hostcuda import CASES, EXTRAS, on_host
     from onepass import kernels
-    from onepass.kernels.engines import numba_cuda
+    from onepass.kernels.rule_engines import numba_cuda
     from oracles import RULES
     from tolerances import assert_step, assert_walk
 

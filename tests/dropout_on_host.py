@@ -18,7 +18,7 @@ import proof
 from hostcuda import on_host
 from hostcuda_raw import RUNGS, Call
 from onepass import kernels
-from onepass.kernels.dropout import cuda_text, cupy_gpu, engines
+from onepass.kernels.inverted_dropout import cuda_text, cupy_gpu, engines
 
 THREADS, BLOCKS = 32, 3  # so few that each thread takes four elements several times
 

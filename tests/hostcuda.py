@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
-from onepass.kernels.engines import cupy_gpu
+from onepass.kernels.rule_engines import cupy_gpu
 
 X86 = platform.machine() in ("x86_64", "AMD64")
 BUILDS = {

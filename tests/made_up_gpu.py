@@ -23,12 +23,13 @@ import numba
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from onepass.backend.devices import probe_cuda
-from onepass.kernels.batchnorm import cuda_text, gpu_plan, numba_cuda_kernels
-from onepass.kernels.batchnorm import cupy_gpu as batchnorm_cupy
-from onepass.kernels.batchnorm import engines as batchnorm_engines
-from onepass.kernels.batchnorm import numba_cuda as batchnorm_numba
-from onepass.kernels.engines import _TABLE as ENGINES
-from onepass.kernels.engines import get_engine, numba_cuda
+from onepass.kernels.batch_norm import cuda_text, gpu_plan, numba_cuda_kernels
+from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batch_norm import engines as batchnorm_engines
+from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+from onepass.kernels.engine_table import _TABLE as ENGINES
+from onepass.kernels.engine_table import get_engine
+from onepass.kernels.rule_engines import numba_cuda
 from onepass.kernels.softmax import engines as softmax_engines
 
 THREADS = 64  # of a block of CUDA C

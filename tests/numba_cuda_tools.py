@@ -14,7 +14,7 @@ from unittest import mock
 
 import proof
 import pytest
-from onepass.kernels.engines.numba_cuda import device_functions
+from onepass.kernels.compiling.cuda_launch import device_functions
 
 
 class Outcome(NamedTuple):

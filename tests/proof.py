@@ -51,7 +51,7 @@ def note(rung: str, engine: str, name: str, dtype: str) -> None:
 def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
-    from onepass.kernels.batchnorm.cuda_text import KERNELS
+    from onepass.kernels.batch_norm.cuda_text import KERNELS
     from onepass.kernels.rules import RULES
     from onepass.kernels.softmax.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
@@ -96,11 +96,11 @@ def watch() -> None:
     """Note every kernel that is launched on a GPU from now on."""
     from onepass.kernels.activation import cupy_gpu as activation_cupy
     from onepass.kernels.activation import numba_cuda as activation_numba
-    from onepass.kernels.batchnorm import cupy_gpu as batchnorm_cupy
-    from onepass.kernels.batchnorm import numba_cuda as batchnorm_numba
-    from onepass.kernels.dropout import cupy_gpu as dropout_cupy
-    from onepass.kernels.dropout import numba_cuda as dropout_numba
-    from onepass.kernels.engines import cupy_gpu, numba_cuda
+    from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
+    from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+    from onepass.kernels.inverted_dropout import cupy_gpu as dropout_cupy
+    from onepass.kernels.inverted_dropout import numba_cuda as dropout_numba
+    from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
     from onepass.kernels.softmax import cupy_gpu as softmax_cupy
     from onepass.kernels.softmax import numba_cuda as softmax_numba
 

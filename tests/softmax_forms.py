@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import nvrtc
-from onepass.kernels.engines.base import compute_dtype
+from onepass.kernels.compiling.dtypes import compute_dtype
 from onepass.kernels.softmax import cupy_gpu, numba_cuda
 from onepass.kernels.softmax.cuda_text import KERNELS
 from onepass.kernels.softmax.gpu_plan import (

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onepass import kernels
 from onepass.kernels.activation.numba_compile import compiled
-from onepass.kernels.engines import half
+from onepass.kernels.simd import half
 from tolerances import DTYPES, LIMITS, assert_close
 
 SHAPES = [

@@ -14,7 +14,7 @@ from hostcuda_elementwise import BLOCK, GRID
 from hostcuda_raw import ORDERS, compile_all, missing
 from onepass import kernels
 from onepass.kernels.activation.cuda_elementwise import elementwise
-from onepass.kernels.engines import ctext
+from onepass.kernels.compiling import c_text as ctext
 from tolerances import DTYPES, assert_close
 
 pytestmark = pytest.mark.hostcuda

@@ -10,7 +10,7 @@ from activation_cases import KINDS
 from numba import njit
 from onepass.kernels.activation import numba_compile, numba_loops
 from onepass.kernels.activation.numba_tasks import cut
-from onepass.kernels.engines import exp, tanh
+from onepass.kernels.simd import exp, tanh
 from test_batchnorm_simd import optimized_code, vector_bytes
 from test_simd import LLVM_TYPE
 from tolerances import TANH_ULP

@@ -10,7 +10,7 @@ import pytest
 from activation_cases import Cpu, check, make
 from onepass import kernels
 from onepass.kernels.activation import numba_cpu
-from onepass.kernels.engines.crew import ENDED, UNENDED, Crew
+from onepass.kernels.crew.crew import ENDED, UNENDED, Crew
 
 # shape, kind, dtype: all large enough to be shared
 SHARED = {

@@ -170,7 +170,7 @@ def test_mixed_backends(reference, name):
 
 
 def test_a_processor_without_float16_conversions_says_so(monkeypatch):
-    from onepass.kernels.engines import half
+    from onepass.kernels.simd import half
 
     monkeypatch.setattr(half, "conversions_missing", lambda: True)
     x = np.arange(8, dtype="float16").reshape(4, 2)

@@ -13,7 +13,7 @@ import test_batchnorm
 from batchnorm_cases import LAYOUTS, make, passes, train
 from batchnorm_on_host import AS_SHIPPED, Device
 from hostcuda_raw import ORDERS, missing, sanitize
-from onepass.kernels.batchnorm.cuda_text import KERNELS
+from onepass.kernels.batch_norm.cuda_text import KERNELS
 from tolerances import DTYPES
 
 pytestmark = [

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 from numba import njit
-from onepass.kernels.batchnorm import numba_channels, numba_loops
-from onepass.kernels.batchnorm.numba_loops import ROLES, SKEW
+from onepass.kernels.batch_norm import numba_coefficients as numba_channels, numba_loops
+from onepass.kernels.batch_norm.numba_loops import ROLES, SKEW
 from test_simd import LLVM_TYPE, VECTOR
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from batchnorm_cases import assert_batch_norm, make
 from onepass import kernels
-from onepass.kernels.engines.crew import Crew
-from onepass.kernels.engines.threads import VARIABLE
+from onepass.kernels.crew.crew import Crew
+from onepass.kernels.crew.threads import VARIABLE
 
 # shape, channel axis, dtype: all large enough to be shared
 SHARED = {

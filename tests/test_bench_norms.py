@@ -12,7 +12,7 @@ from onepass.bench.cases.batch_norm import NormCase
 from onepass.bench.expressions.numpy_batch_norm import Idiomatic, Tuned, numpy_norm
 from onepass.bench.workloads import batch_norm as norms
 from onepass.bench.workloads.batch_norm import OPERATIONS, Norm
-from onepass.kernels.batchnorm.base import Saved
+from onepass.kernels.batch_norm.contract import Saved
 from tolerances import assert_close
 
 CPU = get_backend("cpu")

@@ -11,7 +11,7 @@ from onepass.bench.cases.steps import CASES, Case
 from onepass.bench.expressions import numpy_steps as tuned
 from onepass.bench.workloads import steps
 from onepass.bench.workloads.steps import Step
-from onepass.kernels.engines.numba_cpu import HELPED
+from onepass.kernels.crew.crew import HELPED
 from oracles import RULES
 from tolerances import assert_step
 

@@ -90,7 +90,7 @@ def test_reset_restores_bit_for_bit(digits, path):
 
 
 def test_array_path_compiles_nothing(digits, monkeypatch):
-    from onepass.kernels.engines import numba_cpu
+    from onepass.kernels.rule_engines import numba_cpu
 
     def refuse(*args, **kwargs):
         raise AssertionError("the engine numba was asked")

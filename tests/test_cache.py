@@ -14,9 +14,9 @@ import numba
 import onepass
 import pytest
 from onepass.kernels.activation import numba_compile
-from onepass.kernels.batchnorm import numba_cpu as numba_batchnorm
-from onepass.kernels.engines import compile as compiling
-from onepass.kernels.engines import disk_cache
+from onepass.kernels.batch_norm import numba_cpu as numba_batchnorm
+from onepass.kernels.compiling import jit as compiling
+from onepass.kernels.compiling import disk_cache
 
 
 def add(a, b):
@@ -219,7 +219,7 @@ CHILD = """
 import numpy as np
 from onepass.kernels import sgd_step
 from onepass.kernels.engines import board
-from onepass.kernels.engines.numba_loops import shared_loop
+from onepass.kernels.rule_engines.numba_loops import shared_loop
 from onepass.kernels.rules.sgd import SGD
 p = np.ones(4, "f4")
 sgd_step(p, np.ones(4, "f4"), lr=0.5)

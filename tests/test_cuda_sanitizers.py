@@ -17,12 +17,12 @@ from batchnorm_cases import make, passes
 from batchnorm_on_host import SMALL, Device
 from hostcuda_elementwise import BLOCK, CUPY_FOR, GRID, ElementwiseKernel
 from hostcuda_raw import Call, RawKernel, compile_all, missing, sanitize
-from onepass.kernels.batchnorm import cuda_text
-from onepass.kernels.batchnorm.cuda_elementwise import elementwise
-from onepass.kernels.batchnorm.cuda_text import KERNELS, source
-from onepass.kernels.batchnorm.cupy_gpu import WIDE
-from onepass.kernels.engines import cupy_gpu
-from onepass.kernels.engines.source import scalar_names
+from onepass.kernels.batch_norm import cuda_text
+from onepass.kernels.batch_norm.cuda_elementwise import elementwise
+from onepass.kernels.batch_norm.cuda_text import KERNELS, source
+from onepass.kernels.batch_norm.cupy_gpu import WIDE
+from onepass.kernels.rule_engines import cupy_gpu
+from onepass.kernels.compiling.python_text import scalar_names
 from onepass.kernels.rules import RULES
 from test_cupy_text import walk
 from tolerances import DTYPES

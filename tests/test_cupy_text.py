@@ -11,7 +11,8 @@ from hostcuda import CASES, EXTRAS, cupy_engine_on_host, on_host
 from hostcuda_elementwise import ElementwiseKernel
 from hostcuda_raw import RUNGS
 from onepass import kernels
-from onepass.kernels.engines import ctext, cupy_gpu
+from onepass.kernels.compiling import c_text as ctext
+from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rule import Rule
 from onepass.kernels.rules import RULES
 from oracles import RULES as ORACLES

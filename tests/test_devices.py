@@ -23,7 +23,8 @@ from onepass import (
 )
 from onepass.backend import Memory, why_device
 from onepass.backend.devices import DeviceStatus, probe_cuda
-from onepass.kernels.engines import ctext, cupy_gpu, numba_cuda
+from onepass.kernels.compiling import c_text as ctext
+from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 
 
 class CUDARuntimeError(RuntimeError):

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 from onepass import kernels
-from onepass.kernels.dropout import array as array_engine
-from onepass.kernels.dropout import formula, numba_cpu, numba_loops
-from onepass.kernels.engines import half
+from onepass.kernels.inverted_dropout import array as array_engine
+from onepass.kernels.inverted_dropout import philox as formula, numba_cpu, numba_loops
+from onepass.kernels.simd import half
 from tolerances import GRADIENT_RATIO, assert_close
 
 FLOATS = ("float16", "float32", "float64")
@@ -282,7 +282,7 @@ def test_a_compiled_loop_that_begins_far_from_the_first_element(first):
 
 
 def mask_of(keep_prob, seed, draw):
-    from onepass.kernels.dropout.arguments import mask_of
+    from onepass.kernels.inverted_dropout.arguments import mask_of
 
     return mask_of(keep_prob, seed, draw)
 

@@ -11,7 +11,7 @@ from dropout_on_host import BLOCKS, THREADS, Device
 from dropout_oracle import KNOWN
 from hostcuda_raw import ORDERS, Call, RawKernel, missing, sanitize
 from onepass import kernels
-from onepass.kernels.dropout import cuda_text, cupy_gpu
+from onepass.kernels.inverted_dropout import cuda_text, cupy_gpu
 from test_dropout import BIG, SEEDS, assert_right, example, halves
 from tolerances import DTYPES
 

@@ -17,10 +17,10 @@ import onepass
 import pytest
 from onepass import DeviceMemoryError, KernelError, kernels
 from onepass.backend.failures import Explained, diagnose, first_line
-from onepass.kernels.batchnorm import cuda_text
-from onepass.kernels.batchnorm import cupy_gpu as batchnorm_cupy
-from onepass.kernels.batchnorm import numba_cuda as batchnorm_numba
-from onepass.kernels.engines import cupy_gpu, numba_cuda
+from onepass.kernels.batch_norm import cuda_text
+from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rules import RULES
 from onepass.nets import Adam
 
@@ -356,7 +356,7 @@ def test_a_kernel_of_a_step_that_really_can_not_be_compiled(engine, monkeypatch)
     before = contents(engine, params, optimizer)
     with monkeypatch.context() as patch:
         patch.setattr(module, "kernel", kernel)
-        patch.setattr("onepass.kernels.engines.gpu._compiled", set())
+        patch.setattr("onepass.kernels.rule_engines.all_or_none._compiled", set())
         with pytest.raises(KernelError, match=r"float16 arrays\) can't be compiled"):
             optimizer.step(grads)
     assert contents(engine, params, optimizer) == before
@@ -390,7 +390,7 @@ def test_the_last_kernel_of_a_batch_norm_that_really_can_not_be_compiled(engine,
     with monkeypatch.context() as patch:
         patch.setattr(batchnorm_numba, "kernel", numba_kernel)
         patch.setattr(batchnorm_cupy, "_kernel", cupy_kernel)
-        patch.setattr("onepass.kernels.batchnorm.first._compiled", set())
+        patch.setattr("onepass.kernels.batch_norm.first_launch._compiled", set())
         with pytest.raises(KernelError, match="can't be compiled"):
             engine.kernel("batch_norm_forward")(x, *vectors, out=x)
     assert [engine.to_numpy(each).tobytes() for each in (x, *vectors)] == before

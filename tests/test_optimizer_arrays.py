@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onepass.kernels import adam_step
-from onepass.kernels.engines.array import ArrayEngine
+from onepass.kernels.rule_engines.array import ArrayEngine
 from onepass.nets import (
     SGD,
     Adam,

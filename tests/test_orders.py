@@ -34,7 +34,7 @@ def with_gaps(array):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("shape", "order"), ORDERS)
 def test_a_copy_into_another_order(monkeypatch, shape, order, dtype):
-    transpose = pytest.importorskip("onepass.kernels.engines.transpose")
+    transpose = pytest.importorskip("onepass.kernels.simd.transpose")
     monkeypatch.setattr(transpose, "LEAST", 1)
     x = numbers(shape, dtype)
     for source in (x, with_gaps(x), x[::-1], in_memory_order(x, order[::-1])):

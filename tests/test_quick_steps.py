@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onepass import kernels
 from onepass.kernels import launch as launching
-from onepass.kernels.engines import entry, fields, numba_cpu
+from onepass.kernels.rule_engines import entry, numba_fields as fields, numba_cpu
 from onepass.nets import SGD, Adam, Parameters
 from onepass.nets.optimizers.sgd import optimizer as stepping
 from oracles import RULES

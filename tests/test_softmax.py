@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onepass import kernels
-from onepass.kernels.engines import half
+from onepass.kernels.simd import half
 from onepass.kernels.softmax.numba_rows import BLOCK
 from softmax_cases import assert_right, check, example, make, run
 from tolerances import GRADIENT_RATIO

@@ -15,9 +15,9 @@ import pytest
 from onepass import kernels
 from onepass.backend import cores, usable_cores
 from onepass.bench.machine import print_info
-from onepass.kernels.engines import threads as module
-from onepass.kernels.engines.crew import get_crew
-from onepass.kernels.engines.numba_cpu import SHARED
+from onepass.kernels.crew import threads as module
+from onepass.kernels.crew.crew import get_crew
+from onepass.kernels.crew.crew import SHARED
 from rich.console import Console
 
 VARIABLES = (module.VARIABLE, *module.OTHERS)

@@ -13,10 +13,10 @@ import numpy as np
 from numba import carray, types
 
 from ...backend import Array
-from ...kernels.engines.atomics import pointer
-from ...kernels.engines.compile import cfunc, njit
-from ...kernels.engines.crew import get_crew
-from ...kernels.engines.numba_cpu import HELPED
+from ...kernels.crew.atomics import pointer
+from ...kernels.compiling.jit import cfunc, njit
+from ...kernels.crew.crew import get_crew
+from ...kernels.crew.crew import HELPED
 
 _JOB = types.void(types.int64, types.int64, types.voidptr)
 _RUN = types.float32[::1]

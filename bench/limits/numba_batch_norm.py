@@ -14,9 +14,9 @@ import numpy as np
 from numba import carray, types
 
 from ...backend import Array
-from ...kernels.engines.atomics import pointer
-from ...kernels.engines.compile import cfunc
-from ...kernels.engines.crew import get_crew
+from ...kernels.crew.atomics import pointer
+from ...kernels.compiling.jit import cfunc
+from ...kernels.crew.crew import get_crew
 
 _SIGNATURE = types.void(types.int64, types.int64, types.voidptr)
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}

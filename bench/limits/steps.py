@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 from ...backend import Array, Backend
-from ...kernels.engines import get_engine
+from ...kernels.engine_table import get_engine
 from ...kernels.rule import PLAIN, Rule
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array, Backend, get_backend
-from ...kernels.batchnorm.base import Saved
+from ...kernels.batch_norm.contract import Saved
 from ..cases.batch_norm import VALUES, NormCase
 from ..expressions.numpy_batch_norm import Idiomatic, Tuned, numpy_norm
 from ..limits.numba_batch_norm import mover

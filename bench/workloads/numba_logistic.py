@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.engines.compile import njit
+from ...kernels.compiling.jit import njit
 
 
 @njit(error_model="numpy", fastmath={"contract", "reassoc"})

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from ...backend import Array, get_backend
-from ...kernels.engines.numba_cpu import HELPED
+from ...kernels.crew.crew import HELPED
 from ..cases.sizes import LOOP
 from ..cases.steps import Case
 from ..expressions.numpy_steps import LR, tuned_step

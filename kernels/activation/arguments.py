@@ -7,7 +7,7 @@ from typing import Any
 from ...backend import Array, backend_of
 from ...backend.array_checks import check_writeable
 from ...backend.number_checks import one_of, positive
-from ..batchnorm.arguments import check_input, check_out, check_overlap, same_memory
+from ..array_arguments import check_input, check_out, check_overlap, same_memory
 from .formula import KINDS
 
 _check_kind = one_of(*KINDS)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array, backend_of
-from ..engines.base import compute_dtype
+from ..compiling.dtypes import compute_dtype
 from ..order import write_all
-from .base import ActivationEngine
+from .contract import ActivationEngine
 
 
 class ArrayActivation(ActivationEngine):

@@ -7,7 +7,7 @@ from functools import partial
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
-from ..batchnorm.quick import asks_for_cpu
+from ..array_arguments import asks_for_cpu
 from .arguments import check_backward, check_options
 from .engines import choose, get
 from .runs import backward_in_runs

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..engines import ctext
-from ..engines.base import compute_dtype
+from ..compiling import c_text as ctext
+from ..compiling.dtypes import compute_dtype
 from .formula import FORMULAS, KINDS
 
 _C_TYPES = {"float32": "float", "float64": "double"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...backend import Array
 from .cuda_elementwise import elementwise
-from .gpu import GpuActivation
+from .gpu_sums import GpuActivation
 
 
 class CupyActivation(GpuActivation):

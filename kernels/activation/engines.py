@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from ...backend import Array, EngineUnavailableError
-from ..engines import find_engine
-from .base import ActivationEngine
+from ..engine_table import find_engine
+from .contract import ActivationEngine
 
 
 def _array() -> ActivationEngine:

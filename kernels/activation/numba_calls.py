@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ..engines.atomics import pointer
-from ..engines.board import lead
-from ..engines.crew import ENDED, REFUSED, UNENDED
-from ..engines.half import store
-from .numba_loops import add, inline
+from ..crew.atomics import pointer
+from ..crew.board import lead
+from ..crew.crew import ENDED, REFUSED, UNENDED
+from ..simd.half import store
+from .numba_loops import add
+from ..simd.loops import inline
 from .numba_tasks import backward_tasks, cut, forward_tasks
 
 COMPUTED: Any = np.float32  # what is computed in

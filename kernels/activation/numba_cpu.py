@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ..engines import half
-from ..engines.crew import REFUSED, get_crew
-from ..engines.numba_cpu import HELPED, SHARED
-from .base import ActivationEngine
+from ..simd import half
+from ..crew.crew import REFUSED, get_crew
+from ..crew.crew import HELPED, SHARED
+from .contract import ActivationEngine
 from .formula import KINDS
 from .numba_calls import WORDS
 from .numba_compile import STORED, compiled, shared

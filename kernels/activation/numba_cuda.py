@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ..engines import numba_cuda as rules
-from ..engines.base import compute_dtype
-from ..engines.source import rebound
+from ..rule_engines import numba_cuda as rules
+from ..compiling.dtypes import compute_dtype
+from ..compiling.python_text import rebound
 from . import numba_cuda_kernels
 from .formula import FORMULAS, KINDS
-from .gpu import GpuActivation
+from .gpu_sums import GpuActivation
 
 
 class NumbaCudaActivation(GpuActivation):

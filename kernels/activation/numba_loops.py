@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 
-from ..engines.half import load, store
+from ..simd.loops import inline
+from ..simd.half import load, store
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
-_INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-inline = numba.njit(**OPTIONS, **_INNER)
 
 FORMULA: Any = None  # one of formula.py
 
@@ -71,15 +68,3 @@ def add_four(sums: Any, a: Any, b: Any, c: Any, d: Any) -> None:
     """The same for four rows, for which the sums go through memory once."""
     for j in range(sums.size):
         sums[j] += (load(a, j) + load(b, j)) + (load(c, j) + load(d, j))
-
-
-@inline
-def fill(array: Any, number: Any) -> None:
-    for j in range(array.size):
-        array[j] = number
-
-
-@inline
-def copy(source: Any, target: Any) -> None:
-    for j in range(target.size):
-        target[j] = source[j]

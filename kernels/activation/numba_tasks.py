@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.denormals import flush_denormals, restore_denormals
+from ..simd.denormals import flush_denormals, restore_denormals
 from .numba_loops import (
     add,
     add_four,
@@ -23,12 +23,10 @@ from .numba_loops import (
     apply_biased,
     apply_biased_in_place,
     apply_in_place,
-    copy,
     differentiate,
     differentiate_in_place,
-    fill,
-    inline,
 )
+from ..simd.loops import copy, fill, inline
 
 COMPUTED: Any = np.float32  # what is computed in
 

@@ -12,9 +12,9 @@ from math import prod
 import numpy as np
 
 from ...backend import Array, backend_of
-from ..engines.base import compute_dtype
+from ..compiling.dtypes import compute_dtype
 from ..order import copy, empty_like, order_of, run_like, write_all
-from .base import ActivationEngine
+from .contract import ActivationEngine
 
 
 def forward_in_runs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import Array, backend_of
-from ..batchnorm.arguments import check_out, check_overlap, same_memory
+from ..array_arguments import check_out, check_overlap, same_memory
 
 
 def check_logits(name: str, logits: Array) -> None:

@@ -10,8 +10,8 @@ from math import nan
 import numpy as np
 
 from ...backend import Array, backend_of
-from ..engines.base import compute_dtype
-from .base import SoftmaxEngine
+from ..compiling.dtypes import compute_dtype
+from .contract import SoftmaxEngine
 
 
 class ArraySoftmax(SoftmaxEngine):

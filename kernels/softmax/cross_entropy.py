@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
-from ..batchnorm.quick import asks_for_cpu
+from ..array_arguments import asks_for_cpu
 from .arguments import check_gradient, check_labels_beside, check_logits, check_weights_beside
 from .engines import choose, get
 

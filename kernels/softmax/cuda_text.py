@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..engines import ctext
-from ..engines.base import compute_dtype
+from ..compiling import c_text as ctext
+from ..compiling.dtypes import compute_dtype
 from . import formula
 from .gpu_plan import WARP
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...backend import Array
 from . import gpu_plan
 from .cuda_text import source
-from .gpu import GpuSoftmax
+from .gpu_launches import GpuSoftmax
 from .gpu_plan import CUDA_C, GpuPlan
 
 _NULL = np.uint64(0)

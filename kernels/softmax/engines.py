@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from ...backend import Array, EngineUnavailableError
-from ..engines import find_engine
-from .base import SoftmaxEngine
+from ..engine_table import find_engine
+from .contract import SoftmaxEngine
 
 
 def _array() -> SoftmaxEngine:

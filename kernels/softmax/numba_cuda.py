@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ..engines.base import compute_dtype
-from ..engines.numba_cuda import configured
-from ..engines.source import rebound
+from ..compiling.dtypes import compute_dtype
+from ..compiling.cuda_launch import configured
+from ..compiling.python_text import rebound
 from . import formula, gpu_plan, numba_cuda_kernels
-from .gpu import GpuSoftmax
+from .gpu_launches import GpuSoftmax
 from .gpu_plan import NUMBA, GpuPlan
 
 # threads that a processor of the GPU must be able to hold, so that each has 64 or 128 registers

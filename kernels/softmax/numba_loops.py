@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from ..engines.exp import exp
-from ..engines.half import load, store
+from ..simd.exp import exp
+from ..simd.loops import inline, reduction
+from ..simd.half import load, store
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
-_INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-inline = numba.njit(**OPTIONS, **_INNER)
-_reduction = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"}, **_INNER)
 
 PIECE = 1024  # numbers added up in their own precision; the sums of pieces add up in float64
 _WORDS = {types.float32: types.int32, types.float64: types.int64}
@@ -80,7 +76,7 @@ def exponentials(work: Any) -> None:
         work[i] = exp(work[i])
 
 
-@_reduction
+@reduction
 def piece_total(work: Any, zero: Any) -> Any:
     total = zero
     for i in range(work.size):

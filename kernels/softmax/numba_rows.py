@@ -11,8 +11,8 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ..engines.denormals import flush_denormals, restore_denormals
-from ..engines.half import store
+from ..simd.denormals import flush_denormals, restore_denormals
+from ..simd.half import store
 from .numba_loops import exponentials, largest, scaled, shift, shift_in_place, total
 
 BLOCK = 4096  # elements of a block, if a row has no more

@@ -13,7 +13,7 @@ from ...kernels import (
     batch_norm_inference,
     batch_norm_inference_backward,
 )
-from ...kernels.batchnorm.arguments import check_ddof, options
+from ...kernels.batch_norm.arguments import check_ddof, options
 from ..types import Array, HostArray, Shape
 from .layer import Layer
 

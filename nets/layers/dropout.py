@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...kernels import dropout
-from ...kernels.dropout.arguments import keep_probability, random_word
+from ...kernels.inverted_dropout.arguments import keep_probability, random_word
 from ..state_checks import check_keys
 from ..types import Array
 from .layer import Layer

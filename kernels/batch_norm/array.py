@@ -1,0 +1,83 @@
+"""Engine "array": batch normalization as the paper prints it, in NumPy or CuPy expressions.
+
+It is the readable reference and the pure-array path that the fused engines are measured against.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from ..compiling.dtypes import compute_dtype
+from .contract import BatchNormEngine, How, Running
+from .layout import Layout
+
+
+class ArrayBatchNorm(BatchNormEngine):
+    """Takes any layout. All results are worked out before the first write."""
+
+    name, strided = "array", True
+
+    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
+        layout, gamma, beta, eps, relu = how
+        dtype = compute_dtype(x.dtype)
+        with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are
+            wide = x.astype(dtype, copy=False)
+            center = wide.mean(axis=layout.others, dtype="float64", keepdims=True).astype(dtype)
+            deviation = wide - center
+            rest = deviation.mean(axis=layout.others, dtype="float64", keepdims=True)
+            mu, rest = center + rest, rest.astype(dtype)  # what rounding took from the mean
+            deviation = deviation - rest
+            square = backend_of(x).xp.square(deviation, dtype="float64")  # 1e20 has one too
+            var = square.mean(axis=layout.others, keepdims=True)
+            inv_std = (1.0 / (var + eps) ** 0.5).astype(dtype)
+            result = _scaled(deviation * inv_std, layout, gamma, beta, relu)
+            averages = []
+            if running is not None:
+                unbiased = var.reshape(-1) * (layout.count / (layout.count - 1))
+                for old, new in ((running.mean, mu.reshape(-1)), (running.var, unbiased)):
+                    average = (1.0 - running.momentum) * old + running.momentum * new
+                    averages.append((old, average.astype(dtype, copy=False)))
+            kept = backend_of(x).xp.stack([part.reshape(-1) for part in (center, rest, inv_std)])
+            y[...] = result
+            for old, average in averages:
+                old[...] = average
+        return kept
+
+    def backward(
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+    ) -> tuple[Array, Array]:
+        layout, gamma, beta, _, relu = how
+        dtype = compute_dtype(dy.dtype)
+        center, rest, inv_std = map(layout.along, kept)
+        with np.errstate(all="ignore"):
+            dy = dy.astype(dtype, copy=False)
+            xhat = ((x.astype(dtype, copy=False) - center) - rest) * inv_std
+            if relu:
+                y = xhat if gamma is None else layout.along(gamma) * xhat
+                y = y if beta is None else y + layout.along(beta)
+                dy = backend_of(dy).xp.where(y <= 0, dy.dtype.type(0), dy)
+            dgamma = (dy * xhat).sum(axis=layout.others, dtype="float64").astype(dtype)
+            dbeta = dy.sum(axis=layout.others, dtype="float64").astype(dtype)
+            m = layout.count
+            scale = inv_std / m if gamma is None else layout.along(gamma) * inv_std / m
+            dx[...] = scale * (m * dy - layout.along(dbeta) - xhat * layout.along(dgamma))
+        return dgamma, dbeta
+
+    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+        layout, gamma, beta, eps, relu = how
+        with np.errstate(all="ignore"):
+            inv_std = (1.0 / (var.astype("float64") + eps) ** 0.5).astype(var.dtype)
+            xhat = (x - layout.along(mean)) * layout.along(inv_std)
+            y[...] = _scaled(xhat, layout, gamma, beta, relu)
+
+
+def _scaled(
+    xhat: Array, layout: Layout, gamma: Array | None, beta: Array | None, relu: bool
+) -> Array:
+    """gamma xhat + beta, and ReLU."""
+    if gamma is not None:
+        xhat = layout.along(gamma) * xhat
+    if beta is not None:
+        xhat = xhat + layout.along(beta)
+    return backend_of(xhat).xp.maximum(xhat, 0) if relu else xhat

@@ -1,0 +1,167 @@
+"""The gradients of batch normalization."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from ...backend.failures import Explained
+from ...backend.foreign import taken_in
+from ..order import place_of, put_back, run_like
+from ..array_arguments import check_out, check_overlap, same_memory
+from .arguments import check_pair
+from .contract import How, Saved
+from .engines import choose, get
+from .layout import Layout, layout_of
+from ..array_arguments import asks_for_cpu
+from .quick_checks import quick_pair
+from .channel_vectors import computed, gradient_dtype, readable
+
+
+def batch_norm_backward(
+    dy: Array, saved: Saved, *, out: Array | None = None, engine: str = "auto"
+) -> tuple[Array, Array | None, Array | None]:
+    """Gradients of a loss J with respect to x, gamma and beta of `batch_norm_forward`.
+
+    With the forward's mu, sigma^2 and xhat over the m values of each channel, and dy = 0 where a
+    ReLU in the forward gave y = 0,
+
+        dgamma = sum(dy xhat)        dbeta = sum(dy)
+        dx = gamma / (m sqrt(sigma^2 + eps)) (m dy - dbeta - xhat dgamma)
+
+    Args:
+        dy: dJ/dy, of x's shape and dtype; left untouched unless it is `out`.
+        saved: what `batch_norm_forward` returned; its x, gamma and beta must still hold what they
+            held then.
+        out: where dx goes, of x's shape and dtype; may be dy, or saved.x, which uses `saved` up.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Returns:
+        dx, dgamma and dbeta, the latter (C,), in the dtype of gamma and beta (x's, float32 for
+        float16, where those are integers); None where those are. All are NumPy or CuPy
+        arrays, whatever `as_array` took in.
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
+            written.
+
+    Conventions: the mean and the variance depend on x, so this is not the gradient of
+        `batch_norm_inference`. float16 computes in float32, where dy (x - mu) must not overflow.
+    Source: Ioffe and Szegedy (2015), section 3, its six gradients put into one another.
+    """
+    if not isinstance(saved, Saved):
+        raise TypeError(
+            f"saved is a {type(saved).__name__}; expected the second result of batch_norm_forward"
+        )
+    if saved.overwritten:
+        raise ValueError(
+            "saved.x was overwritten, by out=x of the forward or by out=saved.x of a backward; "
+            "expected the forward's input as it was. Leave out= away in the forward"
+        )
+    x, layout, dtype = saved.x, _layout_of_saved(saved), computed(saved.x)
+    if asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x):
+        dx = np.empty(x.shape, x.dtype)
+        gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
+        return _typed(dx, gradients, saved)
+    dy, out = taken_in(("dy", "out"), (dy, out))
+    check_pair(dy, x, "saved.x")
+    replaces = False
+    if out is not None:
+        check_out("dy", out, dy)
+        replaces = same_memory(out, x)
+        check_overlap(
+            [("out", out)],
+            [
+                ("saved.x", None if replaces else x),
+                ("dy", None if same_memory(out, dy) else dy),
+                ("saved.gamma", saved.gamma),
+                ("saved.beta", saved.beta),
+            ],
+        )
+    chosen, backend = choose(engine, x), backend_of(x)
+    with backend.scope(), Explained("batch_norm_backward", x, chosen.name):
+        dx = backend.xp.empty_like(x) if out is None else out
+        places = (None, None) if out is None or isinstance(x, np.ndarray) else _places(saved)
+        if x.size:
+            run, place = x, dx
+            if not chosen.strided:
+                place = place_of(dx, x)
+                run = run_like(x, place, fresh=False)
+                dy = run_like(dy, place, fresh=place is not out)
+            how = _how(saved, layout_of(run, layout.axis), dtype)
+            gradients = chosen.backward(dy, run, place, how, saved.kept)
+            put_back(dx, place)
+            saved.overwritten = replaces
+        else:
+            gradients = backend.xp.zeros((2, layout.channels), dtype)
+        return _typed(dx, gradients, saved, places)
+
+
+def _how(saved: Saved, layout: Layout, dtype: str) -> How:
+    affine = readable(saved.gamma, dtype), readable(saved.beta, dtype)
+    return How(layout, *affine, saved.eps, saved.activation == "relu")
+
+
+def _layout_of_saved(saved: Saved) -> Layout:
+    """How saved.x lies in memory now, if all in `saved` still has the shapes of the forward."""
+    x, kept = saved.x, saved.kept
+    layout = layout_of(x, saved.channel_axis)
+    vectors = [v for v in (saved.gamma, saved.beta) if v is not None]
+    if (
+        x.shape != saved.shape
+        or kept.shape != (3, layout.channels)
+        or kept.dtype.char != ("d" if x.dtype.char == "d" else "f")
+        or not kept.flags.c_contiguous
+        or any(vector.shape != (layout.channels,) for vector in vectors)
+    ):
+        raise ValueError(
+            f"saved was changed since the forward: x has shape {x.shape}, kept {kept.shape} "
+            f"{kept.dtype}, gamma and beta {[v.shape for v in vectors]}; expected {saved.shape}, "
+            f"(3, {layout.channels}) {computed(x)} and ({layout.channels},)"
+        )
+    return layout
+
+
+Places = tuple[Array | None, Array | None]
+
+
+def _places(saved: Saved) -> Places:
+    """On a GPU, where dgamma and dbeta go that are of another dtype than the computation's.
+
+    Taken before dx overwrites anything, and once copied to, so that this is compiled as well.
+    """
+
+    def place(vector: Array | None) -> Array | None:
+        if vector is None or (dtype := gradient_dtype(vector, saved.x)) == saved.kept.dtype:
+            return None
+        here = backend_of(vector).xp.empty(vector.shape, dtype)
+        here[...] = saved.kept[2]
+        return here
+
+    return place(saved.gamma), place(saved.beta)
+
+
+def _typed(
+    dx: Array, gradients: tuple[Array, Array], saved: Saved, places: Places = (None, None)
+) -> tuple[Array, Array | None, Array | None]:
+    """With dgamma and dbeta in the dtypes of gamma and beta, or None where those are."""
+    dgamma, dbeta = gradients
+    if all(v is not None and v.dtype is dgamma.dtype for v in (saved.gamma, saved.beta)):
+        return dx, dgamma, dbeta
+
+    def typed(gradient: Array, vector: Array | None, place: Array | None) -> Array | None:
+        if vector is None or place is None:
+            if vector is None:
+                return None
+            return gradient.astype(gradient_dtype(vector, saved.x), copy=False)
+        place[...] = gradient
+        return place
+
+    with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
+        return (
+            dx,
+            typed(dgamma, saved.gamma, places[0]),
+            typed(dbeta, saved.beta, places[1]),
+        )

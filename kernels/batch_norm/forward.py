@@ -1,0 +1,140 @@
+"""Batch normalization with the batch's own statistics: training's forward pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from ...backend.failures import Explained
+from ...backend.foreign import taken_in
+from ..order import place_of, put_back, run_like
+from .arguments import check_ddof, check_layout, check_running, check_vectors, options
+from ..array_arguments import check_input, check_out, check_overlap, same_memory
+from .contract import How, Running, Saved
+from .engines import choose, get
+from .first_launch import new_code, remember
+from .layout import layout_of
+from ..array_arguments import asks_for_cpu
+from .quick_checks import quick_layout
+from .channel_vectors import computed, readable, running_of, write_back
+
+
+def batch_norm_forward(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    *,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    running_var_ddof: int = 1,
+    channel_axis: int = 1,
+    activation: str | None = None,
+    out: Array | None = None,
+    engine: str = "auto",
+) -> tuple[Array, Saved]:
+    """Normalize each channel of `x` by its own mean and variance; running statistics in place.
+
+    Over the m values of each channel,
+
+        mu = mean(x)        sigma^2 = mean((x - mu)^2)
+        xhat = (x - mu) / sqrt(sigma^2 + eps)
+        y = gamma xhat + beta                           (activation="relu": y = max(y, 0))
+
+        running_mean = (1 - momentum) running_mean + momentum mu
+        running_var = (1 - momentum) running_var + momentum sigma^2 m / (m - ddof)
+
+    Args:
+        x: input, float16/32/64, of shape (N, C), (N, C, L), (N, C, H, W), (N, C, D, H, W), or any
+            other of two axes or more; left untouched.
+        gamma, beta: scale and shift, (C,), float16/32/64 or integers; None: 1 and 0.
+        running_mean, running_var: (C,), float16/32/64, for inference; written in place. Both or
+            neither.
+        momentum: weight of the new batch in the running statistics, in [0, 1].
+        eps: added to the variance, > 0.
+        running_var_ddof: 1: running_var averages the unbiased variance of the batches; 0: the
+            biased one, sigma^2.
+        channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
+        activation: None, or "relu", in the same pass.
+        out: where y goes, of x's shape and dtype; x itself if no backward follows.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Returns:
+        y, and what `batch_norm_backward` needs, which holds x itself, not a copy. Arrays of other
+        libraries are taken in as `as_array` does; y is a NumPy or CuPy array all the same.
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions, or a channel has fewer than two values; it is named, and nothing was
+            written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
+            written.
+
+    Conventions: normalizes with the biased variance and stores the unbiased one, and momentum is
+        the weight of the new batch, as in PyTorch; in Keras, Chainer and CS231n it is that of the
+        old. Keras and CS231n store the biased variance: running_var_ddof=0. A cumulative average,
+        PyTorch's momentum=None, is momentum 1 / k at the k-th batch.
+        y lies in memory in x's order; engines other than "array" copy what has gaps, and work in
+        new memory where `out` lies in another order. The computation is in x's dtype, float32 for
+        float16, whatever gamma, beta and the running statistics hold; what is written keeps its
+        dtype. A mean that is large beside the
+        deviation costs no precision, a constant channel gives beta.
+    Source: Ioffe and Szegedy (2015), algorithm 1, and section 3.1 for the running statistics.
+    """
+    both_or_none = (running_mean is None) == (running_var is None)
+    unbiased = type(running_var_ddof) is int and running_var_ddof == 1
+    if asks_for_cpu(engine) and out is None and both_or_none and unbiased:
+        running = (running_mean, running_var)
+        layout = quick_layout(x, channel_axis, (gamma, beta), running)
+        if layout is not None:
+            momentum, eps, relu = options(momentum, eps, activation)
+            pair = None if running_mean is None else Running(*running, momentum)
+            y = np.empty(x.shape, x.dtype)
+            kept = get("numba").forward(x, y, How(layout, gamma, beta, eps, relu), pair)
+            return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
+    names = ("x", "gamma", "beta", "running_mean", "running_var", "out")
+    given = (x, gamma, beta, running_mean, running_var, out)
+    x, gamma, beta, running_mean, running_var, out = taken_in(names, given)
+    check_input("x", x)
+    layout = check_layout(x, channel_axis)
+    check_vectors(x, layout, (gamma, beta, running_mean, running_var))
+    check_running(running_mean, running_var)
+    momentum, eps, relu = options(momentum, eps, activation)
+    ddof = check_ddof(running_var_ddof)
+    replaces = False
+    if out is not None:
+        check_out("x", out, x)
+        replaces = same_memory(out, x)
+    check_overlap(
+        [("out", out), ("running_mean", running_mean), ("running_var", running_var)],
+        [("x", None if replaces else x), ("gamma", gamma), ("beta", beta)],
+    )
+    if layout.channels and layout.count < 2:
+        raise ValueError(
+            f"x has shape {x.shape}, which is {layout.count} value(s) a channel; expected at least "
+            "2 to take a variance of (batch_norm_inference takes one)"
+        )
+    chosen, backend = choose(engine, x), backend_of(x)
+    dtype = computed(x)
+    with backend.scope(), Explained("batch_norm_forward", x, chosen.name):
+        y = backend.xp.empty_like(x) if out is None else out
+        if x.size:
+            run, place = x, y
+            if not chosen.strided:
+                place = place_of(y, x)
+                run = run_like(x, place, fresh=place is not out)
+            layout = layout_of(run, layout.axis)
+            how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
+            code = new_code(chosen, run, place, how, running_mean, running_var)
+            apart = code is not None or place is not y
+            biased = None if ddof else (layout.count - 1) / layout.count
+            pair = running_of(running_mean, running_var, dtype, momentum, apart, biased)
+            kept = chosen.forward(run, place, how, pair)
+            put_back(y, place)
+            write_back(pair, running_mean, running_var, biased)
+            if code is not None:
+                remember(code)
+        else:
+            kept = backend.xp.zeros((3, layout.channels), dtype)
+    return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape, replaces)

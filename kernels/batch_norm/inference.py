@@ -1,0 +1,103 @@
+"""Batch normalization with running statistics: what a trained network does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from ...backend.failures import Explained
+from ...backend.foreign import taken_in
+from ..order import place_of, put_back, run_like
+from ..array_arguments import check_input, check_out, check_overlap, same_memory
+from .arguments import check_layout, check_vectors, options
+from .contract import How
+from .engines import choose, get
+from .layout import layout_of
+from ..array_arguments import asks_for_cpu
+from .quick_checks import quick_layout
+from .channel_vectors import computed, readable
+
+
+def batch_norm_inference(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    eps: float = 1e-5,
+    channel_axis: int = 1,
+    activation: str | None = None,
+    out: Array | None = None,
+    engine: str = "auto",
+) -> Array:
+    """Normalize each channel of `x` by its running statistics; returns y, which may replace x.
+
+        y = gamma (x - running_mean) / sqrt(running_var + eps) + beta
+                                                        (activation="relu": y = max(y, 0))
+
+    Args:
+        x: input, float16/32/64, two axes or more; left untouched unless it is `out`.
+        gamma, beta: scale and shift, (C,), float16/32/64 or integers; None: 1 and 0.
+        running_mean, running_var: (C,), as `batch_norm_forward` keeps them; left untouched.
+        eps: added to the variance, > 0.
+        channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
+        activation: None, or "relu", in the same pass.
+        out: where y goes, of x's shape and dtype; may be x itself.
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
+            conditions; it is named, and nothing was written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
+            written.
+
+    Conventions: arrays of other libraries are taken in as `as_array` does; y is a NumPy or CuPy
+        array. Any number of samples, one and none too. A negative variance gives NaN.
+    Source: Ioffe and Szegedy (2015), algorithm 2, step 11.
+    """
+    statistics = (running_mean, running_var)
+    if asks_for_cpu(engine) and out is None and not any(v is None for v in statistics):
+        layout = quick_layout(x, channel_axis, (gamma, beta, *statistics))
+        if layout is not None:
+            _, eps, relu = options(0.0, eps, activation)
+            y = np.empty(x.shape, x.dtype)
+            get("numba").inference(x, y, How(layout, gamma, beta, eps, relu), *statistics)
+            return y
+    names = ("x", "gamma", "beta", "running_mean", "running_var", "out")
+    given = (x, gamma, beta, running_mean, running_var, out)
+    x, gamma, beta, running_mean, running_var, out = taken_in(names, given)
+    check_input("x", x)
+    layout = check_layout(x, channel_axis)
+    for name, vector in (("running_mean", running_mean), ("running_var", running_var)):
+        if vector is None:
+            raise TypeError(f"{name} is None; expected the array that batch_norm_forward updated")
+    check_vectors(x, layout, (gamma, beta, running_mean, running_var))
+    _, eps, relu = options(0.0, eps, activation)
+    if out is not None:
+        check_out("x", out, x)
+        check_overlap(
+            [("out", out)],
+            [
+                ("x", None if same_memory(out, x) else x),
+                ("gamma", gamma),
+                ("beta", beta),
+                ("running_mean", running_mean),
+                ("running_var", running_var),
+            ],
+        )
+    chosen, backend = choose(engine, x), backend_of(x)
+    dtype = computed(x)
+    with backend.scope(), Explained("batch_norm_inference", x, chosen.name):
+        y = backend.xp.empty_like(x) if out is None else out
+        if x.size:
+            run, place = x, y
+            if not chosen.strided:
+                place = place_of(y, x)
+                run = run_like(x, place, fresh=place is not out)
+            layout = layout_of(run, layout.axis)
+            how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
+            averages = readable(running_mean, dtype), readable(running_var, dtype)
+            chosen.inference(run, place, how, *averages)
+            put_back(y, place)
+    return y

@@ -1,0 +1,140 @@
+"""Engine "numba-cuda": batch normalization compiled by Numba for the GPU, on CuPy arrays."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array
+from ...backend.failures import Explained
+from ..compiling.cuda_launch import MAX_BLOCKS, configured, device_functions
+from ..compiling.python_text import rebound
+from . import formula, numba_cuda_kernels
+from .contract import BatchNormEngine, How, Running
+from .cuda_text import THREADS
+from .gpu_plan import gpu_plan
+from .channel_vectors import computed, given
+
+_FORMULAS = (
+    "middle",
+    "welford",
+    "merged",
+    "deviation",
+    "affine",
+    "averaged",
+    "normalized",
+    "rectified",
+    "gradients",
+    "input_gradient",
+)
+
+
+class NumbaCudaBatchNorm(BatchNormEngine):
+    """The same launches as the engine "cupy", on CuPy's current stream."""
+
+    name = "numba-cuda"
+
+    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
+        import cupy
+
+        layout, gamma, beta, eps, relu = how
+        channels, inner, dtype = layout.channels, layout.inner, computed(x)
+        plan, number = gpu_plan(layout.outer, channels, inner, THREADS), np.dtype(dtype).type
+        means, m2s = cupy.empty((2, plan.parts, channels), dtype)
+        kept, coefficients = cupy.empty((2, 3, channels), dtype)
+        gamma, beta = given(cupy, gamma, beta, channels, dtype)
+        mean, var, momentum = running or (kept[0], kept[0], 0.0)
+        flat = layout.flat(x)
+        launch = _Launcher(x, relu)
+        launch("moments", (plan.across, plan.parts), flat, means, m2s, plan.width, inner)
+        launch(
+            "finish_forward",
+            -(-channels // THREADS),
+            *(flat, means, m2s, gamma, beta, mean, var, kept, coefficients, inner),
+            *(number(eps), number(momentum), number(1.0 - momentum), running is not None),
+        )
+        launch("normalize", launch.blocks, flat, coefficients, layout.flat(y), inner)
+        return kept
+
+    def backward(
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+    ) -> tuple[Array, Array]:
+        import cupy
+
+        layout, gamma, beta, _, relu = how
+        channels, inner, dtype = layout.channels, layout.inner, computed(x)
+        plan = gpu_plan(layout.outer, channels, inner, THREADS)
+        sums = cupy.empty((2, plan.parts, channels), dtype)
+        result, coefficients = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
+        gamma, beta = given(cupy, gamma, beta, channels, dtype)
+        flat_dy, flat = layout.flat(dy), layout.flat(x)
+        launch = _Launcher(x, relu)
+        launch(
+            "products",
+            (plan.across, plan.parts),
+            *(flat_dy, flat, kept, gamma, beta, sums, plan.width, inner),
+        )
+        launch(
+            "finish_backward",
+            -(-channels // THREADS),
+            *(sums, gamma, beta, kept, result, coefficients),
+            np.dtype(dtype).type(layout.count),
+        )
+        launch("differentiate", launch.blocks, flat_dy, flat, coefficients, layout.flat(dx), inner)
+        return result[0], result[1]
+
+    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+        import cupy
+
+        layout, gamma, beta, eps, relu = how
+        dtype = computed(x)
+        gamma, beta = given(cupy, gamma, beta, layout.channels, dtype)
+        launch = _Launcher(x, relu)
+        launch(
+            "infer",
+            launch.blocks,
+            *(layout.flat(x), mean, var, gamma, beta),
+            *(np.dtype(dtype).type(eps), layout.flat(y), layout.inner),
+        )
+
+
+class _Launcher:
+    """Launches kernels for arrays like `x` on its device and CuPy's current stream."""
+
+    def __init__(self, x: Array, relu: bool) -> None:
+        self.x, self.relu = x, relu
+        self.blocks = min(-(-x.size // THREADS), MAX_BLOCKS)
+
+    def __call__(self, name: str, grid: Any, *arguments: Any) -> None:
+        with self.x.device, Explained(name, self.x, "numba-cuda"):
+            compiled = kernel(name, computed(self.x), self.relu)
+            configured(compiled, grid, THREADS, self.x)(*arguments)
+
+
+@cache
+def kernel(name: str, dtype: str, relu: bool) -> Any:
+    """The CUDA kernel of that name; `dtype` is what it computes in."""
+    from numba import cuda
+
+    return cuda.jit(python_kernel(name, dtype, relu))
+
+
+def python_kernel(name: str, dtype: str, relu: bool) -> FunctionType:
+    """The kernel as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
+    from numba import cuda, float32, float64
+
+    formulas = {
+        each: cuda.jit(rebound(getattr(formula, each), device_functions()), device=True)
+        for each in _FORMULAS
+    }
+    names = {
+        **formulas,
+        "cuda": cuda,
+        "COMPUTED": float64 if dtype == "float64" else float32,
+        "RELU": relu,
+    }
+    names["near_of"] = cuda.jit(rebound(numba_cuda_kernels.near_of, names), device=True)
+    return rebound(getattr(numba_cuda_kernels, name), names)

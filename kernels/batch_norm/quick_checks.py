@@ -1,0 +1,69 @@
+"""The common case, checked in a few microseconds: contiguous NumPy arrays of one dtype.
+
+Whatever is not quite that, right or wrong, the thorough checks take up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy import may_share_memory, ndarray
+
+from ..usable import numba_usable
+from .layout import Layout, contiguous_layout
+
+_DTYPES = (np.dtype("float32"), np.dtype("float64"))
+_READABLE = 0x1 | 0x100  # NumPy's C_CONTIGUOUS | ALIGNED
+_WRITEABLE = _READABLE | 0x400
+
+
+def quick_layout(
+    x: Any, axis: Any, read: Sequence[Any], written: Sequence[Any] = ()
+) -> Layout | None:
+    """The layout of x if all is in order: the vectors `read` (or None) and `written`; else None."""
+    if type(x) is not ndarray or type(axis) is not int:
+        return None
+    dtype = x.dtype
+    if dtype not in _DTYPES or x.flags.num & _READABLE != _READABLE:
+        return None
+    layout = _layout(x.shape, axis)
+    if layout is None:
+        return None
+    shape = (layout.channels,)
+    for vectors, flags in ((read, _READABLE), (written, _WRITEABLE)):
+        for vector in vectors:
+            if vector is not None and (
+                type(vector) is not ndarray
+                or vector.dtype is not dtype
+                or vector.shape != shape
+                or vector.flags.num & flags != flags
+            ):
+                return None
+    for k, vector in enumerate(written):
+        for other in (x, *read, *written[:k]):
+            if vector is not None and other is not None and may_share_memory(vector, other):
+                return None
+    return layout
+
+
+def quick_pair(dy: Any, x: Any) -> bool:
+    """Whether both are contiguous NumPy arrays of one shape and dtype."""
+    return (
+        type(dy) is type(x) is ndarray
+        and dy.dtype is x.dtype
+        and x.dtype in _DTYPES
+        and dy.shape == x.shape
+        and dy.flags.num & x.flags.num & _READABLE == _READABLE
+    )
+
+
+@lru_cache(maxsize=256)
+def _layout(shape: tuple[int, ...], axis: int) -> Layout | None:
+    """Of a contiguous array in which every channel has two values at least."""
+    if len(shape) < 2 or not -len(shape) <= axis < len(shape):
+        return None
+    layout = contiguous_layout(shape, axis % len(shape))
+    return layout if layout.channels and layout.count >= 2 else None

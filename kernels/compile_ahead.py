@@ -1,0 +1,119 @@
+"""Compiling ahead, so that no training step does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend, EngineUnavailableError, get_backend
+from ..backend.number_checks import flag
+from .activation import activation_backward, activation_forward
+from .activation.arguments import check_options
+from .batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
+from .inverted_dropout import dropout as run_dropout
+from .engine_table import find_engine
+from .rules import RULES
+from .softmax import softmax_cross_entropy
+from .softmax.gpu_plan import every_width
+
+
+def warmup(
+    dtypes: str | Iterable[str] = ("float32",),
+    engine: str = "auto",
+    rules: Iterable[str] | None = None,
+    batch_norm: bool = False,
+    softmax: bool = False,
+    dropout: bool = False,
+    activations: Iterable[str] = (),
+) -> None:
+    """Compile rules, and what else is asked for, now instead of at the first call.
+
+    It takes seconds, batch normalization longest, and once: the machine code is kept on disk.
+
+    Args:
+        dtypes: one or several of "float16", "float32", "float64".
+        engine: one engine's name; "auto" means the one that "auto" picks on the current device.
+        rules: names of rules; all by default.
+        batch_norm: forward, backward and inference, with and without ReLU, too.
+        softmax: softmax cross-entropy too, of any number of classes.
+        dropout: dropout too.
+        activations: kinds of `activation_forward` too, such as "relu": both ways, with a bias and
+            without.
+
+    Raises:
+        ValueError: an unknown rule, dtype, activation or engine.
+        EngineUnavailableError: the engine can't be used here.
+    """
+    names = list(RULES if rules is None else rules)
+    for name in names:
+        if name not in RULES:
+            raise ValueError(f"rules holds {name!r}; expected {', '.join(map(repr, RULES))}")
+    dtypes = [dtypes] if isinstance(dtypes, str) else list(dtypes)
+    for dtype in dtypes:
+        if dtype not in ("float16", "float32", "float64"):
+            raise ValueError(f"dtypes holds {dtype!r}; expected 'float16', 'float32' or 'float64'")
+    flag("batch_norm", batch_norm)
+    flag("softmax", softmax)
+    flag("dropout", dropout)
+    kinds = [activations] if isinstance(activations, str) else list(activations)
+    for kind in kinds:
+        check_options(kind, 0.01, "activations")
+    backend = get_backend("auto" if engine == "auto" else _device_for(engine))
+    for dtype in dtypes:
+        chosen = find_engine(engine, backend.asarray(np.zeros(1, dtype)), contiguous=True)
+        with backend.scope():
+            for name in names:
+                chosen.warmup(RULES[name], dtype)
+                chosen.warmup(RULES[name].without_decay, dtype)
+            if batch_norm:
+                _warm_batch_norm(backend, dtype, engine)
+            if softmax:
+                _warm_softmax(backend, dtype, engine)
+            if dropout:
+                run_dropout(backend.asarray(np.zeros(1, dtype)), 0.5, seed=0, draw=0, engine=engine)
+            for kind in kinds:
+                _warm_activation(backend, kind, dtype, engine)
+
+
+def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:
+    """Run it on small arrays, with short and with long runs of a channel."""
+    for inner in (1, 64):
+        x = backend.asarray(np.ones((2, 1, inner), dtype))
+        vectors = [backend.asarray(np.full(1, value, dtype)) for value in (1, 0, 0, 1)]
+        for activation in (None, "relu"):
+            options: dict[str, Any] = {"activation": activation, "engine": engine}
+            _, saved = batch_norm_forward(x, *vectors, **options)
+            batch_norm_backward(x, saved, engine=engine)
+            batch_norm_inference(x, *vectors, **options)
+
+
+def _warm_softmax(backend: Backend, dtype: str, engine: str) -> None:
+    """Run it with weights and without; on a GPU for every number of classes that takes new code."""
+    labels, weights = np.zeros(1, int), np.ones(1, dtype)
+    for width in every_width() if backend.device != "cpu" else (1,):
+        logits = backend.asarray(np.zeros((1, width), dtype))
+        for factors in (None, weights):
+            softmax_cross_entropy(logits, labels, weights=factors, engine=engine)
+
+
+def _warm_activation(backend: Backend, kind: str, dtype: str, engine: str) -> None:
+    """Run it on small arrays."""
+    x, vector = (backend.asarray(np.zeros(shape, dtype)) for shape in ((2, 2), 2))
+    for bias in (vector, None):
+        y = activation_forward(x, kind, bias=bias, engine=engine)
+        activation_backward(x, y, kind, bias_grad=bias, engine=engine)
+
+
+def _device_for(engine: str) -> str:
+    from .engine_table import engines
+
+    status = engines().get(engine)
+    if status is None or "cpu" in status.devices:
+        return "cpu"
+    if not status.available:
+        raise EngineUnavailableError(
+            f"engine {engine!r} can't be used: {status.reason}. {status.remedy}"
+        )
+    return "cuda"

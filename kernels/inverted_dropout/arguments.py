@@ -1,0 +1,52 @@
+"""The arguments of dropout, checked before anything is written."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from numbers import Integral
+from typing import Any
+
+from ...backend.number_checks import finite_number
+from .contract import Mask
+
+STEP = 2.0**-32
+"""Between two probabilities that 32 random bits can tell apart."""
+_WORD = 1 << 64
+_PROBABILITY = "a number in (0, 1], such as 0.8"
+
+
+def keep_probability(name: str, value: Any) -> float:
+    """A number in (0, 1], and not less than the generator's step."""
+    if not STEP <= (number := finite_number(name, value, _PROBABILITY)) <= 1:
+        least = ", and at least 2^-32, the step of its random bits" if 0 < number < 1 else ""
+        raise ValueError(f"{name} is {value!r}; expected {_PROBABILITY}{least}")
+    return number
+
+
+def random_word(name: str, value: Any) -> int:
+    """An integer of 64 bits without a sign."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(
+            f"{name} is {value!r} ({type(value).__name__}); expected an integer, 0 to 2^64 - 1"
+        )
+    if not 0 <= int(value) < _WORD:
+        raise ValueError(f"{name} is {value}; expected 0 to 2^64 - 1")
+    return int(value)
+
+
+def mask_of(keep_prob: Any, seed: Any, draw: Any) -> Mask:
+    """The mask that these say, checked."""
+    last, scale = _threshold(keep_prob) if type(keep_prob) is float else _checked(keep_prob)
+    if type(seed) is int and type(draw) is int and 0 <= seed < _WORD and 0 <= draw < _WORD:
+        return Mask(last, scale, seed, draw)
+    return Mask(last, scale, random_word("seed", seed), random_word("draw", draw))
+
+
+def _checked(keep_prob: Any) -> tuple[int, float]:
+    """The largest 32-bit number below keep_prob 2^32, and 1 / keep_prob."""
+    number = keep_probability("keep_prob", keep_prob)
+    return math.ceil(number / STEP) - 1, 1.0 / number
+
+
+_threshold = lru_cache(maxsize=64)(_checked)

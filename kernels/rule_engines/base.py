@@ -1,0 +1,108 @@
+"""What an engine is: who compiles and launches a rule."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ...backend import Array
+from ..rule import Rule
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """One engine as `engines()` found it: available, or why not and what to do about it.
+
+    Attributes:
+        name: what the argument `engine=` calls it.
+        available: whether it can run here.
+        devices: the kinds of device it runs on, "cpu" and "cuda".
+        dtypes: the dtypes it takes; float16 is computed in float32.
+        reason: why it is not available; empty where it is.
+        remedy: what would change that.
+    """
+
+    name: str
+    available: bool
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    reason: str = ""
+    remedy: str = ""
+
+
+class Engine(ABC):
+    """Compiles rules and runs them in place. One object each, made when it is first asked for."""
+
+    name: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]]
+    dtypes: ClassVar[tuple[str, ...]] = ("float16", "float32", "float64")
+    strided: ClassVar[bool] = True
+    """Whether it takes arrays that are not contiguous."""
+
+    @abstractmethod
+    def missing(self) -> tuple[str, str]:
+        """(reason, remedy) where the engine can't run on this machine, ("", "") where it can."""
+
+    def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
+        """Run `rule` on unchecked NumPy arrays if that is safe; False if nothing was done.
+
+        An engine whose compiled code refuses what it was not made for, before any write, can take
+        a small step at once; whatever is refused, the checks then explain.
+        """
+        return False
+
+    def quick_each(
+        self,
+        rule: Rule,
+        columns: tuple[tuple[Array, ...], ...],
+        coefficients: tuple[float, ...],
+        order: np.ndarray,
+    ) -> bool:
+        """`quick` for many calls together: all of them, or False and nothing was done.
+
+        `columns` are all params, all grads, and all of each state: unchecked, one of each a call.
+        `order` is that of all arrays in memory, the last time; it is the engine's to write.
+        """
+        return False
+
+    def fits_each(self, columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> bool:
+        """Whether `quick_each` would run them."""
+        return False
+
+    @abstractmethod
+    def run(
+        self,
+        rule: Rule,
+        arrays: tuple[Array, ...],
+        coefficients: tuple[float, ...],
+        contiguous: bool,
+    ) -> None:
+        """Run `rule` on checked arrays: one device, dtype and shape, not empty, no overlap."""
+
+    def run_each(
+        self,
+        rule: Rule,
+        calls: Sequence[tuple[Array, ...]],
+        coefficients: tuple[float, ...],
+        contiguous: Sequence[bool],
+    ) -> None:
+        """Run `rule` on the arrays of several calls, checked as for `run`.
+
+        An engine that runs on a GPU does all of them, or none where memory runs out or code can't
+        be compiled.
+        """
+        for arrays, run_of_memory in zip(calls, contiguous, strict=True):
+            self.run(rule, arrays, coefficients, run_of_memory)
+
+    @abstractmethod
+    def warmup(self, rule: Rule, dtype: str) -> None:
+        """Compile what `run` would compile at its first call."""
+
+    def status(self) -> EngineStatus:
+        reason, remedy = self.missing()
+        return EngineStatus(self.name, not reason, self.devices, self.dtypes, reason, remedy)

@@ -1,0 +1,62 @@
+"""Engine "cupy": one CuPy ElementwiseKernel a rule, dtype and launch, on any array layout."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from ...backend import Array
+from ...backend.devices import best_gpu
+from ..rule import Rule
+from ..compiling.dtypes import compute_dtype
+from ..compiling.c_text import PREAMBLE, operation, sources_missing
+from .all_or_none import GpuEngine
+from ..compiling.python_text import scalar_names
+
+_C_TYPE = {"float32": "float", "float64": "double"}
+
+
+class CupyEngine(GpuEngine):
+    """Compiles with NVRTC at the first call; CuPy keeps the machine code on disk."""
+
+    name = "cupy"
+
+    def missing(self) -> tuple[str, str]:
+        status = best_gpu()
+        return (status.reason, status.remedy) if status.reason else sources_missing()
+
+    def run(
+        self,
+        rule: Rule,
+        arrays: tuple[Array, ...],
+        coefficients: tuple[float, ...],
+        contiguous: bool,
+    ) -> None:
+        param, grad, *state = arrays
+        with param.device:
+            kernel(rule, param.dtype.name)(grad, *coefficients, param, *state)
+
+
+@cache
+def kernel(rule: Rule, dtype: str) -> Any:
+    """The ElementwiseKernel(grad, *coefficients, param, *state) of a rule for one dtype."""
+    import cupy
+
+    return cupy.ElementwiseKernel(**parts(rule, dtype))
+
+
+def parts(rule: Rule, dtype: str) -> dict[str, str]:
+    """What an ElementwiseKernel is made of; plain text, so that it can be proven without a GPU.
+
+    Written arrays are its output parameters, which CuPy hands to the body by reference: the body
+    reads them too.
+    """
+    compute = compute_dtype(dtype)
+    inputs = [f"{dtype} g", *(f"{compute} {name}" for name in scalar_names(rule))]
+    return {
+        "in_params": ", ".join(inputs),
+        "out_params": ", ".join(f"{dtype} {name}" for name in ("p", *rule.state)),
+        "operation": operation(rule, _C_TYPE[compute]),
+        "name": f"onepass_{rule.name.replace('-', '_')}_{dtype}",
+        "preamble": PREAMBLE,
+    }

@@ -1,0 +1,100 @@
+"""Engine "numba-cuda": the same rule compiled by Numba for the GPU, on contiguous CuPy arrays."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ...backend import Array, device_of, get_backend
+from ...backend.devices import best_gpu
+from ...backend.failures import NO_TOOLKIT, first_line
+from ..rule import Rule
+from ..compiling import python_text as source
+from ..compiling.dtypes import compute_dtype
+from .all_or_none import GpuEngine
+
+
+
+class NumbaCudaEngine(GpuEngine):
+    """A grid-stride loop; launched on CuPy's current stream, so that it keeps the order."""
+
+    name = "numba-cuda"
+    strided = False
+
+    def missing(self) -> tuple[str, str]:
+        return _missing()
+
+    def run(
+        self,
+        rule: Rule,
+        arrays: tuple[Array, ...],
+        coefficients: tuple[float, ...],
+        contiguous: bool,
+    ) -> None:
+        first = arrays[0]
+        scalar = np.dtype(compute_dtype(first.dtype.name)).type
+        blocks = min(-(-first.size // THREADS), MAX_BLOCKS)
+        with first.device:
+            launcher = configured(kernel(rule, first.dtype.name), blocks, THREADS, first)
+            launcher(*(a.reshape(-1) for a in arrays), *map(scalar, coefficients))
+
+
+@cache
+def kernel(rule: Rule, dtype: str) -> Any:
+    """The CUDA kernel of a rule for one dtype: (*arrays, *coefficients)."""
+    from numba import cuda
+
+    return cuda.jit(python_kernel(rule, dtype))
+
+
+def python_kernel(rule: Rule, dtype: str) -> Any:
+    """The kernel as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
+    from numba import cuda, float32, float64
+
+    arguments = (*source.array_names(rule), *source.scalar_names(rule))
+    text = f"def NAME({', '.join(arguments)}):\n"
+    text += "    for i in range(cuda.grid(1), p.size, cuda.gridsize(1)):\n"
+    text += "".join(f"        {line}\n" for line in source.element_source(rule).splitlines())
+    namespace = {
+        "cuda": cuda,
+        "T": float64 if compute_dtype(dtype) == "float64" else float32,
+        "prelude": cuda.jit(source.rebound(rule.prelude, {}), device=True),
+        "update": cuda.jit(source.rebound(rule.update, device_functions()), device=True),
+    }
+    return source.build(rule, f"cuda_{dtype}", text, namespace)
+
+
+@cache
+def _missing() -> tuple[str, str]:
+    gpu = best_gpu()
+    if not gpu.available:
+        return gpu.reason, gpu.remedy
+    try:
+        import numba_cuda  # noqa: F401
+        from numba import cuda
+    except Exception as error:  # whatever releases that don't fit together raise
+        remedy = 'pip install "onepass[numba-cuda]"'
+        return f"numba-cuda can't be imported ({first_line(error)})", remedy
+    try:
+        if not cuda.is_available():
+            return "numba-cuda finds no usable CUDA toolkit or driver", NO_TOOLKIT
+        with get_backend("cuda").scope():
+            import cupy
+
+            cell = cupy.ones(1, cupy.float32)
+            configured(cuda.jit(_double), 1, 1, cell)(cell)
+            result = float(cell.get()[0])
+    except Exception as error:  # whatever a mismatched toolkit raises: the reason is kept
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        return f"a trial kernel can't be compiled or run ({reason})", NO_TOOLKIT
+    if result != 2.0:
+        return f"a trial kernel gave {result} instead of 2", NO_TOOLKIT
+    return "", ""
+
+
+def _double(cell: Any) -> None:
+    cell[0] = cell[0] + cell[0]

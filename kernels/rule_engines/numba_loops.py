@@ -1,0 +1,86 @@
+"""The loops of engine "numba", compiled from a rule: over whole arrays, and over a part of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, types
+
+from ..rule import Rule
+from ..crew import atomics
+from ..compiling import python_text as source
+from ..compiling.jit import cfunc, njit, once
+from ..simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
+from ..simd.half import load, store
+
+LINE = 64  # bytes of a cache line, and of the widest SIMD register
+FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+
+
+@once
+def loop(rule: Rule, half: bool) -> Any:
+    """The compiled loop(*arrays, *coefficients) over contiguous one-dimensional arrays.
+
+    The elements before the first cache line that `p` begins go first, so that the rest is loaded
+    and stored in whole lines: large NumPy arrays begin 16 bytes into one. With `half` the arrays
+    hold the bits of float16, and float32 is computed in.
+    """
+    names = source.array_names(rule)
+    arguments = (*names, *source.scalar_names(rule))
+    text = f"def NAME({', '.join(arguments)}):\n    T = {'float32' if half else 'p.dtype.type'}\n"
+    text += "".join(f"    {name} = T({name})\n" for name in source.scalar_names(rule))
+    flush = f"flush_denormals_above({rule.floor})" if rule.floor else "flush_denormals()"
+    text += f"    before = {flush}\n"
+    text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
+    text += "    for low, high in ((0, head), (head, p.size)):\n"
+    text += "".join(f"        {name}_ = {name}[low:high]\n" for name in names)
+    text += "        for i in range(p_.size):\n"
+    text += "".join(f"            {name}_i = load({name}_, i)\n" for name in names)
+    element = source.element_source(rule, "_i").splitlines()
+    text += "".join(f"            {line}\n" for line in element)
+    written = (name for name in names if name != "g")
+    text += "".join(f"            store({name}_, i, {name}_i)\n" for name in written)
+    text += "    restore_denormals(before)\n"
+    inline = numba.njit(**OPTIONS)  # compiled into the loop, and kept with it
+    update = source.rebound(rule.update, {"maximum": inline(source.maximum)})
+    namespace = {
+        "prelude": inline(rule.prelude),
+        "update": inline(update),
+        "flush_denormals": flush_denormals,
+        "flush_denormals_above": flush_denormals_above,
+        "sqrt": np.sqrt,
+        "restore_denormals": restore_denormals,
+        "load": load,
+        "store": store,
+        "float32": np.float32,
+    }
+    return njit(**OPTIONS)(source.build(rule, "loop", text, namespace))
+
+
+@once
+def shared_loop(rule: Rule, dtype: str) -> Any:
+    """The same loop over elements low to high of a job, as a C function that helpers can call."""
+    names, scalars = source.array_names(rule), source.scalar_names(rule)
+    text = "def NAME(low, high, job):\n    n = high - low\n"
+    text += f"    addresses = carray(job, ({len(names)},), int64)\n"
+    text += f"    scalars = carray(job, ({FIRST_SCALAR + len(scalars)},), float64)\n"
+    for k, name in enumerate(names):
+        text += f"    {name} = carray(pointer(addresses[{k}] + low * itemsize), n, dtype)\n"
+    values = ", ".join(f"scalars[{FIRST_SCALAR + k}]" for k in range(len(scalars)))
+    half = dtype == "float16"
+    text += f"    loop({', '.join(names)}, {values})  # {loop(rule, half).__name__}\n"
+    namespace = {
+        "loop": loop(rule, half),
+        "carray": carray,
+        "pointer": atomics.pointer,
+        "int64": types.int64,
+        "float64": types.float64,
+        "dtype": numba.from_dtype(np.dtype("uint16" if half else dtype)),
+        "itemsize": np.dtype(dtype).itemsize,
+    }
+    signature = types.void(types.int64, types.int64, types.voidptr)
+    function = source.build(rule, f"shared_{dtype}", text, namespace)
+    return cfunc(signature, **OPTIONS)(function)

@@ -1,0 +1,1 @@
+"""Pieces of SIMD loops on the CPU, compiled into those of every operation."""

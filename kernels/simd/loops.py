@@ -1,0 +1,28 @@
+"""How loops are compiled for the CPU, and the two that every operation needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+
+_INNER: dict[str, Any] = {
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}  # half the compiling
+inline = numba.njit(**OPTIONS, **_INNER)
+reduction = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"}, **_INNER)
+
+
+@inline
+def fill(array: Any, number: Any) -> None:
+    for i in range(array.size):
+        array[i] = number
+
+
+@inline
+def copy(source: Any, target: Any) -> None:
+    for i in range(target.size):
+        target[i] = source[i]
