@@ -18,8 +18,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from onepass.nets import Layer, Loss, Sequential
-from onepass.nets.diagnosis import gradient_check
+from onepass.nets import Layer, Loss, Sequential, gradient_check
 
 VALUES = {"a": 5.0, "b": 3.0, "c": 2.0}
 

@@ -23,7 +23,7 @@ from onepass.nets import (
     shift,
     zoom,
 )
-from onepass.nets.data.batches import images
+from onepass.nets.data import images
 from scipy import ndimage
 
 SHAPES = [(3, 5, 7), (2, 3, 6, 4), (4, 1, 1), (1, 9, 2), (0, 4, 4)]

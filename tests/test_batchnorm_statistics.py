@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from batchnorm_cases import LAYOUTS, arrays, make, needs, refused
 from onepass import kernels
-from onepass.nets import BatchNorm, Dense, Sequential, load, load_torch_state, save
+from onepass.nets import BatchNorm, Dense, Sequential, load, load_torch_state, save, torch_state
 from onepass.nets.saving.network_json import network_config
-from onepass.nets.saving.save import torch_state
 from tolerances import DTYPES, assert_close
 
 VECTORS = ("gamma", "beta", "running_mean", "running_var")

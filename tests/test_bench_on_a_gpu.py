@@ -9,15 +9,15 @@ import pytest
 from onepass import get_backend
 from onepass.backend.numpy_backend import NumpyBackend
 from onepass.bench import command as run
+from onepass.bench.cases import steps as cases
 from onepass.bench.cases.batch_norm import NormCase
 from onepass.bench.cases.steps import CASES
-from onepass.bench.cases.steps import steps as cases
-from onepass.bench.limits.steps import steps as limits
+from onepass.bench.limits import steps as limits
 from onepass.bench.measuring import workload
 from onepass.bench.measuring.despite_failures import measure_what_works
 from onepass.bench.measuring.synchronized import waited
 from onepass.bench.measuring.timing import Effort
-from onepass.bench.peers.steps import torch_steps as torch_peers
+from onepass.bench.peers import torch_steps as torch_peers
 from onepass.bench.workloads import batch_norm as norms
 from onepass.bench.workloads import steps, tensors
 from onepass.bench.workloads.batch_norm import OPERATIONS, Norm

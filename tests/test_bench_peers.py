@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from onepass import get_backend
 from onepass.bench.cases.steps import CASES
-from onepass.bench.peers.steps import deepspeed_build
-from onepass.bench.peers.steps import steps as peers
-from onepass.bench.peers.steps import torch_steps as torch_peers
+from onepass.bench.peers import deepspeed_build
+from onepass.bench.peers import steps as peers
+from onepass.bench.peers import torch_steps as torch_peers
 from onepass.bench.peers.undisturbed import undisturbed
 from oracles import RULES
 

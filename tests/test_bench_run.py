@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onepass.__main__ import main
 from onepass.bench import command as run
-from onepass.bench.peers.steps import steps as peers
+from onepass.bench.peers import steps as peers
 from onepass.bench.report.record import read_report
 from onepass.bench.suite import SECTIONS, Choice, workloads
 from rich.console import Console
@@ -124,7 +124,7 @@ def test_reasons_are_told_once_each(monkeypatch):
 
 
 def test_a_missing_package_is_told_and_the_rest_measured(monkeypatch):
-    from onepass.bench.peers.steps import torch_steps as torch_peers
+    from onepass.bench.peers import torch_steps as torch_peers
 
     monkeypatch.setattr(torch_peers, "find_spec", lambda name: None)
     report, _ = bench(only=["tensors"])

@@ -9,9 +9,9 @@ import pytest
 from bench_reports import measurement, small_report
 from onepass.backend import describe_devices
 from onepass.bench import command as run
+from onepass.bench.cases import data_sets as bench_data
 from onepass.bench.cases.batch_norm import LARGE
 from onepass.bench.cases.steps import CASES
-from onepass.bench.cases.steps import data_sets as bench_data
 from onepass.bench.promises.promises import judged, promises
 from onepass.bench.report.record import Curve
 from onepass.bench.suite import MODES, ON_ANY_DEVICE, ON_THE_CPU, SECTIONS, Choice, workloads

@@ -7,8 +7,7 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onepass.nets import BiasVariance
-from onepass.nets.diagnosis import bias_variance
+from onepass.nets import BiasVariance, bias_variance
 
 SHARES = st.floats(0, 1)
 

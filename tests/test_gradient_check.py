@@ -21,8 +21,8 @@ from onepass.nets import (
     Sigmoid,
     SoftmaxCrossEntropy,
     Tanh,
+    gradient_check,
 )
-from onepass.nets.diagnosis import gradient_check
 from test_layers import LAYERS
 from tolerances import GRADIENT_RATIO
 

@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 from onepass.nets import DEVIATIONS, Dense, ReLU, Sequential, deviation
-from onepass.nets.layers import first_weights as initialize
+from onepass.nets.layers.first_weights import initialize
 
 N_IN, N_OUT = 400, 300
 EXPECTED = {

@@ -20,8 +20,8 @@ from onepass.nets import (
     fit,
     load_torch_state,
     predict,
+    torch_state,
 )
-from onepass.nets.saving.save import torch_state
 
 DTYPES = ["float16", "float32", "float64"]
 

@@ -20,6 +20,7 @@ from onepass.nets import (
     accuracy,
     exponential_average,
     fit,
+    gradient_check,
     load_torch_state,
     outputs,
     predict,
@@ -29,7 +30,6 @@ from onepass.nets import (
     split,
     stratified_split,
 )
-from onepass.nets.diagnosis import gradient_check
 
 N = 12
 X = np.random.default_rng(0).standard_normal((N, 3)).astype("float32")

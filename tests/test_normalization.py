@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from onepass import get_backend
 from onepass.nets import Normalizer
-from onepass.nets.data.batches import normalizer as normalization
+from onepass.nets.data import normalizer as normalization
 
 TABLES = hnp.arrays(
     "float64",

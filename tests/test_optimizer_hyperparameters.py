@@ -14,7 +14,7 @@ from onepass.nets import (
     Momentum,
     RMSprop,
 )
-from onepass.nets.optimizers.sgd import optimizer as stepping
+from onepass.nets.optimizers import optimizer as stepping
 from six_gradients import frozen, start
 
 

@@ -20,7 +20,7 @@ from onepass.nets import (
     RMSprop,
     Sequential,
 )
-from onepass.nets.optimizers.sgd import optimizer as stepping
+from onepass.nets.optimizers import optimizer as stepping
 from six_gradients import KINDS, SHAPES, flat_parameters, frozen, start, write_grads
 
 # Plain loops over Python floats: (p, list of g) -> p, one element at a time.

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import rich
 from onepass.nets import Callback
-from onepass.nets.training.fit import progress as shown
+from onepass.nets.training import progress as shown
 from rich.console import Console
 from rich.errors import LiveError
 from rich.progress import track

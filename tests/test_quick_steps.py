@@ -11,7 +11,7 @@ from onepass import kernels
 from onepass.kernels import launch as launching
 from onepass.kernels.rule_engines import entry, numba_fields as fields, numba_cpu
 from onepass.nets import SGD, Adam, Parameters
-from onepass.nets.optimizers.sgd import optimizer as stepping
+from onepass.nets.optimizers import optimizer as stepping
 from oracles import RULES
 from six_gradients import KINDS
 from tolerances import DTYPES, assert_step

@@ -18,12 +18,12 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     exponential_average,
     fit,
+    gradient_check,
     outputs,
     predict,
     predict_proba,
     rotate,
 )
-from onepass.nets.diagnosis import gradient_check
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((64, 4))

@@ -21,8 +21,8 @@ from onepass.nets import (
     fit,
     save,
 )
-from onepass.nets.command.train_recipe import table_model as model
-from onepass.nets.command.train_recipe import train_table as table
+from onepass.nets.command import table_model as model
+from onepass.nets.command import train_table as table
 
 NOBODY = 65534
 ROWS = "x,y\n" + "".join(f"{k},{'ab'[k % 2]}\n" for k in range(40))

@@ -1,6 +1,6 @@
 """A workload: one thing to measure, and the paths that do it.
 
-`onepass bench` lets the paths of a workload take turns and compares them; the files bench_*.py time
+`onepass bench` lets the paths of a workload take turns and compares them; bench_sections.py times
 each with pytest-benchmark. Both take the workloads from the same lists.
 """
 
