@@ -7,7 +7,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..backend import Backend
-from ..kernels import engine_table as engines
+from ..kernels import engines
 from .cases.sizes import GAIN
 from .cases.steps import CASES, assert_same
 from .measuring.synchronized import waited

@@ -11,7 +11,7 @@ from rich.table import Table
 from ..backend import describe_devices, get_backend, usable_cores, why_device
 from ..backend.devices import processor
 from ..backend.version import __version__
-from ..kernels import engine_table as engines, get_num_threads
+from ..kernels import engines, get_num_threads
 from ..kernels.crew.threads import current_threads
 
 _PACKAGES = (

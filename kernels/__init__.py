@@ -7,19 +7,19 @@ from .batch_norm import (
     batch_norm_inference,
     batch_norm_inference_backward,
 )
-from .inverted_dropout import dropout
-from .engine_table import EngineStatus, engines
+from .compile_ahead import warmup
 from .crew.threads import get_num_threads, set_num_threads
+from .engine_table import EngineStatus, engines
 from .gradient_norm import global_norm
+from .inverted_dropout import dropout
 from .rules.adagrad import adagrad_step
 from .rules.adam import adam_step
 from .rules.amsgrad import amsgrad_step
 from .rules.momentum import momentum_step
 from .rules.rmsprop import rmsprop_step
 from .rules.sgd import sgd_step
-from .softmax import softmax_cross_entropy
 from .rules.validate import validate
-from .compile_ahead import warmup
+from .softmax import softmax_cross_entropy
 
 __all__ = [
     "EngineStatus",

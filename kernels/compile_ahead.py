@@ -12,8 +12,8 @@ from ..backend.number_checks import flag
 from .activation import activation_backward, activation_forward
 from .activation.arguments import check_options
 from .batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
-from .inverted_dropout import dropout as run_dropout
 from .engine_table import find_engine
+from .inverted_dropout import dropout as run_dropout
 from .rules import RULES
 from .softmax import softmax_cross_entropy
 from .softmax.gpu_plan import every_width

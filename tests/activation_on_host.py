@@ -19,7 +19,8 @@ from hostcuda import on_host
 from hostcuda_elementwise import ElementwiseKernel
 from hostcuda_raw import RUNGS, Call
 from onepass import kernels
-from onepass.kernels.activation import cuda_elementwise, cupy_gpu, engines, gpu_sums as gpu
+from onepass.kernels.activation import cuda_elementwise, cupy_gpu, engines
+from onepass.kernels.activation import gpu_sums as gpu
 from tolerances import GPU_FACTOR
 
 

@@ -22,12 +22,12 @@ from onepass.kernels.batch_norm import cuda_elementwise
 from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
 from onepass.kernels.batch_norm.gpu_plan import NEIGHBOURS
-from onepass.kernels.inverted_dropout import cupy_gpu as dropout_cupy
-from onepass.kernels.inverted_dropout import numba_cuda as dropout_numba
-from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype
+from onepass.kernels.inverted_dropout import cupy_gpu as dropout_cupy
+from onepass.kernels.inverted_dropout import numba_cuda as dropout_numba
 from onepass.kernels.rule import Rule
+from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rules import RULES
 
 APPLIED = ("normalize", "differentiate", "infer")  # to each element, after ReLU or not

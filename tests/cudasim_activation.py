@@ -48,7 +48,8 @@ class Simulated:
         """The public function `name`, run on the simulator."""
         from numba import cuda
         from onepass import kernels
-        from onepass.kernels.activation import engines, gpu_sums as gpu, numba_cuda
+        from onepass.kernels.activation import engines, numba_cuda
+        from onepass.kernels.activation import gpu_sums as gpu
         from onepass.kernels.rule_engines import numba_cuda as launches
 
         make = numba_cuda.kernel.__wrapped__

@@ -52,7 +52,8 @@ def check(name: str) -> Outcome:
     """What is wrong with y, from the public function down to the simulated threads."""
     from hostcuda import on_host
     from onepass import kernels
-    from onepass.kernels.inverted_dropout import philox as formula, numba_cuda, numba_cuda_kernels
+    from onepass.kernels.inverted_dropout import numba_cuda, numba_cuda_kernels
+    from onepass.kernels.inverted_dropout import philox as formula
     from test_dropout import BIG, assert_right, example
 
     dtype, size = name.split() if name in CASES else ("float32", "41")

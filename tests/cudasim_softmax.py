@@ -60,7 +60,8 @@ def engine_on_host(launched: set[tuple[str, str]]) -> Iterator[None]:
     from hostcuda import on_host
     from numba import cuda
     from numba.cuda.simulator.kernelapi import FakeCUDAModule
-    from onepass.kernels.softmax import gpu_launches as gpu, gpu_plan, numba_cuda
+    from onepass.kernels.softmax import gpu_launches as gpu
+    from onepass.kernels.softmax import gpu_plan, numba_cuda
     from onepass.kernels.softmax.gpu_plan import Room
 
     def kernel(name: str, dtype: str, *more: Any) -> Any:

@@ -22,7 +22,8 @@ import softmax_cases
 from hostcuda import on_host
 from hostcuda_raw import RUNGS, Call
 from onepass import kernels
-from onepass.kernels.softmax import cupy_gpu, gpu_launches as gpu, gpu_plan
+from onepass.kernels.softmax import cupy_gpu, gpu_plan
+from onepass.kernels.softmax import gpu_launches as gpu
 from onepass.kernels.softmax.cupy_gpu import CupySoftmax
 from onepass.kernels.softmax.gpu_plan import CUDA_C, Room
 from softmax_cases import Case

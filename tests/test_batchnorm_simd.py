@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from numba import njit
-from onepass.kernels.batch_norm import numba_coefficients as numba_channels, numba_loops
+from onepass.kernels.batch_norm import numba_coefficients, numba_loops
 from onepass.kernels.batch_norm.numba_loops import ROLES, SKEW
 from test_simd import LLVM_TYPE, VECTOR
 
@@ -75,7 +75,7 @@ def test_coefficients_are_worked_out_on_vectors():
 
     def deviations(m2, inv_std, eps):
         for c in range(m2.size):
-            (inv_std[c],) = numba_channels.deviation(m2[c] / 3.0, eps[0], 1.0)
+            (inv_std[c],) = numba_coefficients.deviation(m2[c] / 3.0, eps[0], 1.0)
 
     assert vector_bytes(optimized_code(deviations, numba_loops.OPTIONS, given), "float64") >= 16
 

@@ -15,8 +15,8 @@ import onepass
 import pytest
 from onepass.kernels.activation import numba_compile
 from onepass.kernels.batch_norm import numba_cpu as numba_batchnorm
-from onepass.kernels.compiling import jit as compiling
 from onepass.kernels.compiling import disk_cache
+from onepass.kernels.compiling import jit as compiling
 
 
 def add(a, b):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from onepass import kernels
 from onepass.kernels.crew import crew as crew_module
-from onepass.kernels.rule_engines import entry, numba_cpu, numba_loops
 from onepass.kernels.crew.crew import Crew
+from onepass.kernels.rule_engines import entry, numba_cpu, numba_loops
 from onepass.kernels.rules.adam import ADAM
 
 SIZE = numba_cpu.SHARED // 4 // 4 + 1023  # float32, four arrays: just above the threshold

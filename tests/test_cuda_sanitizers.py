@@ -21,8 +21,8 @@ from onepass.kernels.batch_norm import cuda_text
 from onepass.kernels.batch_norm.cuda_elementwise import elementwise
 from onepass.kernels.batch_norm.cuda_text import KERNELS, source
 from onepass.kernels.batch_norm.cupy_gpu import WIDE
-from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.compiling.python_text import scalar_names
+from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
 from test_cupy_text import walk
 from tolerances import DTYPES

@@ -12,8 +12,8 @@ from hostcuda_elementwise import ElementwiseKernel
 from hostcuda_raw import RUNGS
 from onepass import kernels
 from onepass.kernels.compiling import c_text as ctext
-from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rule import Rule
+from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
 from oracles import RULES as ORACLES
 from tolerances import DTYPES, GPU_FACTOR, LIMITS, assert_close, assert_walk, signed, wide

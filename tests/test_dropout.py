@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numba import njit
 from onepass import kernels
 from onepass.kernels.inverted_dropout import array as array_engine
-from onepass.kernels.inverted_dropout import philox as formula, numba_cpu, numba_loops
+from onepass.kernels.inverted_dropout import numba_cpu, numba_loops
+from onepass.kernels.inverted_dropout import philox as formula
 from onepass.kernels.simd import half
 from tolerances import GRADIENT_RATIO, assert_close
 

@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
+from onepass.kernels.compiling.python_text import rebound
 from onepass.kernels.inverted_dropout import numba_loops
 from onepass.kernels.inverted_dropout.philox import philox_round
-from onepass.kernels.compiling.python_text import rebound
 from test_batchnorm_simd import optimized_code, vector_bytes
 from test_simd import LLVM_TYPE
 

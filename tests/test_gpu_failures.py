@@ -11,8 +11,10 @@ import pytest
 from made_up_gpu import Machine
 from onepass import DeviceMemoryError, KernelError, kernels
 from onepass.backend.failures import Explained
-from onepass.kernels.batch_norm import backward, forward, channel_vectors as vectors
-from onepass.kernels.rule_engines import array, all_or_none as gpu
+from onepass.kernels.batch_norm import backward, forward
+from onepass.kernels.batch_norm import channel_vectors as vectors
+from onepass.kernels.rule_engines import all_or_none as gpu
+from onepass.kernels.rule_engines import array
 from onepass.kernels.rule_engines.base import Engine
 from onepass.kernels.softmax import engines as softmax_engines
 from onepass.nets import (

@@ -6,11 +6,11 @@ import threading
 
 import numpy as np
 import pytest
+from onepass.kernels.crew.crew import get_crew
+from onepass.kernels.launch import fits_together
 from onepass.kernels.rule_engines import numba_bundle as bundling
 from onepass.kernels.rule_engines import numba_fields as fields
-from onepass.kernels.crew.crew import get_crew
 from onepass.kernels.rule_engines.numba_loops import shared_loop
-from onepass.kernels.launch import fits_together
 from onepass.kernels.rules import sgd
 from onepass.nets import SGD, Adam, Momentum, Parameters, RMSprop
 from six_gradients import KINDS

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from onepass import kernels
 from onepass.kernels import launch as launching
-from onepass.kernels.rule_engines import entry, numba_fields as fields, numba_cpu
+from onepass.kernels.rule_engines import entry, numba_cpu
+from onepass.kernels.rule_engines import numba_fields as fields
 from onepass.nets import SGD, Adam, Parameters
 from onepass.nets.optimizers import optimizer as stepping
 from oracles import RULES

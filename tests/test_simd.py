@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 from numba import njit
-from onepass.kernels.rule_engines import numba_loops
 from onepass.kernels.compiling.python_text import array_names, scalar_names
+from onepass.kernels.rule_engines import numba_loops
 from onepass.kernels.rules import RULES
 
 VECTOR = r"= f(?:mul|add|sub|div)[a-z ]* <(\d+) x {}>"

@@ -10,7 +10,8 @@ import pytest
 from made_up_gpu import Machine
 from onepass import KernelError, kernels
 from onepass.backend.failures import Explained, Failure
-from onepass.kernels.softmax import cupy_gpu, gpu_launches as gpu, gpu_plan, numba_cuda  # noqa: F401  # forgotten
+from onepass.kernels.softmax import cupy_gpu, gpu_plan, numba_cuda  # noqa: F401  # forgotten
+from onepass.kernels.softmax import gpu_launches as gpu
 from onepass.kernels.softmax.cuda_text import KERNELS, source
 from test_gpu_failures import ENGINES, check_every_failure, strided
 

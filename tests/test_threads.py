@@ -16,8 +16,7 @@ from onepass import kernels
 from onepass.backend import cores, usable_cores
 from onepass.bench.machine import print_info
 from onepass.kernels.crew import threads as module
-from onepass.kernels.crew.crew import get_crew
-from onepass.kernels.crew.crew import SHARED
+from onepass.kernels.crew.crew import SHARED, get_crew
 from rich.console import Console
 
 VARIABLES = (module.VARIABLE, *module.OTHERS)

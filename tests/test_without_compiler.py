@@ -15,8 +15,8 @@ import numpy as np
 import onepass
 import pytest
 from onepass import EngineUnavailableError, kernels
-from onepass.kernels.compiling import jit as compiling
 from onepass.kernels import usable
+from onepass.kernels.compiling import jit as compiling
 
 ROOT = Path(onepass.__file__).parent
 

@@ -13,10 +13,9 @@ import numpy as np
 from numba import carray, types
 
 from ...backend import Array
-from ...kernels.crew.atomics import pointer
 from ...kernels.compiling.jit import cfunc, njit
-from ...kernels.crew.crew import get_crew
-from ...kernels.crew.crew import HELPED
+from ...kernels.crew.atomics import pointer
+from ...kernels.crew.crew import HELPED, get_crew
 
 _JOB = types.void(types.int64, types.int64, types.voidptr)
 _RUN = types.float32[::1]

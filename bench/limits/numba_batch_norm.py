@@ -14,8 +14,8 @@ import numpy as np
 from numba import carray, types
 
 from ...backend import Array
-from ...kernels.crew.atomics import pointer
 from ...kernels.compiling.jit import cfunc
+from ...kernels.crew.atomics import pointer
 from ...kernels.crew.crew import get_crew
 
 _SIGNATURE = types.void(types.int64, types.int64, types.voidptr)

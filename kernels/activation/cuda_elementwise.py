@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..compiling import c_text as ctext
+from ..compiling import c_text
 from ..compiling.dtypes import compute_dtype
 from .formula import FORMULAS, KINDS
 
@@ -29,5 +29,5 @@ def elementwise(name: str, dtype: str, biased: bool = False) -> dict[str, str]:
 {function.__name__}({given}, slope, {c}(0), {c}(1), value);
 {result} = value;""",
         "name": f"activation_{name}_{dtype}{'_biased' * biased}",
-        "preamble": ctext.device_function(function, c),
+        "preamble": c_text.device_function(function, c),
     }

@@ -15,8 +15,8 @@ from ..crew.atomics import pointer
 from ..crew.board import lead
 from ..crew.crew import ENDED, REFUSED, UNENDED
 from ..simd.half import store
-from .numba_loops import add
 from ..simd.loops import inline
+from .numba_loops import add
 from .numba_tasks import backward_tasks, cut, forward_tasks
 
 COMPUTED: Any = np.float32  # what is computed in

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ..crew import board
-from ..simd import exp, half, tanh
 from ..compiling.checksum import checksum
 from ..compiling.jit import cfunc, njit, once
 from ..compiling.python_text import rebound
+from ..crew import board
+from ..simd import exp, half, tanh
+from ..simd.loops import OPTIONS, inline
 from . import formula, numba_calls, numba_loops, numba_tasks
 from .formula import FORMULAS
-from ..simd.loops import OPTIONS, inline
 
 STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
 """What compiled code takes for the dtypes, by their character: bits in place of float16."""

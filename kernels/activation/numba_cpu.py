@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
+from ..crew.crew import HELPED, REFUSED, SHARED, get_crew
 from ..simd import half
-from ..crew.crew import REFUSED, get_crew
-from ..crew.crew import HELPED, SHARED
 from .contract import ActivationEngine
 from .formula import KINDS
 from .numba_calls import WORDS

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ..rule_engines import numba_cuda as rules
+from ..compiling import cuda_launch
 from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import rebound
 from . import numba_cuda_kernels
@@ -38,10 +38,10 @@ def _launch(name: str, slope: float, result: Array, *arrays: Array) -> None:
     """Launch a formula's kernel on `arrays`, slope and `result`."""
     dtype = result.dtype.name
     biased = name in KINDS and len(arrays) > 1
-    blocks = min(-(-result.size // rules.THREADS), rules.MAX_BLOCKS)
+    blocks = min(-(-result.size // cuda_launch.THREADS), cuda_launch.MAX_BLOCKS)
     with result.device:
         compiled = kernel(name, dtype, biased)
-        launcher = rules.configured(compiled, blocks, rules.THREADS, result)
+        launcher = cuda_launch.configured(compiled, blocks, cuda_launch.THREADS, result)
         flat = (array.reshape(-1) for array in arrays)
         launcher(*flat, np.dtype(compute_dtype(dtype)).type(slope), result.reshape(-1))
 

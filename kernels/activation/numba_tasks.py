@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..simd.denormals import flush_denormals, restore_denormals
+from ..simd.loops import copy, fill, inline
 from .numba_loops import (
     add,
     add_four,
@@ -26,7 +27,6 @@ from .numba_loops import (
     differentiate,
     differentiate_in_place,
 )
-from ..simd.loops import copy, fill, inline
 
 COMPUTED: Any = np.float32  # what is computed in
 

@@ -10,8 +10,8 @@ from typing import Any
 from ...backend import Array, backend_of
 from ...backend.array_checks import check_writeable
 from ...backend.number_checks import fraction, positive
-from ...backend.overlap import any_overlap
 from ...backend.types import DTYPES
+from ..array_arguments import check_input
 from .layout import Layout, layout_of
 
 VECTORS = ("gamma", "beta", "running_mean", "running_var")

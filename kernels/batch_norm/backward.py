@@ -7,15 +7,14 @@ import numpy as np
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
+from ..array_arguments import asks_for_cpu, check_out, check_overlap, same_memory
 from ..order import place_of, put_back, run_like
-from ..array_arguments import check_out, check_overlap, same_memory
 from .arguments import check_pair
+from .channel_vectors import computed, gradient_dtype, readable
 from .contract import How, Saved
 from .engines import choose, get
 from .layout import Layout, layout_of
-from ..array_arguments import asks_for_cpu
 from .quick_checks import quick_pair
-from .channel_vectors import computed, gradient_dtype, readable
 
 
 def batch_norm_backward(

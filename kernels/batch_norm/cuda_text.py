@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..compiling import c_text as ctext
+from ..compiling import c_text
 from . import formula
 
 THREADS = 256
@@ -34,9 +34,9 @@ _FUNCTIONS = (
 def preamble(dtype: str) -> str:
     """The formulas as device functions, `T` (what arrays hold) and `C` (what is computed in)."""
     compute = "double" if dtype == "float64" else "float"
-    functions = "".join(ctext.device_function(function, compute) for function in _FUNCTIONS)
+    functions = "".join(c_text.device_function(function, compute) for function in _FUNCTIONS)
     return (
-        f"{ctext.PREAMBLE}typedef {C_TYPES[dtype]} T;\ntypedef {compute} C;\n{functions}"
+        f"{c_text.PREAMBLE}typedef {C_TYPES[dtype]} T;\ntypedef {compute} C;\n{functions}"
         """
 // dy, or 0 where ReLU stopped it.
 __device__ __forceinline__ C gated(C dy, C x, C center, C scale, C shift) {

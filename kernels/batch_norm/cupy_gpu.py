@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
+from .channel_vectors import computed, given
 from .contract import BatchNormEngine, How, Running
 from .cuda_elementwise import elementwise
 from .cuda_text import THREADS, source
 from .gpu_plan import gpu_plan
 from .layout import Layout
-from .channel_vectors import computed, given
 
 WIDE = 1 << 30  # elements from which an index takes 64 bits
 

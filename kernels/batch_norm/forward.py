@@ -7,16 +7,15 @@ import numpy as np
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
+from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
 from ..order import place_of, put_back, run_like
 from .arguments import check_ddof, check_layout, check_running, check_vectors, options
-from ..array_arguments import check_input, check_out, check_overlap, same_memory
+from .channel_vectors import computed, readable, running_of, write_back
 from .contract import How, Running, Saved
 from .engines import choose, get
 from .first_launch import new_code, remember
 from .layout import layout_of
-from ..array_arguments import asks_for_cpu
 from .quick_checks import quick_layout
-from .channel_vectors import computed, readable, running_of, write_back
 
 
 def batch_norm_forward(

@@ -7,15 +7,14 @@ import numpy as np
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
+from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
 from ..order import place_of, put_back, run_like
-from ..array_arguments import check_input, check_out, check_overlap, same_memory
 from .arguments import check_layout, check_vectors, options
+from .channel_vectors import computed, readable
 from .contract import How
 from .engines import choose, get
 from .layout import layout_of
-from ..array_arguments import asks_for_cpu
 from .quick_checks import quick_layout
-from .channel_vectors import computed, readable
 
 
 def batch_norm_inference(

@@ -9,14 +9,14 @@ import numpy as np
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
-from ..order import empty_like, place_of, put_back, run_like
 from ..array_arguments import check_input, check_out, check_overlap, same_memory
+from ..order import empty_like, place_of, put_back, run_like
 from .arguments import check_layout, check_pair, check_vectors, options
+from .channel_vectors import computed, gradient_dtype, readable
 from .contract import How
 from .engines import choose
 from .inference import batch_norm_inference
 from .layout import layout_of
-from .channel_vectors import computed, gradient_dtype, readable
 
 
 def batch_norm_inference_backward(

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..simd.loops import copy, fill, inline
 from . import formula
 from .numba_geometry import values_of
 from .numba_loops import CENTER, OFFSET, SCALE, SHIFT, SLOPE
-from ..simd.loops import copy, fill, inline
 
 merged = inline(formula.merged)
 deviation = inline(formula.deviation)

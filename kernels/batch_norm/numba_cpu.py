@@ -10,22 +10,24 @@ import numba
 import numpy as np
 
 from ...backend import Array
-from ..simd import half
-from ..compiling import python_text as source
-from ..crew.atomics import call
+from ..compiling import python_text
 from ..compiling.checksum import checksum
 from ..compiling.jit import cfunc, njit, once
+from ..crew.atomics import call
 from ..crew.crew import get_crew
+from ..simd import half
+from ..simd.loops import OPTIONS
 from . import (
+    cpu_plan,
     formula,
-    numba_coefficients as numba_channels,
+    numba_coefficients,
     numba_geometry,
     numba_loops,
     numba_sums,
     numba_tasks,
 )
-from . import cpu_plan as plans
 from .contract import BatchNormEngine, How, Running
+from .cpu_plan import SHARED, Plan, plan
 from .layout import Layout
 from .numba_tasks import (
     ADDRESS,
@@ -39,13 +41,12 @@ from .numba_tasks import (
     THREADS,
     WORDS,
 )
-from .cpu_plan import SHARED, Plan, plan
 
 _STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
 _COMPUTED = {"e": np.float32, "f": np.float32, "d": np.float64}
 _SOURCES = (
-    *(formula, half, plans, source),
-    *(numba_channels, numba_geometry, numba_loops, numba_sums, numba_tasks),
+    *(formula, half, cpu_plan, python_text),
+    *(numba_coefficients, numba_geometry, numba_loops, numba_sums, numba_tasks),
 )
 _NOTHING = np.empty(0)
 
@@ -219,4 +220,4 @@ def compiled(name: str, kind: str, relu: bool) -> Any:
     unique = f"{name}_{kind}{'_relu' * relu}_{checksum(*_SOURCES)}"
     code = function.__code__.replace(co_name=unique, co_qualname=unique)
     signature = numba.types.void(numba.types.int64, numba.types.int64, numba.types.voidptr)
-    return cfunc(signature, **numba_loops.OPTIONS)(FunctionType(code, scope, unique))
+    return cfunc(signature, **OPTIONS)(FunctionType(code, scope, unique))

@@ -13,10 +13,10 @@ from ...backend.failures import Explained
 from ..compiling.cuda_launch import MAX_BLOCKS, configured, device_functions
 from ..compiling.python_text import rebound
 from . import formula, numba_cuda_kernels
+from .channel_vectors import computed, given
 from .contract import BatchNormEngine, How, Running
 from .cuda_text import THREADS
 from .gpu_plan import gpu_plan
-from .channel_vectors import computed, given
 
 _FORMULAS = (
     "middle",

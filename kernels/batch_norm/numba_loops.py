@@ -13,8 +13,9 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
-from ..simd.half import load, store
 from ..compiling.python_text import maximum, rebound
+from ..simd.half import load, store
+from ..simd.loops import inline, reduction
 from . import formula
 
 SKEW = 2048 + 16  # columns at most; not a power of two, which would crowd a few sets of the cache

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..simd.half import load
+from ..simd.loops import fill, inline
 from . import formula
+from .cpu_plan import PIECE
 from .numba_geometry import gather, run_of, spread, values_of
 from .numba_loops import (
     CENTER,
@@ -29,8 +31,6 @@ from .numba_loops import (
     plane_moments,
     plane_products,
 )
-from ..simd.loops import fill, inline
-from .cpu_plan import PIECE
 
 FEW_ROWS, FEW = 4, 64  # rows, and values of a plane in each, that the first mean is guessed from
 ROWS = 128  # rows of columns that are summed before double takes over

@@ -13,6 +13,8 @@ import numpy as np
 from numba import carray
 
 from ..crew.atomics import pointer
+from ..simd.loops import copy, inline
+from .cpu_plan import Plan
 from .numba_coefficients import finish_backward, finish_forward, finish_inference, start_backward
 from .numba_geometry import run_of, spread, task_of
 from .numba_loops import (
@@ -27,9 +29,7 @@ from .numba_loops import (
     differentiate,
     normalize,
 )
-from ..simd.loops import copy, inline
 from .numba_sums import moments, products
-from .cpu_plan import Plan
 
 COMPUTED: Any = np.float32  # what is computed in
 STORED: Any = np.float32  # what arrays hold: uint16 for float16

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy import may_share_memory, ndarray
 
-from ..usable import numba_usable
 from .layout import Layout, contiguous_layout
 
 _DTYPES = (np.dtype("float32"), np.dtype("float64"))

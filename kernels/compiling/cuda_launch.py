@@ -7,8 +7,8 @@ import warnings
 from functools import cache
 from typing import Any
 
-from ...backend import device_of
-from . import python_text as source
+from ...backend import Array, device_of
+from . import python_text
 
 THREADS = 256
 MAX_BLOCKS = 1 << 16  # beyond that, each thread takes several elements
@@ -49,4 +49,4 @@ def device_functions() -> dict[str, Any]:
     """NumPy's functions that a rule may use, as Numba CUDA has them."""
     from numba import cuda
 
-    return {"sqrt": math.sqrt, "maximum": cuda.jit(source.maximum, device=True)}
+    return {"sqrt": math.sqrt, "maximum": cuda.jit(python_text.maximum, device=True)}

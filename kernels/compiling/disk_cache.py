@@ -28,9 +28,11 @@ from .checksum import checksum, code_of
 
 # Modules whose functions and constants are compiled into the code of others: Numba looks for
 # changes in a function's own file only.
+_KERNELS = __package__.rpartition(".")[0]
 SHARED_CODE = (
-    *("atomics", "board", "crew", "denormals", "entry", "exp", "fields"),
-    *("half", "numba_loops", "source", "tanh", "transpose"),
+    *("compiling.python_text", "crew.atomics", "crew.board", "crew.crew"),
+    *("rule_engines.entry", "rule_engines.numba_fields", "rule_engines.numba_loops"),
+    *("simd.denormals", "simd.exp", "simd.half", "simd.loops", "simd.tanh", "simd.transpose"),
 )
 
 
@@ -122,4 +124,4 @@ class _SealedFiles(IndexDataCacheFile):
 @cache
 def shared_checksum() -> str:
     """Of the bytecode of SHARED_CODE."""
-    return checksum(*(code_of(f"{__package__}.{name}") for name in SHARED_CODE))
+    return checksum(*(code_of(f"{_KERNELS}.{name}") for name in SHARED_CODE))

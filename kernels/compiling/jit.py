@@ -12,8 +12,8 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.sigutils import normalize_signature
 
 from ...backend import EngineUnavailableError
-from .disk_cache import DiskCache
 from ...backend.failures import NUMBA_OFF
+from .disk_cache import DiskCache
 
 Built = TypeVar("Built", bound=Callable[..., Any])
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .atomics import add, call, exchange, load, store
 from ..compiling.jit import njit
+from .atomics import add, call, exchange, load, store
 
 # The board: words that are written together share a cache line (8 words), no others do.
 _POSTED = 0  # jobs so far

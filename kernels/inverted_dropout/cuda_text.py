@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..compiling import c_text as ctext
-from . import philox as formula
+from ..compiling import c_text
+from . import philox
 
 NAME = "dropout"
 THREADS = 256
@@ -59,12 +59,12 @@ def source(dtype: str) -> str:
     """The kernel's whole text for arrays of that dtype."""
     compute = "double" if dtype == "float64" else "float"
     constants = "".join(
-        f"#define {name} {int(getattr(formula, name)):#x}ull\n" for name in _CONSTANTS
+        f"#define {name} {int(getattr(philox, name)):#x}ull\n" for name in _CONSTANTS
     )
     vector, count = VECTORS[dtype]
     return (
         f"typedef {C_TYPES[dtype]} T;\ntypedef {compute} C;\ntypedef unsigned long long u64;\n"
         f"typedef {vector} Vector;\n#define VECTORS {count}\n"
-        f"#define THREADS {THREADS}\n#define ROUNDS {formula.ROUNDS}\n{constants}"
-        f"{ctext.device_function(formula.philox_round, 'u64')}{_TEXT}"
+        f"#define THREADS {THREADS}\n#define ROUNDS {philox.ROUNDS}\n{constants}"
+        f"{c_text.device_function(philox.philox_round, 'u64')}{_TEXT}"
     )

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...backend import Array
 from ..compiling.dtypes import compute_dtype
-from .contract import DropoutEngine, Mask
 from .contiguous import through_contiguous
+from .contract import DropoutEngine, Mask
 from .cuda_text import NAME, THREADS, source
 
 MAX_BLOCKS = 1 << 16  # beyond that, each thread takes four elements several times

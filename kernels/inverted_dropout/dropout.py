@@ -5,8 +5,7 @@ from __future__ import annotations
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
-from ..array_arguments import check_input, check_out, check_overlap, same_memory
-from ..array_arguments import asks_for_cpu
+from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
 from .arguments import mask_of
 from .engines import choose, get
 

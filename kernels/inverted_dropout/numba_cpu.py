@@ -15,16 +15,16 @@ import numpy as np
 from numba import types
 
 from ...backend import Array
-from ..simd import half, transpose
 from ..compiling.checksum import checksum
 from ..compiling.jit import cfunc, njit, once
-from ..crew.crew import get_crew
 from ..compiling.python_text import rebound
+from ..crew.crew import get_crew
 from ..order import order_of, run_like
-from . import philox as formula, numba_loops, numba_orders
+from ..simd import half, transpose
+from ..simd.loops import OPTIONS, inline
+from . import numba_loops, numba_orders, philox
 from .contract import DropoutEngine, Mask
 from .numba_loops import JOB
-from ..simd.loops import OPTIONS, inline
 from .numba_orders import plan
 
 SHARED = 1 << 18  # elements from which threads share an array, even if they must be woken
@@ -159,7 +159,7 @@ def permuted(kind: str) -> Any:
 
 def _specialized(function: Any, kind: str) -> FunctionType:
     """A function for one dtype, under a name of its sources: kept code is never that of others."""
-    sources = checksum(formula, half, transpose, numba_loops, numba_orders)
+    sources = checksum(philox, half, transpose, numba_loops, numba_orders)
     unique = f"dropout_{function.__name__}_{kind}_{sources}"
     dtypes = {"COMPUTED": _COMPUTED[kind], "STORED": _STORED[kind]}
     drop = inline(rebound(numba_loops.drop, dtypes))

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ..rule_engines import numba_cuda as launches
+from ..compiling import cuda_launch
 from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import rebound
 from . import numba_cuda_kernels
-from .contract import DropoutEngine, Mask
 from .contiguous import through_contiguous
+from .contract import DropoutEngine, Mask
 from .philox import philox_round
 
 
@@ -27,9 +27,9 @@ class NumbaCudaDropout(DropoutEngine):
 
 def _launch(x: Array, y: Array, mask: Mask) -> None:
     scale = np.dtype(compute_dtype(x.dtype)).type(mask.scale)
-    threads = launches.THREADS
-    blocks = min(-(-x.size // (4 * threads)), launches.MAX_BLOCKS)
-    launches.configured(kernel("dropout", x.dtype.name), blocks, threads, x)(
+    threads = cuda_launch.THREADS
+    blocks = min(-(-x.size // (4 * threads)), cuda_launch.MAX_BLOCKS)
+    cuda_launch.configured(kernel("dropout", x.dtype.name), blocks, threads, x)(
         *(x.reshape(-1), y.reshape(-1)),
         *(np.uint64(mask.seed), np.uint64(mask.draw), np.uint32(mask.last), scale),
     )

@@ -13,8 +13,8 @@ from numba import carray
 
 from ..crew.atomics import pointer
 from ..simd.denormals import flush_denormals, restore_denormals
-from ..simd.loops import inline
 from ..simd.half import load, store
+from ..simd.loops import inline
 from .philox import HALF, ROUNDS, philox_round
 
 _round = inline(philox_round)

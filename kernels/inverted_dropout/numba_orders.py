@@ -16,9 +16,9 @@ from numba import carray
 
 from ..crew.atomics import pointer
 from ..simd.denormals import flush_denormals, restore_denormals
+from ..simd.loops import inline
 from ..simd.transpose import SIDE, merged_axes, turn
 from .numba_loops import CALLS, JOB, drop, generate, mask, mask_in_place
-from ..simd.loops import inline
 
 COMPUTED: Any = np.float32  # what is computed in
 STORED: Any = np.float32  # what arrays hold: uint16 for float16

@@ -12,9 +12,9 @@ from collections.abc import Hashable, Sequence
 
 from ...backend import Array, device_of, get_backend
 from ...backend.failures import Explained
+from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .base import Engine
-from ..compiling.python_text import scalar_names
 
 _WIDE = 1 << 31  # bytes of memory from which CuPy indexes in 64 bits
 _compiled: set[Hashable] = set()

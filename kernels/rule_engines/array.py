@@ -11,9 +11,9 @@ import numpy as np
 
 from ...backend import Array
 from ...backend.failures import Explained
+from ..compiling.dtypes import compute_dtype
 from ..rule import PLAIN, Rule
 from .base import Engine
-from ..compiling.dtypes import compute_dtype
 
 
 class ArrayEngine(Engine):

@@ -7,11 +7,11 @@ from typing import Any
 
 from ...backend import Array
 from ...backend.devices import best_gpu
-from ..rule import Rule
-from ..compiling.dtypes import compute_dtype
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
-from .all_or_none import GpuEngine
+from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import scalar_names
+from ..rule import Rule
+from .all_or_none import GpuEngine
 
 _C_TYPE = {"float32": "float", "float64": "double"}
 

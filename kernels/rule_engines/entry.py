@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from ..rule import Rule
-from ..compiling import python_text as source
-from ..crew.atomics import call, pointer
+from ..compiling import python_text
 from ..compiling.jit import njit
-from .numba_fields import DTYPES, ITEMSIZES, TABLE, TABLE_WORDS, items, read_arrays, read_floats
+from ..crew.atomics import call, pointer
+from ..crew.crew import HELPED
+from ..rule import Rule
 from ..simd.half import conversions_missing
-from .numba_loops import FIRST_SCALAR, shared_loop
 from ..usable import numba_usable
+from .numba_fields import DTYPES, ITEMSIZES, TABLE, TABLE_WORDS, items, read_arrays, read_floats
+from .numba_loops import FIRST_SCALAR, shared_loop
 
 DONE, UNFIT, UNCOMPILED, LARGE, MIXED = range(5)
 # Words of a plan: where TABLE lies, numbers of arrays and coefficients, loops, one job.
@@ -42,7 +43,8 @@ class Plan:
     __slots__ = ("_words", "address", "rule", "words")
 
     def __init__(self, rule: Rule) -> None:
-        arrays, coefficients = len(source.array_names(rule)), len(source.scalar_names(rule))
+        arrays = len(python_text.array_names(rule))
+        coefficients = len(python_text.scalar_names(rule))
         self.rule, self.words = rule, FIRST_SCALAR + coefficients
         self._words = np.zeros(WORDS, np.int64)
         self._words[:3] = TABLE.ctypes.data, arrays, coefficients

@@ -14,8 +14,9 @@ import numpy as np
 from numba import carray, types
 
 from ...backend import Array
-from ..crew.atomics import call, pointer
 from ..compiling.jit import cfunc, njit
+from ..crew.atomics import call, pointer
+from ..crew.crew import HELPED
 from .entry import (
     ARRAYS,
     COEFFICIENTS,
@@ -29,7 +30,6 @@ from .entry import (
     UNFIT,
     WORDS,
 )
-from ..crew.crew import HELPED
 from .numba_fields import DTYPES, ITEMSIZES, TABLE, TABLE_WORDS, items, read_arrays, read_floats
 from .numba_loops import FIRST_SCALAR
 

@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...backend import Array
-from ..rule import Rule
-from ..compiling import python_text as source
-from .base import Engine
+from ..compiling import python_text
 from ..compiling.dtypes import compute_dtype
 from ..crew.board import lead
-from ..crew.crew import ENDED, REFUSED, UNENDED, get_crew
-from .entry import DONE, LARGE, MIXED, UNCOMPILED, UNFIT, Plan, plan_of, step_one, write_job
-from ..crew.crew import HELPED
-from .numba_loops import loop, shared_loop
+from ..crew.crew import ENDED, REFUSED, SHARED, UNENDED, get_crew
+from ..rule import Rule
 from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
+from .base import Engine
+from .entry import DONE, LARGE, MIXED, UNCOMPILED, UNFIT, Plan, plan_of, step_one, write_job
+from .numba_loops import loop, shared_loop
 
 if TYPE_CHECKING:
     from .numba_bundle import Bundle
@@ -104,8 +103,8 @@ class NumbaEngine(Engine):
             _run_pieces(loop(rule, False), arrays, coefficients)
 
     def warmup(self, rule: Rule, dtype: str) -> None:
-        arrays = tuple(np.zeros(1, compute_dtype(dtype)) for _ in source.array_names(rule))
-        loop(rule, False)(*arrays, *(1.0 for _ in source.scalar_names(rule)))
+        arrays = tuple(np.zeros(1, compute_dtype(dtype)) for _ in python_text.array_names(rule))
+        loop(rule, False)(*arrays, *(1.0 for _ in python_text.scalar_names(rule)))
         plan_of(rule).compile(np.dtype(dtype))
         get_crew()
 
@@ -113,9 +112,9 @@ class NumbaEngine(Engine):
 @cache
 def _bundles() -> Any:
     """The module, which compiles when it is first needed: by an optimizer object."""
-    from . import numba_bundle as bundle
+    from . import numba_bundle
 
-    return bundle
+    return numba_bundle
 
 
 def _straight(grad: np.ndarray, param: np.ndarray) -> np.ndarray:

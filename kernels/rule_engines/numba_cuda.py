@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ...backend import Array, device_of, get_backend
+from ...backend import Array, get_backend
 from ...backend.devices import best_gpu
 from ...backend.failures import NO_TOOLKIT, first_line
-from ..rule import Rule
-from ..compiling import python_text as source
+from ..compiling import python_text
+from ..compiling.cuda_launch import MAX_BLOCKS, THREADS, configured, device_functions
 from ..compiling.dtypes import compute_dtype
+from ..rule import Rule
 from .all_or_none import GpuEngine
-
 
 
 class NumbaCudaEngine(GpuEngine):
@@ -55,17 +53,17 @@ def python_kernel(rule: Rule, dtype: str) -> Any:
     """The kernel as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
     from numba import cuda, float32, float64
 
-    arguments = (*source.array_names(rule), *source.scalar_names(rule))
+    arguments = (*python_text.array_names(rule), *python_text.scalar_names(rule))
     text = f"def NAME({', '.join(arguments)}):\n"
     text += "    for i in range(cuda.grid(1), p.size, cuda.gridsize(1)):\n"
-    text += "".join(f"        {line}\n" for line in source.element_source(rule).splitlines())
+    text += "".join(f"        {line}\n" for line in python_text.element_source(rule).splitlines())
     namespace = {
         "cuda": cuda,
         "T": float64 if compute_dtype(dtype) == "float64" else float32,
-        "prelude": cuda.jit(source.rebound(rule.prelude, {}), device=True),
-        "update": cuda.jit(source.rebound(rule.update, device_functions()), device=True),
+        "prelude": cuda.jit(python_text.rebound(rule.prelude, {}), device=True),
+        "update": cuda.jit(python_text.rebound(rule.update, device_functions()), device=True),
     }
-    return source.build(rule, f"cuda_{dtype}", text, namespace)
+    return python_text.build(rule, f"cuda_{dtype}", text, namespace)
 
 
 @cache

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from ..crew.atomics import pointer
 from ..compiling.jit import njit
+from ..crew.atomics import pointer
 
 # Words of an array object, from the last of those that every Python object begins with.
 TYPE, DATA, NDIM, SHAPE, STRIDES, _, DTYPE, FLAGS = range(8)

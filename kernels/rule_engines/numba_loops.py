@@ -8,10 +8,10 @@ import numba
 import numpy as np
 from numba import carray, types
 
-from ..rule import Rule
-from ..crew import atomics
-from ..compiling import python_text as source
+from ..compiling import python_text
 from ..compiling.jit import cfunc, njit, once
+from ..crew import atomics
+from ..rule import Rule
 from ..simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
 from ..simd.half import load, store
 
@@ -28,10 +28,10 @@ def loop(rule: Rule, half: bool) -> Any:
     and stored in whole lines: large NumPy arrays begin 16 bytes into one. With `half` the arrays
     hold the bits of float16, and float32 is computed in.
     """
-    names = source.array_names(rule)
-    arguments = (*names, *source.scalar_names(rule))
+    names = python_text.array_names(rule)
+    arguments = (*names, *python_text.scalar_names(rule))
     text = f"def NAME({', '.join(arguments)}):\n    T = {'float32' if half else 'p.dtype.type'}\n"
-    text += "".join(f"    {name} = T({name})\n" for name in source.scalar_names(rule))
+    text += "".join(f"    {name} = T({name})\n" for name in python_text.scalar_names(rule))
     flush = f"flush_denormals_above({rule.floor})" if rule.floor else "flush_denormals()"
     text += f"    before = {flush}\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
@@ -39,13 +39,13 @@ def loop(rule: Rule, half: bool) -> Any:
     text += "".join(f"        {name}_ = {name}[low:high]\n" for name in names)
     text += "        for i in range(p_.size):\n"
     text += "".join(f"            {name}_i = load({name}_, i)\n" for name in names)
-    element = source.element_source(rule, "_i").splitlines()
+    element = python_text.element_source(rule, "_i").splitlines()
     text += "".join(f"            {line}\n" for line in element)
     written = (name for name in names if name != "g")
     text += "".join(f"            store({name}_, i, {name}_i)\n" for name in written)
     text += "    restore_denormals(before)\n"
     inline = numba.njit(**OPTIONS)  # compiled into the loop, and kept with it
-    update = source.rebound(rule.update, {"maximum": inline(source.maximum)})
+    update = python_text.rebound(rule.update, {"maximum": inline(python_text.maximum)})
     namespace = {
         "prelude": inline(rule.prelude),
         "update": inline(update),
@@ -57,13 +57,13 @@ def loop(rule: Rule, half: bool) -> Any:
         "store": store,
         "float32": np.float32,
     }
-    return njit(**OPTIONS)(source.build(rule, "loop", text, namespace))
+    return njit(**OPTIONS)(python_text.build(rule, "loop", text, namespace))
 
 
 @once
 def shared_loop(rule: Rule, dtype: str) -> Any:
     """The same loop over elements low to high of a job, as a C function that helpers can call."""
-    names, scalars = source.array_names(rule), source.scalar_names(rule)
+    names, scalars = python_text.array_names(rule), python_text.scalar_names(rule)
     text = "def NAME(low, high, job):\n    n = high - low\n"
     text += f"    addresses = carray(job, ({len(names)},), int64)\n"
     text += f"    scalars = carray(job, ({FIRST_SCALAR + len(scalars)},), float64)\n"
@@ -82,5 +82,5 @@ def shared_loop(rule: Rule, dtype: str) -> Any:
         "itemsize": np.dtype(dtype).itemsize,
     }
     signature = types.void(types.int64, types.int64, types.voidptr)
-    function = source.build(rule, f"shared_{dtype}", text, namespace)
+    function = python_text.build(rule, f"shared_{dtype}", text, namespace)
     return cfunc(signature, **OPTIONS)(function)

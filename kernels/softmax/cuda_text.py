@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..compiling import c_text as ctext
+from ..compiling import c_text
 from ..compiling.dtypes import compute_dtype
 from . import formula
 from .gpu_plan import WARP
@@ -67,7 +67,7 @@ def source(
 
 @cache
 def _functions(compute: str) -> str:
-    return "".join(ctext.device_function(function, compute) for function in _FUNCTIONS)
+    return "".join(c_text.device_function(function, compute) for function in _FUNCTIONS)
 
 
 # What both kernels of rows share. A row's class is read, and its logit, by the thread whose column

@@ -14,13 +14,13 @@ import numpy as np
 from numba import types
 
 from ...backend import Array
-from ..simd import exp, half
 from ..compiling.checksum import checksum
 from ..compiling.jit import njit, once
 from ..order import copy, order_of
+from ..simd import exp, half
+from ..simd.loops import OPTIONS, inline
 from . import numba_loops, numba_rows
 from .contract import SoftmaxEngine
-from ..simd.loops import OPTIONS, inline
 
 _STORED = {"e": types.uint16, "f": types.float32, "d": types.float64}
 _LABEL, _WEIGHT = np.dtype(np.int64), np.dtype(np.float64)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
-from ..compiling.dtypes import compute_dtype
 from ..compiling.cuda_launch import configured
+from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import rebound
 from . import formula, gpu_plan, numba_cuda_kernels
 from .gpu_launches import GpuSoftmax
