@@ -11,6 +11,7 @@ from numba import njit
 from onepass.kernels.activation import numba_compile, numba_loops
 from onepass.kernels.activation.numba_tasks import cut
 from onepass.kernels.simd import exp, tanh
+from onepass.kernels.simd.loops import OPTIONS
 from test_batchnorm_simd import optimized_code, vector_bytes
 from test_simd import LLVM_TYPE
 from tolerances import TANH_ULP
@@ -30,7 +31,7 @@ def loop_of(name, kind, char):
     which = "forward" if name in FORWARD else "backward"
     scope = numba_compile._specialized(which, kind, char).__globals__
     tasks = scope[f"{which}_tasks"].py_func.__globals__
-    return tasks[name].py_func, numba_loops.OPTIONS
+    return tasks[name].py_func, OPTIONS
 
 
 def arguments(name, dtype, stored):
@@ -73,7 +74,7 @@ def test_float16_is_widened_and_rounded_on_vectors(name):
 @pytest.mark.parametrize("name", ["add", "add_four"])
 def test_sums_are_on_vectors(name, dtype):
     rows = [np.ones(64, dtype) for _ in range(5 if name == "add_four" else 2)]
-    text = optimized_code(getattr(numba_loops, name).py_func, numba_loops.OPTIONS, rows)
+    text = optimized_code(getattr(numba_loops, name).py_func, OPTIONS, rows)
     assert vector_bytes(text, dtype) >= 16
 
 
@@ -81,7 +82,7 @@ def test_sums_are_on_vectors(name, dtype):
 def ulps(function, exact, x):
     """The largest error of a scalar function over x, in units in the last place, and where."""
 
-    @njit(**numba_loops.OPTIONS)
+    @njit(**OPTIONS)
     def loop(x, y):
         for i in range(x.size):
             y[i] = function(x[i])
@@ -120,7 +121,7 @@ def test_exp_of_both_signs_over_its_whole_range(dtype):
 
 @pytest.mark.parametrize("dtype", LLVM_TYPE)
 def test_exp_beyond_its_range(dtype):
-    @njit(**numba_loops.OPTIONS)
+    @njit(**OPTIONS)
     def loop(x):
         for i in range(x.size):
             x[i] = exp.clamped_exp(x[i])
@@ -136,7 +137,7 @@ def test_exp_beyond_its_range(dtype):
 
 @pytest.mark.parametrize("dtype", LLVM_TYPE)
 def test_tanh_at_the_edges(dtype):
-    @njit(**numba_loops.OPTIONS)
+    @njit(**OPTIONS)
     def loop(x):
         for i in range(x.size):
             x[i] = tanh.tanh(x[i])
@@ -150,7 +151,7 @@ def test_tanh_at_the_edges(dtype):
 
 
 # --- how arrays are cut ---------------------------------------------------------------------------
-compiled_cut = njit(**numba_loops.OPTIONS)(cut.py_func)
+compiled_cut = njit(**OPTIONS)(cut.py_func)
 
 
 @pytest.mark.parametrize("width", [1, 3, 10, 255, 256, 257, 1_000, 100_000])

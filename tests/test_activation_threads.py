@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from activation_cases import Cpu, check, make
 from onepass import kernels
-from onepass.kernels.activation import numba_cpu
-from onepass.kernels.crew.crew import ENDED, UNENDED, Crew
+from onepass.kernels.crew.crew import ENDED, HELPED, UNENDED, Crew
 
 # shape, kind, dtype: all large enough to be shared
 SHARED = {
@@ -105,7 +104,7 @@ def test_small_arrays_are_not_shared(posted):
 
 def test_work_that_takes_longer_is_shared_sooner(posted, crew_of):
     crew_of(2)
-    x = np.ones((numba_cpu.HELPED // 64, 4), "float32")  # a quarter of HELPED
+    x = np.ones((HELPED // 64, 4), "float32")  # a quarter of HELPED
     kernels.activation_forward(x, "relu")
     assert posted == []
     kernels.activation_forward(x, "tanh")

@@ -9,6 +9,7 @@ import pytest
 from numba import njit
 from onepass.kernels.batch_norm import numba_coefficients, numba_loops
 from onepass.kernels.batch_norm.numba_loops import ROLES, SKEW
+from onepass.kernels.simd.loops import OPTIONS
 from test_simd import LLVM_TYPE, VECTOR
 
 
@@ -77,7 +78,7 @@ def test_coefficients_are_worked_out_on_vectors():
         for c in range(m2.size):
             (inv_std[c],) = numba_coefficients.deviation(m2[c] / 3.0, eps[0], 1.0)
 
-    assert vector_bytes(optimized_code(deviations, numba_loops.OPTIONS, given), "float64") >= 16
+    assert vector_bytes(optimized_code(deviations, OPTIONS, given), "float64") >= 16
 
 
 def test_the_check_finds_a_loop_that_is_not_vectorized():
@@ -85,5 +86,5 @@ def test_the_check_finds_a_loop_that_is_not_vectorized():
         for i in range(1, x.size):
             y[i] = y[i - 1] * x[i] + x[i]
 
-    text = optimized_code(backwards, numba_loops.OPTIONS, (np.ones(64), np.ones(64)))
+    text = optimized_code(backwards, OPTIONS, (np.ones(64), np.ones(64)))
     assert vector_bytes(text, "float64") == 0

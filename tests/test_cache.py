@@ -218,7 +218,7 @@ def test_all_that_is_compiled_in_counts_in_a_checksum(start, sources):
 CHILD = """
 import numpy as np
 from onepass.kernels import sgd_step
-from onepass.kernels.engines import board
+from onepass.kernels.crew import board
 from onepass.kernels.rule_engines.numba_loops import shared_loop
 from onepass.kernels.rules.sgd import SGD
 p = np.ones(4, "f4")
@@ -246,8 +246,8 @@ def test_a_changed_helper_leads_to_compiling_anew(tmp_path):
     (tmp_path / "onepass" / "__init__.py").write_bytes((ROOT / "__init__.py").read_bytes())
     assert child(tmp_path) == ["0", "0"]
     assert child(tmp_path) == ["1", "1"]
-    for helper in ("denormals", "atomics", "board"):
-        with open(tmp_path / f"onepass/kernels/engines/{helper}.py", "a", encoding="utf-8") as file:
+    for helper in ("simd/denormals", "crew/atomics", "crew/board"):
+        with open(tmp_path / f"onepass/kernels/{helper}.py", "a", encoding="utf-8") as file:
             file.write("\nCHANGED = 1\n")
         assert child(tmp_path) == ["0", "0"], helper
     for file in (tmp_path / "cache").rglob("*.nb?"):

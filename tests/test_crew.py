@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from onepass import kernels
 from onepass.kernels.crew import crew as crew_module
-from onepass.kernels.crew.crew import Crew
+from onepass.kernels.crew.crew import HELPED, SHARED, Crew
 from onepass.kernels.rule_engines import entry, numba_cpu, numba_loops
 from onepass.kernels.rules.adam import ADAM
 
-SIZE = numba_cpu.SHARED // 4 // 4 + 1023  # float32, four arrays: just above the threshold
+SIZE = SHARED // 4 // 4 + 1023  # float32, four arrays: just above the threshold
 
 
 def arrays(seed=0, size=SIZE):
@@ -150,7 +150,7 @@ def test_a_forked_child_has_a_crew_of_its_own():
     np.testing.assert_array_equal(result, expected(arrays())[0][:1000])
 
 
-MIDDLE = numba_cpu.HELPED // 4 // 4 + 1023  # float32, four arrays: worth helpers that are awake
+MIDDLE = HELPED // 4 // 4 + 1023  # float32, four arrays: worth helpers that are awake
 
 
 def steps_in_a_row(count, size=MIDDLE):

@@ -20,6 +20,7 @@ from onepass.kernels.inverted_dropout import array as array_engine
 from onepass.kernels.inverted_dropout import numba_cpu, numba_loops
 from onepass.kernels.inverted_dropout import philox as formula
 from onepass.kernels.simd import half
+from onepass.kernels.simd.loops import OPTIONS
 from tolerances import GRADIENT_RATIO, assert_close
 
 FLOATS = ("float16", "float32", "float64")
@@ -88,7 +89,7 @@ def test_the_formula_gives_the_known_answers(counter, key, answer):
 def test_the_compiled_loop_gives_the_known_answers(counter, key, answer):
     found = np.zeros(4, np.uint32)
     (call, draw), (seed,) = halves(counter), halves(key)
-    generate = njit(**numba_loops.OPTIONS)(numba_loops.generate.py_func)
+    generate = njit(**OPTIONS)(numba_loops.generate.py_func)
     generate(found, np.uint64(call), np.uint64(seed), np.uint64(draw))
     assert tuple(found.tolist()) == answer
 
@@ -447,7 +448,7 @@ def test_a_second_process_compiles_nothing(tmp_path):
     code = """
 import numpy as np
 from onepass.kernels import dropout
-from onepass.kernels.dropout import numba_cpu
+from onepass.kernels.inverted_dropout import numba_cpu
 numba_cpu.SHARED = 100
 for dtype in ("float16", "float32", "float64"):
     for size in (3, 300):

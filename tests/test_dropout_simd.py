@@ -9,6 +9,7 @@ import pytest
 from onepass.kernels.compiling.python_text import rebound
 from onepass.kernels.inverted_dropout import numba_loops
 from onepass.kernels.inverted_dropout.philox import philox_round
+from onepass.kernels.simd.loops import OPTIONS, inline
 from test_batchnorm_simd import optimized_code, vector_bytes
 from test_simd import LLVM_TYPE
 
@@ -18,7 +19,7 @@ LOOPS = ("mask", "mask_in_place")
 WORD = np.uint64(3)
 
 
-@numba_loops.inline
+@inline
 def nothing(*arguments):
     """In the place of the loop that is not looked at."""
 
@@ -29,12 +30,12 @@ def code_of(loop, stored, computed):
     drop = rebound(numba_loops.drop, {"COMPUTED": computed, **other})
     x = np.ones(64, stored)
     given = (x, x.copy(), 0, 1, 2, 3, 2.0)
-    return optimized_code(drop, numba_loops.OPTIONS, given)
+    return optimized_code(drop, OPTIONS, given)
 
 
 def test_the_generator_multiplies_vectors():
     given = np.zeros(256, np.uint32), WORD, WORD, WORD
-    text = optimized_code(numba_loops.generate.py_func, numba_loops.OPTIONS, given)
+    text = optimized_code(numba_loops.generate.py_func, OPTIONS, given)
     widths = list(map(int, re.findall(MULTIPLIED, text)))
     assert len(widths) >= 2 * numba_loops.ROUNDS - 2, "of the first round half is one for all"
     assert min(widths) * 8 >= 16
@@ -49,7 +50,7 @@ def test_a_loop_that_is_not_simd_is_seen():
             bits[4 * k] = np.uint32(((call & np.uint64(0xFFFFFFFF)) * draw) >> np.uint64(32))
 
     given = np.zeros(256, np.uint32), WORD, WORD, WORD
-    text = optimized_code(generate, numba_loops.OPTIONS, given)
+    text = optimized_code(generate, OPTIONS, given)
     assert not re.search(MULTIPLIED, text)
     assert re.search(SCALAR, text)
 

@@ -75,7 +75,7 @@ SEVERAL = """
     import numpy as np
     from joblib import parallel_config
     from onepass import kernels
-    from onepass.kernels.engines import crew
+    from onepass.kernels.crew import crew
     from onepass.nets import NetClassifier
     from sklearn.model_selection import cross_val_score
 

@@ -17,8 +17,8 @@ import time
 
 import numpy as np
 from onepass import kernels
-from onepass.kernels.engines import compile as compiling
-from onepass.kernels.engines import disk_cache
+from onepass.kernels.compiling import jit as compiling
+from onepass.kernels.compiling import disk_cache
 
 THREADS = 8
 names, overlaps, inside = [], 0, []
