@@ -104,9 +104,8 @@ def noted() -> Iterator[set[tuple[str, str]]]:
 
 def check(name: str) -> Outcome:
     """A step of training and inference, from the public function down."""
-    from batchnorm_cases import check, make, train
+    from batchnorm_cases import check, infer, make, train
     from onepass.kernels.batch_norm import formula, numba_cuda
-    from test_batchnorm import infer
 
     engine, patch = Simulated(), ExitStack()
     shape, dtype, options = CASES.get(name, CASES["planes"])

@@ -50,11 +50,11 @@ def engine_on_host(**changed: Any) -> Iterator[None]:
 
 def check(name: str) -> Outcome:
     """What is wrong with y, from the public function down to the simulated threads."""
+    from dropout_cases import BIG, assert_right, example
     from hostcuda import on_host
     from onepass import kernels
     from onepass.kernels.inverted_dropout import numba_cuda, numba_cuda_kernels
     from onepass.kernels.inverted_dropout import philox as formula
-    from test_dropout import BIG, assert_right, example
 
     dtype, size = name.split() if name in CASES else ("float32", "41")
     x, launched = example(int(size), dtype), set()

@@ -122,7 +122,6 @@ class Simulated:
 def check(name: str) -> Outcome:
     """What is wrong with loss and gradient, from the public function down to the threads."""
     import softmax_cases
-    import test_softmax
     from onepass.kernels.softmax import formula
 
     launched: set[tuple[str, str]] = set()
@@ -138,7 +137,7 @@ def check(name: str) -> Outcome:
             if name == NAN:
                 for width in (3, 21):
                     for bad in ("nan", "inf", "all -inf"):
-                        test_softmax.test_nan_and_inf_make_their_row_nan(
+                        softmax_cases.check_nan_and_inf_make_their_row_nan(
                             Simulated(), bad, width, "float32"
                         )
             elif name == RANGE:

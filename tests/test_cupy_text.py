@@ -7,47 +7,19 @@ import hostcuda
 import numpy as np
 import proof
 import pytest
+from host_walk import options_of, walk
 from hostcuda import CASES, EXTRAS, cupy_engine_on_host, on_host
-from hostcuda_elementwise import ElementwiseKernel
-from hostcuda_raw import RUNGS
 from onepass import kernels
 from onepass.kernels.compiling import c_text as ctext
 from onepass.kernels.rule import Rule
 from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
 from oracles import RULES as ORACLES
-from tolerances import DTYPES, GPU_FACTOR, LIMITS, assert_close, assert_walk, signed, wide
+from tolerances import DTYPES, GPU_FACTOR, LIMITS, assert_close, signed, wide
 
 pytestmark = pytest.mark.hostcuda
 on_cpu = pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING)
 needs_fma = pytest.mark.skipif(bool(hostcuda.FMA_MISSING), reason=hostcuda.FMA_MISSING)
-
-
-def options_of(name, extra):
-    """The case's options and those of EXTRAS that its function takes."""
-    function, options = CASES[name]
-    known = ORACLES[function].options
-    return function, options | {key: v for key, v in EXTRAS[extra].items() if key in known}
-
-
-def walk(name, dtype, extra="all", build="exact", edit=str, steps=20):
-    """Hold the engine to the oracle, which proves the text that ships."""
-    function, options = options_of(name, extra)
-    factor = GPU_FACTOR if build in ("fma", "ftz") else 1.0
-    with cupy_engine_on_host(build, edit, ElementwiseKernel) as ran:
-        assert_walk(
-            getattr(kernels, function),
-            ORACLES[function],
-            options,
-            dtype,
-            size=257,
-            steps=steps,
-            factor=factor,
-            asarray=on_host,
-        )
-    assert ran == [name] * steps
-    if edit is str:
-        proof.note(RUNGS[build], "cupy", name, dtype)
 
 
 def one_step(name, extra, arrays, build=None, edit=str):

@@ -7,12 +7,12 @@ import dropout_oracle as oracle
 import hostcuda
 import numpy as np
 import pytest
+from dropout_cases import BIG, SEEDS, assert_right, example, halves
 from dropout_on_host import BLOCKS, THREADS, Device
 from dropout_oracle import KNOWN
 from hostcuda_raw import ORDERS, Call, RawKernel, missing, sanitize
 from onepass import kernels
 from onepass.kernels.inverted_dropout import cuda_text, cupy_gpu
-from test_dropout import BIG, SEEDS, assert_right, example, halves
 from tolerances import DTYPES
 
 pytestmark = [
