@@ -12,6 +12,8 @@ from onepass.kernels.rule_engines import numba_loops
 from onepass.kernels.rules import RULES
 from onepass.kernels.simd.loops import OPTIONS
 
+pytestmark = pytest.mark.slow
+
 
 def code_of(function, rule, dtype):
     """LLVM code of a rule's loop."""

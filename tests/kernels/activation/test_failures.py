@@ -12,6 +12,8 @@ from proving.absence.every_failure import ENGINES, check_every_failure, strided
 from proving.absence.made_up_gpu import Machine
 from proving.host import elementwise as hostcuda
 
+pytestmark = pytest.mark.slow
+
 
 class Things:
     """The arrays of a pass, in which y has numbers on both sides of 0."""

@@ -15,6 +15,8 @@ from onepass.kernels.simd import exp, tanh
 from onepass.kernels.simd.loops import OPTIONS
 from tolerances import TANH_ULP
 
+pytestmark = pytest.mark.slow
+
 FORWARD = ("apply", "apply_in_place", "apply_biased", "apply_biased_in_place")
 BACKWARD = ("differentiate", "differentiate_in_place")
 COMPUTING = {  # kinds that have arithmetic to look for, without a bias

@@ -11,6 +11,8 @@ from onepass.kernels.batch_norm import numba_coefficients, numba_loops
 from onepass.kernels.batch_norm.numba_loops import ROLES, SKEW
 from onepass.kernels.simd.loops import OPTIONS
 
+pytestmark = pytest.mark.slow
+
 
 def arguments(name, dtype, relu):
     """Arguments of the loop `name`, with one value a channel as numbers or as columns."""

@@ -9,6 +9,8 @@ from onepass.kernels.inverted_dropout import cupy_gpu, numba_cuda  # noqa: F401 
 from onepass.nets import Dropout
 from proving.absence.every_failure import ENGINES, check_every_failure, strided
 
+pytestmark = pytest.mark.slow
+
 
 class Things:
     """x, where y goes, and a layer."""

@@ -12,6 +12,8 @@ from onepass.kernels.inverted_dropout import numba_loops
 from onepass.kernels.inverted_dropout.philox import philox_round
 from onepass.kernels.simd.loops import OPTIONS, inline
 
+pytestmark = pytest.mark.slow
+
 MULTIPLIED = r"= mul [a-z ]*<(\d+) x i64>"
 SCALAR = r"= mul [a-z ]*i64 "
 LOOPS = ("mask", "mask_in_place")

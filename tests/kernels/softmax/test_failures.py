@@ -15,6 +15,8 @@ from proving.absence.every_failure import ENGINES, check_every_failure, strided
 from proving.absence.made_up_gpu import Machine
 from proving.host import elementwise as hostcuda
 
+pytestmark = pytest.mark.slow
+
 # On the made-up GPU a block of Numba's has one thread.
 ALONE = dict.fromkeys(("WARP", "THREADS", "MORE"), 1)
 

@@ -11,6 +11,8 @@ from numba import njit
 from onepass.kernels.softmax import numba_loops
 from tolerances import EXP_ULP
 
+pytestmark = pytest.mark.slow
+
 INTEGER = {"float32": r"<(\d+) x i32>", "float64": r"<(\d+) x i64>"}
 FLUSHED = {"float32": -87.3, "float64": -708.3}  # from just below here, results are 0
 
