@@ -52,11 +52,22 @@ def test_numba_and_cupy_are_imported_in_engines_and_backend_only(path):
     heavy = {"numba", "cupy", "llvmlite"} & {
         module.partition(".")[0] for module, _ in imports(path)
     }
-    engine = path.parent.name in ("engines", "backend") or path.name.startswith(("numba_", "cupy_"))
-    allowed = engine or path.name == "norm.py"
-    assert not heavy or allowed, heavy
+    compiled = path.parent.name in {"backend", "compiling", "crew", "rule_engines", "simd"}
+    allowed = compiled or path.name in {"gradient_norm.py", "usable.py"}
+    assert not heavy or allowed or path.name.startswith(("numba_", "cupy_")), heavy
     at_top = {m.partition(".")[0] for m, top in imports(path) if top} & {"cupy"}
     assert not at_top, "cupy is imported inside functions only"
+
+
+def test_no_test_module_imports_another():
+    """What several need is in cases, programs or proving."""
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name")]
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [name.rpartition(".")[2] for name in names]
+                assert not [name for name in modules if name.startswith("test_")], path
 
 
 def functions_of_nets():
