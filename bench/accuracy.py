@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from ..nets import digits_recipe, load_digits, load_mnist, mnist_recipe
 from .machine import hardware, versions
+from .report.to_json import to_json
 
 
 def accuracies(seeds: int, device: str, mnist: str | None) -> dict[str, list[dict[str, Any]]]:
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
             "hardware": hardware(),
             "accuracy": found,
         }
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(to_json(result), encoding="utf-8")
     return 0
 
 
