@@ -81,17 +81,23 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--data", metavar="mnist:FOLDER", help="train on MNIST too, not on digits only"
     )
-    bench.add_argument("--json", metavar="FILE", help="write the results, for `bench compare`")
+    bench.add_argument(
+        "--json", metavar="FILE", help="write the results, for `bench compare` and `bench page`"
+    )
     bench.add_argument(
         "--page", metavar="FILE", help=f"default: {PAGE}, where matplotlib is installed"
     )
     bench.add_argument("--png", metavar="FOLDER", help="write the page's figures as PNG files")
     add_device(bench)
-    actions = bench.add_subparsers(metavar="compare", required=False)
+    actions = bench.add_subparsers(metavar="compare|page", required=False)
     compare = actions.add_parser("compare", help="two results: faster, slower, same or unclear")
     compare.add_argument("before", metavar="A.json")
     compare.add_argument("after", metavar="B.json")
     compare.set_defaults(run=_compare)
+    page = actions.add_parser("page", help="the page of a result that --json or `make gpu` wrote")
+    page.add_argument("result", metavar="RESULT.json")
+    page.add_argument("out", metavar="OUT.html")
+    page.set_defaults(run=_page)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -139,6 +145,14 @@ def _compare(options: argparse.Namespace) -> None:
     from .bench.report.compare import print_comparison
 
     print_comparison(options.before, options.after, Console())
+
+
+def _page(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from .bench.command import write_page_of
+
+    write_page_of(options.result, options.out, Console())
 
 
 if __name__ == "__main__":
