@@ -118,11 +118,9 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
+    from .bench.cases.data_sets import mnist_folder
     from .bench.command import bench
 
-    kind, _, folder = (options.data or "mnist:").partition(":")
-    if kind != "mnist" or (options.data and not folder):
-        raise ValueError(f"--data is {options.data!r}; expected mnist:FOLDER")
     page = options.page
     if page is None and find_spec("matplotlib") is not None:
         page = PAGE
@@ -132,7 +130,7 @@ def _bench(options: argparse.Namespace) -> None:
         mode="quick" if options.quick else "full" if options.full else "default",
         device=options.device,
         only=options.only.split(",") if options.only else (),
-        mnist=folder or None,
+        mnist=mnist_folder(options.data),
         json=options.json,
         page=page,
         png=options.png,
