@@ -21,7 +21,7 @@ from ..measuring.candidate import Call, Candidate
 from ..measuring.counted_passes import count_passes
 from ..measuring.synchronized import waited
 from ..measuring.workload import Workload
-from ..peers.steps import PEER_PATHS, deepspeed_steps, same_results, torch_steps
+from ..peers.steps import PEER_PATHS, peer_step, same_results
 from ..peers.steps import why_missing as why_no_peer
 
 _CHECKED = 10_007  # elements that are compared before anything is timed
@@ -91,8 +91,7 @@ class Step(Workload):
         made: dict[str, Candidate] = {}
         for path in paths:
             if path in PEER_PATHS:
-                steps = deepspeed_steps if path == "deepspeed" else torch_steps
-                made[path] = steps(case.name, arrays)[path]
+                made[path] = peer_step(path, case.name, arrays)
                 continue
             call: Call
             if path == "loop":
