@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ pytest.importorskip("sklearn", reason="digits come from scikit-learn")
 pytest.importorskip("matplotlib", reason="the page has figures")
 
 LEFT_OUT = "left out of this test"
+RESULTS = Path(run.__file__).with_name("results")
 pytestmark = pytest.mark.peers
 
 
@@ -299,3 +302,62 @@ def test_compare_refuses_files_that_are_missing_or_foreign(some, tmp_path, capsy
         shown = capsys.readouterr()
         assert message in shown.err
         assert "Traceback" not in shown.err
+
+
+def test_page_makes_again_what_the_run_wrote(some, tmp_path, capsys):
+    _, _, folder = some
+    page = tmp_path / "page.html"
+    for _ in range(2):  # the second replaces the first
+        assert main(["bench", "page", str(folder / "json"), str(page)]) == 0
+        assert page.read_bytes() == (folder / "page").read_bytes()
+        assert "".join(capsys.readouterr().out.splitlines()) == f"page: {page}"
+    assert list(tmp_path.iterdir()) == [page]
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="results are not part of an installed wheel")
+@pytest.mark.parametrize("of_make_gpu", [False, True])
+def test_page_reads_committed_results_and_those_of_make_gpu(tmp_path, of_make_gpu):
+    result = RESULTS / "2026-11-21-cpu-intel-xeon-2-cores-elementwise.json"
+    if of_make_gpu:
+        content = {"stages": [], "benchmark": json.loads(result.read_text(encoding="utf-8"))}
+        result = tmp_path / "gpu.json"
+        result.write_text(json.dumps(content), encoding="utf-8")
+    assert main(["bench", "page", str(result), str(tmp_path / "page.html")]) == 0
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "<svg" in text
+    assert "bias and relu, forward" in text
+
+
+@pytest.mark.parametrize(
+    ("result", "page", "message"),
+    [
+        ("nowhere.json", "page.html", "No such file or directory: 'nowhere.json'"),
+        ("foreign.json", "page.html", "foreign.json is not a result of `onepass bench`"),
+        ("damaged.json", "page.html", "damaged.json is damaged: report has no 'date'"),
+        (".", "page.html", "Is a directory: '.'"),
+        ("nowhere.json", "nowhere/page.html", "'nowhere/page.html', but there is no folder"),
+        ("nowhere.json", ".", "'.', which is no file; expected the name of a file"),
+        ("damaged.json", "./damaged.json", "would replace its results, 'damaged.json'; expected"),
+    ],
+)
+def test_page_tells_what_it_cannot_read_or_write(
+    tmp_path, monkeypatch, capsys, result, page, message
+):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("foreign.json", "[]"), ("damaged.json", '{"format": 1}')):
+        (tmp_path / name).write_text(text)
+    assert main(["bench", "page", result, page]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert {path.name for path in tmp_path.iterdir()} == {"foreign.json", "damaged.json"}
+    assert (tmp_path / "damaged.json").read_text() == '{"format": 1}'
+
+
+def test_page_without_matplotlib_names_the_remedy(some, tmp_path, monkeypatch, capsys):
+    _, _, folder = some
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
+    assert main(["bench", "page", str(folder / "json"), str(tmp_path / "page.html")]) == 2
+    assert 'pip install "onepass[plot]"' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

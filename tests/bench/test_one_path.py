@@ -231,7 +231,10 @@ def test_a_file_of_benchmarks_runs_and_writes_json(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(file.read_text())["benchmarks"]
     assert [one["extra_info"]["path"] for one in found] == ["loop", "array", "numba"]
+    work = "vectorize-logistic_regression-100_x_10-float32-cpu"
     for one in found:
+        assert one["name"] == f"bench_section[{work}-{one['params']['path']}]"
+        assert one["params"]["workload"] == f"UNSERIALIZABLE[{work}]"  # no address
         assert one["stats"]["rounds"] == 4
         noted = one["extra_info"]
         assert (noted["section"], noted["operation"]) == ("vectorize", "logistic regression")

@@ -112,7 +112,7 @@ def test_a_rows_example_runs(row):
     (example,) = code(TABLE[row]["example"])
     if example.startswith("python examples/"):
         run = f'run("{Path(example.split()[1]).name}"'
-        assert run in (TESTS / "test_examples.py").read_text(encoding="utf-8")
+        assert run in (TESTS / "documents" / "test_examples.py").read_text(encoding="utf-8")
         return
     scope: dict[str, Any] = {}
     with onepass.use_device("cpu"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import time
-from types import SimpleNamespace
 
 import pytest
 from onepass.bench.measuring import timing
@@ -180,11 +179,14 @@ def test_garbage_is_not_collected_meanwhile_and_then_as_it_was(clock, collecting
 
 
 def test_measure_takes_half_as_many_rounds_of_cold_calls_but_two_at_least(clock):
-    from onepass.bench.measuring.workload import measure
+    from onepass.bench.measuring.workload import Workload, measure
 
-    class Work(SimpleNamespace):
+    class Work(Workload):
         section, operation, label, dtype, device = "s", "o", "l", "float32", "cpu"
-        size, bytes = 4, 8
+        size, bytes, paths = 4, 8, ("a", "b")
+
+        def __init__(self, warm):
+            self.warm = warm
 
         def prepare(self, paths):
             return {
@@ -194,7 +196,7 @@ def test_measure_takes_half_as_many_rounds_of_cold_calls_but_two_at_least(clock)
 
     for warm, rounds, calls in ((True, 6, 12), (False, 6, 3), (False, 1, 2)):
         effort = timing.Effort(rounds=rounds, block=0.0, least=2)
-        first, second = measure(Work(warm=warm), ["a", "b"], effort)
+        first, second = measure(Work(warm), ["a", "b"], effort)
         assert (first.path, second.path) == ("a", "b")
         assert first.timing.calls == calls
         assert first.workload == ("s", "o", "l", "float32", "cpu")

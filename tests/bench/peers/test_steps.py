@@ -34,8 +34,7 @@ PAIRS = [
 def made(path, rule, arrays, options=None):
     if reason := peers.why_missing(path, rule):
         pytest.skip(reason)
-    steps = peers.deepspeed_steps if path == "deepspeed" else peers.torch_steps
-    return steps(rule, arrays, options)[path]
+    return peers.peer_step(path, rule, arrays, options)
 
 
 def run(candidate):
@@ -112,10 +111,8 @@ def test_reset_repeats_the_first_step_bit_for_bit(path, rule):
 
 
 def test_every_path_of_pytorch_is_there_or_explained():
-    for rule, case in CASES.items():
-        found = peers.torch_steps(rule, case.arrays(10, "float32", CPU))
+    for rule in CASES:
         missing = {path for path in peers.TORCH_PATHS if peers.why_missing(path, rule)}
-        assert set(found) | missing == set(peers.TORCH_PATHS)
         assert missing == ({"torch fused"} if rule == "rmsprop" else set())
 
 
@@ -138,7 +135,8 @@ def test_missing_packages_have_a_remedy(monkeypatch):
     try:
         for path in ("torch fused", "deepspeed"):
             assert 'pip install "onepass[peers]"' in peers.why_missing(path, "adam")
-        assert peers.deepspeed_steps("adam", CASES["adam"].arrays(4, "float32", CPU)) == {}
+        with pytest.raises(RuntimeError, match=r"onepass\[peers\]"):
+            peers.peer_step("deepspeed", "adam", CASES["adam"].arrays(4, "float32", CPU))
     finally:
         deepspeed_build.load_deepspeed.cache_clear()
 
@@ -193,18 +191,20 @@ def test_deepspeed_leaves_the_process_as_it_was():
 import json, logging, os, sys, warnings
 import numpy, torch
 from onepass import get_backend
-from onepass.bench import peers
 from onepass.bench.cases.steps import CASES
+from onepass.bench.peers import steps as peers
 
 def state():
     root = logging.getLogger()
     return (dict(os.environ), repr(warnings.filters), repr(root.handlers), root.level,
             torch.get_num_threads(), torch.get_default_dtype(), os.getcwd())
 
-peers.torch_steps("adam", CASES["adam"].arrays(10, "float32", get_backend("cpu")))
+arrays = CASES["adam"].arrays(10, "float32", get_backend("cpu"))
+peers.peer_step("torch fused", "adam", arrays)
 before = state()
 reason = peers.why_missing("deepspeed", "adam")
-peers.deepspeed_steps("adam", CASES["adam"].arrays(10, "float32", get_backend("cpu")))
+if not reason:
+    peers.peer_step("deepspeed", "adam", arrays)
 print(json.dumps({"reason": reason, "same": state() == before}))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from cases.reports import full_report, made_timing, measurement, small_report
+from onepass.bench import command
 from onepass.bench.report.record import FORMAT, read_report
+from onepass.bench.report.to_json import to_json
+
+RESULTS = Path(command.__file__).with_name("results")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +35,34 @@ def test_a_report_comes_back_as_it_was(file, tmp_path):
     read_report(file).write(again)
     assert again.read_bytes() == file.read_bytes()
     assert sorted(tmp_path.iterdir()) == [again, file]
+
+
+def test_each_entry_is_a_line_of_its_own(file):
+    report, lines = full_report(gpu=True), file.read_text(encoding="utf-8").splitlines()
+    entries = [*report.measurements, *report.curves, *report.skipped]
+    wanted = [json.dumps(entry) for entry in (*map(asdict, entries), *report.figures)]
+    found = [line.strip().removesuffix(",") for line in lines if line.startswith("  {")]
+    assert found == wanted
+    assert ' "date": "2026-11-21",' in lines
+    assert len(lines) < len(wanted) + 30
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"a": {}, "b": [], "c": None, "d": "\u2603 [\n{,", "e": -1.5e-300},
+        {"a": {"b": {"c": [1, [2, []], {"d": {"e": 3}}]}}, "f": [True, "g", 0.1]},
+    ],
+)
+def test_what_is_written_is_read_back_equal(content):
+    assert json.loads(to_json(content)) == content
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_committed_results_are_as_they_are_written_today(path):
+    text = path.read_text(encoding="utf-8")
+    assert to_json(json.loads(text)) == text
 
 
 def test_blocks_and_counts_survive(tmp_path):

@@ -47,7 +47,7 @@ def test_a_path_that_computes_something_else_is_noticed(path, what, monkeypatch)
         return right(path, arrays._replace(x=x + 1e-3, dy=dy * 1.001), backend)
 
     monkeypatch.setattr(work, "_call", wrong)
-    with pytest.raises(AssertionError, match=rf"biasandtanh,{what}.*by {path}"):
+    with pytest.raises(AssertionError, match=rf"bias_and_tanh,{what}.*by {path}"):
         work.prepare([path])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cases.saving import everything, network, rewrite, train
 from onepass.nets import Adam, AMSGrad, Checkpoint, InverseSqrtDecay, Momentum, load, save
-from programs import TESTS
+from programs import PYTHONPATH, TESTS
 from programs.resumes import go_on
 
 KINDS = {"Momentum": Momentum, "Adam": Adam, "AMSGrad": AMSGrad}
@@ -39,7 +39,7 @@ def folder(engine, tmp_path_factory):
     done = subprocess.run(
         [sys.executable, str(program), str(folder), engine.device],
         capture_output=True, text=True, timeout=200,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import re
 import signal
 import sys
@@ -27,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from runpy import run_path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -105,7 +105,8 @@ class Result:
         device = re.sub(r"[^a-z0-9]+", "-", gpu.get("name", "none").lower()).strip("-")
         stem = f"{content['date']}-gpu-{device}-proof"
         folder.mkdir(parents=True, exist_ok=True)
-        texts = {".json": json.dumps(content, indent=1) + "\n", ".md": summary(content)}
+        to_json = run_path(str(ROOT / "bench" / "report" / "to_json.py"))["to_json"]
+        texts = {".json": to_json(content), ".md": summary(content)}
         for suffix, text in texts.items():
             part = folder / f"{stem}{suffix}.part"
             part.write_text(text, encoding="utf-8")

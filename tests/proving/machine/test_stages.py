@@ -15,6 +15,7 @@ import onepass
 import pytest
 from onepass.bench.report.record import read_report
 from onepass.kernels.rules import RULES
+from programs import PYTHONPATH, TESTS
 
 from proving import account as proof
 from proving.machine import benchmark as gpu_benchmark
@@ -27,7 +28,6 @@ from proving.machine.machine import Machine
 from proving.machine.record import read, shards
 from proving.machine.stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Place, Stage, exit_status
 
-TESTS = Path(__file__).resolve().parents[2]
 GPU = Machine({"available": True, "name": "A GPU", "remedy": ""}, {}, {}, "")
 NO_GPU = Machine({"available": False, "reason": "none here", "remedy": "buy one"}, {}, {}, "")
 OK = Ended(0, 1.0, "")
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def place(tmp_path):
-    return Place({"PYTHONPATH": str(TESTS)}, tmp_path, cores=8)
+    return Place({"PYTHONPATH": PYTHONPATH}, tmp_path, cores=8)
 
 
 def python(name, text, **environment):
@@ -101,8 +101,8 @@ def test_neither_a_program_nor_what_it_started_outlives_its_time(
             over = status is None and told.exists() and told.read_text().endswith("\n")
             return time.monotonic() + 2 * PATIENCE * over
 
-    monkeypatch.setattr("gpu_children.time", Clock())
-    monkeypatch.setattr("gpu_children.GRACE", 0.2)
+    monkeypatch.setattr("proving.machine.children.time", Clock())
+    monkeypatch.setattr("proving.machine.children.GRACE", 0.2)
     program = python("one", STUBBORN.format(then=then))
     found = run_all([program], PATIENCE, tmp_path, tmp_path)["one"]
     assert found.status == status

@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 from onepass.kernels.compiling.cuda_launch import device_functions
-from programs import TESTS
+from programs import PYTHONPATH
 
 from proving import account as proof
 
@@ -40,7 +40,7 @@ def simulated(script: str) -> dict[str, Outcome]:
         text=True,
         check=False,
         timeout=300,
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(TESTS)},
+        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": PYTHONPATH},
     )
     assert done.returncode == 0, done.stderr
     return {case: Outcome(*found) for case, found in json.loads(done.stdout).items()}
