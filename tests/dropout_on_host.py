@@ -18,7 +18,7 @@ import proof
 from hostcuda import on_host
 from hostcuda_raw import RUNGS, Call
 from onepass import kernels
-from onepass.kernels.inverted_dropout import cuda_text, cupy_gpu, engines
+from onepass.kernels.inverted_dropout import cuda_text, cupy_gpu
 
 THREADS, BLOCKS = 32, 3  # so few that each thread takes four elements several times
 
@@ -66,7 +66,9 @@ class Device:
                 raw_kernel=cupy_gpu.raw_kernel.__wrapped__,
                 _module=lambda: SimpleNamespace(RawKernel=raw),
             ),
-            mock.patch.object(engines, "find_engine", return_value=SimpleNamespace(name="cupy")),
+            mock.patch(
+                "onepass.kernels.operation.find_engine", return_value=SimpleNamespace(name="cupy")
+            ),
         ):
             return kernels.dropout(x, keep_prob, **options)
 

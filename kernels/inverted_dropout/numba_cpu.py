@@ -39,6 +39,8 @@ _READABLE = 0x1 | 0x100  # NumPy's C_CONTIGUOUS | ALIGNED
 class NumbaDropout(DropoutEngine):
     """Takes any layout."""
 
+    name = "numba"
+
     def missing(self, kind: str) -> str:
         lacking = kind == "e" and half.conversions_missing()
         return "this processor has no float16 conversions" if lacking else ""
