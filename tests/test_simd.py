@@ -9,6 +9,7 @@ import pytest
 from numba import njit
 from onepass.kernels.compiling.python_text import array_names, scalar_names
 from onepass.kernels.rule_engines import numba_loops
+from onepass.kernels.simd.loops import OPTIONS
 from onepass.kernels.rules import RULES
 
 VECTOR = r"= f(?:mul|add|sub|div)[a-z ]* <(\d+) x {}>"
@@ -17,7 +18,7 @@ LLVM_TYPE = {"float32": "float", "float64": "double"}
 
 def optimized_code(function, rule, dtype):
     """LLVM code of a loop compiled afresh: what comes from the cache has no text."""
-    compiled = njit(**numba_loops.OPTIONS)(function)
+    compiled = njit(**OPTIONS)(function)
     arrays = [np.zeros(4, dtype) for _ in array_names(rule)]
     compiled(*arrays, *[1.0] * len(scalar_names(rule)))
     (text,) = compiled.inspect_llvm().values()
