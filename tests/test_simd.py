@@ -9,8 +9,8 @@ import pytest
 from numba import njit
 from onepass.kernels.compiling.python_text import array_names, scalar_names
 from onepass.kernels.rule_engines import numba_loops
-from onepass.kernels.simd.loops import OPTIONS
 from onepass.kernels.rules import RULES
+from onepass.kernels.simd.loops import OPTIONS
 
 VECTOR = r"= f(?:mul|add|sub|div)[a-z ]* <(\d+) x {}>"
 LLVM_TYPE = {"float32": "float", "float64": "double"}
