@@ -12,10 +12,10 @@ from __future__ import annotations
 from functools import cache
 
 from ..compiling import c_text
+from ..compiling.dtypes import C_TYPES
 from . import formula
 
 THREADS = 256
-C_TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
 _FUNCTIONS = (
     formula.middle,
     formula.welford,

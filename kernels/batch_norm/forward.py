@@ -100,7 +100,7 @@ def batch_norm_forward(
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     check_running(running_mean, running_var)
     momentum, eps, relu = options(momentum, eps, activation)
-    ddof = check_ddof(running_var_ddof)
+    ddof = check_ddof("running_var_ddof", running_var_ddof)
     replaces = False
     if out is not None:
         check_out("x", out, x)

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import FunctionType
 from typing import Any
 
 import numba
 import numpy as np
 
 from ...backend import Array
-from ..compiling import python_text
-from ..compiling.checksum import checksum
+from ..compiling.dtypes import COMPUTED, STORED
 from ..compiling.jit import cfunc, njit, once
+from ..compiling.specialize import specialize
 from ..crew.atomics import call
 from ..crew.crew import get_crew
-from ..simd import half
+from ..simd.half import why_no_half
 from ..simd.loops import OPTIONS
-from . import (
-    cpu_plan,
-    formula,
-    numba_coefficients,
-    numba_geometry,
-    numba_loops,
-    numba_sums,
-    numba_tasks,
-)
+from . import numba_tasks
 from .contract import BatchNormEngine, How, Running
 from .cpu_plan import SHARED, Plan, plan
 from .layout import Layout
@@ -42,12 +33,6 @@ from .numba_tasks import (
     WORDS,
 )
 
-_STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
-_COMPUTED = {"e": np.float32, "f": np.float32, "d": np.float64}
-_SOURCES = (
-    *(formula, half, cpu_plan, python_text),
-    *(numba_coefficients, numba_geometry, numba_loops, numba_sums, numba_tasks),
-)
 _NOTHING = np.empty(0)
 
 
@@ -57,14 +42,13 @@ class NumbaBatchNorm(BatchNormEngine):
     name = "numba"
 
     def missing(self, kind: str) -> str:
-        lacking = kind == "e" and half.conversions_missing()
-        return "this processor has no float16 conversions" if lacking else ""
+        return why_no_half(kind)
 
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         layout, gamma, beta, eps, relu = how
         channels, kind = layout.channels, x.dtype.char
         cut = plan(layout.outer, channels, layout.inner, x.itemsize)
-        work = np.empty(6 * channels, _COMPUTED[kind])
+        work = np.empty(6 * channels, COMPUTED[kind])
         kept = work[: 3 * channels]
         mean, var, momentum = running or (kept, kept, 0.0)
         _run(
@@ -89,7 +73,7 @@ class NumbaBatchNorm(BatchNormEngine):
         layout, gamma, beta, _, relu = how
         channels, kind = layout.channels, dy.dtype.char
         cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
-        work = np.empty(7 * channels, _COMPUTED[kind])
+        work = np.empty(7 * channels, COMPUTED[kind])
         _run(
             ("backward", kind, relu),
             cut,
@@ -110,7 +94,7 @@ class NumbaBatchNorm(BatchNormEngine):
         layout, gamma, beta, eps, relu = how
         channels, kind = layout.channels, x.dtype.char
         cut = plan(layout.outer, channels, layout.inner, x.itemsize)
-        work = np.empty(3 * channels, _COMPUTED[kind])
+        work = np.empty(3 * channels, COMPUTED[kind])
         _run(
             ("forward", kind, relu),
             cut,
@@ -135,7 +119,7 @@ def _memory(layout: Layout, array: Array) -> Array:
 
 @lru_cache(maxsize=64)
 def _constant(value: float, channels: int, kind: str) -> np.ndarray:
-    return np.full(channels, value, _COMPUTED[kind])
+    return np.full(channels, value, COMPUTED[kind])
 
 
 def _given(
@@ -210,14 +194,6 @@ def task(name: str, kind: str, relu: bool) -> int:
 
 @once
 def compiled(name: str, kind: str, relu: bool) -> Any:
-    function = getattr(numba_tasks, name)
-    scope = {
-        **numba_tasks.__dict__,
-        "COMPUTED": _COMPUTED[kind],
-        "STORED": _STORED[kind],
-        "RELU": relu,
-    }
-    unique = f"{name}_{kind}{'_relu' * relu}_{checksum(*_SOURCES)}"
-    code = function.__code__.replace(co_name=unique, co_qualname=unique)
+    names = {"COMPUTED": COMPUTED[kind], "STORED": STORED[kind], "RELU": relu}
     signature = numba.types.void(numba.types.int64, numba.types.int64, numba.types.voidptr)
-    return cfunc(signature, **OPTIONS)(FunctionType(code, scope, unique))
+    return cfunc(signature, **OPTIONS)(specialize(getattr(numba_tasks, name), **names))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..compiling import c_text
+from ..compiling.dtypes import C_TYPES
 from . import philox
 
 NAME = "dropout"
 THREADS = 256
 VECTORS = {"float16": ("uint2", 1), "float32": ("float4", 1), "float64": ("double2", 2)}
 """What four elements are loaded and stored as, and how many."""
-C_TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
 _CONSTANTS = ("M0", "M1", "W0", "W1", "LOW", "HALF")
 
 _TEXT = """

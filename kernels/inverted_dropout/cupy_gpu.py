@@ -19,6 +19,8 @@ MAX_BLOCKS = 1 << 16  # beyond that, each thread takes four elements several tim
 class CupyDropout(DropoutEngine):
     """Runs on contiguous arrays; others go through copies."""
 
+    name = "cupy"
+
     def run(self, x: Array, y: Array, mask: Mask) -> None:
         through_contiguous(x, y, lambda x, y: _launch(x, y, mask))
 

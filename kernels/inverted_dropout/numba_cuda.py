@@ -21,6 +21,8 @@ from .philox import philox_round
 class NumbaCudaDropout(DropoutEngine):
     """Runs on contiguous arrays, on CuPy's current stream; others go through copies."""
 
+    name = "numba-cuda"
+
     def run(self, x: Array, y: Array, mask: Mask) -> None:
         through_contiguous(x, y, lambda x, y: _launch(x, y, mask))
 

@@ -8,12 +8,10 @@ from typing import Any
 from ...backend import Array
 from ...backend.devices import best_gpu
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
-from ..compiling.dtypes import compute_dtype
+from ..compiling.dtypes import C_TYPES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .all_or_none import GpuEngine
-
-_C_TYPE = {"float32": "float", "float64": "double"}
 
 
 class CupyEngine(GpuEngine):
@@ -56,7 +54,7 @@ def parts(rule: Rule, dtype: str) -> dict[str, str]:
     return {
         "in_params": ", ".join(inputs),
         "out_params": ", ".join(f"{dtype} {name}" for name in ("p", *rule.state)),
-        "operation": operation(rule, _C_TYPE[compute]),
+        "operation": operation(rule, C_TYPES[compute]),
         "name": f"onepass_{rule.name.replace('-', '_')}_{dtype}",
         "preamble": PREAMBLE,
     }

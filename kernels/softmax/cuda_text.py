@@ -11,23 +11,10 @@ from __future__ import annotations
 from functools import cache
 
 from ..compiling import c_text
-from ..compiling.dtypes import compute_dtype
+from ..compiling.dtypes import C_TYPES, compute_dtype
 from . import formula
 from .gpu_plan import WARP
 
-C_TYPES = {
-    "float16": "float16",
-    "float32": "float",
-    "float64": "double",
-    "int8": "signed char",
-    "int16": "short",
-    "int32": "int",
-    "int64": "long long",
-    "uint8": "unsigned char",
-    "uint16": "unsigned short",
-    "uint32": "unsigned int",
-    "uint64": "unsigned long long",
-}
 # threads that a processor of the GPU must be able to hold, so that each has 64 or 80 registers
 RESIDENT = {"float32": 1024, "float64": 768}
 _FUNCTIONS = formula.added, formula.shares, formula.row_loss

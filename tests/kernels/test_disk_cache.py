@@ -11,12 +11,21 @@ from pathlib import Path
 from shutil import copytree, ignore_patterns
 
 import numba
+import numpy as np
 import onepass
 import pytest
 from onepass.kernels.activation import numba_compile
-from onepass.kernels.batch_norm import numba_cpu as numba_batchnorm
+from onepass.kernels.batch_norm import numba_tasks
+from onepass.kernels.compiling import checksum as checksums
 from onepass.kernels.compiling import disk_cache
 from onepass.kernels.compiling import jit as compiling
+from onepass.kernels.compiling.specialize import specialize
+from onepass.kernels.crew import board
+from onepass.kernels.inverted_dropout import numba_orders, philox
+from onepass.kernels.rule_engines import entry, numba_bundle, numba_loops
+from onepass.kernels.rules.adam import ADAM
+from onepass.kernels.simd import transpose
+from onepass.kernels.softmax import numba_rows
 
 
 def add(a, b):
@@ -140,10 +149,10 @@ def test_machine_code_of_other_types_is_not_taken(sample, tmp_path):
     assert run(compiling.njit(SIGNATURE)(sample)) == (3, False)
 
 
-def test_machine_code_of_other_shared_code_is_not_taken(sample, monkeypatch):
+def test_machine_code_of_other_sources_is_not_taken(sample, monkeypatch):
     compiling.njit(SIGNATURE)(sample)
     with monkeypatch.context() as changed:
-        changed.setattr(disk_cache, "shared_checksum", lambda: "other")
+        changed.setattr(disk_cache, "sources", lambda module: "other")
         assert run(compiling.njit(SIGNATURE)(sample)) == (3, False)
 
 
@@ -151,68 +160,142 @@ def test_files_of_a_stopped_writer_are_not_taken(sample, tmp_path, monkeypatch):
     """The index is written first: a process that ends there leaves older machine code behind it."""
     compiling.njit(SIGNATURE)(sample)
     with monkeypatch.context() as changed:
-        changed.setattr(disk_cache, "shared_checksum", lambda: "newer")
+        changed.setattr(disk_cache, "sources", lambda module: "newer")
         changed.setattr("numba.core.caching.IndexDataCacheFile._save_data", lambda *_: None)
         compiling.njit(SIGNATURE)(sample)
         assert run(compiling.njit(SIGNATURE)(sample)) == (3, False)
 
 
 # --- what machine code is made of -----------------------------------------------------------------
-INFRASTRUCTURE = {
-    "checksum",
-    "compile",
-    "disk_cache",
-    "rule",
-    "threads",
-    "usable",
-}  # nothing of it is compiled
-ROOMS = {
-    "activation/numba_calls": numba_compile._SOURCES,
-    "batchnorm/numba_tasks": numba_batchnorm._SOURCES,
-    "dropout/numba_loops": None,
-    "softmax/numba_rows": None,
-    **dict.fromkeys(("engines/bundle", "engines/fields", "engines/reduce", "engines/board"), ()),
+def activation(direction, kind):
+    return lambda: numba_compile._specialized(direction, kind, "f")
+
+
+def operation(module, name):
+    return lambda: specialize(getattr(module, name), COMPUTED=np.float32, STORED=np.float32)
+
+
+def rule_loop():
+    """The loop of a rule as it is before it is compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba_loops, "njit", lambda **_: lambda function: function)
+        return numba_loops.loop.__wrapped__.__wrapped__(ADAM, False)
+
+
+SIMD = {"simd.half", "simd.denormals"}
+MADE = {  # what is specialized, and some of the modules that are compiled into it
+    "activation forward": (
+        activation("forward", "tanh"),
+        {*SIMD, "simd.tanh", "simd.exp", "crew.atomics", "activation.formula"},
+    ),
+    "activation backward": (
+        activation("posted_backward", "relu"),
+        {*SIMD, "crew.board", "crew.crew", "activation.formula", "activation.numba_loops"},
+    ),
+    "batch norm": (
+        operation(numba_tasks, "forward"),
+        {"simd.half", "crew.atomics", "batch_norm.formula", "batch_norm.numba_sums"},
+    ),
+    "dropout": (
+        operation(numba_orders, "permuted"),
+        {*SIMD, "crew.atomics", "simd.transpose", "inverted_dropout.philox"},
+    ),
+    "softmax": (operation(numba_rows, "plain_rows"), {*SIMD, "simd.exp", "softmax.numba_loops"}),
+    "copy": (operation(transpose, "_turned"), {"simd.transpose"}),
+    "rule": (rule_loop, {*SIMD, "rule", "rules.adam", "compiling.python_text", "simd.loops"}),
 }
 
 
+@pytest.fixture
+def change(monkeypatch):
+    """Let one module, and no other, have bytecode that it hasn't."""
+    read = checksums._read
+    changed = [""]
+
+    def other(module):
+        total, imports = read(module)
+        return ("other" if module == changed[0] else total), imports
+
+    def change(module):
+        changed[0] = f"onepass.kernels.{module}"
+        checksums.sources.cache_clear()
+
+    monkeypatch.setattr(checksums, "_read", other)
+    yield change
+    checksums.sources.cache_clear()
+
+
+@pytest.mark.parametrize(("made", "expected"), MADE.values(), ids=MADE)
+def test_all_that_is_compiled_in_counts_in_a_name(made, expected, change):
+    """Or machine code from disk would be that of older code."""
+    change("none")
+    function = made()
+    assert made().__name__ == function.__name__
+    for module in expected:
+        change(module)
+        assert made().__name__ != function.__name__, module
+
+
+@pytest.mark.parametrize(
+    ("function", "module"),
+    [
+        (board.lead, "crew.atomics"),
+        (entry.step_one, "crew.board"),
+        (numba_bundle.step_each, "rule_engines.entry"),
+    ],
+)
+def test_all_that_is_compiled_in_counts_in_a_stamp(function, module, change):
+    def stamp():
+        return disk_cache.DiskCache(function.py_func, {})._cache_file._source_stamp
+
+    change("none")
+    before = stamp()
+    change(module)
+    assert stamp() != before
+
+
+def test_names_are_put_in_wherever_they_stand():
+    kept = specialize(philox.philox_round)
+    assert kept.__globals__["HALF"] is philox.HALF
+    a, b = (operation(numba_orders, "permuted")(), numba_orders.permuted)
+    drop = a.__globals__["drop"].py_func
+    assert drop.__globals__["COMPUTED"] is np.float32
+    assert a.__globals__["turn"] is b.__globals__["turn"]
+    other = specialize(b, COMPUTED=np.float64, STORED=np.float32)
+    assert len({a.__name__, other.__name__, b.__name__}) == 3
+    assert drop.__name__ != other.__globals__["drop"].__name__
+
+
+def module_of(path):
+    return ".".join(("onepass", *path.relative_to(ROOT).with_suffix("").parts))
+
+
 def imported(path):
-    """The files of kernels/ that a file imports at module level."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    """The modules of kernels/ that a file imports when it is imported, or for type checkers."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    body += [node for each in body if isinstance(each, ast.If) for node in each.body]
+    for node in body:
         if isinstance(node, ast.ImportFrom) and node.level:
             folder = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
             for alias in node.names:
                 for file in (folder / f"{alias.name}.py", folder.with_suffix(".py")):
                     if file.exists() and ROOT / "kernels" in file.parents:
-                        yield file
+                        yield module_of(file)
 
 
-def reach(path):
-    """All of them, and what they import in turn."""
-    seen, ahead = set(), [path]
-    while ahead:
-        file = ahead.pop()
-        if file not in seen:
-            seen.add(file)
-            ahead += imported(file)
-    return seen - {path}
+def test_a_changed_constant_is_another_checksum():
+    one, other = (compile(f"LIMIT = {k}\ndef f(): pass", "f.py", "exec") for k in (300, 301))
+    moved = compile("\n\nLIMIT = 300\ndef f(): pass", "g.py", "exec")
+    assert checksums.checksum(one) != checksums.checksum(other)
+    assert checksums.checksum(one) == checksums.checksum(moved)
 
 
-@pytest.mark.parametrize(("start", "sources"), ROOMS.items(), ids=ROOMS)
-def test_all_that_is_compiled_in_counts_in_a_checksum(start, sources):
-    """Or machine code from disk would be that of older code."""
-    path = ROOT / "kernels" / f"{start}.py"
-    files = {file for file in reach(path) if file.stem not in INFRASTRUCTURE}
-    left = {file for file in files if file.parent.name != "engines"}
-    shared = {file.stem for file in files - left}
-    assert shared <= set(disk_cache.SHARED_CODE) | {"reduce"}, shared
-    if sources is None:  # named in a call
-        text = (path.parent / "numba_cpu.py").read_text(encoding="utf-8")
-        (line,) = [
-            line for line in text.splitlines() if "= checksum(" in line or "{checksum(" in line
-        ]
-        assert all(file.stem in line for file in left), line
-    else:
-        assert left <= {Path(module.__file__) for module in sources}
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "kernels").rglob("numba_*.py")), ids=lambda path: module_of(path)
+)
+def test_imports_are_read_from_bytecode(path):
+    module = module_of(path)
+    assert {*checksums._imports(module, checksums.code_of(module))} == {*imported(path)}
 
 
 CHILD = """
@@ -230,7 +313,7 @@ print(shared_loop(SGD.without_decay, "float32").cache_hits, lead)
 
 
 def child(folder):
-    """Whether a process that runs the library in `folder` found its machine code on disk."""
+    """Whether a process of the library in `folder` found on disk the loop of a rule, and `lead`."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": f"{folder}/cache"}
     done = subprocess.run(
         [sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, timeout=240
@@ -246,10 +329,15 @@ def test_a_changed_helper_leads_to_compiling_anew(tmp_path):
     (tmp_path / "onepass" / "__init__.py").write_bytes((ROOT / "__init__.py").read_bytes())
     assert child(tmp_path) == ["0", "0"]
     assert child(tmp_path) == ["1", "1"]
-    for helper in ("simd/denormals", "crew/atomics", "crew/board"):
+    helpers = {
+        "simd/denormals": ["0", "1"],  # the loop of a rule flushes them, `lead` does not
+        "crew/atomics": ["0", "0"],
+        "crew/board": ["1", "0"],
+    }
+    for helper, found in helpers.items():
         with open(tmp_path / f"onepass/kernels/{helper}.py", "a", encoding="utf-8") as file:
             file.write("\nCHANGED = 1\n")
-        assert child(tmp_path) == ["0", "0"], helper
+        assert child(tmp_path) == found, helper
     for file in (tmp_path / "cache").rglob("*.nb?"):
         file.write_bytes(file.read_bytes()[:100])
     assert child(tmp_path) == ["0", "0"]

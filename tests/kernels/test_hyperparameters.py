@@ -258,3 +258,43 @@ def test_warmup_of_an_engine_that_cannot_be_had(chosen):
     with pytest.raises(onepass.EngineUnavailableError) as caught:
         kernels.warmup(engine=chosen)
     assert status.reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stem", "given"),
+    [
+        ("adam", {"lr": 1, "betas": [0.9, 0.99]}),
+        ("activation", {"activation": "tanh", "slope": 1}),
+        ("activation", {"kind": "relu"}),
+        ("batch_norm", {"momentum": 1, "eps": 1, "activation": "relu", "running_var_ddof": 0}),
+        ("batch_norm", {"activation": None}),
+        ("dropout", {"keep_prob": 1}),
+    ],
+)
+def test_validate_returns_what_functions_take(stem, given):
+    checked = kernels.validate(stem, **given)
+    assert [*checked] == [*given]
+    for name, value in checked.items():
+        expected = tuple(given[name]) if isinstance(given[name], list) else given[name]
+        assert value == expected
+        assert type(value) is not int or name == "running_var_ddof"
+
+
+@pytest.mark.parametrize(
+    ("stem", "given", "error", "message"),
+    [
+        ("adam", {"lr": -1}, ValueError, "lr is -1"),
+        ("adam", {"step": 1}, TypeError, "adam_step takes no 'step'; it takes lr"),
+        ("activation", {"activation": "softmax"}, ValueError, "activation is 'softmax'"),
+        ("activation", {"kind": 1}, TypeError, "kind is 1"),
+        ("batch_norm", {"activation": "tanh"}, ValueError, "activation is 'tanh'"),
+        ("batch_norm", {"running_var_ddof": 2}, ValueError, "running_var_ddof is 2"),
+        ("batch_norm", {"running_var_ddof": True}, TypeError, "running_var_ddof is True"),
+        ("dropout", {"keep_prob": 0}, ValueError, "keep_prob is 0"),
+        ("dropout", {"seed": 1}, TypeError, "dropout takes no 'seed'; it takes keep_prob"),
+        ("softmax", {}, ValueError, "stem is 'softmax'; expected 'sgd'"),
+    ],
+)
+def test_validate_says_what_is_wrong(stem, given, error, message):
+    with pytest.raises(error, match=message):
+        kernels.validate(stem, **given)

@@ -12,6 +12,7 @@ from onepass import kernels
 from onepass.kernels import launch as launching
 from onepass.kernels.rule_engines import entry, numba_cpu
 from onepass.kernels.rule_engines import numba_fields as fields
+from onepass.kernels.simd import half
 from onepass.nets import SGD, Adam, Parameters
 from onepass.nets.optimizers import optimizer as stepping
 from oracles.rules import RULES
@@ -170,7 +171,7 @@ def test_an_overlap_is_found_wherever_it_lies_in_memory():
 
 
 def test_float16_where_the_processor_can_not_convert_it(monkeypatch):
-    monkeypatch.setattr(entry, "conversions_missing", lambda: True)
+    monkeypatch.setattr(half, "conversions_missing", lambda: True)
     monkeypatch.setattr(numba_cpu, "plan_of", entry.Plan)
     rule = RULES["adam_step"]
     arrays = {key: drawn((4, 5), "float16", seed=k) for k, key in enumerate(rule.arrays)}

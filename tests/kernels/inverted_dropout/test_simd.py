@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from cases.optimized_code import LLVM_TYPE, optimized_code, vector_bytes
-from onepass.kernels.compiling.python_text import rebound
+from onepass.kernels.compiling.specialize import specialize
 from onepass.kernels.inverted_dropout import numba_loops
 from onepass.kernels.inverted_dropout.philox import philox_round
 from onepass.kernels.simd.loops import OPTIONS, inline
@@ -28,7 +28,7 @@ def nothing(*arguments):
 def code_of(loop, stored, computed):
     """Of `drop`, as it is compiled for a dtype, with one loop over elements."""
     other = {name: nothing for name in LOOPS if name != loop}
-    drop = rebound(numba_loops.drop, {"COMPUTED": computed, **other})
+    drop = specialize(numba_loops.drop, COMPUTED=computed, **other)
     x = np.ones(64, stored)
     given = (x, x.copy(), 0, 1, 2, 3, 2.0)
     return optimized_code(drop, OPTIONS, given)

@@ -145,12 +145,8 @@ class Machine:
 
 def _forgotten() -> Iterator[Any]:
     """Patches of everything that the library's engines keep of what they compiled."""
-    for names, get in (
-        (ENGINES, get_engine),
-        (batchnorm_engines._TABLE, batchnorm_engines.get),
-        (softmax_engines._TABLE, softmax_engines.get),
-    ):
-        for name in names:
+    for get in (get_engine, batchnorm_engines.get, softmax_engines.get):
+        for name in ENGINES:
             get(name)  # imports its module
     for name, module in list(sys.modules.items()):
         if not name.startswith("onepass.kernels."):

@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 from cases.activation import computed
 from onepass import kernels
-from onepass.kernels.activation import cuda_elementwise, cupy_gpu, engines
+from onepass.kernels.activation import cuda_elementwise, cupy_gpu
 from onepass.kernels.activation import gpu_sums as gpu
 from tolerances import GPU_FACTOR
 
@@ -89,7 +89,7 @@ class Device:
             with (
                 mock.patch.object(cupy_gpu, "kernel", made),
                 mock.patch.object(gpu, "add_rows", add_rows),
-                mock.patch.object(engines, "find_engine", return_value=found),
+                mock.patch("onepass.kernels.operation.find_engine", return_value=found),
             ):
                 return getattr(kernels, name)(*args, engine="cupy", **options)
 

@@ -116,7 +116,7 @@ class Device:
             ),
             mock.patch.multiple(gpu_plan, **self.plan),
             mock.patch(
-                "onepass.kernels.batch_norm.engines.find_engine",
+                "onepass.kernels.operation.find_engine",
                 return_value=SimpleNamespace(name="cupy"),
             ),
         ):

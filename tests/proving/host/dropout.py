@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from onepass import kernels
-from onepass.kernels.inverted_dropout import cuda_text, cupy_gpu, engines
+from onepass.kernels.inverted_dropout import cuda_text, cupy_gpu
 
 from proving import account as proof
 from proving.host import raw as hostcuda_raw
@@ -67,7 +67,9 @@ class Device:
                 raw_kernel=cupy_gpu.raw_kernel.__wrapped__,
                 _module=lambda: SimpleNamespace(RawKernel=raw),
             ),
-            mock.patch.object(engines, "find_engine", return_value=SimpleNamespace(name="cupy")),
+            mock.patch(
+                "onepass.kernels.operation.find_engine", return_value=SimpleNamespace(name="cupy")
+            ),
         ):
             return kernels.dropout(x, keep_prob, **options)
 

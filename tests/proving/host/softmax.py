@@ -97,7 +97,7 @@ class Device:
             mock.patch.object(gpu, "_compiled", set()),
             mock.patch.object(gpu, "backend_of", return_value=SimpleNamespace(xp=cupy)),
             mock.patch(
-                "onepass.kernels.softmax.engines.find_engine",
+                "onepass.kernels.operation.find_engine",
                 return_value=SimpleNamespace(name="cupy"),
             ),
         ):

@@ -48,8 +48,8 @@ class Simulated:
         """The public function `name`, run on the simulator."""
         from numba import cuda
         from onepass import kernels
-        from onepass.kernels.activation import engines, numba_cuda
         from onepass.kernels.activation import gpu_sums as gpu
+        from onepass.kernels.activation import numba_cuda
         from onepass.kernels.rule_engines import numba_cuda as launches
 
         make = numba_cuda.kernel.__wrapped__
@@ -72,7 +72,7 @@ class Simulated:
                 mock.patch.multiple(launches, THREADS=THREADS, MAX_BLOCKS=BLOCKS),
                 mock.patch.object(numba_cuda, "kernel", kernel),
                 mock.patch.object(gpu, "add_rows", add_rows),
-                mock.patch.object(engines, "find_engine", return_value=found),
+                mock.patch("onepass.kernels.operation.find_engine", return_value=found),
             ):
                 return getattr(kernels, name)(*args, engine="numba-cuda", **options)
 

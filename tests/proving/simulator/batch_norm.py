@@ -71,7 +71,7 @@ def engine_on_host(**kernel: Any) -> Iterator[None]:
         zeros=lambda shape, dtype: on_host(np.zeros(shape, dtype)),
         cuda=SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=STREAM)),
     )
-    find = "onepass.kernels.batch_norm.engines.find_engine"
+    find = "onepass.kernels.operation.find_engine"
     with ExitStack() as stack:
         for patch in (
             mock.patch.dict(sys.modules, {"cupy": cupy}),

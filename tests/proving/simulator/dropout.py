@@ -34,7 +34,7 @@ def names() -> list[str]:
 def engine_on_host(**changed: Any) -> Iterator[None]:
     """The public function runs `NumbaCudaDropout` on NumPy arrays."""
     from numba import cuda
-    from onepass.kernels.inverted_dropout import engines, numba_cuda
+    from onepass.kernels.inverted_dropout import numba_cuda
     from onepass.kernels.rule_engines import numba_cuda as launches
 
     stream = SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=STREAM))
@@ -44,7 +44,7 @@ def engine_on_host(**changed: Any) -> Iterator[None]:
         mock.patch.object(cuda, "external_stream", {STREAM: 0}.__getitem__, create=True),
         mock.patch.multiple(launches, THREADS=THREADS, MAX_BLOCKS=BLOCKS),
         mock.patch.multiple(numba_cuda, **changed),
-        mock.patch.object(engines, "find_engine", return_value=found),
+        mock.patch("onepass.kernels.operation.find_engine", return_value=found),
     ):
         yield
 

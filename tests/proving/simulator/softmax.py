@@ -84,7 +84,7 @@ def engine_on_host(launched: set[tuple[str, str]]) -> Iterator[None]:
         ndarray=type("ndarray", (), {}),
         cuda=SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=STREAM)),
     )
-    find = "onepass.kernels.softmax.engines.find_engine"
+    find = "onepass.kernels.operation.find_engine"
     with ExitStack() as stack:
         for patch in (
             mock.patch.dict(sys.modules, {"cupy": cupy}),

@@ -66,8 +66,8 @@ def dropout(
     if out is not None:
         check_out("x", out, x)
         check_overlap([("out", out)], [("x", None if same_memory(out, x) else x)])
-    (name, chosen), backend = choose(engine, x), backend_of(x)
-    with backend.scope(), Explained("dropout", x, name):
+    chosen, backend = choose(engine, x), backend_of(x)
+    with backend.scope(), Explained("dropout", x, chosen.name):
         y = backend.xp.empty_like(x) if out is None else out
         if mask.scale == 1.0:
             y[...] = x
