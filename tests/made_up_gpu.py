@@ -9,30 +9,27 @@ the host (hostcuda.py), those of Numba as Python, in blocks of one thread.
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import hostcuda
-import hostcuda_raw
 import numba
 import numpy as np
+from host_device import forgotten, raw_kernel
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from onepass.backend.devices import probe_cuda
-from onepass.kernels.batch_norm import cuda_text, gpu_plan, numba_cuda_kernels
-from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm import engines as batchnorm_engines
-from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+from onepass.kernels.batch_norm import gpu_plan
+from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.engine_table import _TABLE as ENGINES
 from onepass.kernels.engine_table import get_engine
 from onepass.kernels.rule_engines import numba_cuda
 from onepass.kernels.softmax import engines as softmax_engines
 
-THREADS = 64  # of a block of CUDA C
 PLAN = {"BLOCKS": 6, "LEAST": 1, "MOST_PARTS": 3}
 
 
@@ -119,19 +116,16 @@ class Machine:
     @contextmanager
     def installed(self) -> Iterator[Machine]:
         """In the place of CuPy and of Numba's CUDA; nothing that was compiled before is known."""
-        threads = {"THREADS": THREADS}
+        for get in (get_engine, batchnorm_engines.get, softmax_engines.get):
+            for name in ENGINES:
+                get(name)  # imports its module
         with ExitStack() as stack:
             for patch in (
-                mock.patch.dict(sys.modules, {"cupy": self.cupy}),
+                forgotten(self.cupy),
                 mock.patch.object(numba, "cuda", NumbaCuda(self), create=True),
                 mock.patch.object(numba_cuda, "_missing", return_value=("", "")),
-                mock.patch.multiple(numba_cuda, THREADS=1, _launchers={}),
-                mock.patch.multiple(cuda_text, **threads),
-                mock.patch.multiple(batchnorm_cupy, **threads),
-                mock.patch.multiple(batchnorm_numba, THREADS=1),
-                mock.patch.multiple(numba_cuda_kernels, THREADS=1),
+                mock.patch.object(cuda_launch, "THREADS", 1),  # all that a block of Numba's has
                 mock.patch.multiple(gpu_plan, **PLAN, NEIGHBOURS=1),
-                *_forgotten(),
             ):
                 stack.enter_context(patch)
             probe_cuda.cache_clear()
@@ -140,25 +134,6 @@ class Machine:
                 yield self
             finally:
                 probe_cuda.cache_clear()
-
-
-def _forgotten() -> Iterator[Any]:
-    """Patches of everything that the library's engines keep of what they compiled."""
-    for names, get in (
-        (ENGINES, get_engine),
-        (batchnorm_engines._TABLE, batchnorm_engines.get),
-        (softmax_engines._TABLE, softmax_engines.get),
-    ):
-        for name in names:
-            get(name)  # imports its module
-    for name, module in list(sys.modules.items()):
-        if not name.startswith("onepass.kernels."):
-            continue
-        if isinstance(vars(module).get("_compiled"), set):
-            yield mock.patch.object(module, "_compiled", set())
-        for function in ("kernel", "raw_kernel", "_kernel", "device_functions"):
-            if make := getattr(vars(module).get(function), "__wrapped__", None):
-                yield mock.patch.object(module, function, cache(make))
 
 
 # --- CuPy -----------------------------------------------------------------------------------------
@@ -372,19 +347,14 @@ class CuPy(ModuleType):
 
         return launch
 
-    def RawKernel(self, code: str, name: str, *options: Any) -> Any:
-        kernel = _raw_kernel(code, name, *options)
+    def RawKernel(self, code: str, name: str) -> Any:
+        kernel = raw_kernel(code, name)
 
         def launch(grid: Any, block: Any, args: Any) -> None:
             self.machine.compile(name, code)
             kernel(grid, block, tuple(map(_plain, args)))
 
         return launch
-
-
-@cache
-def _raw_kernel(code: str, name: str, *options: Any) -> hostcuda_raw.RawKernel:
-    return hostcuda_raw.RawKernel(code, name, *options)
 
 
 # --- Numba ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from unittest import mock
 
 import proof
 import pytest
-from onepass.kernels.compiling.cuda_launch import device_functions
+from onepass.kernels.compiling import cuda_launch
 
 
 class Outcome(NamedTuple):
@@ -90,7 +90,7 @@ class Lowered:
         from numba.cuda import api, compiler, dispatcher
 
         gpu = SimpleNamespace(compute_capability=capability)
-        device_functions.cache_clear()  # it keeps what was compiled for another GPU
+        cuda_launch.forget()  # functions compiled for another GPU
         try:
             with (
                 mock.patch.object(api, "get_current_device", return_value=gpu),
@@ -105,7 +105,7 @@ class Lowered:
                     launch_bounds=launch_bounds,
                 )
         finally:
-            device_functions.cache_clear()
+            cuda_launch.forget()
 
     def ptx(self, architecture: str) -> str:
         """As NVVM writes it for the GPUs of one compute capability, given without its point."""

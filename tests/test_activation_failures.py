@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from made_up_gpu import Machine
 from onepass import kernels
-from onepass.kernels.activation import cupy_gpu, numba_cuda  # noqa: F401  # to be forgotten
 from onepass.kernels.activation import gpu_sums as gpu
 from onepass.nets import Dense, LeakyReLU, Sequential, Softmax
 from test_gpu_failures import ENGINES, check_every_failure, strided

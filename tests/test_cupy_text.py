@@ -7,9 +7,8 @@ import hostcuda
 import numpy as np
 import proof
 import pytest
-from hostcuda import CASES, EXTRAS, cupy_engine_on_host, on_host
-from hostcuda_elementwise import ElementwiseKernel
-from hostcuda_raw import RUNGS
+from host_device import Device, planted, unchanged
+from hostcuda import CASES, EXTRAS, on_host
 from onepass import kernels
 from onepass.kernels.compiling import c_text as ctext
 from onepass.kernels.rule import Rule
@@ -30,27 +29,17 @@ def options_of(name, extra):
     return function, options | {key: v for key, v in EXTRAS[extra].items() if key in known}
 
 
-def walk(name, dtype, extra="all", build="exact", edit=str, steps=20):
+def walk(name, dtype, extra="all", build="exact", edit=unchanged, steps=20):
     """Hold the engine to the oracle, which proves the text that ships."""
     function, options = options_of(name, extra)
-    factor = GPU_FACTOR if build in ("fma", "ftz") else 1.0
-    with cupy_engine_on_host(build, edit, ElementwiseKernel) as ran:
-        assert_walk(
-            getattr(kernels, function),
-            ORACLES[function],
-            options,
-            dtype,
-            size=257,
-            steps=steps,
-            factor=factor,
-            asarray=on_host,
-        )
-    assert ran == [name] * steps
-    if edit is str:
-        proof.note(RUNGS[build], "cupy", name, dtype)
+    device = Device(build, edit=edit)
+    how = {"size": 257, "steps": steps, "factor": device.factor, "asarray": on_host}
+    rule = ORACLES[function]
+    device.prove(lambda _: assert_walk(device.kernel(function), rule, options, dtype, **how))
+    assert device.launched == [(name, dtype)] * steps
 
 
-def one_step(name, extra, arrays, build=None, edit=str):
+def one_step(name, extra, arrays, build=None, edit=unchanged):
     """Copies of `arrays` after a step of the host build, or of the engine "array" without one."""
     function, options = options_of(name, extra)
     options |= {"step": 3} if "step" in ORACLES[function].options else {}
@@ -58,8 +47,7 @@ def one_step(name, extra, arrays, build=None, edit=str):
     if build is None:
         getattr(kernels, function)(*copies.values(), **options, engine="array")
     else:
-        with cupy_engine_on_host(build, edit):
-            getattr(kernels, function)(*copies.values(), **options)
+        Device(build, edit=edit).kernel(function)(*copies.values(), **options)
     return copies
 
 
@@ -199,14 +187,14 @@ def test_a_planted_mistake_is_caught(mistake):
     assert right in cupy_gpu.parts(RULES[name], dtype)["operation"]
     extra = "decoupled" if "decoupled" in mistake else "all"
     with pytest.raises(AssertionError, match="eps of float"):
-        walk(name, dtype, extra, edit=lambda text: text.replace(right, wrong), steps=3)
+        walk(name, dtype, extra, edit=planted("", right, wrong), steps=3)
 
 
 @on_cpu
 def test_only_the_text_that_ships_is_proven(monkeypatch):
     noted = []
     monkeypatch.setattr(proof, "note", lambda *each: noted.append(each))
-    walk("sgd", "float32", edit=lambda text: f"{text}\n", steps=1)
+    walk("sgd", "float32", edit=lambda name, text: f"{text}\n", steps=1)
     assert noted == []
     walk("sgd", "float32", steps=1)
     assert noted == [(proof.HOST, "cupy", "sgd", "float32")]
@@ -223,7 +211,7 @@ def test_a_maximum_that_loses_nan_is_caught():
                 "all",
                 arrays,
                 "exact",
-                lambda text: text.replace("onepass_maximum", "__builtin_fmaxf"),
+                planted("", "onepass_maximum", "__builtin_fmaxf"),
             ),
             one_step("amsgrad", "all", arrays),
         )

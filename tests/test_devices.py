@@ -24,6 +24,7 @@ from onepass import (
 from onepass.backend import Memory, why_device
 from onepass.backend.devices import DeviceStatus, probe_cuda
 from onepass.kernels.compiling import c_text as ctext
+from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 
 
@@ -295,7 +296,7 @@ def numba_machine(machine, monkeypatch):
         cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=0)
         monkeypatch.setitem(sys.modules, "numba_cuda", package)
         monkeypatch.setattr("numba.cuda", cuda, raising=False)
-        monkeypatch.setattr(numba_cuda, "_launchers", {})
+        monkeypatch.setattr(cuda_launch, "_launchers", {})
         numba_cuda._missing.cache_clear()
         return cupy
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onepass import kernels
-from onepass.kernels.inverted_dropout import cupy_gpu, numba_cuda  # noqa: F401  # whose code is forgotten
 from onepass.nets import Dropout
 from test_gpu_failures import ENGINES, check_every_failure, strided
 

@@ -1,28 +1,67 @@
-"""The engine "numba-cuda" runs every rule on Numba's simulator, without a GPU."""
+"""The engine "numba-cuda" runs every operation on Numba's simulator, without a GPU."""
 
 from __future__ import annotations
 
+from functools import cache
+
+import cudasim_activation
+import cudasim_batchnorm
+import cudasim_dropout
 import cudasim_rules
+import cudasim_softmax
 import numba_cuda_tools
+import proof
 import pytest
-from onepass.kernels.rules import RULES
-from tolerances import DTYPES
+import simulator
+
+SCRIPTS = {
+    "rules": cudasim_rules,
+    "activation": cudasim_activation,
+    "batch norm": cudasim_batchnorm,
+    "dropout": cudasim_dropout,
+    "softmax": cudasim_softmax,
+}
 
 
-@pytest.fixture(scope="module")
-def simulated():
+@cache
+def simulated(script):
     """What each case came to, from one run of the script for all of them."""
-    return numba_cuda_tools.simulated(cudasim_rules.__file__)
+    return numba_cuda_tools.simulated(SCRIPTS[script].__file__)
 
 
-@pytest.mark.parametrize("case", cudasim_rules.cases())
-def test_rule_on_the_simulator_follows_its_oracle(simulated, case):
-    if case == cudasim_rules.CONTROL:
-        assert "eps of float32 off" in simulated[case].wrong, "a wrong rule was not noticed"
+@pytest.mark.parametrize(
+    ("script", "case"), [(script, case) for script in SCRIPTS for case in SCRIPTS[script].names()]
+)
+def test_engine_on_the_simulator_follows_the_oracle(script, case):
+    outcome = simulated(script)[case]
+    if case == simulator.CONTROL:
+        assert " off, " in outcome.wrong, "a wrong formula was not noticed"
+        assert "eps of float" in outcome.wrong
     else:
-        numba_cuda_tools.prove(simulated[case])
+        numba_cuda_tools.prove(outcome)
 
 
-def test_every_rule_ran_on_the_simulator_for_every_dtype(simulated):
-    launched = {tuple(kernel) for outcome in simulated.values() for kernel in outcome.launched}
-    assert launched == {(name, dtype) for name in RULES for dtype in DTYPES}
+def test_every_kernel_ran_on_the_simulator_for_every_dtype():
+    launched = {
+        tuple(kernel)
+        for script in SCRIPTS
+        for outcome in simulated(script).values()
+        for kernel in outcome.launched
+    }
+    assert launched == {kernel[1:] for kernel in proof.shipped()}
+
+
+@pytest.mark.parametrize("name", ["grid", "gridsize"])
+def test_a_thread_counts_in_64_bits(name):
+    """`cuda.grid` and `cuda.gridsize` are what elements' indices are made of."""
+    numba_cuda_tools.needed()
+    import numba
+    from numba import cuda
+
+    count = getattr(cuda, name)
+
+    def place(found):
+        found[0] = count(1) * 4
+
+    lowered = numba_cuda_tools.Lowered(lambda: place, (numba.float64[::1],))
+    assert "cvt.rn.f64.s64" in lowered.ptx("90"), "the product is a 64-bit integer"

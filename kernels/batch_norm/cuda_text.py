@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..compiling import c_text
+from ..compiling import c_text, cuda_launch
 from . import formula
 
-THREADS = 256
 C_TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
 _FUNCTIONS = (
     formula.middle,
@@ -59,7 +58,8 @@ def source(name: str, dtype: str, relu: bool = False, width: int = 1, wide: bool
         wide: whether an index may not fit 32 bits.
     """
     index = f"typedef {'long long' if wide else 'int'} Index;\n"
-    defines = f"#define THREADS {THREADS}\n#define WIDTH {width}\n#define RELU {int(relu)}\n"
+    numbers = {"THREADS": cuda_launch.THREADS, "WIDTH": width, "RELU": int(relu)}
+    defines = "".join(f"#define {key} {number}\n" for key, number in numbers.items())
     return preamble(dtype) + index + defines + _BODIES[name].replace("NAME", name)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from . import formula
-from .cuda_text import THREADS
 
 COMPUTED: Any = float  # what is computed in
 RELU = False
+THREADS = 1  # of a block
 cuda: Any = None
 
 middle = formula.middle

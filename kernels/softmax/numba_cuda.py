@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from ...backend import Array
-from ..compiling.cuda_launch import configured
+from ..compiling.cuda_launch import NumbaKernel, made_once
 from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import rebound
 from . import formula, gpu_plan, numba_cuda_kernels
@@ -38,25 +37,20 @@ class NumbaCudaSoftmax(GpuSoftmax):
     ) -> None:
         compiled = kernel(plan.kernel, logits.dtype.name, *plan[:3])
         factors = (losses, False) if weights is None else (weights, True)
-        with logits.device:
-            launcher = configured(compiled, plan.blocks, plan.threads, logits)
-            launcher(logits, labels, *factors, gradient, losses)
+        blocks, threads = plan.blocks, plan.threads
+        compiled(logits, blocks, threads, logits, labels, *factors, gradient, losses)
 
     def mean(self, logits: Array, losses: Array, mean: Array) -> None:
         threads = gpu_plan.THREADS
         compiled = kernel("softmax_mean", logits.dtype.name, threads)
-        with logits.device:
-            launcher = configured(compiled, 1, threads, logits)
-            launcher(losses, mean.reshape(1), np.float64(len(logits)))
+        compiled(logits, 1, threads, losses, mean.reshape(1), np.float64(len(logits)))
 
 
-@cache
-def kernel(name: str, dtype: str, threads: int, lanes: int = 1, kept: int = 1) -> Any:
-    """The CUDA kernel of that name for logits of a dtype."""
-    from numba import cuda
-
-    function = python_kernel(name, dtype, threads, lanes, kept)
-    return cuda.jit(function, launch_bounds=launch_bounds(dtype, threads))
+@made_once
+def kernel(name: str, dtype: str, threads: int, lanes: int = 1, values: int = 1) -> NumbaKernel:
+    """The CUDA kernel of that name for logits of a dtype; `values` of a row are kept a thread."""
+    function = python_kernel(name, dtype, threads, lanes, values)
+    return NumbaKernel(name, function, launch_bounds=launch_bounds(dtype, threads))
 
 
 def launch_bounds(dtype: str, threads: int) -> tuple[int, int]:
@@ -65,7 +59,7 @@ def launch_bounds(dtype: str, threads: int) -> tuple[int, int]:
 
 
 def python_kernel(
-    name: str, dtype: str, threads: int, lanes: int = 1, kept: int = 1
+    name: str, dtype: str, threads: int, lanes: int = 1, values: int = 1
 ) -> FunctionType:
     """The kernel as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
     from numba import cuda, float32, float64, int64
@@ -77,7 +71,7 @@ def python_kernel(
         "INTEGER": int64,
         "THREADS": threads,
         "LANES": lanes,
-        "KEPT": kept,
+        "KEPT": values,
         "WARP": gpu_plan.WARP,
         "WARPS": threads // gpu_plan.WARP,
     }
