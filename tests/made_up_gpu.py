@@ -365,7 +365,9 @@ class NumbaCuda:
         self.machine = machine
         self.threadIdx = SimpleNamespace(x=0)
         self.blockIdx, self.gridDim = SimpleNamespace(x=0, y=0), SimpleNamespace(x=1, y=1)
-        self.shared = self.local = SimpleNamespace(array=lambda n, kind: [None] * n)
+        self.shared = self.local = SimpleNamespace(
+            array=lambda shape, kind: np.full(shape, np.nan, str(kind))
+        )
 
     def jit(self, function: Any, device: bool = False, launch_bounds: Any = None) -> Any:
         return function if device else Kernel(self, function)

@@ -206,8 +206,8 @@ BARRIER = ("        __syncthreads();\n", "")
 PLANTED = {
     "no barrier in moments": (MOMENTS, *BARRIER),
     "no barrier in products": (PRODUCTS, *BARRIER),
-    "an empty thread merged": (MOMENTS, " && counts_[other] > C(0)", ""),
-    "neighbours of another channel merged": (MOMENTS, "t + half * WIDTH", "t + half"),
+    "an empty thread merged": (MOMENTS, "if (counts_[other] > C(0))", ""),
+    "neighbours of another channel merged": (MOMENTS, "t + half * WIDTH_", "t + half"),
     "parts that leave values out": (MOMENTS, "m * (blockIdx.y + 1) / gridDim.y",
                                     "m / gridDim.y * (blockIdx.y + 1)"),
     "parts that overlap": (PRODUCTS, "low = m * blockIdx.y / gridDim.y",
@@ -268,7 +268,7 @@ def test_digits_that_are_lost_are_caught():
         ("tsan", (MOMENTS, *BARRIER), "data race"),
         ("tsan", (PRODUCTS, *BARRIER), "data race"),
         ("asan", (MOMENTS, "if (channel_of() >= channels) return;", ""), "heap-buffer-overflow"),
-        ("asan", (MOMENTS, "row == 0 && channel < channels", "row == 0"), "heap-buffer-overflow"),
+        ("asan", (MOMENTS, "t < WIDTH && channel < channels", "t < WIDTH"), "heap-buffer-overflow"),
         ("asan", (FORWARD, "if (c >= channels) return;", ""), "heap-buffer-overflow"),
     ],
 )

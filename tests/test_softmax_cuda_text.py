@@ -245,7 +245,7 @@ PLANTED = {  # the kernel, what is there, what is there instead, a width
     "a weight in the loss only": (LANES, "shares(weight,", "shares(C(1),", 10),
     "not by n": (LANES, "C(rows), share", "C(1), share", 10),
     "the loss of another lane": (LANES, "if (mine) loss", "if (lane == 0) loss", 40),
-    "losses of one warp": (LANES, "loss += parts[i];", "", 40),
+    "losses of one warp": (LANES, "value = Join::of(value, parts[i]);", "", 40),
     "the next rows of a block": (LANES, "(long long)gridDim.x * at_once", "(long long)rows", 40),
     "columns that are not read again": (BLOCK, "top = max(top, C(z[i]));", ";", 700),
     "columns that don't count": (BLOCK, "added(sum, lost, exp(C(z[i]) - top));", ";", 700),
@@ -362,8 +362,7 @@ def test_there_is_every_kernel_several_blocks_and_no_size_that_divides():
     [
         ("tsan", "block", (BLOCK, *BARRIER), "data race"),
         ("tsan", "block", (BLOCK, "<Sum>(sum, sums)", "<Sum>(sum, tops)"), "data race"),
-        ("tsan", "lanes", (LANES, "__syncthreads();\n    if (threadIdx.x > 0)",
-                           "if (threadIdx.x > 0)"), "data race"),
+        ("tsan", "lanes", (LANES, *BARRIER), "data race"),
         ("tsan", "lanes", (LANES, "i * LANES < left)\n", "i * LANES <= left)\n"), "data race"),
         ("tsan", "a warp", (LANES, "k % LANES", "(k + 1) % LANES"), "data race"),
         ("tsan", "lanes", (MEAN, "        __syncthreads();\n", ""), "data race"),

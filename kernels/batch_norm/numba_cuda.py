@@ -11,6 +11,7 @@ from ...backend import Array
 from ...backend.failures import Explained
 from ..compiling import cuda_launch
 from ..compiling.cuda_launch import Blocks, NumbaKernel, blocks_for, device_functions, made_once
+from ..compiling.numba_reductions import add, tree_of
 from ..compiling.python_text import rebound
 from . import formula, numba_cuda_kernels
 from .channel_vectors import computed, given
@@ -128,4 +129,6 @@ def python_kernel(name: str, dtype: str, relu: bool) -> FunctionType:
         "THREADS": cuda_launch.THREADS,
     }
     names["near_of"] = cuda.jit(rebound(numba_cuda_kernels.near_of, names), device=True)
+    names["merge_tree"] = tree_of(numba_cuda_kernels.merge, names)
+    names["add_tree"] = tree_of(add, names)
     return rebound(getattr(numba_cuda_kernels, name), names)

@@ -10,6 +10,7 @@ import numpy as np
 from ...backend import Array
 from ..compiling.cuda_launch import NumbaKernel, made_once
 from ..compiling.dtypes import compute_dtype
+from ..compiling.numba_reductions import add, largest_across, sum_across, tree_of
 from ..compiling.python_text import rebound
 from . import formula, gpu_plan, numba_cuda_kernels
 from .gpu_launches import GpuSoftmax
@@ -18,7 +19,7 @@ from .gpu_plan import NUMBA, GpuPlan
 # threads that a processor of the GPU must be able to hold, so that each has 64 or 128 registers
 RESIDENT = {"float32": 1024, "float64": 512}
 _FORMULAS = "added", "shares", "row_loss"
-_PARTS = "largest_across", "sum_across", "class_of", "write_loss"
+_PARTS = "class_of", "write_loss"  # of kernels of rows
 
 
 class NumbaCudaSoftmax(GpuSoftmax):
@@ -76,7 +77,9 @@ def python_kernel(
         "WARPS": threads // gpu_plan.WARP,
     }
     names |= {each: cuda.jit(getattr(formula, each), device=True) for each in _FORMULAS}
+    for part in (largest_across, sum_across):
+        names[part.__name__] = cuda.jit(rebound(part, names), device=True)
+    names["add_tree"] = tree_of(add, names)
     for each in _PARTS:
-        part = rebound(getattr(numba_cuda_kernels, each), names)
-        names[each] = cuda.jit(part, device=True)
+        names[each] = cuda.jit(rebound(getattr(numba_cuda_kernels, each), names), device=True)
     return rebound(getattr(numba_cuda_kernels, name), names)
