@@ -9,7 +9,7 @@ from typing import Any
 
 from .python_text import rebound
 
-THREADS = WARP = WARPS = 1
+THREADS = 1
 EVERY = 0xFFFFFFFF
 JOIN: Any = None
 cuda: Any = None
