@@ -9,12 +9,12 @@ from unittest import mock
 
 import numpy as np
 import simulator
+from dropout_cases import BIG, assert_right, example
 from numba_cuda_tools import Outcome
 from onepass.kernels.inverted_dropout import numba_cuda_kernels
 from onepass.kernels.inverted_dropout.arguments import mask_of
 from onepass.kernels.inverted_dropout.array import ArrayDropout
 from simulator import CONTROL, outcome, tell
-from test_dropout import BIG, assert_right, example
 from tolerances import DTYPES
 
 SIZES = (1, 4, 7, 4 * simulator.Simulated.threads * simulator.Simulated.blocks, 250)

@@ -12,7 +12,6 @@ from unittest import mock
 import numpy as np
 import simulator
 import softmax_cases
-import test_softmax
 from numba_cuda_tools import Outcome
 from onepass.kernels.softmax import formula, gpu_plan
 from onepass.kernels.softmax.gpu_plan import Room
@@ -93,7 +92,7 @@ def check(name: str) -> Outcome:
 def follow_nan(device: simulator.Simulated) -> None:
     for width in (3, 21):
         for bad in ("nan", "inf", "all -inf"):
-            test_softmax.test_nan_and_inf_make_their_row_nan(device, bad, width, "float32")
+            softmax_cases.check_nan_and_inf_make_their_row_nan(device, bad, width, "float32")
 
 
 def refuse_labels(device: simulator.Simulated) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 from softmax_oracle import softmax_cross_entropy as oracle
 from tolerances import SOFTMAX_LIMITS, assert_close
 
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
 
 class Case(NamedTuple):
     logits: Any
@@ -77,3 +79,48 @@ def assert_right(engine: Any, found: Any, logits: Any, labels: Any, weights: Any
     size = (factors * (1 + finite[chosen] + math.log(logits.shape[1]))).mean()
     margin = SOFTMAX_LIMITS["float32"] * engine.factor * float(computed.eps) * size
     np.testing.assert_allclose(float(loss), want.loss, rtol=0, atol=margin, err_msg="loss")
+
+
+def check_large_equal_and_infinite_logits(engine, width, dtype):
+    logits = np.zeros((6, width), dtype)
+    logits[0] = 1e4
+    logits[1, 1] = 1e4
+    logits[2, ::2] = -1e4
+    logits[3, 0] = -np.inf
+    logits[4, 1:] = -np.inf
+    labels = np.array([0, 0, 1, 1, 0, 2])
+    found = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
+    assert_right(engine, found, logits, labels)
+    assert math.isfinite(float(found[0]))
+
+
+def check_nan_and_inf_make_their_row_nan(engine, bad, width, dtype):
+    logits, labels = example((4, width), dtype)
+    logits[1, -1] = {"nan": np.nan, "-nan": -np.nan, "inf": np.inf}.get(bad, 0)
+    if bad == "all -inf":
+        logits[1] = -np.inf
+    loss, gradient = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
+    assert math.isnan(float(loss))
+    assert np.isnan(engine.to_numpy(gradient)).all(axis=1).tolist() == [False, True, False, False]
+    assert np.isnan(engine.to_numpy(gradient)).any(axis=1).tolist() == [False, True, False, False]
+
+
+def check_a_chosen_class_of_probability_zero_costs_infinity(engine):
+    logits = np.array([[0.0, -np.inf], [0.0, 0.0]])
+    loss, gradient = engine.kernel("softmax_cross_entropy")(
+        engine.asarray(logits), np.array([1, 0])
+    )
+    assert float(loss) == math.inf
+    assert engine.to_numpy(gradient).tolist() == [[0.5, -0.5], [-0.25, 0.25]]
+
+
+def check_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype):
+    case = make((9, 11), dtype)
+    plain, ones, none = (
+        run(engine, case._replace(weights=weights))
+        for weights in (None, np.ones(9, dtype), np.zeros(9, dtype))
+    )
+    assert float(ones[0]) == float(plain[0])
+    assert np.array_equal(engine.to_numpy(ones[1]), engine.to_numpy(plain[1]))
+    assert float(none[0]) == 0
+    assert not engine.to_numpy(none[1]).any()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hostcuda
 import numpy as np
 import pytest
+from every_failure import ENGINES, check_every_failure, strided
 from made_up_gpu import Machine
 from onepass import kernels
 from onepass.kernels.activation import gpu_sums as gpu
 from onepass.nets import Dense, LeakyReLU, Sequential, Softmax
-from test_gpu_failures import ENGINES, check_every_failure, strided
 
 
 class Things:

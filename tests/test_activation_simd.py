@@ -12,8 +12,7 @@ from onepass.kernels.activation import numba_compile, numba_loops
 from onepass.kernels.activation.numba_tasks import cut
 from onepass.kernels.simd import exp, tanh
 from onepass.kernels.simd.loops import OPTIONS
-from test_batchnorm_simd import optimized_code, vector_bytes
-from test_simd import LLVM_TYPE
+from optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 from tolerances import TANH_ULP
 
 FORWARD = ("apply", "apply_in_place", "apply_biased", "apply_biased_in_place")

@@ -9,7 +9,6 @@ import hostcuda
 import numpy as np
 import proof
 import pytest
-import test_batchnorm
 from batchnorm_cases import LAYOUTS, make, passes, train
 from batchnorm_on_host import AS_SHIPPED, Device
 from host_device import planted
@@ -32,7 +31,7 @@ def check(device, case):
 
 
 def infer(device, case):
-    device.prove(test_batchnorm.infer, case)
+    device.prove(batchnorm_cases.infer, case)
 
 
 # --- the text that ships, under the public functions ----------------------------------------------

@@ -6,11 +6,10 @@ import re
 
 import numpy as np
 import pytest
-from numba import njit
 from onepass.kernels.batch_norm import numba_coefficients, numba_loops
 from onepass.kernels.batch_norm.numba_loops import ROLES, SKEW
 from onepass.kernels.simd.loops import OPTIONS
-from test_simd import LLVM_TYPE, VECTOR
+from optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 
 
 def arguments(name, dtype, relu):
@@ -43,18 +42,6 @@ LOOPS = (
     "differentiate plane",
     "differentiate columns",
 )
-
-
-def optimized_code(function, options, given):
-    compiled = njit(**options)(function)
-    compiled(*given)
-    (text,) = compiled.inspect_llvm().values()
-    return text
-
-
-def vector_bytes(text, dtype):
-    widths = [int(width) for width in re.findall(VECTOR.format(LLVM_TYPE[dtype]), text)]
-    return max(widths, default=0) * np.dtype(dtype).itemsize
 
 
 @pytest.mark.parametrize("relu", [False, True], ids=["linear", "relu"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import subprocess
 import sys
@@ -12,41 +11,12 @@ import threading
 import numpy as np
 import pytest
 from batchnorm_cases import assert_batch_norm, make
+from batchnorm_thread_cases import SHARED, digest, step
 from onepass import kernels
 from onepass.kernels.crew.crew import Crew
 from onepass.kernels.crew.threads import VARIABLE
 
-# shape, channel axis, dtype: all large enough to be shared
-SHARED = {
-    "many channels": ((8, 96, 48, 48), 1, "float32"),
-    "few channels, large slabs": ((3, 2, 601, 499), 1, "float32"),
-    "one channel": ((2, 1, 1_000_003), 1, "float32"),
-    "one slab a channel": ((5, 300_007), 0, "float32"),
-    "channels last": ((16, 60, 61, 31), -1, "float32"),
-    "rows": ((20_011, 100), 1, "float32"),
-    "few columns": ((700_001, 3), 1, "float32"),
-    "float64": ((8, 31, 80, 80), 1, "float64"),
-    "float16": ((8, 64, 64, 64), 1, "float16"),
-    "float16, channels last": ((16, 64, 64, 66), -1, "float16"),
-}
 CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
-
-
-def step(case, engine="numba"):
-    """Everything one training step and one of inference compute."""
-    running = [case.running_mean.copy(), case.running_var.copy()]
-    y, saved = kernels.batch_norm_forward(
-        case.x, case.gamma, case.beta, *running, engine=engine, **case.options
-    )
-    grads = kernels.batch_norm_backward(case.dy, saved, engine=engine)
-    plain = kernels.batch_norm_inference(
-        case.x, case.gamma, case.beta, *running, engine=engine, **case.options
-    )
-    return [y, saved.mean, saved.inv_std, *grads, *running, plain]
-
-
-def digest(results):
-    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in results)).hexdigest()
 
 
 @pytest.fixture
@@ -104,7 +74,7 @@ IN_A_PROCESS = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from batchnorm_cases import make
-from test_batchnorm_threads import SHARED, digest, step
+from batchnorm_thread_cases import SHARED, digest, step
 for name in ("many channels", "few channels, large slabs", "channels last"):
     shape, axis, dtype = SHARED[name]
     print(digest(step(make(shape, axis, dtype=dtype, activation="relu", seed=6))))

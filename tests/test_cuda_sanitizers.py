@@ -12,9 +12,9 @@ import numpy as np
 import nvrtc
 import proof
 import pytest
-import test_batchnorm
 from batchnorm_cases import make, passes
 from batchnorm_on_host import SMALL, Device
+from host_walk import walk
 from hostcuda_elementwise import BLOCK, CUPY_FOR, GRID, ElementwiseKernel
 from hostcuda_raw import Call, RawKernel, compile_all, missing, sanitize
 from onepass.kernels.batch_norm import cuda_text
@@ -24,7 +24,6 @@ from onepass.kernels.batch_norm.cupy_gpu import WIDE
 from onepass.kernels.compiling.python_text import scalar_names
 from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
-from test_cupy_text import walk
 from tolerances import DTYPES
 
 pytestmark = [
@@ -123,7 +122,7 @@ def test_batch_norm_is_clean(variant, dtype, kind):
     compile_all(kind, plan.calls + plan.threaded)
     device, case = device_of(variant, kind), case_of(variant, dtype)
     device.prove(batchnorm_cases.check, case)
-    device.prove(test_batchnorm.infer, case)
+    device.prove(batchnorm_cases.infer, case)
     assert device.launched == plan.launched
 
 

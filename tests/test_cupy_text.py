@@ -8,6 +8,7 @@ import numpy as np
 import proof
 import pytest
 from host_device import Device, planted, unchanged
+from host_walk import options_of, walk
 from hostcuda import CASES, EXTRAS, on_host
 from onepass import kernels
 from onepass.kernels.compiling import c_text as ctext
@@ -15,28 +16,11 @@ from onepass.kernels.rule import Rule
 from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
 from oracles import RULES as ORACLES
-from tolerances import DTYPES, GPU_FACTOR, LIMITS, assert_close, assert_walk, signed, wide
+from tolerances import DTYPES, GPU_FACTOR, LIMITS, assert_close, signed, wide
 
 pytestmark = pytest.mark.hostcuda
 on_cpu = pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING)
 needs_fma = pytest.mark.skipif(bool(hostcuda.FMA_MISSING), reason=hostcuda.FMA_MISSING)
-
-
-def options_of(name, extra):
-    """The case's options and those of EXTRAS that its function takes."""
-    function, options = CASES[name]
-    known = ORACLES[function].options
-    return function, options | {key: v for key, v in EXTRAS[extra].items() if key in known}
-
-
-def walk(name, dtype, extra="all", build="exact", edit=unchanged, steps=20):
-    """Hold the engine to the oracle, which proves the text that ships."""
-    function, options = options_of(name, extra)
-    device = Device(build, edit=edit)
-    how = {"size": 257, "steps": steps, "factor": device.factor, "asarray": on_host}
-    rule = ORACLES[function]
-    device.prove(lambda _: assert_walk(device.kernel(function), rule, options, dtype, **how))
-    assert device.launched == [(name, dtype)] * steps
 
 
 def one_step(name, extra, arrays, build=None, edit=unchanged):

@@ -11,6 +11,7 @@ import dropout_oracle as oracle
 import numpy as np
 import onepass
 import pytest
+from dropout_cases import BIG, SEEDS, assert_right, example, halves
 from dropout_oracle import KNOWN
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,18 +22,11 @@ from onepass.kernels.inverted_dropout import numba_cpu, numba_loops
 from onepass.kernels.inverted_dropout import philox as formula
 from onepass.kernels.simd import half
 from onepass.kernels.simd.loops import OPTIONS
-from tolerances import GRADIENT_RATIO, assert_close
+from tolerances import GRADIENT_RATIO
 
 FLOATS = ("float16", "float32", "float64")
 SHAPES = [(), (1,), (3,), (7, 13), (2, 3, 5), (1025,)]
 LAYOUTS = ("C", "F", "every other column", "reversed rows", "read-only", "big-endian", "shifted")
-BIG = {"seed": 0x9E3779B97F4A7C15, "draw": 0xFFFFFFFF00000001}  # all 64 bits count
-SEEDS = [{"seed": 0, "draw": 0}, {"seed": 3, "draw": 5}, BIG]
-
-
-def example(shape, dtype="float32", seed=0):
-    rng = np.random.default_rng(seed)
-    return np.asarray(rng.uniform(0.5, 2.0, shape) * rng.choice([-1.0, 1.0], shape)).astype(dtype)
 
 
 def laid_out(array, layout):
@@ -55,19 +49,7 @@ def laid_out(array, layout):
     return result
 
 
-def assert_right(found, x, keep_prob, what="y", **mask):
-    """Every element within one rounding of 1 / keep_prob and one of the product."""
-    native = x.dtype.newbyteorder("=")
-    want = oracle.dropout(x, keep_prob, **mask)
-    assert_close(found.astype(native), want, native.name, limit=1.5, what=what)
-
-
 # --- bits -----------------------------------------------------------------------------------------
-def halves(words):
-    """64-bit numbers of pairs of 32-bit words, the lower first."""
-    return [low | high << 32 for low, high in zip(words[::2], words[1::2], strict=True)]
-
-
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
 def test_the_oracle_gives_the_known_answers(counter, key, answer):
     assert oracle.philox4x32_10(counter, key) == answer

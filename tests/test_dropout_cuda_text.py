@@ -7,6 +7,7 @@ import dropout_oracle as oracle
 import hostcuda
 import numpy as np
 import pytest
+from dropout_cases import BIG, SEEDS, assert_right, example, halves
 from dropout_on_host import BLOCKS, THREADS, Device
 from dropout_oracle import KNOWN
 from host_device import planted
@@ -14,7 +15,6 @@ from hostcuda_raw import ORDERS, Call, RawKernel, missing, sanitize
 from onepass import kernels
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.inverted_dropout import cuda_text
-from test_dropout import BIG, SEEDS, assert_right, example, halves
 from tolerances import DTYPES
 
 pytestmark = [

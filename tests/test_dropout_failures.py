@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from every_failure import ENGINES, check_every_failure, strided
 from onepass import kernels
 from onepass.nets import Dropout
-from test_gpu_failures import ENGINES, check_every_failure, strided
 
 
 class Things:

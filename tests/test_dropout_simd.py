@@ -10,8 +10,7 @@ from onepass.kernels.compiling.python_text import rebound
 from onepass.kernels.inverted_dropout import numba_loops
 from onepass.kernels.inverted_dropout.philox import philox_round
 from onepass.kernels.simd.loops import OPTIONS, inline
-from test_batchnorm_simd import optimized_code, vector_bytes
-from test_simd import LLVM_TYPE
+from optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 
 MULTIPLIED = r"= mul [a-z ]*<(\d+) x i64>"
 SCALAR = r"= mul [a-z ]*i64 "

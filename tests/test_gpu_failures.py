@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import itertools
 
-import hostcuda
 import numpy as np
 import pytest
+from every_failure import ENGINES, FAILURES, check_every_failure, failure, on_host, strided
 from made_up_gpu import Machine
-from onepass import DeviceMemoryError, KernelError, kernels
+from onepass import kernels
 from onepass.backend.failures import Explained
 from onepass.kernels.batch_norm import backward, forward
 from onepass.kernels.batch_norm import channel_vectors as vectors
@@ -32,69 +32,12 @@ from onepass.nets import (
     fit,
 )
 
-on_host = pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING)
-ENGINES = ["array", pytest.param("cupy", marks=[pytest.mark.hostcuda, on_host]), "numba-cuda"]
-FAILURES = {"memory": DeviceMemoryError, "compile": KernelError}
 OPTIMIZERS = [SGD, Momentum, AdaGrad, RMSprop, Adam, AdamW, AMSGrad]
-
-
-def check_every_failure(make, seen, call, *words):
-    """Let the first, second, ... taking of memory fail, and each compilation, until none is left.
-
-    Args:
-        make: what a call works on, made on a machine.
-        seen: all of it that a user sees, as something that compares.
-        call: what is tried; repeated after a failure, when nothing fails any more.
-        words: what every message says.
-
-    Returns:
-        How many failures of each kind there were.
-    """
-    with Machine().installed() as machine:
-        things = make(machine)
-        call(things)
-        complete = seen(things)
-    tried = {}
-    for what, error in FAILURES.items():
-        for n in itertools.count(1):
-            with Machine().installed() as machine:
-                things = make(machine)
-                before = seen(things)
-                assert before != complete
-                machine.fail(what, n)
-                raised = failure(call, things)
-                if raised:
-                    assert seen(things) == before, f"half done where {what} {n} failed: {raised}"
-                    assert isinstance(raised, error), raised
-                    for word in (*words, "Nothing was written", "Remedy: "):
-                        assert word in str(raised)
-                    machine.recover()
-                    call(things)
-                assert seen(things) == complete
-            if not raised:
-                break
-        tried[what] = n - 1
-    return tried
-
-
-def failure(call, *args):
-    """What `call` raises, or None."""
-    try:
-        call(*args)
-    except Exception as error:
-        return error
-    return None
 
 
 # --- an optimizer's step over arrays that lie apart -----------------------------------------------
 SHAPES = [("float32", (5,)), ("float16", (3, 4)), ("float64", ()), ("float32", (2,)),
           ("float16", (0,)), ("float64", (2, 3))]  # fmt: skip
-
-
-def strided(machine, shape, dtype):
-    """A view with gaps between its rows, which a copy takes code for."""
-    wide = machine.draw((2 * shape[0], *shape[1:], 2), dtype)
-    return wide[::2, ..., 0]
 
 
 class Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from layer_cases import LAYERS
 from onepass import nets
 from onepass.nets import (
     L1,
@@ -23,7 +24,6 @@ from onepass.nets import (
     Tanh,
     gradient_check,
 )
-from test_layers import LAYERS
 from tolerances import GRADIENT_RATIO
 
 #         outputs, targets of n rows

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from foreign_arrays import OnlyDLPack, OnlyInterface
 from onepass import as_array, get_backend, kernels
 from onepass.backend.foreign import taken_in
 from onepass.nets import (
@@ -29,26 +30,6 @@ DTYPES = ["float16", "float32", "float64"]
 @pytest.fixture
 def torch():
     return pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
-
-
-class OnlyDLPack:
-    """An array that offers DLPack and nothing else."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **options):
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class OnlyInterface:
-    """An array that offers NumPy's array interface and nothing else."""
-
-    def __init__(self, array):
-        self.array, self.__array_interface__ = array, array.__array_interface__
 
 
 # --- seen over the same memory --------------------------------------------------------------------

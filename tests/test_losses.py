@@ -7,8 +7,8 @@ import math
 import loss_oracles
 import numpy as np
 import pytest
+from layer_cases import gradient_ratio
 from onepass.nets import SoftmaxCrossEntropy
-from test_layers import gradient_ratio
 
 LOSS = SoftmaxCrossEntropy()
 

@@ -7,8 +7,8 @@ import math
 import loss_oracles
 import numpy as np
 import pytest
+from layer_cases import gradient_ratio
 from onepass.nets import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
-from test_layers import gradient_ratio
 from tolerances import GRADIENT_RATIO
 
 BCE, MSE = BinaryCrossEntropy(), MeanSquaredError()

@@ -16,12 +16,22 @@ from hypothesis import strategies as st
 from onepass import kernels
 from onepass.kernels.simd import half
 from onepass.kernels.softmax.numba_rows import BLOCK
-from softmax_cases import assert_right, check, example, make, run
+from softmax_cases import (
+    INTEGERS,
+    assert_right,
+    check,
+    check_a_chosen_class_of_probability_zero_costs_infinity,
+    check_large_equal_and_infinite_logits,
+    check_nan_and_inf_make_their_row_nan,
+    check_weights_of_1_change_nothing_and_of_0_leave_nothing,
+    example,
+    make,
+    run,
+)
 from tolerances import GRADIENT_RATIO
 
 SHAPES = [(1, 1), (1, 10), (3, 7), (128, 10), (5, 1023), (2, BLOCK + 1)]
 FLOATS = ("float16", "float32", "float64")
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 LAYOUTS = ("C", "F", "every other column", "reversed rows", "read-only", "big-endian")
 
 
@@ -58,15 +68,7 @@ def test_weights_of_rows(engine, shape, dtype, weight_dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype):
-    case = make((9, 11), dtype)
-    plain, ones, none = (
-        run(engine, case._replace(weights=weights))
-        for weights in (None, np.ones(9, dtype), np.zeros(9, dtype))
-    )
-    assert float(ones[0]) == float(plain[0])
-    assert np.array_equal(engine.to_numpy(ones[1]), engine.to_numpy(plain[1]))
-    assert float(none[0]) == 0
-    assert not engine.to_numpy(none[1]).any()
+    check_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype)
 
 
 def test_weights_that_are_not_contiguous_or_not_native():
@@ -119,39 +121,18 @@ class _CPU:
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("width", [3, 100])
 def test_large_equal_and_infinite_logits(engine, width, dtype):
-    logits = np.zeros((6, width), dtype)
-    logits[0] = 1e4
-    logits[1, 1] = 1e4
-    logits[2, ::2] = -1e4
-    logits[3, 0] = -np.inf
-    logits[4, 1:] = -np.inf
-    labels = np.array([0, 0, 1, 1, 0, 2])
-    found = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
-    assert_right(engine, found, logits, labels)
-    assert math.isfinite(float(found[0]))
+    check_large_equal_and_infinite_logits(engine, width, dtype)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("width", [3, 100])
 @pytest.mark.parametrize("bad", ["nan", "-nan", "inf", "all -inf"])
 def test_nan_and_inf_make_their_row_nan(engine, bad, width, dtype):
-    logits, labels = example((4, width), dtype)
-    logits[1, -1] = {"nan": np.nan, "-nan": -np.nan, "inf": np.inf}.get(bad, 0)
-    if bad == "all -inf":
-        logits[1] = -np.inf
-    loss, gradient = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
-    assert math.isnan(float(loss))
-    assert np.isnan(engine.to_numpy(gradient)).all(axis=1).tolist() == [False, True, False, False]
-    assert np.isnan(engine.to_numpy(gradient)).any(axis=1).tolist() == [False, True, False, False]
+    check_nan_and_inf_make_their_row_nan(engine, bad, width, dtype)
 
 
 def test_a_chosen_class_of_probability_zero_costs_infinity(engine):
-    logits = np.array([[0.0, -np.inf], [0.0, 0.0]])
-    loss, gradient = engine.kernel("softmax_cross_entropy")(
-        engine.asarray(logits), np.array([1, 0])
-    )
-    assert float(loss) == math.inf
-    assert engine.to_numpy(gradient).tolist() == [[0.5, -0.5], [-0.25, 0.25]]
+    check_a_chosen_class_of_probability_zero_costs_infinity(engine)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

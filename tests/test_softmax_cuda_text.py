@@ -10,15 +10,14 @@ import hostcuda
 import numpy as np
 import proof
 import pytest
-import test_softmax
+import softmax_cases
 from host_device import planted
 from hostcuda_raw import ORDERS, RawKernel, compile_all, missing, sanitize
 from onepass.kernels.softmax import gpu_plan as plans
 from onepass.kernels.softmax.cuda_text import KERNELS, source
 from onepass.kernels.softmax.gpu_plan import CUDA_C, NUMBA, WARP, gpu_plan
-from softmax_cases import Case, assert_right, make
+from softmax_cases import INTEGERS, Case, assert_right, make
 from softmax_on_host import AS_SHIPPED, SMALL, SMALL_ROOM, Device
-from test_softmax import INTEGERS
 from tolerances import DTYPES
 
 pytestmark = [
@@ -68,11 +67,11 @@ def test_flushing_subnormals_stays_within_the_gpu_tolerance(width):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_extreme_logits(engine, dtype):
     for width in (3, 100, 1030):
-        test_softmax.test_large_equal_and_infinite_logits(engine, width, dtype)
+        softmax_cases.check_large_equal_and_infinite_logits(engine, width, dtype)
         for bad in ("nan", "-nan", "inf", "all -inf"):
-            test_softmax.test_nan_and_inf_make_their_row_nan(engine, bad, width, dtype)
-    test_softmax.test_a_chosen_class_of_probability_zero_costs_infinity(engine)
-    test_softmax.test_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype)
+            softmax_cases.check_nan_and_inf_make_their_row_nan(engine, bad, width, dtype)
+    softmax_cases.check_a_chosen_class_of_probability_zero_costs_infinity(engine)
+    softmax_cases.check_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype)
 
 
 @pytest.mark.parametrize("device", [Device(), small()], ids=["shipped", "small"])

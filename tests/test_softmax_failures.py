@@ -7,13 +7,13 @@ from unittest import mock
 import hostcuda
 import numpy as np
 import pytest
+from every_failure import ENGINES, check_every_failure, strided
 from made_up_gpu import Machine
 from onepass import KernelError, kernels
 from onepass.backend.failures import Explained, Failure
 from onepass.kernels.compiling import first_launch
 from onepass.kernels.softmax import gpu_plan
 from onepass.kernels.softmax.cuda_text import KERNELS, source
-from test_gpu_failures import ENGINES, check_every_failure, strided
 
 # On the made-up GPU a block of Numba's has one thread.
 ALONE = dict.fromkeys(("WARP", "THREADS", "MORE"), 1)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 from onepass.kernels.softmax import numba_loops
-from test_batchnorm_simd import optimized_code, vector_bytes
-from test_simd import LLVM_TYPE
+from optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 from tolerances import EXP_ULP
 
 INTEGER = {"float32": r"<(\d+) x i32>", "float64": r"<(\d+) x i64>"}

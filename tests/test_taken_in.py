@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from foreign_arrays import OnlyDLPack, OnlyInterface
 from onepass.nets import (
     SGD,
     Adam,
@@ -22,7 +23,6 @@ from onepass.nets import (
     split,
     stratified_split,
 )
-from test_interop import OnlyDLPack, OnlyInterface
 
 
 def tensor(array):
