@@ -1,8 +1,8 @@
 # On a machine with an NVIDIA GPU: every test, the sanitizers, the benchmark, in under 8 minutes and
-# without a network. tests/gpu_proof.py tells more; its own exit status is 0, 1 or 2, make's 0 or 2.
+# without a network. tests/proving/machine/prove.py tells more; its own exit status is 0, 1 or 2, make's 0 or 2.
 PYTHON ?= python3
 ARGUMENTS ?=
 
 .PHONY: gpu
 gpu:
-	$(PYTHON) tests/gpu_proof.py $(ARGUMENTS)
+	$(PYTHON) tests/proving/machine/prove.py $(ARGUMENTS)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import proof
 import pytest
 from hypothesis import HealthCheck, settings
+from proving import account as proof
 from tolerances import GPU_FACTOR
 
 # No outcome depends on the clock: a busy machine draws slowly too.

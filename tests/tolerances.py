@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from oracles import Options, Rule
+from oracles.rules import Options, Rule
 
 #            one step  20 steps, each from the last
 LIMITS = {
