@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 from ...backend import Array
 from ...backend.devices import best_gpu
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
+from ..compiling.cuda_launch import ElementwiseKernel, made_once
 from ..compiling.dtypes import C_TYPES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
@@ -31,16 +29,13 @@ class CupyEngine(GpuEngine):
         contiguous: bool,
     ) -> None:
         param, grad, *state = arrays
-        with param.device:
-            kernel(rule, param.dtype.name)(grad, *coefficients, param, *state)
+        kernel(rule, param.dtype.name)(param, grad, *coefficients, param, *state)
 
 
-@cache
-def kernel(rule: Rule, dtype: str) -> Any:
-    """The ElementwiseKernel(grad, *coefficients, param, *state) of a rule for one dtype."""
-    import cupy
-
-    return cupy.ElementwiseKernel(**parts(rule, dtype))
+@made_once
+def kernel(rule: Rule, dtype: str) -> ElementwiseKernel:
+    """The kernel (grad, *coefficients, param, *state) of a rule for one dtype."""
+    return ElementwiseKernel(rule.name, parts(rule, dtype))
 
 
 def parts(rule: Rule, dtype: str) -> dict[str, str]:

@@ -8,9 +8,7 @@ proven on a rung that needs no GPU.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 ARCHITECTURES = ("75", "80", "90", "100", "120")
 """Compute capabilities that kernels are compiled for, without their point."""
@@ -44,8 +42,8 @@ _proven: dict[str, set[Kernel]] = {rung: set() for rung in (*WITHOUT_GPU, GPU)}
 
 
 def note(rung: str, engine: str, name: str, dtype: str) -> None:
-    """A kernel has passed on a rung; its name may be the one it has in CUDA C."""
-    _proven[rung].add(Kernel(engine, name.removeprefix("batch_norm_"), dtype))
+    """A kernel has passed on a rung."""
+    _proven[rung].add(Kernel(engine, name, dtype))
 
 
 def shipped() -> Iterator[Kernel]:
@@ -94,43 +92,8 @@ def account() -> list[str]:
 
 def watch() -> None:
     """Note every kernel that is launched on a GPU from now on."""
-    from onepass.kernels.activation import cupy_gpu as activation_cupy
-    from onepass.kernels.activation import numba_cuda as activation_numba
-    from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
-    from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
-    from onepass.kernels.inverted_dropout import cupy_gpu as dropout_cupy
-    from onepass.kernels.inverted_dropout import numba_cuda as dropout_numba
-    from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
-    from onepass.kernels.softmax import cupy_gpu as softmax_cupy
-    from onepass.kernels.softmax import numba_cuda as softmax_numba
+    from onepass.kernels.compiling import cuda_launch
 
-    def watched(module: Any, function: str, engine: str, prefix: str = "") -> None:
-        make = getattr(module, function)
-
-        def noted(which: Any, dtype: str, *more: Any) -> Any:
-            note(GPU, engine, prefix + getattr(which, "name", which), dtype)
-            return make(which, dtype, *more)
-
-        # What proves a kernel without a GPU makes its own, past this.
-        noted.__wrapped__ = make.__wrapped__  # type: ignore[attr-defined]
-        setattr(module, function, noted)
-
-    watched(cupy_gpu, "kernel", "cupy")
-    watched(numba_cuda, "kernel", "numba-cuda")
-    watched(batchnorm_cupy, "raw_kernel", "cupy")
-    watched(batchnorm_cupy, "_kernel", "cupy")
-    watched(dropout_cupy, "raw_kernel", "cupy")
-    watched(dropout_numba, "kernel", "numba-cuda")
-    watched(softmax_cupy, "raw_kernel", "cupy")
-    watched(softmax_numba, "kernel", "numba-cuda")
-    watched(activation_cupy, "kernel", "cupy", "activation_")
-    watched(activation_numba, "kernel", "numba-cuda", "activation_")
-
-    launch = batchnorm_numba._Launcher.__call__
-
-    def launched(self: Any, name: str, *arguments: Any) -> None:
-        if not isinstance(self.x, np.ndarray):  # which stands in for a GPU's
-            note(GPU, "numba-cuda", name, self.x.dtype.name)
-        launch(self, name, *arguments)
-
-    batchnorm_numba._Launcher.__call__ = launched  # type: ignore[method-assign]
+    cuda_launch.observers.append(
+        lambda engine, name, like, args: note(GPU, engine, name, like.dtype.name)
+    )

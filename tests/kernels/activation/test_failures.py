@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onepass import kernels
-from onepass.kernels.activation import cupy_gpu, numba_cuda  # noqa: F401  # to be forgotten
 from onepass.kernels.activation import gpu_sums as gpu
 from onepass.nets import Dense, LeakyReLU, Sequential, Softmax
 from proving.absence.every_failure import ENGINES, check_every_failure, strided
 from proving.absence.made_up_gpu import Machine
 from proving.host import elementwise as hostcuda
-
-pytestmark = pytest.mark.slow
 
 
 class Things:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onepass import kernels
-from onepass.kernels.inverted_dropout import cupy_gpu, numba_cuda  # noqa: F401  # whose code is forgotten
 from onepass.nets import Dropout
 from proving.absence.every_failure import ENGINES, check_every_failure, strided
-
-pytestmark = pytest.mark.slow
 
 
 class Things:

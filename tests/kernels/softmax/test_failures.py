@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from onepass import KernelError, kernels
 from onepass.backend.failures import Explained, Failure
-from onepass.kernels.softmax import cupy_gpu, gpu_plan, numba_cuda  # noqa: F401  # forgotten
-from onepass.kernels.softmax import gpu_launches as gpu
+from onepass.kernels.compiling import first_launch
+from onepass.kernels.softmax import gpu_plan
 from onepass.kernels.softmax.cuda_text import KERNELS, source
 from proving.absence.every_failure import ENGINES, check_every_failure, strided
 from proving.absence.made_up_gpu import Machine
 from proving.host import elementwise as hostcuda
-
-pytestmark = pytest.mark.slow
 
 # On the made-up GPU a block of Numba's has one thread.
 ALONE = dict.fromkeys(("WARP", "THREADS", "MORE"), 1)
@@ -72,7 +70,7 @@ def test_a_mean_that_was_not_launched_ahead_is_seen_to_be_half(monkeypatch, engi
             return True
 
     def run(things):
-        with mock.patch.object(gpu, "_compiled", Everything()):
+        with mock.patch.object(first_launch, "_compiled", Everything()):
             found = kernels.softmax_cross_entropy(
                 things.logits, things.labels, out=things.logits, engine=engine
             )

@@ -3,16 +3,15 @@
 Its CuPy holds values in NumPy and does what CuPy does in the same order: an expression takes memory
 for its result, then compiles its kernel if none fits its arrays yet, then writes; a copy between
 contiguous arrays of one dtype is a transfer, which does neither. The engines' own kernels run on
-the host (proving/host/elementwise.py), those of Numba as Python, in blocks of one thread.
+the host (hostcuda.py), those of Numba as Python, in blocks of one thread.
 """
 
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -21,19 +20,17 @@ import numba
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from onepass.backend.devices import probe_cuda
-from onepass.kernels.batch_norm import cuda_text, gpu_plan, numba_cuda_kernels
-from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm import engines as batchnorm_engines
-from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+from onepass.kernels.batch_norm import gpu_plan
+from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.engine_table import _TABLE as ENGINES
 from onepass.kernels.engine_table import get_engine
 from onepass.kernels.rule_engines import numba_cuda
 from onepass.kernels.softmax import engines as softmax_engines
 
 from proving.host import elementwise as hostcuda
-from proving.host import raw as hostcuda_raw
+from proving.host.device import forgotten, raw_kernel
 
-THREADS = 64  # of a block of CUDA C
 PLAN = {"BLOCKS": 6, "LEAST": 1, "MOST_PARTS": 3}
 
 
@@ -120,19 +117,16 @@ class Machine:
     @contextmanager
     def installed(self) -> Iterator[Machine]:
         """In the place of CuPy and of Numba's CUDA; nothing that was compiled before is known."""
-        threads = {"THREADS": THREADS}
+        for get in (get_engine, batchnorm_engines.get, softmax_engines.get):
+            for name in ENGINES:
+                get(name)  # imports its module
         with ExitStack() as stack:
             for patch in (
-                mock.patch.dict(sys.modules, {"cupy": self.cupy}),
+                forgotten(self.cupy),
                 mock.patch.object(numba, "cuda", NumbaCuda(self), create=True),
                 mock.patch.object(numba_cuda, "_missing", return_value=("", "")),
-                mock.patch.multiple(numba_cuda, THREADS=1, _launchers={}),
-                mock.patch.multiple(cuda_text, **threads),
-                mock.patch.multiple(batchnorm_cupy, **threads),
-                mock.patch.multiple(batchnorm_numba, THREADS=1),
-                mock.patch.multiple(numba_cuda_kernels, THREADS=1),
+                mock.patch.object(cuda_launch, "THREADS", 1),  # all that a block of Numba's has
                 mock.patch.multiple(gpu_plan, **PLAN, NEIGHBOURS=1),
-                *_forgotten(),
             ):
                 stack.enter_context(patch)
             probe_cuda.cache_clear()
@@ -141,21 +135,6 @@ class Machine:
                 yield self
             finally:
                 probe_cuda.cache_clear()
-
-
-def _forgotten() -> Iterator[Any]:
-    """Patches of everything that the library's engines keep of what they compiled."""
-    for get in (get_engine, batchnorm_engines.get, softmax_engines.get):
-        for name in ENGINES:
-            get(name)  # imports its module
-    for name, module in list(sys.modules.items()):
-        if not name.startswith("onepass.kernels."):
-            continue
-        if isinstance(vars(module).get("_compiled"), set):
-            yield mock.patch.object(module, "_compiled", set())
-        for function in ("kernel", "raw_kernel", "_kernel", "device_functions"):
-            if make := getattr(vars(module).get(function), "__wrapped__", None):
-                yield mock.patch.object(module, function, cache(make))
 
 
 # --- CuPy -----------------------------------------------------------------------------------------
@@ -369,19 +348,14 @@ class CuPy(ModuleType):
 
         return launch
 
-    def RawKernel(self, code: str, name: str, *options: Any) -> Any:
-        kernel = _raw_kernel(code, name, *options)
+    def RawKernel(self, code: str, name: str) -> Any:
+        kernel = raw_kernel(code, name)
 
         def launch(grid: Any, block: Any, args: Any) -> None:
             self.machine.compile(name, code)
             kernel(grid, block, tuple(map(_plain, args)))
 
         return launch
-
-
-@cache
-def _raw_kernel(code: str, name: str, *options: Any) -> hostcuda_raw.RawKernel:
-    return hostcuda_raw.RawKernel(code, name, *options)
 
 
 # --- Numba ----------------------------------------------------------------------------------------
@@ -392,7 +366,9 @@ class NumbaCuda:
         self.machine = machine
         self.threadIdx = SimpleNamespace(x=0)
         self.blockIdx, self.gridDim = SimpleNamespace(x=0, y=0), SimpleNamespace(x=1, y=1)
-        self.shared = self.local = SimpleNamespace(array=lambda n, kind: [None] * n)
+        self.shared = self.local = SimpleNamespace(
+            array=lambda shape, kind: np.full(shape, np.nan, str(kind))
+        )
 
     def jit(self, function: Any, device: bool = False, launch_bounds: Any = None) -> Any:
         return function if device else Kernel(self, function)

@@ -17,6 +17,8 @@ from onepass.backend.failures import Explained, diagnose, first_line
 from onepass.kernels.batch_norm import cuda_text
 from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+from onepass.kernels.compiling import cuda_launch, first_launch
+from onepass.kernels.compiling.cuda_launch import ElementwiseKernel, NumbaKernel
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rules import RULES
 from onepass.nets import Adam
@@ -267,7 +269,7 @@ def test_numba_does_not_warn_of_small_grids():
         with pytest.raises(Warning, match="Grid size 1"):
             kernel[1, 1]
         with mock.patch.object(cuda, "external_stream", return_value=0):
-            numba_cuda._launcher(kernel, 1, 1, 0)
+            cuda_launch._launcher(kernel, 1, 1, 0)
 
 
 # --- on a GPU -------------------------------------------------------------------------------------
@@ -345,19 +347,15 @@ def test_a_kernel_of_a_step_that_really_can_not_be_compiled(engine, monkeypatch)
         if dtype != "float16":
             return make(rule, dtype)
         if engine.name == "numba-cuda":
-            from numba import cuda
-
-            return cuda.jit(lambda p, g, m, v, *_: cannot_be_typed(p, g))
-        import cupy
-
+            return NumbaKernel("adam", lambda p, g, m, v, *_: cannot_be_typed(p, g))
         parts = cupy_gpu.parts(rule, dtype)
-        return cupy.ElementwiseKernel(**parts | {"operation": "p = never_declared;"})
+        return ElementwiseKernel("adam", parts | {"operation": "p = never_declared;"})
 
     params, grads, optimizer = mixed(engine)
     before = contents(engine, params, optimizer)
     with monkeypatch.context() as patch:
         patch.setattr(module, "kernel", kernel)
-        patch.setattr("onepass.kernels.rule_engines.all_or_none._compiled", set())
+        patch.setattr(first_launch, "_compiled", set())
         with pytest.raises(KernelError, match=r"float16 arrays\) can't be compiled"):
             optimizer.step(grads)
     assert contents(engine, params, optimizer) == before
@@ -376,22 +374,18 @@ def test_the_last_kernel_of_a_batch_norm_that_really_can_not_be_compiled(engine,
     make = batchnorm_numba.kernel.__wrapped__
 
     def numba_kernel(name, dtype, relu):
-        from numba import cuda
-
         if name == "normalize":
-            return cuda.jit(lambda x, coefficients, y, inner: cannot_be_typed(x, y))
+            return NumbaKernel(name, lambda x, coefficients, y, inner: cannot_be_typed(x, y))
         return make(name, dtype, relu)
 
     def cupy_kernel(name, dtype, relu):
-        import cupy
-
         parts = batchnorm_cupy.elementwise(name, dtype, relu)
-        return cupy.ElementwiseKernel(**parts | {"operation": "y = never_declared;"})
+        return ElementwiseKernel(name, parts | {"operation": "y = never_declared;"})
 
     with monkeypatch.context() as patch:
         patch.setattr(batchnorm_numba, "kernel", numba_kernel)
-        patch.setattr(batchnorm_cupy, "_kernel", cupy_kernel)
-        patch.setattr("onepass.kernels.batch_norm.first_launch._compiled", set())
+        patch.setattr(batchnorm_cupy, "applied", cupy_kernel)
+        patch.setattr(first_launch, "_compiled", set())
         with pytest.raises(KernelError, match="can't be compiled"):
             engine.kernel("batch_norm_forward")(x, *vectors, out=x)
     assert [engine.to_numpy(each).tobytes() for each in (x, *vectors)] == before

@@ -11,6 +11,7 @@ from unittest import mock
 
 import numpy as np
 from cases.batch_norm import make
+from onepass import kernels
 from onepass.kernels.activation import cuda_elementwise as activation_elementwise
 from onepass.kernels.activation import numba_cuda as activation_numba
 from onepass.kernels.activation.formula import FORMULAS, KINDS
@@ -18,6 +19,7 @@ from onepass.kernels.batch_norm import cuda_elementwise
 from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
 from onepass.kernels.batch_norm.gpu_plan import NEIGHBOURS
+from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype
 from onepass.kernels.inverted_dropout import cupy_gpu as dropout_cupy
@@ -26,8 +28,8 @@ from onepass.kernels.rule import Rule
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rules import RULES
 
-from proving import account as proof
 from proving.compiled import nvrtc, softmax_forms
+from proving.simulator.batch_norm import Simulated
 from proving.simulator.tools import Lowered
 
 APPLIED = ("normalize", "differentiate", "infer")  # to each element, after ReLU or not
@@ -60,7 +62,7 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     if name in APPLIED:
         return {form: _applied(name, dtype, relu) for form, relu in _gates(name).items()}
     if name == "dropout":
-        return {"": _dropout(dtype)}
+        return {"": nvrtc.launched(dropout_cupy.raw_kernel, dtype)}
     if name in ACTIVATIONS:
         return {form: _activation(name, dtype, bias) for form, bias in _biases(name).items()}
     if name in softmax_forms.KERNELS:
@@ -70,7 +72,8 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
         for width in (1, NEIGHBOURS) if name in SUMMED else (1,):
             for index, wide in {"": False, "wide": True}.items():
                 label = " ".join(filter(None, (form, f"width {width}", index)))
-                found[label] = _raw(f"batch_norm_{name}", dtype, relu, width, wide)
+                made = name, dtype, relu, width, wide
+                found[label] = nvrtc.launched(batchnorm_cupy.raw_kernel, *made)
     return found
 
 
@@ -90,18 +93,6 @@ def _activation(name: str, dtype: str, biased: bool) -> nvrtc.Text:
     parts = activation_elementwise.elementwise(ACTIVATIONS[name], dtype, biased)
     ndim = 2 if biased else 1
     return nvrtc.elementwise(parts, ("x", "y", "dy", "dz"), {"bias"} if biased else (), ndim)
-
-
-def _dropout(dtype: str) -> nvrtc.Text:
-    with mock.patch.object(dropout_cupy, "_module") as cupy:
-        dropout_cupy.raw_kernel.__wrapped__("dropout", dtype)
-    return nvrtc.raw(cupy().RawKernel.call_args.args[0])
-
-
-def _raw(name: str, dtype: str, relu: bool, width: int, wide: bool) -> nvrtc.Text:
-    with mock.patch.object(batchnorm_cupy, "_module") as cupy:
-        batchnorm_cupy.raw_kernel.__wrapped__(name, dtype, relu, width, wide)
-    return nvrtc.raw(cupy().RawKernel.call_args.args[0])
 
 
 # --- the engine "numba-cuda" ----------------------------------------------------------------------
@@ -161,7 +152,7 @@ def _numba_dropout(dtype: str) -> Made:
 
     array, scalar = (numba.from_dtype(np.dtype(each)) for each in (dtype, compute_dtype(dtype)))
     words = numba.uint64, numba.uint64, numba.uint32
-    make = partial(dropout_numba.python_kernel, "dropout", dtype)
+    make = partial(dropout_numba.python_kernel, dtype)
     return make, (array[::1], array[::1], *words, scalar)
 
 
@@ -170,18 +161,10 @@ def launched(dtype: str) -> dict[str, tuple[Any, ...]]:
     """The types that batch norm's kernels are launched with in training and inference, by name."""
     import numba
 
-    from proving.simulator.batch_norm import Simulated, engine_on_host
-
     given = {}
 
-    class Launch:
-        """A kernel that notes what it is launched with and does not run."""
-
-        def __init__(self, name: str, *_: Any) -> None:
-            self.name = name
-
-        def __getitem__(self, configuration: Any) -> Any:
-            return lambda *args: given.update({self.name: tuple(map(type_of, args))})
+    def note(engine: str, name: str, like: Any, args: tuple[Any, ...]) -> None:
+        given[name] = tuple(map(type_of, args))
 
     def type_of(value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -189,10 +172,12 @@ def launched(dtype: str) -> dict[str, tuple[Any, ...]]:
             return numba.types.Array(numba.from_dtype(value.dtype), value.ndim, "C")
         return numba.typeof(value)
 
-    case, run = make((3, 2, 7), dtype=dtype, activation="relu"), Simulated().kernel
-    x, dy, *vectors = map(Simulated().asarray, case[:-1])
-    with engine_on_host(kernel=Launch), mock.patch.object(proof, "note"):  # these are no launches
-        _, saved = run("batch_norm_forward")(x, *vectors, **case.options)
-        run("batch_norm_backward")(dy, saved)
-        run("batch_norm_inference")(x, *vectors, **case.options)
+    case, device = make((3, 2, 7), dtype=dtype, activation="relu"), Simulated()
+    x, dy, *vectors = map(device.asarray, case[:-1])
+    nothing = mock.patch.object(cuda_launch, "configured", return_value=lambda *_: None)
+    with device.running(), nothing:
+        cuda_launch.observers.append(note)
+        _, saved = kernels.batch_norm_forward(x, *vectors, **case.options)
+        kernels.batch_norm_backward(dy, saved)
+        kernels.batch_norm_inference(x, *vectors, **case.options)
     return given

@@ -43,6 +43,15 @@ def raw(code: str) -> Text:
     return _assembled(code, prepend_cupy_headers=False)
 
 
+def launched(make: Any, *arguments: Any) -> Text:
+    """The same of the kernel that `make` makes, one of the engines' own."""
+    import cupy
+
+    with mock.patch.object(cupy, "RawKernel") as made:
+        make.__wrapped__(*arguments)
+    return raw(made.call_args.args[0])
+
+
 def elementwise(
     parts: Mapping[str, str],
     arrays: Collection[str],

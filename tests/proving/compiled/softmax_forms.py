@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from functools import cache, partial
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from onepass.kernels.compiling.dtypes import compute_dtype
@@ -41,17 +40,12 @@ def plans(name: str, room: Room) -> dict[str, GpuPlan]:
 def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     """What CuPy compiles, by form."""
     if name == MEAN:
-        return {"": _text(name, dtype, THREADS, 1, 1, False)}
+        return {"": nvrtc.launched(cupy_gpu.raw_kernel, name, dtype, "int64", THREADS, 1, 1, False)}
     found = plans(name, CUDA_C[compute_dtype(dtype)])
-    return {form: _text(name, dtype, *plan[:4]) for form, plan in found.items()}
-
-
-def _text(name: str, dtype: str, *numbers: Any) -> nvrtc.Text:
-    import cupy
-
-    with mock.patch.object(cupy, "RawKernel") as made:
-        cupy_gpu.raw_kernel.__wrapped__(name, dtype, "int64", *numbers)
-    return nvrtc.raw(made.call_args.args[0])
+    return {
+        form: nvrtc.launched(cupy_gpu.raw_kernel, name, dtype, "int64", *plan[:4])
+        for form, plan in found.items()
+    }
 
 
 @cache

@@ -12,12 +12,11 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import numpy as np
 from onepass.kernels.rule_engines import cupy_gpu
@@ -200,31 +199,5 @@ def run(rule: Any, dtype: str, arrays: Any, coefficients: Any, build: str = "exa
 
 
 def on_host(array: Any) -> OnHost:
-    """A copy of `array` for the engine on the host."""
+    """A copy of `array` for an engine on the host."""
     return np.array(array).view(OnHost)
-
-
-@contextmanager
-def cupy_engine_on_host(
-    build: str = "exact",
-    edit: Callable[[str], str] = str,
-    kind: type[ElementwiseKernel] = ElementwiseKernel,
-) -> Iterator[list[str]]:
-    """Public functions run the CuPy engine's own code on `OnHost` arrays; yields rules it ran.
-
-    `edit` changes the operation's text, to plant mistakes; `kind` is the class that runs it.
-    """
-    ran: list[str] = []
-
-    def kernel(rule: Any, dtype: str) -> Any:
-        ran.append(rule.name)
-        parts = cupy_gpu.parts(rule, dtype)
-        parts["operation"] = edit(parts["operation"])
-        return lambda *args: kind(**parts)(*args, build=build)
-
-    engine = cupy_gpu.CupyEngine()
-    with (
-        mock.patch.object(cupy_gpu, "kernel", kernel),
-        mock.patch("onepass.kernels.launch.find_engine", return_value=engine),
-    ):
-        yield ran

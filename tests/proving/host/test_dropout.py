@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from cases.dropout import BIG, SEEDS, assert_right, example, halves
 from onepass import kernels
-from onepass.kernels.inverted_dropout import cuda_text, cupy_gpu
+from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.inverted_dropout import cuda_text
 from oracles import dropout as oracle
 from oracles.dropout import KNOWN
 from tolerances import DTYPES
 
 from proving.host import elementwise as hostcuda
+from proving.host.device import planted
 from proving.host.dropout import BLOCKS, THREADS, Device
 from proving.host.raw import ORDERS, Call, RawKernel, missing, sanitize
 
@@ -29,7 +31,11 @@ BUILDS = [
 ]
 
 
-def check(device, x, keep_prob=0.7, mask=BIG):
+def check(device, *given):
+    device.prove(follows_the_oracle, *given)
+
+
+def follows_the_oracle(device, x, keep_prob=0.7, mask=BIG):
     """Into another array, and into x itself."""
     given = device.asarray(x)
     y = device.dropout(given, keep_prob, **mask, out=device.asarray(np.full_like(x, np.nan)))
@@ -37,7 +43,6 @@ def check(device, x, keep_prob=0.7, mask=BIG):
     assert_right(np.asarray(y), x, keep_prob, **mask)
     assert device.dropout(given, keep_prob, **mask, out=given) is given
     assert np.array_equal(given, y)
-    device.note(x)
 
 
 def shifted(array):
@@ -105,7 +110,6 @@ def test_memory_that_is_not_aligned_to_four_elements(size, dtype):
         assert np.array_equal(a, x)
     given = shifted(x)
     assert np.array_equal(device.dropout(given, 0.8, **BIG, out=given), want)
-    device.note(x)
 
 
 def test_inf_and_nan():
@@ -116,7 +120,7 @@ def test_inf_and_nan():
 
 
 def test_launches_are_as_planned():
-    device = Device(threads=256, blocks=cupy_gpu.MAX_BLOCKS)
+    device = Device(threads=256, blocks=cuda_launch.MAX_BLOCKS)
     for size, blocks in ((1, 1), (1024, 1), (1025, 2), (40_000, 40)):
         device.dropout(device.asarray(np.ones(size, "float32")), 0.5, seed=0, draw=0)
         call = device.calls[-1]
@@ -192,17 +196,12 @@ WRONG = {
 }  # fmt: skip
 
 
-def planted(right, wrong):
-    def edit(text):
-        assert right in text, text
-        return text.replace(right, wrong)
-
-    return edit
-
-
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_planted_mistake_is_caught(mistake):
-    device, mask = Device(edit=planted(*WRONG[mistake])), {"seed": 5 << 40 | 7, "draw": 3 << 35 | 1}
+    device, mask = (
+        Device(edit=planted("dropout", *WRONG[mistake])),
+        {"seed": 5 << 40 | 7, "draw": 3 << 35 | 1},
+    )
     keep_prob = (oracle.bits(1, **mask)[0] + 1) / 2**32  # which just keeps the first element
     with pytest.raises(AssertionError, match="eps of float32 off"):
         check(device, example(1023), keep_prob, mask)
@@ -226,7 +225,7 @@ PLANTED = {  # sanitizer, what is there instead, words
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_a_sanitizer_sees_a_planted_mistake(mistake):
     kind, edit, words = PLANTED[mistake]
-    device = Device(build="", edit=planted(*edit))  # only the sanitizer runs it
+    device = Device(build="", edit=planted("dropout", *edit))  # only the sanitizer runs it
     x = shifted(example(301)) if "aligned" in mistake else device.asarray(example(301))
     device.dropout(x, 0.7, **BIG, out=device.asarray(np.zeros(301, "float32")))
     (outcome,) = sanitize(usable(kind), device.calls)

@@ -1,5 +1,5 @@
 """The C text that CuPy compiles does what the rules say: here g++ compiles it and the CPU runs it.
-proving/compiled/test_gate.py has NVRTC compile it."""
+compiled/test_gate.py has NVRTC compile it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tolerances import DTYPES, GPU_FACTOR, LIMITS, assert_close, signed, wide
 
 from proving import account as proof
 from proving.host import elementwise as hostcuda
-from proving.host.elementwise import CASES, EXTRAS, cupy_engine_on_host, on_host
+from proving.host.device import Device, planted, unchanged
+from proving.host.elementwise import CASES, EXTRAS, on_host
 from proving.host.walk import options_of, walk
 
 pytestmark = pytest.mark.hostcuda
@@ -23,7 +24,7 @@ on_cpu = pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING)
 needs_fma = pytest.mark.skipif(bool(hostcuda.FMA_MISSING), reason=hostcuda.FMA_MISSING)
 
 
-def one_step(name, extra, arrays, build=None, edit=str):
+def one_step(name, extra, arrays, build=None, edit=unchanged):
     """Copies of `arrays` after a step of the host build, or of the engine "array" without one."""
     function, options = options_of(name, extra)
     options |= {"step": 3} if "step" in ORACLES[function].options else {}
@@ -31,8 +32,7 @@ def one_step(name, extra, arrays, build=None, edit=str):
     if build is None:
         getattr(kernels, function)(*copies.values(), **options, engine="array")
     else:
-        with cupy_engine_on_host(build, edit):
-            getattr(kernels, function)(*copies.values(), **options)
+        Device(build, edit=edit).kernel(function)(*copies.values(), **options)
     return copies
 
 
@@ -172,14 +172,14 @@ def test_a_planted_mistake_is_caught(mistake):
     assert right in cupy_gpu.parts(RULES[name], dtype)["operation"]
     extra = "decoupled" if "decoupled" in mistake else "all"
     with pytest.raises(AssertionError, match="eps of float"):
-        walk(name, dtype, extra, edit=lambda text: text.replace(right, wrong), steps=3)
+        walk(name, dtype, extra, edit=planted("", right, wrong), steps=3)
 
 
 @on_cpu
 def test_only_the_text_that_ships_is_proven(monkeypatch):
     noted = []
     monkeypatch.setattr(proof, "note", lambda *each: noted.append(each))
-    walk("sgd", "float32", edit=lambda text: f"{text}\n", steps=1)
+    walk("sgd", "float32", edit=lambda name, text: f"{text}\n", steps=1)
     assert noted == []
     walk("sgd", "float32", steps=1)
     assert noted == [(proof.HOST, "cupy", "sgd", "float32")]
@@ -196,7 +196,7 @@ def test_a_maximum_that_loses_nan_is_caught():
                 "all",
                 arrays,
                 "exact",
-                lambda text: text.replace("onepass_maximum", "__builtin_fmaxf"),
+                planted("", "onepass_maximum", "__builtin_fmaxf"),
             ),
             one_step("amsgrad", "all", arrays),
         )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
-from onepass.kernels.compiling.cuda_launch import device_functions
+from onepass.kernels.compiling import cuda_launch
 from programs import PYTHONPATH
 
 from proving import account as proof
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
 
 def simulated(script: str) -> dict[str, Outcome]:
-    """What a cudasim script prints, from a process in which Numba's simulator is on."""
+    """What a script prints, from a process in which Numba's simulator is on."""
     pytest.importorskip("numba_cuda", reason="numba-cuda is not installed", exc_type=ImportError)
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
@@ -92,7 +92,7 @@ class Lowered:
         from numba.cuda import api, compiler, dispatcher
 
         gpu = SimpleNamespace(compute_capability=capability)
-        device_functions.cache_clear()  # it keeps what was compiled for another GPU
+        cuda_launch.forget()  # functions compiled for another GPU
         try:
             with (
                 mock.patch.object(api, "get_current_device", return_value=gpu),
@@ -107,7 +107,7 @@ class Lowered:
                     launch_bounds=launch_bounds,
                 )
         finally:
-            device_functions.cache_clear()
+            cuda_launch.forget()
 
     def ptx(self, architecture: str) -> str:
         """As NVVM writes it for the GPUs of one compute capability, given without its point."""
