@@ -559,7 +559,7 @@ def test_a_launch_that_fails_leaves_the_next_alone():
 def test_a_launch_that_spins_is_given_up(monkeypatch):
     call = waiting("while (*(volatile int *)y == 0) {}")
     sanitize("asan", [waiting("")])
-    monkeypatch.setattr("hostcuda_raw.PATIENCE_S", 0.5)
+    monkeypatch.setattr("proving.host.raw.PATIENCE_S", 0.5)
     (outcome,) = sanitize("asan", [call])
     assert outcome.report == "waiting still ran after 0.5 s"
 
