@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..simd.loops import copy, fill, inline
+from ..simd.memory import span
 
 
 class Task(NamedTuple):
@@ -18,33 +19,40 @@ class Task(NamedTuple):
 
 
 @inline
-def task_of(plan: Any, number: Any, threads: Any) -> Any:
-    """The task of that number; with `threads`, those of each thread's share in reverse order.
+def task_of(job: Any, number: Any, backwards: bool) -> Any:
+    """The task of that number; `backwards`: those of each thread's share in reverse order.
 
     A job that follows another begins then with what each thread's cache still holds.
     """
-    if threads:
-        tasks = plan.blocks * plan.parts
+    if backwards:
+        tasks, threads = job.blocks * job.parts, job.threads
         share = ((number + 1) * threads - 1) // tasks  # as crew.py shares them
         number = share * tasks // threads + (share + 1) * tasks // threads - 1 - number
-    block, part = number // plan.parts, number % plan.parts
-    first, rows, parts = block * plan.group, plan.rows, plan.parts
-    end = min(first + plan.group, plan.channels)
+    block, part = number // job.parts, number % job.parts
+    first, rows, parts = block * job.group, job.rows, job.parts
+    end = min(first + job.group, job.channels)
     return Task(part, first, end, part * rows // parts, (part + 1) * rows // parts)
 
 
 @inline
-def run_of(plan: Any, row: Any, first: Any, end: Any) -> Any:
+def run_of(job: Any, row: Any, first: Any, end: Any) -> Any:
     """(low, high): where channels first to end of a row lie; the whole row if these are all."""
-    low = row * plan.length + first * plan.inner
-    width = (end - first) * plan.inner if end - first < plan.channels else plan.length
-    return low, min(low + width, plan.total)
+    low = row * job.length + first * job.inner
+    width = (end - first) * job.inner if end - first < job.channels else job.length
+    return low, min(low + width, job.total)
 
 
 @inline
-def values_of(plan: Any, low_row: Any, high_row: Any) -> Any:
+def values_of(job: Any, low_row: Any, high_row: Any) -> Any:
     """Values of one channel in those rows, the last of which may be cut off."""
-    return (min(high_row * plan.length, plan.total) - low_row * plan.length) // plan.channels
+    return (min(high_row * job.length, job.total) - low_row * job.length) // job.channels
+
+
+@inline
+def vector(matrix: Any, row: Any, job: Any, task: Any) -> Any:
+    """A task's channels in a row of a matrix, which has one value a channel in each row."""
+    start = row * job.channels
+    return span(matrix, start + task.first, start + task.end)
 
 
 @inline
@@ -53,10 +61,10 @@ def spread(vector: Any, inner: Any, columns: Any) -> None:
     n = vector.size
     for start in range(0, columns.size, n * inner):
         if inner == 1:
-            copy(vector, columns[start : start + n])
+            copy(vector, span(columns, start, start + n))
         else:
             for c in range(n):
-                fill(columns[start + c * inner : start + (c + 1) * inner], vector[c])
+                fill(span(columns, start + c * inner, start + (c + 1) * inner), vector[c])
 
 
 @inline
@@ -66,12 +74,12 @@ def gather(columns: Any, inner: Any, sums: Any) -> None:
     fill(sums, 0.0)
     for start in range(0, columns.size, n * inner):
         if inner == 1:
-            block = columns[start : start + n]
+            block = span(columns, start, start + n)
             for c in range(n):
                 sums[c] += block[c]
         else:
             for c in range(n):
-                run = columns[start + c * inner : start + (c + 1) * inner]
+                run = span(columns, start + c * inner, start + (c + 1) * inner)
                 total = 0.0
                 for i in range(inner):
                     total += run[i]

@@ -16,6 +16,7 @@ from numba.extending import overload
 from ..compiling.python_text import maximum, rebound
 from ..simd.half import load, store
 from ..simd.loops import inline, reduction
+from ..simd.memory import span
 from . import formula
 
 SKEW = 2048 + 16  # columns at most; not a power of two, which would crowd a few sets of the cache
@@ -42,7 +43,7 @@ def _value(per, role, i):
 @inline
 def columns_of(per: Any, role: Any, width: Any) -> Any:
     """The columns of one role."""
-    return per[role * SKEW : role * SKEW + width]
+    return span(per, role * SKEW, role * SKEW + width)
 
 
 @inline

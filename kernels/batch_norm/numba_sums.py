@@ -14,9 +14,10 @@ import numpy as np
 
 from ..simd.half import load
 from ..simd.loops import fill, inline
+from ..simd.memory import span
 from . import formula
 from .cpu_plan import PIECE
-from .numba_geometry import gather, run_of, spread, values_of
+from .numba_geometry import gather, run_of, spread, values_of, vector
 from .numba_loops import (
     CENTER,
     FIRST,
@@ -40,26 +41,27 @@ merged = inline(formula.merged)
 
 @inline
 def moments(
-    x: Any, plan: Any, task: Any, zero: Any, center: Any, per: Any, mean: Any, m2: Any
+    job: Any, task: Any, x: Any, zero: Any, center: Any, numbers: Any, per: Any, sums: Any
 ) -> None:
-    """Mean and sum of squared deviations of each channel of a task, into `mean` and `m2`.
+    """Mean and sum of squared deviations of each channel of a task, into two rows of `sums`.
 
-    `center` is room for one number a channel, `per` for what columns need.
+    `center` is room for one number a channel, `numbers` for two doubles, `per` for columns.
     """
-    n = center.size
-    one, two, count = np.empty(n), np.empty(n), 0.0
-    _guess(x, plan, task, zero, center, per, one, two)
+    n, count = task.end - task.first, 0.0
+    mean, m2 = vector(sums, 2 * task.part, job, task), vector(sums, 2 * task.part + 1, job, task)
+    center, one, two = span(center, 0, n), span(numbers, 0, n), span(numbers, n, 2 * n)
+    _guess(job, task, x, zero, center, one, two, per)
     fill(mean, 0.0)
     fill(m2, 0.0)
-    step = max(1, PIECE // plan.inner) if plan.planes else ROWS
+    step = max(1, PIECE // job.inner) if job.planes else ROWS
     for low in range(task.low, task.high, step):
         high = min(low + step, task.high)
-        _sums(x, plan, task, low, high, zero, center, per, one, two)
+        _sums(job, task, low, high, x, zero, center, per, one, two)
         for c in range(n):
             if two[c] - two[c] != 0.0:  # inf or NaN
                 wide = np.float64(center[c])
-                one[c], two[c] = _wide_sums(x, plan, task.first + c, low, high, wide)
-        values = np.float64(values_of(plan, low, high))
+                one[c], two[c] = _wide_sums(job, task.first + c, low, high, x, wide)
+        values = np.float64(values_of(job, low, high))
         for c in range(n):  # loops of few arrays, so that they are vectorized
             shift = one[c] / values
             square = two[c] - one[c] * shift
@@ -74,23 +76,23 @@ def moments(
 
 @inline
 def _guess(
-    x: Any, plan: Any, task: Any, zero: Any, center: Any, per: Any, one: Any, two: Any
+    job: Any, task: Any, x: Any, zero: Any, center: Any, one: Any, two: Any, per: Any
 ) -> None:
     """A first guess at the mean: that of some values of each channel's first rows."""
     high = min(task.low + FEW_ROWS, task.high)
-    if plan.planes:
+    if job.planes:
         for c in range(center.size):
             total, count = 0.0, 0
             for row in range(task.low, high):
-                start, end = run_of(plan, row, task.first + c, task.first + c + 1)
+                start, end = run_of(job, row, task.first + c, task.first + c + 1)
                 for i in range(start, end, max(1, (end - start) // FEW)):
                     total += load(x, i)
                     count += 1
             one[c] = total / count
     else:
         fill(center, zero)
-        _sums(x, plan, task, task.low, high, zero, center, per, one, two)
-        values = values_of(plan, task.low, high)
+        _sums(job, task, task.low, high, x, zero, center, per, one, two)
+        values = values_of(job, task.low, high)
         for c in range(center.size):
             one[c] /= values
     for c in range(center.size):
@@ -99,50 +101,51 @@ def _guess(
 
 @inline
 def _sums(
-    x: Any, plan: Any, task: Any, low: Any, high: Any, zero: Any, center: Any, per: Any, one: Any,
+    job: Any, task: Any, low: Any, high: Any, x: Any, zero: Any, center: Any, per: Any, one: Any,
     two: Any,
 ) -> None:  # fmt: skip
     """Sums of x - center and of its square over rows low to high."""
-    if plan.planes:
+    if job.planes:
         fill(one, 0.0)
         fill(two, 0.0)
         for row in range(low, high):
             for c in range(center.size):
-                start, end = run_of(plan, row, task.first + c, task.first + c + 1)
+                start, end = run_of(job, row, task.first + c, task.first + c + 1)
                 for k in range(start, end, PIECE):
-                    a, b = plane_moments(x[k : min(k + PIECE, end)], center[c], zero)
+                    a, b = plane_moments(span(x, k, min(k + PIECE, end)), center[c], zero)
                     one[c] += a
                     two[c] += b
         return
-    start, end = run_of(plan, low, task.first, task.end)
-    width, length = end - start, plan.length
-    spread(center, plan.inner, columns_of(per, CENTER, width))
+    start, end = run_of(job, low, task.first, task.end)
+    width, length, total = end - start, job.length, job.total
+    spread(center, job.inner, columns_of(per, CENTER, width))
     fill(columns_of(per, FIRST, width), zero)
     fill(columns_of(per, SECOND, width), zero)
     row = low
     while row < high:
-        start, end = run_of(plan, row, task.first, task.end)
-        if row + 4 <= high and (row + 4) * length <= plan.total:
+        start, end = run_of(job, row, task.first, task.end)
+        if row + 4 <= high and (row + 4) * length <= total:
             b, c, d = start + length, start + 2 * length, start + 3 * length
             column_moments_4(
-                x[start:end], x[b : b + width], x[c : c + width], x[d : d + width], per
-            )
+                span(x, start, end), span(x, b, b + width), span(x, c, c + width),
+                span(x, d, d + width), per,
+            )  # fmt: skip
             row += 4
         else:
-            column_moments(x[start:end], per)
+            column_moments(span(x, start, end), per)
             row += 1
-    gather(columns_of(per, FIRST, width), plan.inner, one)
-    gather(columns_of(per, SECOND, width), plan.inner, two)
+    gather(columns_of(per, FIRST, width), job.inner, one)
+    gather(columns_of(per, SECOND, width), job.inner, two)
 
 
 @inline
-def _wide_sums(x: Any, plan: Any, channel: Any, low: Any, high: Any, center: Any) -> Any:
+def _wide_sums(job: Any, channel: Any, low: Any, high: Any, x: Any, center: Any) -> Any:
     """The same of one channel, all in double."""
     one = two = 0.0
-    period = plan.channels * plan.inner
-    for start in range(low * plan.length, min(high * plan.length, plan.total), period):
-        first = start + channel * plan.inner
-        for i in range(first, min(first + plan.inner, plan.total)):
+    period = job.channels * job.inner
+    for start in range(low * job.length, min(high * job.length, job.total), period):
+        first = start + channel * job.inner
+        for i in range(first, min(first + job.inner, job.total)):
             d = np.float64(load(x, i)) - center
             one += d
             two += d * d
@@ -151,47 +154,59 @@ def _wide_sums(x: Any, plan: Any, channel: Any, low: Any, high: Any, center: Any
 
 @inline
 def products(
-    dy: Any, x: Any, plan: Any, task: Any, coefficients: Any, zero: Any, relu: bool, per: Any,
-    sums: Any,
+    job: Any, task: Any, dy: Any, x: Any, coefficients: Any, zero: Any, relu: bool, numbers: Any,
+    per: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Sums of dy and of dy (x - center) of each channel of a task, into `sums`."""
-    fill(sums[0], 0.0)
-    fill(sums[1], 0.0)
-    if plan.planes:
+    """Sums of dy and of dy (x - center) of each channel of a task, into two rows of `sums`.
+
+    `numbers` is room for two doubles a channel, `per` for columns.
+    """
+    n, channels = task.end - task.first, job.channels
+    first, second = (
+        vector(sums, 2 * task.part, job, task),
+        vector(sums, 2 * task.part + 1, job, task),
+    )
+    fill(first, 0.0)
+    fill(second, 0.0)
+    if job.planes:
         for row in range(task.low, task.high):
-            for c in range(task.first, task.end):
-                start, end = run_of(plan, row, c, c + 1)
-                of = (coefficients[CENTER, c], coefficients[SCALE, c], coefficients[SHIFT, c])
+            for c in range(n):
+                start, end = run_of(job, row, task.first + c, task.first + c + 1)
+                k = task.first + c
+                of = (
+                    coefficients[CENTER * channels + k],
+                    coefficients[SCALE * channels + k],
+                    coefficients[SHIFT * channels + k],
+                )
                 for k in range(start, end, PIECE):
                     stop = min(k + PIECE, end)
-                    a, b = plane_products(dy[k:stop], x[k:stop], of, zero, relu)
-                    sums[0, c - task.first] += a
-                    sums[1, c - task.first] += b
+                    a, b = plane_products(span(dy, k, stop), span(x, k, stop), of, zero, relu)
+                    first[c] += a
+                    second[c] += b
         return
-    start, end = run_of(plan, task.low, task.first, task.end)
-    width, length = end - start, plan.length
+    start, end = run_of(job, task.low, task.first, task.end)
+    width, length, total = end - start, job.length, job.total
     for role in (CENTER, SCALE, SHIFT):
-        vector = coefficients[role, task.first : task.end]
-        spread(vector, plan.inner, columns_of(per, role, width))
-    chunk = np.empty(task.end - task.first)
+        spread(vector(coefficients, role, job, task), job.inner, columns_of(per, role, width))
+    chunk = span(numbers, 0, n)
     for low in range(task.low, task.high, ROWS):
         high = min(low + ROWS, task.high)
         fill(columns_of(per, FIRST, width), zero)
         fill(columns_of(per, SECOND, width), zero)
         row = low
         while row < high:
-            start, end = run_of(plan, row, task.first, task.end)
-            if row + 2 <= high and (row + 2) * length <= plan.total:
+            start, end = run_of(job, row, task.first, task.end)
+            if row + 2 <= high and (row + 2) * length <= total:
                 b = start + length
                 column_products_2(
-                    dy[start:end], x[start:end], dy[b : b + width], x[b : b + width], per, zero,
-                    relu,
+                    span(dy, start, end), span(x, start, end), span(dy, b, b + width),
+                    span(x, b, b + width), per, zero, relu,
                 )  # fmt: skip
                 row += 2
             else:
-                column_products(dy[start:end], x[start:end], per, zero, relu)
+                column_products(span(dy, start, end), span(x, start, end), per, zero, relu)
                 row += 1
-        for k, role in enumerate((FIRST, SECOND)):
-            gather(columns_of(per, role, width), plan.inner, chunk)
-            for c in range(chunk.size):
-                sums[k, c] += chunk[c]
+        for role, own in ((FIRST, first), (SECOND, second)):
+            gather(columns_of(per, role, width), job.inner, chunk)
+            for c in range(n):
+                own[c] += chunk[c]
