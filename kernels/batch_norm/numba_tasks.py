@@ -31,6 +31,7 @@ from .numba_sums import moments, products
 
 COMPUTED: Any = np.float32  # what is computed in
 STORED: Any = np.float32  # what arrays hold: uint16 for float16
+RELU = False  # in backward alone: its loops are not vectorized where a job tells it
 
 TILE = 2048  # elements that go through a scratch array where the result replaces an input
 
@@ -96,11 +97,11 @@ def backward(low: Any, high: Any, place: Any) -> None:
         if (step in (ALL, START)) and task.part == 0:
             start_backward(job, task, gamma, beta, kept, coefficients)
         if step in (ALL, SUM):
-            products(job, task, dy, x, coefficients, zero, job.relu != 0, numbers, per, sums)
+            products(job, task, dy, x, coefficients, zero, RELU, numbers, per, sums)
         if (step in (ALL, FINISH)) and task.part == 0:
             finish_backward(job, task, sums, kept, coefficients, result)
         if step in (ALL, APPLY):
-            apply_backward(job, task, dy, x, dx, coefficients, zero, per, scratch)
+            apply_backward(job, task, dy, x, dx, coefficients, zero, RELU, per, scratch)
 
 
 @inline
@@ -140,11 +141,11 @@ def apply_forward(
 
 @inline
 def apply_backward(
-    job: Any, task: Any, dy: Any, x: Any, dx: Any, coefficients: Any, zero: Any, per: Any,
-    scratch: Any,
+    job: Any, task: Any, dy: Any, x: Any, dx: Any, coefficients: Any, zero: Any, relu: bool,
+    per: Any, scratch: Any,
 ) -> None:  # fmt: skip
     """dx of one task."""
-    relu, n = job.relu != 0, job.channels
+    n = job.channels
     if job.planes:
         for row in range(task.low, task.high):
             for c in range(task.first, task.end):

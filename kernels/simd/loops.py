@@ -41,6 +41,7 @@ class _PartCompiler(Compiler):
 
 
 inline = numba.njit(**OPTIONS, **_INNER, pipeline_class=_PartCompiler)
+loop = numba.njit(**OPTIONS, **_INNER)
 reduction = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"}, **_INNER)
 
 
