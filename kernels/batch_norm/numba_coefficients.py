@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from ..simd.loops import copy, fill, inline
+from ..simd.loops import copy, fill, part
 from ..simd.memory import span
 from . import formula
 from .numba_geometry import values_of, vector
 from .numba_loops import CENTER, OFFSET, SCALE, SHIFT, SLOPE
 
-merged = inline(formula.merged)
-deviation = inline(formula.deviation)
-affine = inline(formula.affine)
-averaged = inline(formula.averaged)
-gradients = inline(formula.gradients)
+merged = part(formula.merged)
+deviation = part(formula.deviation)
+affine = part(formula.affine)
+averaged = part(formula.averaged)
+gradients = part(formula.gradients)
 
 
-@inline
+@part
 def finish_forward(
     job: Any, task: Any, gamma: Any, beta: Any, sums: Any, numbers: Any, kept: Any,
     coefficients: Any, running_mean: Any, running_var: Any,
@@ -32,9 +32,9 @@ def finish_forward(
     rows, parts, n = job.rows, job.parts, task.end - task.first
     mean, m2 = vector(sums, 0, job, task), vector(sums, 1, job, task)
     count = np.float64(values_of(job, 0, rows // parts))
-    for part in range(1, parts):
-        more = np.float64(values_of(job, part * rows // parts, (part + 1) * rows // parts))
-        means, m2s = vector(sums, 2 * part, job, task), vector(sums, 2 * part + 1, job, task)
+    for k in range(1, parts):
+        more = np.float64(values_of(job, k * rows // parts, (k + 1) * rows // parts))
+        means, m2s = vector(sums, 2 * k, job, task), vector(sums, 2 * k + 1, job, task)
         for c in range(n):
             _, mean[c], m2[c] = merged(count, mean[c], m2[c], more, means[c], m2s[c])
         count += more
@@ -57,7 +57,7 @@ def finish_forward(
             (old_var[c],) = averaged(old_var[c], m2[c] / (m - 1.0), keep, momentum)
 
 
-@inline
+@part
 def finish_inference(
     job: Any, task: Any, gamma: Any, beta: Any, mean: Any, var: Any, numbers: Any,
     coefficients: Any,
@@ -72,7 +72,7 @@ def finish_inference(
     _coefficients(job, task, center, rest, inv_std, gamma, beta, coefficients)
 
 
-@inline
+@part
 def start_backward(
     job: Any, task: Any, gamma: Any, beta: Any, kept: Any, coefficients: Any
 ) -> None:
@@ -82,7 +82,7 @@ def start_backward(
     _coefficients(job, task, center, rest, inv_std, gamma, beta, coefficients)
 
 
-@inline
+@part
 def _coefficients(
     job: Any, task: Any, center: Any, rest: Any, inv_std: Any, gamma: Any, beta: Any,
     coefficients: Any,
@@ -96,15 +96,15 @@ def _coefficients(
         _, shift[c] = affine(gamma[c], beta[c], rest[c], inv_std[c])
 
 
-@inline
+@part
 def finish_backward(
     job: Any, task: Any, sums: Any, kept: Any, coefficients: Any, result: Any
 ) -> None:
     """dgamma and dbeta of a block's channels from the parts of its sums, and dx's coefficients."""
     n, m = task.end - task.first, job.m
     sum_dy, sum_product = vector(sums, 0, job, task), vector(sums, 1, job, task)
-    for part in range(1, job.parts):
-        more_dy, more = vector(sums, 2 * part, job, task), vector(sums, 2 * part + 1, job, task)
+    for k in range(1, job.parts):
+        more_dy, more = vector(sums, 2 * k, job, task), vector(sums, 2 * k + 1, job, task)
         for c in range(n):
             sum_dy[c] += more_dy[c]
             sum_product[c] += more[c]

@@ -83,7 +83,7 @@ class NumbaBatchNorm(BatchNormEngine):
         cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
         work = np.empty(7 * channels, _COMPUTED[kind])
         _run(
-            task("backward", kind, relu),
+            task("backward", kind),
             cut,
             (START, SUM, FINISH, APPLY),
             (relu, False, eps, 0.0, float(layout.count)),
@@ -169,21 +169,16 @@ def _run(
 
 
 @once
-def task(name: str, kind: str, relu: bool = False) -> int:
+def task(name: str, kind: str) -> int:
     """The address of the C function void(low, high, job) of numba_tasks.py for one dtype."""
-    return int(compiled(name, kind, relu).address)
+    return int(compiled(name, kind).address)
 
 
 @once
-def compiled(name: str, kind: str, relu: bool) -> Any:
+def compiled(name: str, kind: str) -> Any:
     function = getattr(numba_tasks, name)
-    scope = {
-        **numba_tasks.__dict__,
-        "COMPUTED": _COMPUTED[kind],
-        "STORED": _STORED[kind],
-        "RELU": relu,
-    }
-    unique = f"{name}_{kind}{'_relu' * relu}_{checksum(*_SOURCES)}"
+    scope = {**numba_tasks.__dict__, "COMPUTED": _COMPUTED[kind], "STORED": _STORED[kind]}
+    unique = f"{name}_{kind}_{checksum(*_SOURCES)}"
     code = function.__code__.replace(co_name=unique, co_qualname=unique)
     signature = numba.types.void(numba.types.int64, numba.types.int64, numba.types.voidptr)
     return cfunc(signature, **OPTIONS)(FunctionType(code, scope, unique))

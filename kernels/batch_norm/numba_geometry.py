@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..simd.loops import copy, fill, inline
+from ..simd.loops import copy, fill, part
 from ..simd.memory import span
 
 
@@ -18,7 +18,7 @@ class Task(NamedTuple):
     high: Any
 
 
-@inline
+@part
 def task_of(job: Any, number: Any, backwards: bool) -> Any:
     """The task of that number; `backwards`: those of each thread's share in reverse order.
 
@@ -34,7 +34,7 @@ def task_of(job: Any, number: Any, backwards: bool) -> Any:
     return Task(part, first, end, part * rows // parts, (part + 1) * rows // parts)
 
 
-@inline
+@part
 def run_of(job: Any, row: Any, first: Any, end: Any) -> Any:
     """(low, high): where channels first to end of a row lie; the whole row if these are all."""
     low = row * job.length + first * job.inner
@@ -42,20 +42,20 @@ def run_of(job: Any, row: Any, first: Any, end: Any) -> Any:
     return low, min(low + width, job.total)
 
 
-@inline
+@part
 def values_of(job: Any, low_row: Any, high_row: Any) -> Any:
     """Values of one channel in those rows, the last of which may be cut off."""
     return (min(high_row * job.length, job.total) - low_row * job.length) // job.channels
 
 
-@inline
+@part
 def vector(matrix: Any, row: Any, job: Any, task: Any) -> Any:
     """A task's channels in a row of a matrix, which has one value a channel in each row."""
     start = row * job.channels
     return span(matrix, start + task.first, start + task.end)
 
 
-@inline
+@part
 def spread(vector: Any, inner: Any, columns: Any) -> None:
     """One value a channel to one a column; columns repeat the channels where rows are joined."""
     n = vector.size
@@ -67,7 +67,7 @@ def spread(vector: Any, inner: Any, columns: Any) -> None:
                 fill(span(columns, start + c * inner, start + (c + 1) * inner), vector[c])
 
 
-@inline
+@part
 def gather(columns: Any, inner: Any, sums: Any) -> None:
     """Sums over the columns of each channel, in double."""
     n = sums.size

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..simd.half import load
-from ..simd.loops import fill, inline
+from ..simd.loops import fill, part
 from ..simd.memory import span
 from . import formula
 from .cpu_plan import PIECE
@@ -36,10 +36,10 @@ from .numba_loops import (
 FEW_ROWS, FEW = 4, 64  # rows, and values of a plane in each, that the first mean is guessed from
 ROWS = 128  # rows of columns that are summed before double takes over
 
-merged = inline(formula.merged)
+merged = part(formula.merged)
 
 
-@inline
+@part
 def moments(
     job: Any, task: Any, x: Any, zero: Any, center: Any, numbers: Any, per: Any, sums: Any
 ) -> None:
@@ -74,7 +74,7 @@ def moments(
         count += values
 
 
-@inline
+@part
 def _guess(
     job: Any, task: Any, x: Any, zero: Any, center: Any, one: Any, two: Any, per: Any
 ) -> None:
@@ -99,7 +99,7 @@ def _guess(
         center[c] = one[c] if one[c] - one[c] == 0.0 else zero
 
 
-@inline
+@part
 def _sums(
     job: Any, task: Any, low: Any, high: Any, x: Any, zero: Any, center: Any, per: Any, one: Any,
     two: Any,
@@ -138,7 +138,7 @@ def _sums(
     gather(columns_of(per, SECOND, width), job.inner, two)
 
 
-@inline
+@part
 def _wide_sums(job: Any, channel: Any, low: Any, high: Any, x: Any, center: Any) -> Any:
     """The same of one channel, all in double."""
     one = two = 0.0
@@ -152,37 +152,34 @@ def _wide_sums(job: Any, channel: Any, low: Any, high: Any, x: Any, center: Any)
     return one, two
 
 
-@inline
+@part
 def products(
-    job: Any, task: Any, dy: Any, x: Any, coefficients: Any, zero: Any, relu: bool, numbers: Any,
-    per: Any, sums: Any,
+    job: Any, task: Any, dy: Any, x: Any, coefficients: Any, zero: Any, numbers: Any, per: Any,
+    sums: Any,
 ) -> None:  # fmt: skip
     """Sums of dy and of dy (x - center) of each channel of a task, into two rows of `sums`.
 
     `numbers` is room for two doubles a channel, `per` for columns.
     """
-    n, channels = task.end - task.first, job.channels
-    first, second = (
-        vector(sums, 2 * task.part, job, task),
-        vector(sums, 2 * task.part + 1, job, task),
-    )
+    n, channels, relu = task.end - task.first, job.channels, job.relu != 0
+    first = vector(sums, 2 * task.part, job, task)
+    second = vector(sums, 2 * task.part + 1, job, task)
     fill(first, 0.0)
     fill(second, 0.0)
     if job.planes:
         for row in range(task.low, task.high):
-            for c in range(n):
-                start, end = run_of(job, row, task.first + c, task.first + c + 1)
-                k = task.first + c
+            for c in range(task.first, task.end):
+                start, end = run_of(job, row, c, c + 1)
                 of = (
-                    coefficients[CENTER * channels + k],
-                    coefficients[SCALE * channels + k],
-                    coefficients[SHIFT * channels + k],
+                    coefficients[CENTER * channels + c],
+                    coefficients[SCALE * channels + c],
+                    coefficients[SHIFT * channels + c],
                 )
                 for k in range(start, end, PIECE):
                     stop = min(k + PIECE, end)
                     a, b = plane_products(span(dy, k, stop), span(x, k, stop), of, zero, relu)
-                    first[c] += a
-                    second[c] += b
+                    first[c - task.first] += a
+                    second[c - task.first] += b
         return
     start, end = run_of(job, task.low, task.first, task.end)
     width, length, total = end - start, job.length, job.total

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..simd.loops import copy, inline
+from ..simd.loops import copy, part
 from ..simd.memory import memory, record, span
 from .numba_coefficients import finish_backward, finish_forward, finish_inference, start_backward
 from .numba_geometry import run_of, spread, task_of, vector
@@ -31,7 +31,6 @@ from .numba_sums import moments, products
 
 COMPUTED: Any = np.float32  # what is computed in
 STORED: Any = np.float32  # what arrays hold: uint16 for float16
-RELU = False  # in backward alone: its loops are not vectorized where a job tells it
 
 TILE = 2048  # elements that go through a scratch array where the result replaces an input
 
@@ -48,12 +47,12 @@ def forward(low: Any, high: Any, place: Any) -> None:
     sums = memory(job.sums, 2 * job.parts * channels, np.float64)
     zero, center, numbers = COMPUTED(0), np.empty(job.group, COMPUTED), np.empty(2 * job.group)
     per = np.empty(0 if job.planes else ROLES * SKEW, COMPUTED)
-    scratch = np.empty(TILE if job.x == job.y else 0, STORED)
+    scratch = np.empty(TILE, STORED)
     for number in range(low, high):
         task = task_of(job, number, step == APPLY)
         if step in (ALL, SUM):
             moments(job, task, x, zero, center, numbers, per, sums)
-        if (step in (ALL, FINISH)) and task.part == 0:
+        if step in (ALL, FINISH) and task.part == 0:
             finish_forward(job, task, gamma, beta, sums, numbers, kept, coefficients, mean, var)
         if step in (ALL, APPLY):
             apply_forward(job, task, x, y, coefficients, zero, per, scratch)
@@ -69,10 +68,10 @@ def inference(low: Any, high: Any, place: Any) -> None:
     coefficients = memory(job.work, 3 * channels, COMPUTED)
     zero, numbers = COMPUTED(0), np.empty(2 * job.group)
     per = np.empty(0 if job.planes else ROLES * SKEW, COMPUTED)
-    scratch = np.empty(TILE if job.x == job.y else 0, STORED)
+    scratch = np.empty(TILE, STORED)
     for number in range(low, high):
         task = task_of(job, number, step == APPLY)
-        if (step in (ALL, FINISH)) and task.part == 0:
+        if step in (ALL, FINISH) and task.part == 0:
             finish_inference(job, task, gamma, beta, mean, var, numbers, coefficients)
         if step in (ALL, APPLY):
             apply_forward(job, task, x, y, coefficients, zero, per, scratch)
@@ -91,25 +90,25 @@ def backward(low: Any, high: Any, place: Any) -> None:
     sums = memory(job.sums, 2 * job.parts * channels, np.float64)
     zero, numbers = COMPUTED(0), np.empty(2 * job.group)
     per = np.empty(0 if job.planes else ROLES * SKEW, COMPUTED)
-    scratch = np.empty(TILE if job.y == job.x or job.y == job.dy else 0, STORED)
+    scratch = np.empty(TILE, STORED)
     for number in range(low, high):
-        task = task_of(job, number, step == SUM)
-        if (step in (ALL, START)) and task.part == 0:
+        task = task_of(job, number, step in (ALL, SUM))
+        if step in (ALL, START) and task.part == 0:
             start_backward(job, task, gamma, beta, kept, coefficients)
         if step in (ALL, SUM):
-            products(job, task, dy, x, coefficients, zero, RELU, numbers, per, sums)
-        if (step in (ALL, FINISH)) and task.part == 0:
+            products(job, task, dy, x, coefficients, zero, numbers, per, sums)
+        if step in (ALL, FINISH) and task.part == 0:
             finish_backward(job, task, sums, kept, coefficients, result)
         if step in (ALL, APPLY):
-            apply_backward(job, task, dy, x, dx, coefficients, zero, RELU, per, scratch)
+            apply_backward(job, task, dy, x, dx, coefficients, zero, per, scratch)
 
 
-@inline
+@part
 def apply_forward(
     job: Any, task: Any, x: Any, y: Any, coefficients: Any, zero: Any, per: Any, scratch: Any
 ) -> None:
     """y of one task."""
-    relu, n = job.relu != 0, job.channels
+    relu, n, in_place = job.relu != 0, job.channels, job.x == job.y
     if job.planes:
         for row in range(task.low, task.high):
             for c in range(task.first, task.end):
@@ -119,12 +118,12 @@ def apply_forward(
                     coefficients[SCALE * n + c],
                     coefficients[SHIFT * n + c],
                 )
-                step = TILE if scratch.size else end - start
+                step = TILE if in_place else end - start
                 while start < end:
                     stop = min(start + step, end)
-                    piece = span(scratch, 0, stop - start) if scratch.size else span(y, start, stop)
+                    piece = span(scratch, 0, stop - start) if in_place else span(y, start, stop)
                     normalize(span(x, start, stop), piece, of, zero, relu)
-                    if scratch.size:
+                    if in_place:
                         copy(piece, span(y, start, stop))
                     start = stop
         return
@@ -133,19 +132,19 @@ def apply_forward(
         spread(vector(coefficients, role, job, task), job.inner, columns_of(per, role, end - start))
     for row in range(task.low, task.high):
         start, end = run_of(job, row, task.first, task.end)
-        piece = span(scratch, 0, end - start) if scratch.size else span(y, start, end)
+        piece = span(scratch, 0, end - start) if in_place else span(y, start, end)
         normalize(span(x, start, end), piece, per, zero, relu)
-        if scratch.size:
+        if in_place:
             copy(piece, span(y, start, end))
 
 
-@inline
+@part
 def apply_backward(
-    job: Any, task: Any, dy: Any, x: Any, dx: Any, coefficients: Any, zero: Any, relu: bool,
-    per: Any, scratch: Any,
+    job: Any, task: Any, dy: Any, x: Any, dx: Any, coefficients: Any, zero: Any, per: Any,
+    scratch: Any,
 ) -> None:  # fmt: skip
     """dx of one task."""
-    n = job.channels
+    relu, n, in_place = job.relu != 0, job.channels, job.y == job.x or job.y == job.dy
     if job.planes:
         for row in range(task.low, task.high):
             for c in range(task.first, task.end):
@@ -157,16 +156,14 @@ def apply_backward(
                     coefficients[SLOPE * n + c],
                     coefficients[OFFSET * n + c],
                 )
-                step = TILE if scratch.size else end - start
+                step = TILE if in_place else end - start
                 while start < end:
                     stop = min(start + step, end)
-                    piece = (
-                        span(scratch, 0, stop - start) if scratch.size else span(dx, start, stop)
-                    )
+                    piece = span(scratch, 0, stop - start) if in_place else span(dx, start, stop)
                     differentiate(
                         span(dy, start, stop), span(x, start, stop), piece, of, zero, relu
                     )
-                    if scratch.size:
+                    if in_place:
                         copy(piece, span(dx, start, stop))
                     start = stop
         return
@@ -175,7 +172,7 @@ def apply_backward(
         spread(vector(coefficients, role, job, task), job.inner, columns_of(per, role, end - start))
     for row in range(task.low, task.high):
         start, end = run_of(job, row, task.first, task.end)
-        piece = span(scratch, 0, end - start) if scratch.size else span(dx, start, end)
+        piece = span(scratch, 0, end - start) if in_place else span(dx, start, end)
         differentiate(span(dy, start, end), span(x, start, end), piece, per, zero, relu)
-        if scratch.size:
+        if in_place:
             copy(piece, span(dx, start, end))
