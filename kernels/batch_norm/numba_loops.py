@@ -23,9 +23,9 @@ SKEW = 2048 + 16  # columns at most; not a power of two, which would crowd a few
 CENTER, SCALE, SHIFT, SLOPE, OFFSET, FIRST, SECOND = range(7)
 ROLES = 7
 
-normalized = part(formula.normalized)
-input_gradient = part(formula.input_gradient)
-rectified = part(rebound(formula.rectified, {"maximum": part(maximum)}))
+normalized = inline(formula.normalized)
+input_gradient = inline(formula.input_gradient)
+rectified = inline(rebound(formula.rectified, {"maximum": inline(maximum)}))
 
 
 def value(per: Any, role: int, i: int) -> Any:
@@ -46,7 +46,7 @@ def columns_of(per: Any, role: Any, width: Any) -> Any:
     return span(per, role * SKEW, role * SKEW + width)
 
 
-@part
+@inline
 def _gated(dy: Any, x: Any, i: Any, per: Any, zero: Any, relu: bool) -> Any:
     """dy[i], or 0 where ReLU stopped it."""
     g = load(dy, i)
