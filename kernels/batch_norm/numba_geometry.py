@@ -19,39 +19,39 @@ class Task(NamedTuple):
 
 
 @part
-def task_of(job: Any, number: Any, backwards: bool) -> Any:
-    """The task of that number; `backwards`: those of each thread's share in reverse order.
+def task_of(plan: Any, number: Any, threads: Any) -> Any:
+    """The task of that number; with `threads`, those of each thread's share in reverse order.
 
     A job that follows another begins then with what each thread's cache still holds.
     """
-    if backwards:
-        tasks, threads = job.blocks * job.parts, job.threads
+    if threads:
+        tasks = plan.blocks * plan.parts
         share = ((number + 1) * threads - 1) // tasks  # as crew.py shares them
         number = share * tasks // threads + (share + 1) * tasks // threads - 1 - number
-    block, part = number // job.parts, number % job.parts
-    first, rows, parts = block * job.group, job.rows, job.parts
-    end = min(first + job.group, job.channels)
+    block, part = number // plan.parts, number % plan.parts
+    first, rows, parts = block * plan.group, plan.rows, plan.parts
+    end = min(first + plan.group, plan.channels)
     return Task(part, first, end, part * rows // parts, (part + 1) * rows // parts)
 
 
 @part
-def run_of(job: Any, row: Any, first: Any, end: Any) -> Any:
+def run_of(plan: Any, row: Any, first: Any, end: Any) -> Any:
     """(low, high): where channels first to end of a row lie; the whole row if these are all."""
-    low = row * job.length + first * job.inner
-    width = (end - first) * job.inner if end - first < job.channels else job.length
-    return low, min(low + width, job.total)
+    low = row * plan.length + first * plan.inner
+    width = (end - first) * plan.inner if end - first < plan.channels else plan.length
+    return low, min(low + width, plan.total)
 
 
 @part
-def values_of(job: Any, low_row: Any, high_row: Any) -> Any:
+def values_of(plan: Any, low_row: Any, high_row: Any) -> Any:
     """Values of one channel in those rows, the last of which may be cut off."""
-    return (min(high_row * job.length, job.total) - low_row * job.length) // job.channels
+    return (min(high_row * plan.length, plan.total) - low_row * plan.length) // plan.channels
 
 
 @part
-def vector(matrix: Any, row: Any, job: Any, task: Any) -> Any:
+def vector(matrix: Any, row: Any, plan: Any, task: Any) -> Any:
     """A task's channels in a row of a matrix, which has one value a channel in each row."""
-    start = row * job.channels
+    start = row * plan.channels
     return span(matrix, start + task.first, start + task.end)
 
 

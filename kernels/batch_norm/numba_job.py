@@ -12,6 +12,7 @@ import numpy as np
 
 from ..compiling.jit import njit
 from ..crew.atomics import call
+from ..simd.loops import part
 from ..simd.memory import address, record
 from .cpu_plan import Plan
 
@@ -59,3 +60,12 @@ def start(
     it.kept, it.work, it.sums = address(kept), address(work), address(sums)
     if tasks:
         call(function, 0, tasks, address(job))
+
+
+@part
+def plan_of(job: Any) -> Any:
+    """The plan of a job."""
+    return Plan(
+        job.total, job.length, job.rows, job.group, job.inner, job.channels, job.parts, job.blocks,
+        job.planes,
+    )  # fmt: skip

@@ -41,27 +41,27 @@ merged = part(formula.merged)
 
 @part
 def moments(
-    job: Any, task: Any, x: Any, zero: Any, center: Any, numbers: Any, per: Any, sums: Any
+    plan: Any, task: Any, x: Any, zero: Any, center: Any, numbers: Any, per: Any, sums: Any
 ) -> None:
     """Mean and sum of squared deviations of each channel of a task, into two rows of `sums`.
 
     `center` is room for one number a channel, `numbers` for two doubles, `per` for columns.
     """
     n, count = task.end - task.first, 0.0
-    mean, m2 = vector(sums, 2 * task.part, job, task), vector(sums, 2 * task.part + 1, job, task)
+    mean, m2 = vector(sums, 2 * task.part, plan, task), vector(sums, 2 * task.part + 1, plan, task)
     center, one, two = span(center, 0, n), span(numbers, 0, n), span(numbers, n, 2 * n)
-    _guess(job, task, x, zero, center, one, two, per)
+    _guess(plan, task, x, zero, center, one, two, per)
     fill(mean, 0.0)
     fill(m2, 0.0)
-    step = max(1, PIECE // job.inner) if job.planes else ROWS
+    step = max(1, PIECE // plan.inner) if plan.planes else ROWS
     for low in range(task.low, task.high, step):
         high = min(low + step, task.high)
-        _sums(job, task, low, high, x, zero, center, per, one, two)
+        _sums(plan, task, low, high, x, zero, center, per, one, two)
         for c in range(n):
             if two[c] - two[c] != 0.0:  # inf or NaN
                 wide = np.float64(center[c])
-                one[c], two[c] = _wide_sums(job, task.first + c, low, high, x, wide)
-        values = np.float64(values_of(job, low, high))
+                one[c], two[c] = _wide_sums(plan, task.first + c, low, high, x, wide)
+        values = np.float64(values_of(plan, low, high))
         for c in range(n):  # loops of few arrays, so that they are vectorized
             shift = one[c] / values
             square = two[c] - one[c] * shift
@@ -76,23 +76,23 @@ def moments(
 
 @part
 def _guess(
-    job: Any, task: Any, x: Any, zero: Any, center: Any, one: Any, two: Any, per: Any
+    plan: Any, task: Any, x: Any, zero: Any, center: Any, one: Any, two: Any, per: Any
 ) -> None:
     """A first guess at the mean: that of some values of each channel's first rows."""
     high = min(task.low + FEW_ROWS, task.high)
-    if job.planes:
+    if plan.planes:
         for c in range(center.size):
             total, count = 0.0, 0
             for row in range(task.low, high):
-                start, end = run_of(job, row, task.first + c, task.first + c + 1)
+                start, end = run_of(plan, row, task.first + c, task.first + c + 1)
                 for i in range(start, end, max(1, (end - start) // FEW)):
                     total += load(x, i)
                     count += 1
             one[c] = total / count
     else:
         fill(center, zero)
-        _sums(job, task, task.low, high, x, zero, center, per, one, two)
-        values = values_of(job, task.low, high)
+        _sums(plan, task, task.low, high, x, zero, center, per, one, two)
+        values = values_of(plan, task.low, high)
         for c in range(center.size):
             one[c] /= values
     for c in range(center.size):
@@ -101,29 +101,29 @@ def _guess(
 
 @part
 def _sums(
-    job: Any, task: Any, low: Any, high: Any, x: Any, zero: Any, center: Any, per: Any, one: Any,
+    plan: Any, task: Any, low: Any, high: Any, x: Any, zero: Any, center: Any, per: Any, one: Any,
     two: Any,
 ) -> None:  # fmt: skip
     """Sums of x - center and of its square over rows low to high."""
-    if job.planes:
+    if plan.planes:
         fill(one, 0.0)
         fill(two, 0.0)
         for row in range(low, high):
             for c in range(center.size):
-                start, end = run_of(job, row, task.first + c, task.first + c + 1)
+                start, end = run_of(plan, row, task.first + c, task.first + c + 1)
                 for k in range(start, end, PIECE):
                     a, b = plane_moments(span(x, k, min(k + PIECE, end)), center[c], zero)
                     one[c] += a
                     two[c] += b
         return
-    start, end = run_of(job, low, task.first, task.end)
-    width, length, total = end - start, job.length, job.total
-    spread(center, job.inner, columns_of(per, CENTER, width))
+    start, end = run_of(plan, low, task.first, task.end)
+    width, length, total = end - start, plan.length, plan.total
+    spread(center, plan.inner, columns_of(per, CENTER, width))
     fill(columns_of(per, FIRST, width), zero)
     fill(columns_of(per, SECOND, width), zero)
     row = low
     while row < high:
-        start, end = run_of(job, row, task.first, task.end)
+        start, end = run_of(plan, row, task.first, task.end)
         if row + 4 <= high and (row + 4) * length <= total:
             b, c, d = start + length, start + 2 * length, start + 3 * length
             column_moments_4(
@@ -134,18 +134,18 @@ def _sums(
         else:
             column_moments(span(x, start, end), per)
             row += 1
-    gather(columns_of(per, FIRST, width), job.inner, one)
-    gather(columns_of(per, SECOND, width), job.inner, two)
+    gather(columns_of(per, FIRST, width), plan.inner, one)
+    gather(columns_of(per, SECOND, width), plan.inner, two)
 
 
 @part
-def _wide_sums(job: Any, channel: Any, low: Any, high: Any, x: Any, center: Any) -> Any:
+def _wide_sums(plan: Any, channel: Any, low: Any, high: Any, x: Any, center: Any) -> Any:
     """The same of one channel, all in double."""
     one = two = 0.0
-    period = job.channels * job.inner
-    for start in range(low * job.length, min(high * job.length, job.total), period):
-        first = start + channel * job.inner
-        for i in range(first, min(first + job.inner, job.total)):
+    period = plan.channels * plan.inner
+    for start in range(low * plan.length, min(high * plan.length, plan.total), period):
+        first = start + channel * plan.inner
+        for i in range(first, min(first + plan.inner, plan.total)):
             d = np.float64(load(x, i)) - center
             one += d
             two += d * d
@@ -154,22 +154,22 @@ def _wide_sums(job: Any, channel: Any, low: Any, high: Any, x: Any, center: Any)
 
 @part
 def products(
-    job: Any, task: Any, dy: Any, x: Any, coefficients: Any, zero: Any, numbers: Any, per: Any,
-    sums: Any,
+    plan: Any, task: Any, dy: Any, x: Any, coefficients: Any, zero: Any, relu: bool, numbers: Any,
+    per: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Sums of dy and of dy (x - center) of each channel of a task, into two rows of `sums`.
 
     `numbers` is room for two doubles a channel, `per` for columns.
     """
-    n, channels, relu = task.end - task.first, job.channels, job.relu != 0
-    first = vector(sums, 2 * task.part, job, task)
-    second = vector(sums, 2 * task.part + 1, job, task)
+    n, channels = task.end - task.first, plan.channels
+    first = vector(sums, 2 * task.part, plan, task)
+    second = vector(sums, 2 * task.part + 1, plan, task)
     fill(first, 0.0)
     fill(second, 0.0)
-    if job.planes:
+    if plan.planes:
         for row in range(task.low, task.high):
             for c in range(task.first, task.end):
-                start, end = run_of(job, row, c, c + 1)
+                start, end = run_of(plan, row, c, c + 1)
                 of = (
                     coefficients[CENTER * channels + c],
                     coefficients[SCALE * channels + c],
@@ -181,10 +181,10 @@ def products(
                     first[c - task.first] += a
                     second[c - task.first] += b
         return
-    start, end = run_of(job, task.low, task.first, task.end)
-    width, length, total = end - start, job.length, job.total
+    start, end = run_of(plan, task.low, task.first, task.end)
+    width, length, total = end - start, plan.length, plan.total
     for role in (CENTER, SCALE, SHIFT):
-        spread(vector(coefficients, role, job, task), job.inner, columns_of(per, role, width))
+        spread(vector(coefficients, role, plan, task), plan.inner, columns_of(per, role, width))
     chunk = span(numbers, 0, n)
     for low in range(task.low, task.high, ROWS):
         high = min(low + ROWS, task.high)
@@ -192,7 +192,7 @@ def products(
         fill(columns_of(per, SECOND, width), zero)
         row = low
         while row < high:
-            start, end = run_of(job, row, task.first, task.end)
+            start, end = run_of(plan, row, task.first, task.end)
             if row + 2 <= high and (row + 2) * length <= total:
                 b = start + length
                 column_products_2(
@@ -204,6 +204,6 @@ def products(
                 column_products(span(dy, start, end), span(x, start, end), per, zero, relu)
                 row += 1
         for role, own in ((FIRST, first), (SECOND, second)):
-            gather(columns_of(per, role, width), job.inner, chunk)
+            gather(columns_of(per, role, width), plan.inner, chunk)
             for c in range(n):
                 own[c] += chunk[c]

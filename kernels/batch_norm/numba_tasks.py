@@ -14,7 +14,7 @@ from ..simd.loops import copy, part
 from ..simd.memory import memory, record, span
 from .numba_coefficients import finish_backward, finish_forward, finish_inference, start_backward
 from .numba_geometry import run_of, spread, task_of, vector
-from .numba_job import ALL, APPLY, FINISH, JOB, START, SUM
+from .numba_job import ALL, APPLY, FINISH, JOB, START, SUM, plan_of
 from .numba_loops import (
     CENTER,
     OFFSET,
@@ -38,81 +38,87 @@ TILE = 2048  # elements that go through a scratch array where the result replace
 def forward(low: Any, high: Any, place: Any) -> None:
     """y, what backward needs and the running statistics, for the tasks from low to high."""
     job = record(place, JOB)
-    step, channels = job.step, job.channels
-    x, y = memory(job.x, job.total, STORED), memory(job.y, job.total, STORED)
+    plan, step, channels = plan_of(job), job.step, job.channels
+    relu, in_place = job.relu != 0, job.y == job.x
+    x, y = memory(job.x, plan.total, STORED), memory(job.y, plan.total, STORED)
     gamma, beta = memory(job.gamma, channels, COMPUTED), memory(job.beta, channels, COMPUTED)
     mean, var = memory(job.mean, channels, COMPUTED), memory(job.var, channels, COMPUTED)
     work = memory(job.work, 6 * channels, COMPUTED)
     kept, coefficients = span(work, 0, 3 * channels), span(work, 3 * channels, 6 * channels)
-    sums = memory(job.sums, 2 * job.parts * channels, np.float64)
-    zero, center, numbers = COMPUTED(0), np.empty(job.group, COMPUTED), np.empty(2 * job.group)
-    per = np.empty(0 if job.planes else ROLES * SKEW, COMPUTED)
-    scratch = np.empty(TILE, STORED)
+    sums = memory(job.sums, 2 * plan.parts * channels, np.float64)
+    zero, center, numbers = COMPUTED(0), np.empty(plan.group, COMPUTED), np.empty(2 * plan.group)
+    per = np.empty(0 if plan.planes else ROLES * SKEW, COMPUTED)
+    scratch = np.empty(TILE if in_place else 0, STORED)
     for number in range(low, high):
-        task = task_of(job, number, step == APPLY)
+        task = task_of(plan, number, job.threads if step == APPLY else 0)
         if step in (ALL, SUM):
-            moments(job, task, x, zero, center, numbers, per, sums)
+            moments(plan, task, x, zero, center, numbers, per, sums)
         if step in (ALL, FINISH) and task.part == 0:
-            finish_forward(job, task, gamma, beta, sums, numbers, kept, coefficients, mean, var)
+            finish_forward(
+                job, plan, task, gamma, beta, sums, numbers, kept, coefficients, mean, var
+            )
         if step in (ALL, APPLY):
-            apply_forward(job, task, x, y, coefficients, zero, per, scratch)
+            apply_forward(plan, task, x, y, coefficients, zero, relu, per, scratch)
 
 
 def inference(low: Any, high: Any, place: Any) -> None:
     """y from running statistics, for the tasks from low to high."""
     job = record(place, JOB)
-    step, channels = job.step, job.channels
-    x, y = memory(job.x, job.total, STORED), memory(job.y, job.total, STORED)
+    plan, step, channels = plan_of(job), job.step, job.channels
+    relu, in_place = job.relu != 0, job.y == job.x
+    x, y = memory(job.x, plan.total, STORED), memory(job.y, plan.total, STORED)
     gamma, beta = memory(job.gamma, channels, COMPUTED), memory(job.beta, channels, COMPUTED)
     mean, var = memory(job.mean, channels, COMPUTED), memory(job.var, channels, COMPUTED)
     coefficients = memory(job.work, 3 * channels, COMPUTED)
-    zero, numbers = COMPUTED(0), np.empty(2 * job.group)
-    per = np.empty(0 if job.planes else ROLES * SKEW, COMPUTED)
-    scratch = np.empty(TILE, STORED)
+    zero, numbers = COMPUTED(0), np.empty(2 * plan.group)
+    per = np.empty(0 if plan.planes else ROLES * SKEW, COMPUTED)
+    scratch = np.empty(TILE if in_place else 0, STORED)
     for number in range(low, high):
-        task = task_of(job, number, step == APPLY)
+        task = task_of(plan, number, job.threads if step == APPLY else 0)
         if step in (ALL, FINISH) and task.part == 0:
-            finish_inference(job, task, gamma, beta, mean, var, numbers, coefficients)
+            finish_inference(job, plan, task, gamma, beta, mean, var, numbers, coefficients)
         if step in (ALL, APPLY):
-            apply_forward(job, task, x, y, coefficients, zero, per, scratch)
+            apply_forward(plan, task, x, y, coefficients, zero, relu, per, scratch)
 
 
 def backward(low: Any, high: Any, place: Any) -> None:
     """dx, dgamma and dbeta, for the tasks from low to high."""
     job = record(place, JOB)
-    step, channels = job.step, job.channels
-    x, dy = memory(job.x, job.total, STORED), memory(job.dy, job.total, STORED)
-    dx = memory(job.y, job.total, STORED)
+    plan, step, channels = plan_of(job), job.step, job.channels
+    relu, in_place = job.relu != 0, job.y == job.x or job.y == job.dy
+    x, dy = memory(job.x, plan.total, STORED), memory(job.dy, plan.total, STORED)
+    dx = memory(job.y, plan.total, STORED)
     gamma, beta = memory(job.gamma, channels, COMPUTED), memory(job.beta, channels, COMPUTED)
     kept = memory(job.kept, 3 * channels, COMPUTED)
     work = memory(job.work, 7 * channels, COMPUTED)
     result, coefficients = span(work, 0, 2 * channels), span(work, 2 * channels, 7 * channels)
-    sums = memory(job.sums, 2 * job.parts * channels, np.float64)
-    zero, numbers = COMPUTED(0), np.empty(2 * job.group)
-    per = np.empty(0 if job.planes else ROLES * SKEW, COMPUTED)
-    scratch = np.empty(TILE, STORED)
+    sums = memory(job.sums, 2 * plan.parts * channels, np.float64)
+    zero, numbers = COMPUTED(0), np.empty(2 * plan.group)
+    per = np.empty(0 if plan.planes else ROLES * SKEW, COMPUTED)
+    scratch = np.empty(TILE if in_place else 0, STORED)
     for number in range(low, high):
-        task = task_of(job, number, step in (ALL, SUM))
+        task = task_of(plan, number, job.threads if step in (ALL, SUM) else 0)
         if step in (ALL, START) and task.part == 0:
-            start_backward(job, task, gamma, beta, kept, coefficients)
+            start_backward(plan, task, gamma, beta, kept, coefficients)
         if step in (ALL, SUM):
-            products(job, task, dy, x, coefficients, zero, numbers, per, sums)
+            products(plan, task, dy, x, coefficients, zero, relu, numbers, per, sums)
         if step in (ALL, FINISH) and task.part == 0:
-            finish_backward(job, task, sums, kept, coefficients, result)
+            finish_backward(job, plan, task, sums, kept, coefficients, result)
         if step in (ALL, APPLY):
-            apply_backward(job, task, dy, x, dx, coefficients, zero, per, scratch)
+            apply_backward(plan, task, dy, x, dx, coefficients, zero, relu, per, scratch)
 
 
 @part
 def apply_forward(
-    job: Any, task: Any, x: Any, y: Any, coefficients: Any, zero: Any, per: Any, scratch: Any
-) -> None:
-    """y of one task."""
-    relu, n, in_place = job.relu != 0, job.channels, job.x == job.y
-    if job.planes:
+    plan: Any, task: Any, x: Any, y: Any, coefficients: Any, zero: Any, relu: bool, per: Any,
+    scratch: Any,
+) -> None:  # fmt: skip
+    """y of one task, by way of `scratch` where y is x."""
+    n, in_place = plan.channels, scratch.size > 0
+    if plan.planes:
         for row in range(task.low, task.high):
             for c in range(task.first, task.end):
-                start, end = run_of(job, row, c, c + 1)
+                start, end = run_of(plan, row, c, c + 1)
                 of = (
                     coefficients[CENTER * n + c],
                     coefficients[SCALE * n + c],
@@ -127,11 +133,13 @@ def apply_forward(
                         copy(piece, span(y, start, stop))
                     start = stop
         return
-    start, end = run_of(job, 0, task.first, task.end)
+    start, end = run_of(plan, 0, task.first, task.end)
     for role in (CENTER, SCALE, SHIFT):
-        spread(vector(coefficients, role, job, task), job.inner, columns_of(per, role, end - start))
+        spread(
+            vector(coefficients, role, plan, task), plan.inner, columns_of(per, role, end - start)
+        )
     for row in range(task.low, task.high):
-        start, end = run_of(job, row, task.first, task.end)
+        start, end = run_of(plan, row, task.first, task.end)
         piece = span(scratch, 0, end - start) if in_place else span(y, start, end)
         normalize(span(x, start, end), piece, per, zero, relu)
         if in_place:
@@ -140,15 +148,15 @@ def apply_forward(
 
 @part
 def apply_backward(
-    job: Any, task: Any, dy: Any, x: Any, dx: Any, coefficients: Any, zero: Any, per: Any,
-    scratch: Any,
+    plan: Any, task: Any, dy: Any, x: Any, dx: Any, coefficients: Any, zero: Any, relu: bool,
+    per: Any, scratch: Any,
 ) -> None:  # fmt: skip
-    """dx of one task."""
-    relu, n, in_place = job.relu != 0, job.channels, job.y == job.x or job.y == job.dy
-    if job.planes:
+    """dx of one task, by way of `scratch` where dx is x or dy."""
+    n, in_place = plan.channels, scratch.size > 0
+    if plan.planes:
         for row in range(task.low, task.high):
             for c in range(task.first, task.end):
-                start, end = run_of(job, row, c, c + 1)
+                start, end = run_of(plan, row, c, c + 1)
                 of = (
                     coefficients[CENTER * n + c],
                     coefficients[SCALE * n + c],
@@ -167,11 +175,13 @@ def apply_backward(
                         copy(piece, span(dx, start, stop))
                     start = stop
         return
-    start, end = run_of(job, 0, task.first, task.end)
+    start, end = run_of(plan, 0, task.first, task.end)
     for role in (CENTER, SCALE, SHIFT, SLOPE, OFFSET):
-        spread(vector(coefficients, role, job, task), job.inner, columns_of(per, role, end - start))
+        spread(
+            vector(coefficients, role, plan, task), plan.inner, columns_of(per, role, end - start)
+        )
     for row in range(task.low, task.high):
-        start, end = run_of(job, row, task.first, task.end)
+        start, end = run_of(plan, row, task.first, task.end)
         piece = span(scratch, 0, end - start) if in_place else span(dx, start, end)
         differentiate(span(dy, start, end), span(x, start, end), piece, per, zero, relu)
         if in_place:
