@@ -29,7 +29,7 @@ from . import (
 from .contract import BatchNormEngine, How, Running
 from .cpu_plan import SHARED, Plan, plan
 from .layout import Layout
-from .numba_job import ALL, APPLY, FINISH, START, SUM, set_step, start, template
+from .numba_job import ALL, APPLY, FINISH, START, STEP, SUM, start, template
 
 _STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
 _COMPUTED = {"e": np.float32, "f": np.float32, "d": np.float64}
@@ -161,7 +161,7 @@ def _run(
     if alone:
         return
     for step in steps:
-        set_step(job, step)
+        job[STEP] = step
         if shared and step in (ALL, SUM, APPLY):
             crew.run(function, tasks, job, arrays, chunk=1, elements=cut.total)
         else:

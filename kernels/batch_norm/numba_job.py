@@ -26,6 +26,8 @@ JOB = np.dtype([(name, "i8") for name in INTEGERS] + [(name, "f8") for name in N
 """A plan; the step; the crew's threads; whether ReLU follows, and whether the running statistics
 `mean` and `var` are averaged; the addresses of the arrays; eps, momentum, 1 - momentum, and the
 values of a channel."""
+STEP = INTEGERS.index("step")
+"""The word that says it."""
 
 
 @lru_cache(maxsize=256)
@@ -35,11 +37,6 @@ def template(plan: Plan) -> np.ndarray:
     for name, value in plan._asdict().items():
         job[name] = value
     return job.view(np.int64)
-
-
-def set_step(job: np.ndarray, step: int) -> None:
-    """Ask for one step of a job."""
-    job.view(JOB)["step"] = step
 
 
 @njit(error_model="numpy")
