@@ -49,10 +49,19 @@ def pytest_sessionstart() -> None:
         account.watch()
 
 
+def _takes_long(item: pytest.Item) -> bool:
+    """What proves code for GPUs; and seconds of compiling for dtypes that few use, a kind each."""
+    if "proving" in item.path.parts or item.get_closest_marker("hostcuda"):
+        return True
+    given = getattr(getattr(item, "callspec", None), "params", {})
+    rare = {"float16", "float64"} & {given.get("dtype"), given.get("name")}
+    return bool(rare) and bool({"activation", "batch_norm"} & {*item.path.parts})
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "proving" in item.path.parts or item.get_closest_marker("hostcuda"):
+        if _takes_long(item):
             item.add_marker("slow")
     _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
     before = set(_last(config)["passed"]) if config.getoption("--rest") else ()

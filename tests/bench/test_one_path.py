@@ -218,6 +218,7 @@ def pytest_run(*arguments, **environment):
     )
 
 
+@pytest.mark.slow
 def test_a_file_of_benchmarks_runs_and_writes_json(tmp_path):
     file = tmp_path / "found.json"
     done = pytest_run(
@@ -241,6 +242,7 @@ def test_a_file_of_benchmarks_runs_and_writes_json(tmp_path):
         assert noted["versions"] == versions()
 
 
+@pytest.mark.slow
 def test_pytest_tells_of_a_wrong_length():
     done = pytest_run("bench/bench_sections.py", ONEPASS_BENCH="nonsense")
     assert done.returncode == 2

@@ -114,13 +114,8 @@ def test_compiled_batch_norm_takes_gaps(name):
 
 # --- activations ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["auto", "array", "numba"])
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=[pytest.mark.slow] if kind != "leaky_relu" else [])
-        for kind in activation_oracle.KINDS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", activation_oracle.KINDS)
 @pytest.mark.parametrize("order", FOUR)
 def test_activations_of_any_order_follow_the_oracle(name, kind, order):
     for dtype in DTYPES:

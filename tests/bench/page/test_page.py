@@ -176,6 +176,7 @@ def test_pngs_are_whole_and_not_blank(tmp_path):
         assert (body < 0.75).any(), path.name
 
 
+@pytest.mark.slow
 def test_the_limit_is_dashed_and_every_path_looks_different():
     (plot,) = [plot for plot in plots(full_report()) if plot.name == "time-float32-cpu"]
     for axes in plot.figure.axes:
@@ -191,6 +192,7 @@ def test_the_limit_is_dashed_and_every_path_looks_different():
     assert len({LOOKS[name].hatch for name in rivals}) == len(rivals)
 
 
+@pytest.mark.slow
 def test_legends_cover_no_data():
     for plot in plots(full_report()):
         plot.figure.draw_without_rendering()

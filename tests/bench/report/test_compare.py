@@ -196,6 +196,7 @@ def test_lines_fit_80_columns(tmp_path):
     assert "(32, 56, 56, 64)," in body
 
 
+@pytest.mark.slow
 def test_another_machine_or_version_is_told_above_the_table(tmp_path):
     a = full_report()
     b = full_report()

@@ -81,6 +81,7 @@ def test_every_number_of_threads_gives_the_same_bits_at_every_run(crew_of, cases
     assert {ENDED, UNENDED} & set(posted), "nothing was shared"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHARED)
 def test_shared_work_follows_the_oracle(crew_of, cases, name):
     crew_of(3)

@@ -41,6 +41,7 @@ def test_follows_the_oracle(engine, shape, kind, dtype):
         check(engine, case, out=True)
 
 
+@pytest.mark.slow
 @given(
     shape=st.lists(st.integers(0, 40), max_size=4).map(tuple),
     kind=st.sampled_from(KINDS),

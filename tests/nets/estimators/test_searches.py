@@ -94,6 +94,7 @@ SEVERAL = """
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
 def test_two_at_a_time_beside_the_threads_of_crew_and_blas(backend):
     """The parent's crew is at work already, so that a fork happens beside it; nothing hangs."""
@@ -119,6 +120,7 @@ ARRAY_API = """
 """
 
 
+@pytest.mark.slow
 def test_the_check_that_scikit_learn_skips_without_an_environment_variable():
     command = [sys.executable, "-c", textwrap.dedent(ARRAY_API)]
     env = os.environ | {"SCIPY_ARRAY_API": "1"}

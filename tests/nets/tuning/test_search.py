@@ -259,6 +259,7 @@ def test_hopeless_runs_stop_early_by_halving():
     assert kept == {row["lr"] for row in first[-3:]}
 
 
+@pytest.mark.slow
 def test_networks_in_a_pipeline_side_by_side():
     made = make_pipeline(StandardScaler(), NetClassifier(epochs=8, random_state=0, device="cpu"))
     boxes = {f"netclassifier__{name}": box for name, box in {
