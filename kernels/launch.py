@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from numpy import ndarray
 
@@ -12,6 +13,9 @@ from ..backend.failures import Explained
 from ..backend.foreign import taken_in
 from .engine_table import cpu_engine, find_engine
 from .rule import Prepared
+
+Columns: TypeAlias = tuple[tuple[Array, ...], ...]
+Check: TypeAlias = Callable[[Columns], None]
 
 
 def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
@@ -31,7 +35,50 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
             chosen.run(rule, arrays, coefficients, contiguous)
 
 
-def launch_each(prepared: Prepared, calls: Sequence[tuple[Array, ...]], engine: str) -> None:
+def launch_all(
+    prepared: Prepared, columns: Columns, engine: str, order: ndarray, check: Check
+) -> None:
+    """`launch` for each of many calls, all or none of which run.
+
+    In one go where the arrays are of the plainest kind: native, of one dtype, each call's in one
+    order without gaps, none sharing memory. Else, once they are checked, one by one; on a GPU all
+    of them are compiled and given memory before the first.
+
+    Args:
+        columns: all params, all their grads, then all of each state.
+        engine: as the launches would get it.
+        order: numbers from 0 to that of all arrays, at first in any order; the same array again
+            makes the next call quicker.
+        check: raises where the columns don't fit together; it is asked where they are not of the
+            plainest kind, and knows what its caller calls them.
+    """
+    rule, coefficients = prepared
+    first = columns[0][0]
+    if _on_cpu(first, engine) and cpu_engine().quick_each(rule, columns, coefficients, order):
+        return
+    _check(columns, engine, check)
+    calls = list(zip(*columns, strict=True))
+    if len(calls) > 1 and not isinstance(first, ndarray):
+        _launch_each(prepared, calls, engine)
+    else:
+        for arrays in calls:
+            launch(prepared, arrays, engine)
+
+
+def check_all(columns: Columns, engine: str, order: ndarray, check: Check) -> None:
+    """Raise where `launch_all` would, before anything is written."""
+    if not (_on_cpu(columns[0][0], engine) and cpu_engine().fits_each(columns, order)):
+        _check(columns, engine, check)
+
+
+def _check(columns: Columns, engine: str, check: Check) -> None:
+    check(columns)
+    if len(columns[0]) > 1:  # a launch finds its own engine, but a later one must not fail
+        for target, gradient, *_ in zip(*columns, strict=True):
+            find_engine(engine, target, target.flags.c_contiguous and gradient.flags.c_contiguous)
+
+
+def _launch_each(prepared: Prepared, calls: Sequence[tuple[Array, ...]], engine: str) -> None:
     """`launch` for each of several calls on one GPU: all of them, or none.
 
     Where one can't be compiled or finds no memory, nothing was written.
@@ -44,33 +91,6 @@ def launch_each(prepared: Prepared, calls: Sequence[tuple[Array, ...]], engine: 
     if full:
         runs = [contiguous[k] for k in full]
         chosen.run_each(rule, [calls[k] for k in full], coefficients, runs)
-
-
-def launch_together(
-    prepared: Prepared, columns: tuple[tuple[Array, ...], ...], engine: str, order: ndarray
-) -> bool:
-    """`launch` for many calls in one go, where arrays are of the plainest kind; else nothing.
-
-    Args:
-        columns: all params, all their grads, then all of each state.
-        engine: as the launches would get it.
-        order: numbers from 0 to that of all arrays, at first in any order; the same array again
-            makes the next call quicker.
-
-    Returns:
-        False where nothing was done: an engine has nothing quicker than a launch for each, or
-        arrays are not native, of one dtype, each call's in one order without gaps, none sharing
-        memory. They may be right all the same, or not: `check_arrays` tells.
-    """
-    rule, coefficients = prepared
-    return _on_cpu(columns[0][0], engine) and cpu_engine().quick_each(
-        rule, columns, coefficients, order
-    )
-
-
-def fits_together(columns: tuple[tuple[Array, ...], ...], engine: str, order: ndarray) -> bool:
-    """Whether `launch_together` would run these arrays as they are now."""
-    return _on_cpu(columns[0][0], engine) and cpu_engine().fits_each(columns, order)
 
 
 def _on_cpu(first: Array, engine: str) -> bool:

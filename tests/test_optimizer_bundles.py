@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 from onepass.kernels.crew.crew import get_crew
-from onepass.kernels.launch import fits_together
+from onepass.kernels.launch import check_all
 from onepass.kernels.rule_engines import numba_bundle as bundling
 from onepass.kernels.rule_engines import numba_fields as fields
 from onepass.kernels.rule_engines.numba_loops import shared_loop
@@ -33,7 +33,9 @@ def fit(columns, engine="auto"):
     """Whether steps on these arrays would go in one."""
     columns = tuple(map(tuple, columns))
     order = np.arange(sum(map(len, columns)))
-    fits = fits_together(columns, engine, order)
+    asked = []
+    check_all(columns, engine, order, asked.append)
+    fits = not asked
     assert sorted(order) == list(range(order.size))
     return fits
 

@@ -8,6 +8,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 from onepass import kernels, nets
+from onepass.kernels import launch as launching
+from onepass.kernels.rule_engines.numba_cpu import NumbaEngine
 from onepass.nets import (
     SGD,
     AdaGrad,
@@ -179,13 +181,13 @@ def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
     layers = [Dense(3, 3) for _ in range(30)]
     net = Sequential(*layers, device="cpu")
     assert len(net.parameters()) == 60
-    sizes, original = [], stepping.launch
+    sizes, original = [], launching.launch
 
     def spy(prepared, arrays, engine):
         sizes.append(arrays[0].size)
         return original(prepared, arrays, engine)
 
-    monkeypatch.setattr(stepping, "launch", spy)
+    monkeypatch.setattr(launching, "launch", spy)
     optimizer = kind(net.parameters(), engine="array")
     optimizer.step()
     optimizer.step(net.parameters().grads)
@@ -195,13 +197,13 @@ def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
     kind(params, engine="array").step(grads)
     assert sizes == [9, 3] * 30
     sizes.clear()
-    together, launched = [], stepping.launch_together
+    together, launched = [], NumbaEngine.quick_each
 
-    def spy_together(prepared, columns, engine, order):
-        together.append((len(columns[0]), launched(prepared, columns, engine, order)))
+    def spy_together(self, rule, columns, *others):
+        together.append((len(columns[0]), launched(self, rule, columns, *others)))
         return together[-1][1]
 
-    monkeypatch.setattr(stepping, "launch_together", spy_together)
+    monkeypatch.setattr(NumbaEngine, "quick_each", spy_together)
     for arrays in (net.parameters(), params):
         kind(arrays).step(grads if arrays is params else None)
     assert (sizes, together) == ([], [(1, True), (60, True)])
@@ -209,7 +211,7 @@ def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
 
 def test_the_networks_own_gradients_are_not_copied(monkeypatch):
     seen = []
-    monkeypatch.setattr(stepping, "launch_together", lambda *given: seen.append(given[1]) or True)
+    monkeypatch.setattr(stepping, "launch_all", lambda *given: seen.append(given[1]))
     parameters = flat_parameters(start()[0])
     SGD(parameters).step(parameters.grads)
     assert seen[0][0][0] is parameters.flat

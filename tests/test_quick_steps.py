@@ -106,7 +106,7 @@ def optimizers(kind, **options):
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_steps_of_an_optimizer(quick_only, monkeypatch, kind, clip_norm):
-    monkeypatch.setattr(stepping, "launch", never)
+    monkeypatch.setattr(launching, "launch", never)
     for optimizer, grads in optimizers(kind, clip_norm=clip_norm):
         for _ in range(3):
             optimizer.step(grads)
@@ -121,7 +121,7 @@ def test_quick_steps_of_an_optimizer_equal_the_long_way_bit_for_bit(monkeypatch,
     for optimizer, grads in quick:
         for _ in range(3):
             optimizer.step(grads)
-    monkeypatch.setattr(stepping, "launch_together", lambda *given: False)
+    monkeypatch.setattr(numba_cpu.NumbaEngine, "quick_each", lambda *given: False)
     for optimizer, grads in long:
         for _ in range(3):
             optimizer.step(grads)

@@ -12,7 +12,7 @@ from ... import kernels
 from ...backend.array_checks import check_arrays
 from ...backend.number_checks import step_number
 from ...kernels.engine_table import find_engine
-from ...kernels.launch import fits_together, launch, launch_each, launch_together
+from ...kernels.launch import check_all, launch_all
 from ...kernels.rules import in_order, prepare
 from ..state_checks import check_keys, check_values
 from ..types import Array
@@ -151,28 +151,15 @@ class Optimizer:
         self._follow()
         columns = (self._storage.targets(), gradients, *self._state.values())
         if self._clip_norm is not None:
-            if not fits_together(columns, self._engine, self._order):
-                self._check(columns)
+            check_all(columns, self._engine, self._order, self._check)
             kernels.validate(self.rule, grad_scale=grad_scale)
             grad_scale = clipped_scale(gradients, grad_scale, self._clip_norm)
         prepared = prepare(self.rule, self._steps + 1, self._values, grad_scale)
-        if not launch_together(prepared, columns, self._engine, self._order):
-            self._check(columns)
-            calls = list(zip(*columns, strict=True))
-            if len(calls) > 1 and self._backend.device != "cpu":
-                launch_each(prepared, calls, self._engine)
-            else:
-                for arrays in calls:
-                    launch(prepared, arrays, self._engine)
+        launch_all(prepared, columns, self._engine, self._order, self._check)
         self._steps += 1
 
     def _check(self, columns: tuple[tuple[Array, ...], ...]) -> None:
-        """Raise where a launch on these arrays would, before the first of them."""
         self._storage.check(columns, self.states)
-        if len(columns[0]) > 1:  # a launch finds its own engine, but a later one must not fail
-            for target, gradient, *_ in zip(*columns, strict=True):
-                contiguous = target.flags.c_contiguous and gradient.flags.c_contiguous
-                find_engine(self._engine, target, contiguous)
 
     def _set_hyper(self, hyper: dict[str, Any]) -> None:
         self._hyper, self._values = hyper, in_order(self.rule, hyper | self._fixed())
