@@ -141,4 +141,4 @@ def test_warmup_compiles_all_that_a_later_call_needs():
         _, saved = kernels.batch_norm_forward(x, ones, ones, activation=activation)
         kernels.batch_norm_backward(x, saved)
         kernels.batch_norm_inference(x, ones, ones, ones, ones, activation=activation)
-    assert numba_cpu.compiled.cache_info().misses == compiled == 4
+    assert numba_cpu.compiled.cache_info().misses == compiled == 3

@@ -7,8 +7,10 @@ import re
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.compiler import Compiler
 from onepass.kernels.batch_norm import numba_coefficients, numba_loops
 from onepass.kernels.batch_norm.numba_loops import ROLES, SKEW
+from onepass.kernels.compiling.parts import part
 from onepass.kernels.simd.loops import OPTIONS
 from test_simd import LLVM_TYPE, VECTOR
 
@@ -69,6 +71,14 @@ def test_arithmetic_is_on_vectors_of_the_array_type(name, dtype, relu):
     assert vector_bytes(text, dtype) >= 16
     if dtype == "float32":
         assert not re.search(r"= f(?:mul|add|sub|div)[a-z ]* (?:<\d+ x )?double", text)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_loops_are_optimized_before_they_go_into_a_task(name):
+    """There some of them are not vectorized, for all that surrounds them."""
+    loop = getattr(numba_loops, name.split()[0])
+    assert loop._compiler.pipeline_class is Compiler
+    assert part()(loop.py_func)._compiler.pipeline_class is not Compiler
 
 
 def test_coefficients_are_worked_out_on_vectors():

@@ -12,8 +12,7 @@ import numpy as np
 from ...backend import Array
 from ..compiling import python_text
 from ..compiling.checksum import checksum
-from ..compiling.jit import cfunc, njit, once
-from ..crew.atomics import call
+from ..compiling.jit import cfunc, once
 from ..crew.crew import get_crew
 from ..simd import half
 from ..simd.loops import OPTIONS
@@ -22,6 +21,7 @@ from . import (
     formula,
     numba_coefficients,
     numba_geometry,
+    numba_job,
     numba_loops,
     numba_sums,
     numba_tasks,
@@ -29,26 +29,16 @@ from . import (
 from .contract import BatchNormEngine, How, Running
 from .cpu_plan import SHARED, Plan, plan
 from .layout import Layout
-from .numba_tasks import (
-    ADDRESS,
-    APPLY,
-    FINISH,
-    KEEP,
-    PHASE,
-    REALS,
-    START,
-    SUM,
-    THREADS,
-    WORDS,
-)
+from .numba_job import ALL, APPLY, FINISH, START, STEP, SUM, start, template
 
 _STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
 _COMPUTED = {"e": np.float32, "f": np.float32, "d": np.float64}
 _SOURCES = (
     *(formula, half, cpu_plan, python_text),
-    *(numba_coefficients, numba_geometry, numba_loops, numba_sums, numba_tasks),
+    *(numba_coefficients, numba_geometry, numba_job, numba_loops, numba_sums, numba_tasks),
 )
-_NOTHING = np.empty(0)
+_NOTHING = {kind: (np.empty(0, _STORED[kind]), np.empty(0, _COMPUTED[kind])) for kind in _STORED}
+_NO_SUMS = np.empty(0)
 
 
 class NumbaBatchNorm(BatchNormEngine):
@@ -63,45 +53,48 @@ class NumbaBatchNorm(BatchNormEngine):
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         layout, gamma, beta, eps, relu = how
         channels, kind = layout.channels, x.dtype.char
+        no_array, no_vector = _NOTHING[kind]
+        mean, var, momentum = running or (no_vector, no_vector, 0.0)
         cut = plan(layout.outer, channels, layout.inner, x.itemsize)
         work = np.empty(6 * channels, _COMPUTED[kind])
-        kept = work[: 3 * channels]
-        mean, var, momentum = running or (kept, kept, 0.0)
         _run(
-            ("forward", kind, relu),
+            task("forward", kind),
             cut,
-            (START, SUM, FINISH if running is None else FINISH | KEEP, APPLY),
-            (eps, momentum, float(layout.count)),
+            (SUM, FINISH, APPLY),
+            (relu, running is not None, eps, momentum, float(layout.count)),
             _memory(layout, x),
+            no_array,
             _memory(layout, y),
             *_given(gamma, beta, channels, kind),
             mean,
             var,
-            kept,
-            work[3 * channels :],
+            no_vector,
+            work,
             np.empty(2 * cut.parts * channels),
         )
-        return kept.reshape(3, channels)
+        return work[: 3 * channels].reshape(3, channels)
 
     def backward(
         self, dy: Array, x: Array, dx: Array, how: How, kept: Array
     ) -> tuple[Array, Array]:
-        layout, gamma, beta, _, relu = how
+        layout, gamma, beta, eps, relu = how
         channels, kind = layout.channels, dy.dtype.char
+        _, no_vector = _NOTHING[kind]
         cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
         work = np.empty(7 * channels, _COMPUTED[kind])
         _run(
-            ("backward", kind, relu),
+            task("backward", kind),
             cut,
             (START, SUM, FINISH, APPLY),
-            (0.0, 0.0, float(layout.count)),
+            (relu, False, eps, 0.0, float(layout.count)),
             _memory(layout, x),
+            _memory(layout, dy),
             _memory(layout, dx),
             *_given(gamma, beta, channels, kind),
-            _memory(layout, dy),
+            no_vector,
+            no_vector,
             kept.reshape(-1),
             work,
-            work[2 * channels :],
             np.empty(2 * cut.parts * channels),
         )
         return work[:channels], work[channels : 2 * channels]
@@ -109,21 +102,21 @@ class NumbaBatchNorm(BatchNormEngine):
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
         layout, gamma, beta, eps, relu = how
         channels, kind = layout.channels, x.dtype.char
-        cut = plan(layout.outer, channels, layout.inner, x.itemsize)
-        work = np.empty(3 * channels, _COMPUTED[kind])
+        no_array, no_vector = _NOTHING[kind]
         _run(
-            ("forward", kind, relu),
-            cut,
+            task("inference", kind),
+            plan(layout.outer, channels, layout.inner, x.itemsize),
             (FINISH, APPLY),
-            (eps, 0.0, 0.0),
+            (relu, False, eps, 0.0, float(layout.count)),
             _memory(layout, x),
+            no_array,
             _memory(layout, y),
             *_given(gamma, beta, channels, kind),
             mean,
             var,
-            work,
-            work,
-            _NOTHING,
+            no_vector,
+            np.empty(3 * channels, _COMPUTED[kind]),
+            _NO_SUMS,
         )
 
 
@@ -149,75 +142,43 @@ def _given(
 
 
 def _run(
-    which: tuple[str, str, bool],
+    function: int,
     cut: Plan,
-    phases: tuple[int, ...],
-    reals: tuple[float, float, float],
+    steps: tuple[int, ...],
+    options: tuple[bool, bool, float, float, float],
     *arrays: Array,
 ) -> None:
-    """Run the phases of a job: all of them at once, or those that sum and apply by the crew."""
-    function, job = task(*which), _template(cut).copy()
-    tasks, crew = cut.blocks * cut.parts, get_crew()
+    """Run the steps of a job: all of them at once, or those over whole arrays by the crew.
+
+    `options` and `arrays` are what `start` packs.
+    """
+    tasks, crew, job = cut.blocks * cut.parts, get_crew(), template(cut).copy()
     shared = arrays[0].nbytes >= SHARED
-    together = (sum(phases),) if cut.parts == 1 else phases
-    job[THREADS] = crew.threads
+    if cut.parts == 1:
+        steps = (ALL,)
     alone = 0 if shared or cut.parts > 1 else tasks
-    _start(job, together[0], function, alone, *reals, *arrays)
+    start(job, function, alone, steps[0], crew.threads, *options, *arrays)
     if alone:
         return
-    for phase in together:
-        job[PHASE] = phase
-        if shared and phase & (SUM | APPLY):
+    for step in steps:
+        job[STEP] = step
+        if shared and step in (ALL, SUM, APPLY):
             crew.run(function, tasks, job, arrays, chunk=1, elements=cut.total)
         else:
             crew.alone(function, tasks, job)
 
 
-@lru_cache(maxsize=256)
-def _template(cut: Plan) -> np.ndarray:
-    job = np.zeros(WORDS, dtype=np.int64)
-    job[:PHASE] = cut
-    return job
-
-
-@njit(error_model="numpy")
-def _start(
-    job: Any, phases: int, function: int, tasks: int, eps: float, momentum: float, m: float,
-    a0: Any, a1: Any, a2: Any, a3: Any, a4: Any, a5: Any, a6: Any, a7: Any, a8: Any,
-) -> None:  # fmt: skip
-    """Pack addresses and numbers into a job, and run its first `tasks`.
-
-    In Python nine addresses take longer than batch normalization of a small array.
-    """
-    addresses = (
-        a0.ctypes.data, a1.ctypes.data, a2.ctypes.data, a3.ctypes.data, a4.ctypes.data,
-        a5.ctypes.data, a6.ctypes.data, a7.ctypes.data, a8.ctypes.data,
-    )  # fmt: skip
-    for k in range(len(addresses)):
-        job[ADDRESS + k] = addresses[k]
-    job[PHASE] = phases
-    reals = job.view(np.float64)[REALS:]
-    reals[0], reals[1], reals[2], reals[3] = eps, momentum, 1.0 - momentum, m
-    if tasks:
-        call(function, 0, tasks, job.ctypes.data)
-
-
 @once
-def task(name: str, kind: str, relu: bool) -> int:
+def task(name: str, kind: str) -> int:
     """The address of the C function void(low, high, job) of numba_tasks.py for one dtype."""
-    return int(compiled(name, kind, relu).address)
+    return int(compiled(name, kind).address)
 
 
 @once
-def compiled(name: str, kind: str, relu: bool) -> Any:
+def compiled(name: str, kind: str) -> Any:
     function = getattr(numba_tasks, name)
-    scope = {
-        **numba_tasks.__dict__,
-        "COMPUTED": _COMPUTED[kind],
-        "STORED": _STORED[kind],
-        "RELU": relu,
-    }
-    unique = f"{name}_{kind}{'_relu' * relu}_{checksum(*_SOURCES)}"
+    scope = {**numba_tasks.__dict__, "COMPUTED": _COMPUTED[kind], "STORED": _STORED[kind]}
+    unique = f"{name}_{kind}_{checksum(*_SOURCES)}"
     code = function.__code__.replace(co_name=unique, co_qualname=unique)
     signature = numba.types.void(numba.types.int64, numba.types.int64, numba.types.voidptr)
     return cfunc(signature, **OPTIONS)(FunctionType(code, scope, unique))

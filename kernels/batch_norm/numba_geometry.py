@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..simd.loops import copy, fill, inline
+from ..simd.loops import copy, fill, part
+from ..simd.memory import span
 
 
 class Task(NamedTuple):
@@ -17,7 +18,7 @@ class Task(NamedTuple):
     high: Any
 
 
-@inline
+@part
 def task_of(plan: Any, number: Any, threads: Any) -> Any:
     """The task of that number; with `threads`, those of each thread's share in reverse order.
 
@@ -33,7 +34,7 @@ def task_of(plan: Any, number: Any, threads: Any) -> Any:
     return Task(part, first, end, part * rows // parts, (part + 1) * rows // parts)
 
 
-@inline
+@part
 def run_of(plan: Any, row: Any, first: Any, end: Any) -> Any:
     """(low, high): where channels first to end of a row lie; the whole row if these are all."""
     low = row * plan.length + first * plan.inner
@@ -41,37 +42,44 @@ def run_of(plan: Any, row: Any, first: Any, end: Any) -> Any:
     return low, min(low + width, plan.total)
 
 
-@inline
+@part
 def values_of(plan: Any, low_row: Any, high_row: Any) -> Any:
     """Values of one channel in those rows, the last of which may be cut off."""
     return (min(high_row * plan.length, plan.total) - low_row * plan.length) // plan.channels
 
 
-@inline
+@part
+def vector(matrix: Any, row: Any, plan: Any, task: Any) -> Any:
+    """A task's channels in a row of a matrix, which has one value a channel in each row."""
+    start = row * plan.channels
+    return span(matrix, start + task.first, start + task.end)
+
+
+@part
 def spread(vector: Any, inner: Any, columns: Any) -> None:
     """One value a channel to one a column; columns repeat the channels where rows are joined."""
     n = vector.size
     for start in range(0, columns.size, n * inner):
         if inner == 1:
-            copy(vector, columns[start : start + n])
+            copy(vector, span(columns, start, start + n))
         else:
             for c in range(n):
-                fill(columns[start + c * inner : start + (c + 1) * inner], vector[c])
+                fill(span(columns, start + c * inner, start + (c + 1) * inner), vector[c])
 
 
-@inline
+@part
 def gather(columns: Any, inner: Any, sums: Any) -> None:
     """Sums over the columns of each channel, in double."""
     n = sums.size
     fill(sums, 0.0)
     for start in range(0, columns.size, n * inner):
         if inner == 1:
-            block = columns[start : start + n]
+            block = span(columns, start, start + n)
             for c in range(n):
                 sums[c] += block[c]
         else:
             for c in range(n):
-                run = columns[start + c * inner : start + (c + 1) * inner]
+                run = span(columns, start + c * inner, start + (c + 1) * inner)
                 total = 0.0
                 for i in range(inner):
                     total += run[i]

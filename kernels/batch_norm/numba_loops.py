@@ -15,7 +15,8 @@ from numba.extending import overload
 
 from ..compiling.python_text import maximum, rebound
 from ..simd.half import load, store
-from ..simd.loops import inline, reduction
+from ..simd.loops import inline, loop, part, reduction
+from ..simd.memory import span
 from . import formula
 
 SKEW = 2048 + 16  # columns at most; not a power of two, which would crowd a few sets of the cache
@@ -39,10 +40,10 @@ def _value(per, role, i):
     return lambda per, role, i: per[role * SKEW + i]
 
 
-@inline
+@part
 def columns_of(per: Any, role: Any, width: Any) -> Any:
     """The columns of one role."""
-    return per[role * SKEW : role * SKEW + width]
+    return span(per, role * SKEW, role * SKEW + width)
 
 
 @inline
@@ -68,7 +69,7 @@ def plane_moments(x: Any, center: Any, zero: Any) -> Any:
     return first, second
 
 
-@inline
+@loop
 def column_moments(x: Any, per: Any) -> None:
     """The same, added to FIRST and SECOND of each column."""
     for i in range(x.size):
@@ -77,7 +78,7 @@ def column_moments(x: Any, per: Any) -> None:
         per[SECOND * SKEW + i] += d * d
 
 
-@inline
+@loop
 def column_moments_4(x: Any, x2: Any, x3: Any, x4: Any, per: Any) -> None:
     """The same for four rows, whose sums go through memory once."""
     for i in range(x.size):
@@ -99,7 +100,7 @@ def plane_products(dy: Any, x: Any, per: Any, zero: Any, relu: bool) -> Any:
     return first, second
 
 
-@inline
+@loop
 def column_products(dy: Any, x: Any, per: Any, zero: Any, relu: bool) -> None:
     """The same, added to FIRST and SECOND of each column."""
     for i in range(x.size):
@@ -108,7 +109,7 @@ def column_products(dy: Any, x: Any, per: Any, zero: Any, relu: bool) -> None:
         per[SECOND * SKEW + i] += g * (load(x, i) - per[CENTER * SKEW + i])
 
 
-@inline
+@loop
 def column_products_2(dy: Any, x: Any, dy2: Any, x2: Any, per: Any, zero: Any, relu: bool) -> None:
     """The same for two rows, whose sums go through memory once."""
     for i in range(x.size):
@@ -118,7 +119,7 @@ def column_products_2(dy: Any, x: Any, dy2: Any, x2: Any, per: Any, zero: Any, r
         per[SECOND * SKEW + i] += g * (load(x, i) - center) + g2 * (load(x2, i) - center)
 
 
-@inline
+@loop
 def normalize(x: Any, y: Any, per: Any, zero: Any, relu: bool) -> None:
     """y from x."""
     for i in range(x.size):
@@ -130,7 +131,7 @@ def normalize(x: Any, y: Any, per: Any, zero: Any, relu: bool) -> None:
         store(y, i, result)
 
 
-@inline
+@loop
 def differentiate(dy: Any, x: Any, dx: Any, per: Any, zero: Any, relu: bool) -> None:
     """dx from dy and x."""
     for i in range(x.size):

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..simd.half import load
-from ..simd.loops import fill, inline
+from ..simd.loops import fill, part
+from ..simd.memory import span
 from . import formula
 from .cpu_plan import PIECE
-from .numba_geometry import gather, run_of, spread, values_of
+from .numba_geometry import gather, run_of, spread, values_of, vector
 from .numba_loops import (
     CENTER,
     FIRST,
@@ -35,30 +36,31 @@ from .numba_loops import (
 FEW_ROWS, FEW = 4, 64  # rows, and values of a plane in each, that the first mean is guessed from
 ROWS = 128  # rows of columns that are summed before double takes over
 
-merged = inline(formula.merged)
+merged = part(formula.merged)
 
 
-@inline
+@part
 def moments(
-    x: Any, plan: Any, task: Any, zero: Any, center: Any, per: Any, mean: Any, m2: Any
+    plan: Any, task: Any, x: Any, zero: Any, center: Any, numbers: Any, per: Any, sums: Any
 ) -> None:
-    """Mean and sum of squared deviations of each channel of a task, into `mean` and `m2`.
+    """Mean and sum of squared deviations of each channel of a task, into two rows of `sums`.
 
-    `center` is room for one number a channel, `per` for what columns need.
+    `center` is room for one number a channel, `numbers` for two doubles, `per` for columns.
     """
-    n = center.size
-    one, two, count = np.empty(n), np.empty(n), 0.0
-    _guess(x, plan, task, zero, center, per, one, two)
+    n, count = task.end - task.first, 0.0
+    mean, m2 = vector(sums, 2 * task.part, plan, task), vector(sums, 2 * task.part + 1, plan, task)
+    center, one, two = span(center, 0, n), span(numbers, 0, n), span(numbers, n, 2 * n)
+    _guess(plan, task, x, zero, center, one, two, per)
     fill(mean, 0.0)
     fill(m2, 0.0)
     step = max(1, PIECE // plan.inner) if plan.planes else ROWS
     for low in range(task.low, task.high, step):
         high = min(low + step, task.high)
-        _sums(x, plan, task, low, high, zero, center, per, one, two)
+        _sums(plan, task, low, high, x, zero, center, per, one, two)
         for c in range(n):
             if two[c] - two[c] != 0.0:  # inf or NaN
                 wide = np.float64(center[c])
-                one[c], two[c] = _wide_sums(x, plan, task.first + c, low, high, wide)
+                one[c], two[c] = _wide_sums(plan, task.first + c, low, high, x, wide)
         values = np.float64(values_of(plan, low, high))
         for c in range(n):  # loops of few arrays, so that they are vectorized
             shift = one[c] / values
@@ -72,9 +74,9 @@ def moments(
         count += values
 
 
-@inline
+@part
 def _guess(
-    x: Any, plan: Any, task: Any, zero: Any, center: Any, per: Any, one: Any, two: Any
+    plan: Any, task: Any, x: Any, zero: Any, center: Any, one: Any, two: Any, per: Any
 ) -> None:
     """A first guess at the mean: that of some values of each channel's first rows."""
     high = min(task.low + FEW_ROWS, task.high)
@@ -89,7 +91,7 @@ def _guess(
             one[c] = total / count
     else:
         fill(center, zero)
-        _sums(x, plan, task, task.low, high, zero, center, per, one, two)
+        _sums(plan, task, task.low, high, x, zero, center, per, one, two)
         values = values_of(plan, task.low, high)
         for c in range(center.size):
             one[c] /= values
@@ -97,9 +99,9 @@ def _guess(
         center[c] = one[c] if one[c] - one[c] == 0.0 else zero
 
 
-@inline
+@part
 def _sums(
-    x: Any, plan: Any, task: Any, low: Any, high: Any, zero: Any, center: Any, per: Any, one: Any,
+    plan: Any, task: Any, low: Any, high: Any, x: Any, zero: Any, center: Any, per: Any, one: Any,
     two: Any,
 ) -> None:  # fmt: skip
     """Sums of x - center and of its square over rows low to high."""
@@ -110,33 +112,34 @@ def _sums(
             for c in range(center.size):
                 start, end = run_of(plan, row, task.first + c, task.first + c + 1)
                 for k in range(start, end, PIECE):
-                    a, b = plane_moments(x[k : min(k + PIECE, end)], center[c], zero)
+                    a, b = plane_moments(span(x, k, min(k + PIECE, end)), center[c], zero)
                     one[c] += a
                     two[c] += b
         return
     start, end = run_of(plan, low, task.first, task.end)
-    width, length = end - start, plan.length
+    width, length, total = end - start, plan.length, plan.total
     spread(center, plan.inner, columns_of(per, CENTER, width))
     fill(columns_of(per, FIRST, width), zero)
     fill(columns_of(per, SECOND, width), zero)
     row = low
     while row < high:
         start, end = run_of(plan, row, task.first, task.end)
-        if row + 4 <= high and (row + 4) * length <= plan.total:
+        if row + 4 <= high and (row + 4) * length <= total:
             b, c, d = start + length, start + 2 * length, start + 3 * length
             column_moments_4(
-                x[start:end], x[b : b + width], x[c : c + width], x[d : d + width], per
-            )
+                span(x, start, end), span(x, b, b + width), span(x, c, c + width),
+                span(x, d, d + width), per,
+            )  # fmt: skip
             row += 4
         else:
-            column_moments(x[start:end], per)
+            column_moments(span(x, start, end), per)
             row += 1
     gather(columns_of(per, FIRST, width), plan.inner, one)
     gather(columns_of(per, SECOND, width), plan.inner, two)
 
 
-@inline
-def _wide_sums(x: Any, plan: Any, channel: Any, low: Any, high: Any, center: Any) -> Any:
+@part
+def _wide_sums(plan: Any, channel: Any, low: Any, high: Any, x: Any, center: Any) -> Any:
     """The same of one channel, all in double."""
     one = two = 0.0
     period = plan.channels * plan.inner
@@ -149,31 +152,40 @@ def _wide_sums(x: Any, plan: Any, channel: Any, low: Any, high: Any, center: Any
     return one, two
 
 
-@inline
+@part
 def products(
-    dy: Any, x: Any, plan: Any, task: Any, coefficients: Any, zero: Any, relu: bool, per: Any,
-    sums: Any,
+    plan: Any, task: Any, dy: Any, x: Any, coefficients: Any, zero: Any, relu: bool, numbers: Any,
+    per: Any, sums: Any,
 ) -> None:  # fmt: skip
-    """Sums of dy and of dy (x - center) of each channel of a task, into `sums`."""
-    fill(sums[0], 0.0)
-    fill(sums[1], 0.0)
+    """Sums of dy and of dy (x - center) of each channel of a task, into two rows of `sums`.
+
+    `numbers` is room for two doubles a channel, `per` for columns.
+    """
+    n, channels = task.end - task.first, plan.channels
+    first = vector(sums, 2 * task.part, plan, task)
+    second = vector(sums, 2 * task.part + 1, plan, task)
+    fill(first, 0.0)
+    fill(second, 0.0)
     if plan.planes:
         for row in range(task.low, task.high):
             for c in range(task.first, task.end):
                 start, end = run_of(plan, row, c, c + 1)
-                of = (coefficients[CENTER, c], coefficients[SCALE, c], coefficients[SHIFT, c])
+                of = (
+                    coefficients[CENTER * channels + c],
+                    coefficients[SCALE * channels + c],
+                    coefficients[SHIFT * channels + c],
+                )
                 for k in range(start, end, PIECE):
                     stop = min(k + PIECE, end)
-                    a, b = plane_products(dy[k:stop], x[k:stop], of, zero, relu)
-                    sums[0, c - task.first] += a
-                    sums[1, c - task.first] += b
+                    a, b = plane_products(span(dy, k, stop), span(x, k, stop), of, zero, relu)
+                    first[c - task.first] += a
+                    second[c - task.first] += b
         return
     start, end = run_of(plan, task.low, task.first, task.end)
-    width, length = end - start, plan.length
+    width, length, total = end - start, plan.length, plan.total
     for role in (CENTER, SCALE, SHIFT):
-        vector = coefficients[role, task.first : task.end]
-        spread(vector, plan.inner, columns_of(per, role, width))
-    chunk = np.empty(task.end - task.first)
+        spread(vector(coefficients, role, plan, task), plan.inner, columns_of(per, role, width))
+    chunk = span(numbers, 0, n)
     for low in range(task.low, task.high, ROWS):
         high = min(low + ROWS, task.high)
         fill(columns_of(per, FIRST, width), zero)
@@ -181,17 +193,17 @@ def products(
         row = low
         while row < high:
             start, end = run_of(plan, row, task.first, task.end)
-            if row + 2 <= high and (row + 2) * length <= plan.total:
+            if row + 2 <= high and (row + 2) * length <= total:
                 b = start + length
                 column_products_2(
-                    dy[start:end], x[start:end], dy[b : b + width], x[b : b + width], per, zero,
-                    relu,
+                    span(dy, start, end), span(x, start, end), span(dy, b, b + width),
+                    span(x, b, b + width), per, zero, relu,
                 )  # fmt: skip
                 row += 2
             else:
-                column_products(dy[start:end], x[start:end], per, zero, relu)
+                column_products(span(dy, start, end), span(x, start, end), per, zero, relu)
                 row += 1
-        for k, role in enumerate((FIRST, SECOND)):
+        for role, own in ((FIRST, first), (SECOND, second)):
             gather(columns_of(per, role, width), plan.inner, chunk)
-            for c in range(chunk.size):
-                sums[k, c] += chunk[c]
+            for c in range(n):
+                own[c] += chunk[c]

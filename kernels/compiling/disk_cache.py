@@ -32,7 +32,8 @@ _KERNELS = __package__.rpartition(".")[0]
 SHARED_CODE = (
     *("compiling.python_text", "crew.atomics", "crew.board", "crew.crew"),
     *("rule_engines.entry", "rule_engines.numba_fields", "rule_engines.numba_loops"),
-    *("simd.denormals", "simd.exp", "simd.half", "simd.loops", "simd.tanh", "simd.transpose"),
+    *("simd.denormals", "simd.exp", "simd.half", "simd.loops", "simd.memory", "simd.tanh"),
+    "simd.transpose",
 )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numba
 
+from ..compiling.parts import part as part_with
+
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 _INNER: dict[str, Any] = {
@@ -13,6 +15,8 @@ _INNER: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }  # half the compiling
 inline = numba.njit(**OPTIONS, **_INNER)
+loop = numba.njit(**OPTIONS, **_INNER, forceinline=True)  # a call costs what a short loop does
+part = part_with(**OPTIONS)
 reduction = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"}, **_INNER)
 
 
