@@ -1,8 +1,9 @@
 # On a machine with an NVIDIA GPU: every test, the sanitizers, the benchmark, in under 8 minutes and
-# without a network. tests/gpu_proof.py tells more; its own exit status is 0, 1 or 2, make's 0 or 2.
+# without a network. tests/proving/machine/prove.py tells more; its own exit status is 0, 1 or 2,
+# make's 0 or 2.
 PYTHON ?= python3
 ARGUMENTS ?=
 
 .PHONY: gpu
 gpu:
-	$(PYTHON) tests/gpu_proof.py $(ARGUMENTS)
+	PYTHONPATH=tests$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m proving.machine.prove $(ARGUMENTS)

@@ -81,17 +81,23 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--data", metavar="mnist:FOLDER", help="train on MNIST too, not on digits only"
     )
-    bench.add_argument("--json", metavar="FILE", help="write the results, for `bench compare`")
+    bench.add_argument(
+        "--json", metavar="FILE", help="write the results, for `bench compare` and `bench page`"
+    )
     bench.add_argument(
         "--page", metavar="FILE", help=f"default: {PAGE}, where matplotlib is installed"
     )
     bench.add_argument("--png", metavar="FOLDER", help="write the page's figures as PNG files")
     add_device(bench)
-    actions = bench.add_subparsers(metavar="compare", required=False)
+    actions = bench.add_subparsers(metavar="compare|page", required=False)
     compare = actions.add_parser("compare", help="two results: faster, slower, same or unclear")
     compare.add_argument("before", metavar="A.json")
     compare.add_argument("after", metavar="B.json")
     compare.set_defaults(run=_compare)
+    page = actions.add_parser("page", help="the page of a result that --json or `make gpu` wrote")
+    page.add_argument("result", metavar="RESULT.json")
+    page.add_argument("out", metavar="OUT.html")
+    page.set_defaults(run=_page)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -112,11 +118,9 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
+    from .bench.cases.data_sets import mnist_folder
     from .bench.command import bench
 
-    kind, _, folder = (options.data or "mnist:").partition(":")
-    if kind != "mnist" or (options.data and not folder):
-        raise ValueError(f"--data is {options.data!r}; expected mnist:FOLDER")
     page = options.page
     if page is None and find_spec("matplotlib") is not None:
         page = PAGE
@@ -126,7 +130,7 @@ def _bench(options: argparse.Namespace) -> None:
         mode="quick" if options.quick else "full" if options.full else "default",
         device=options.device,
         only=options.only.split(",") if options.only else (),
-        mnist=folder or None,
+        mnist=mnist_folder(options.data),
         json=options.json,
         page=page,
         png=options.png,
@@ -139,6 +143,14 @@ def _compare(options: argparse.Namespace) -> None:
     from .bench.report.compare import print_comparison
 
     print_comparison(options.before, options.after, Console())
+
+
+def _page(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from .bench.command import write_page_of
+
+    write_page_of(options.result, options.out, Console())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from .plain_array import NOT_PLAIN
 
 Check = Callable[[str, Any], Any]
 
+WORD = 1 << 64
+
 
 def plain_number(value: Any) -> Any:
     """The number in an array of one, such as numpy.array(0.1); anything else as it is.
@@ -99,6 +101,17 @@ def count(name: str, value: Any) -> int:
         )
     if int(value) < 1:
         raise ValueError(f"{name} is {value!r}; expected at least 1")
+    return int(value)
+
+
+def random_word(name: str, value: Any) -> int:
+    """A word of a random generator: an integer of 64 bits without a sign."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(
+            f"{name} is {value!r} ({type(value).__name__}); expected an integer, 0 to 2^64 - 1"
+        )
+    if not 0 <= int(value) < WORD:
+        raise ValueError(f"{name} is {value}; expected 0 to 2^64 - 1")
     return int(value)
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from ..nets import digits_recipe, load_digits, load_mnist, mnist_recipe
+from .cases.data_sets import mnist_folder
 from .machine import hardware, versions
+from .report.to_json import to_json
 
 
 def accuracies(seeds: int, device: str, mnist: str | None) -> dict[str, list[dict[str, Any]]]:
@@ -48,12 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
     options = parser.parse_args(arguments)
-    kind, _, folder = (options.data or "mnist:").partition(":")
-    if kind != "mnist" or (options.data and not folder):
-        parser.error(f"--data is {options.data!r}; expected mnist:FOLDER")
+    try:
+        folder = mnist_folder(options.data)
+    except ValueError as error:
+        parser.error(str(error))
     if options.seeds < 1:
         parser.error(f"--seeds is {options.seeds}; expected at least 1")
-    found = accuracies(options.seeds, options.device, folder or None)
+    found = accuracies(options.seeds, options.device, folder)
     for name, rows in found.items():
         values = [row["accuracy"] for row in rows]
         print(
@@ -66,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             "hardware": hardware(),
             "accuracy": found,
         }
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(to_json(result), encoding="utf-8")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`onepass bench`: measure, print, write."""
+"""`onepass bench`: measure, print, write; and the page of what was measured before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .measuring.despite_failures import measure_what_works
 from .measuring.kept_memory import keep_freed_memory
 from .measuring.workload import Workload, measure
 from .promises.promises import judged
-from .report.record import Curve, Report, Skipped
+from .report.record import Curve, Report, Skipped, read_report
 from .report.terminal import print_report
 from .suite import EFFORTS, SECTIONS, Choice, workloads
 from .workloads.training import train_curves, why_no_training
@@ -64,8 +64,8 @@ def bench(
     backend = get_backend(device)
     choice = Choice(mode, backend.device, mnist)
     _check_writeable((json, page), png)
-    if (page or png) and find_spec("matplotlib") is None:
-        raise ImportError('the page and its figures need matplotlib: pip install "onepass[plot]"')
+    if page or png:
+        _require_matplotlib()
     keep_freed_memory()
     report = Report(datetime.date.today().isoformat(), mode, versions(), hardware())
     start = time.perf_counter()
@@ -92,6 +92,24 @@ def bench(
     print_report(report, console)
     _write(report, json, page, png, console)
     return report
+
+
+def write_page_of(result: str, page: str, console: Console) -> None:
+    """Write the page of a result file, and say so.
+
+    Args:
+        result: a file that `--json` or `make gpu` wrote.
+        page: the file to write.
+        console: where to print.
+
+    Raises:
+        OSError, ImportError: the page can't be written, or drawn; before `result` is read.
+        OSError, ValueError: as `read_report` does; ValueError also where both are one file.
+    """
+    if target_of(page) == Path(result).resolve():
+        raise ValueError(f"the page would replace its results, {result!r}; expected another name")
+    _require_matplotlib()
+    _write(read_report(result), None, page, None, console)
 
 
 def _measure(
@@ -126,6 +144,11 @@ def _sections(only: Iterable[str]) -> list[str]:
         if name not in SECTIONS:
             raise ValueError(f"section is {name!r}; expected {', '.join(map(repr, SECTIONS))}")
     return [name for name in SECTIONS if not only or name in only]
+
+
+def _require_matplotlib() -> None:
+    if find_spec("matplotlib") is None:
+        raise ImportError('the page and its figures need matplotlib: pip install "onepass[plot]"')
 
 
 def _check_writeable(files: Iterable[str | None], png: str | None) -> None:

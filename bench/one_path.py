@@ -40,7 +40,7 @@ def _cases() -> Iterator[Any]:
         for workload in workloads(section, Choice(mode, device, mnist)):
             marks = [pytest.mark.large] if workload.bytes >= 4 * LARGE else []
             for path in workload.paths:
-                name = f"{section}-{workload.id}-{path.replace(' ', '_')}"
+                name = f"{workload}-{path.replace(' ', '_')}"
                 yield pytest.param(workload, path, id=name, marks=marks)
 
 
@@ -58,18 +58,8 @@ def time_path(benchmark: Any, config: pytest.Config, workload: Workload, path: s
         (workload.section, workload.operation, workload.label, workload.dtype)
     )
     benchmark.extra_info.update(
-        section=workload.section,
-        operation=workload.operation,
-        label=workload.label,
-        size=workload.size,
-        dtype=workload.dtype,
-        device=workload.device,
-        path=path,
+        **workload.facts(path, candidate),
         engine=path,
-        bytes=workload.bytes,
-        moved=candidate.moved,
-        launches=candidate.launches,
-        memory=candidate.memory,
         prepare_seconds=perf_counter() - start,  # arrays, checks and, if not on disk, compiling
         versions=versions(),
         hardware=hardware(),

@@ -11,14 +11,16 @@ from .compile_ahead import warmup
 from .crew.threads import get_num_threads, set_num_threads
 from .engine_table import EngineStatus, engines
 from .gradient_norm import global_norm
+from .hyperparameters import validate
 from .inverted_dropout import dropout
+from .rules import in_order as in_order
+from .rules import prepare as prepare
 from .rules.adagrad import adagrad_step
 from .rules.adam import adam_step
 from .rules.amsgrad import amsgrad_step
 from .rules.momentum import momentum_step
 from .rules.rmsprop import rmsprop_step
 from .rules.sgd import sgd_step
-from .rules.validate import validate
 from .softmax import softmax_cross_entropy
 
 __all__ = [

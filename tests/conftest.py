@@ -1,4 +1,4 @@
-"""Fixtures: one engine at a time on its own device, and a line that says if a GPU was tested."""
+"""Fixtures: one engine at a time on its own device. What a run is made of is in runs.py."""
 
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import proof
 import pytest
 from hypothesis import HealthCheck, settings
+from runs import (  # noqa: F401
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+    pytest_sessionstart,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+    pytest_xdist_make_scheduler,
+    why_not,
+)
 from tolerances import GPU_FACTOR
 
 # No outcome depends on the clock: a busy machine draws slowly too.
@@ -33,17 +43,6 @@ ENGINES = [
     ("cupy", "cuda"),
     ("numba-cuda", "cuda"),
 ]
-
-
-def why_not(engine: str, device: str) -> str:
-    """Why this engine can't run on this device here; empty when it can."""
-    from onepass import kernels
-
-    engines = kernels.engines()
-    status = engines[engine]
-    if status.available and device == "cuda" and engine == "array":
-        status = engines["cupy"]  # array expressions run on a GPU where CuPy does
-    return "" if status.available else f"{engine} on {device}: {status.reason}"
 
 
 @dataclass(frozen=True)
@@ -142,104 +141,3 @@ def _usable(name: str, device: str) -> Engine:
     if reason := why_not(name, device):
         pytest.skip(reason)
     return Engine(name, device)
-
-
-_gpu_tests: set[str] = set()
-_passed: set[str] = set()
-_LAST = "onepass/last"  # what has passed and what was proven, for --rest
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--prove",
-        action="store_true",
-        help="fail unless every CUDA kernel was proven in every way that needs no GPU",
-    )
-    parser.addoption(
-        "--rest",
-        action="store_true",
-        help="only what has not passed in the last run, which may have lacked a package, and what "
-        "does more beside such a package; kernels that were proven there count as proven",
-    )
-
-
-def _last(config: pytest.Config) -> dict[str, Any]:
-    """Of the last run: the tests that "passed", and the kernels that were "proven"."""
-    nothing: dict[str, Any] = {"passed": [], "proven": {}}
-    cache = getattr(config, "cache", None)
-    return nothing if cache is None else cache.get(_LAST, nothing)
-
-
-def pytest_sessionstart() -> None:
-    if not why_not("cupy", "cuda"):
-        proof.watch()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("hostcuda"):
-            item.add_marker("slow")
-    _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
-    before = set(_last(config)["passed"]) if config.getoption("--rest") else ()
-    left_out = [
-        item for item in items if item.nodeid in before and not item.get_closest_marker("peers")
-    ]
-    if "gpu" not in config.getoption("markexpr") and why_not("cupy", "cuda"):
-        left_out += [item for item in items if item.nodeid in _gpu_tests]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        gone = {item.nodeid for item in left_out}
-        items[:] = [item for item in items if item.nodeid not in gone]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """A process of pytest-xdist's has ended: add what it has proven."""
-    output = getattr(node, "workeroutput", {})
-    proof.add(output.get("proven", {}))
-    _gpu_tests.update(output.get("gpu_tests", ()))
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" and report.passed:
-        _passed.add(report.nodeid)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output |= {"proven": proof.told(), "gpu_tests": sorted(_gpu_tests)}  # a process of xdist's
-        return
-    if session.config.getoption("--rest"):
-        last = _last(session.config)
-        _passed.update(last["passed"])
-        proof.add(last["proven"])
-    if cache := getattr(session.config, "cache", None):
-        cache.set(_LAST, {"passed": sorted(_passed), "proven": proof.told()})
-    if session.config.getoption("--prove") and session.exitstatus == 0 and _unproven():
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Lines that can't be missed: a green run without a GPU has proved nothing about GPUs."""
-    for line in proof.account():
-        terminalreporter.write_line(line)
-    terminalreporter.write_line(_gpu_line(terminalreporter.stats))
-    if config.getoption("--prove"):
-        for line in _unproven():
-            terminalreporter.write_line(line, red=True)
-
-
-def _unproven() -> list[str]:
-    return [
-        f"--prove: not {rung}: {', '.join(map(' '.join, absent))}"
-        for rung in proof.WITHOUT_GPU
-        if (absent := proof.missing(rung))
-    ]
-
-
-def _gpu_line(stats: Any) -> str:
-    ran = sum(r.nodeid in _gpu_tests for kind in ("passed", "failed") for r in stats.get(kind, ()))
-    why = why_not("cupy", "cuda").partition(": ")[2]
-    return f"GPU tests: {ran} ran, {len(_gpu_tests) - ran} did not" + (f" ({why})" if why else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import tomllib
 from pathlib import Path
 
 import onepass
@@ -11,40 +12,89 @@ import pytest
 from onepass import kernels, nets
 
 ROOT = Path(onepass.__file__).parent
-BELOW = {
-    "backend": {"backend"},
-    "kernels": {"backend", "kernels"},
-    "nets": {"backend", "kernels", "nets"},
-    "bench": {"backend", "kernels", "nets", "bench"},
-}
-FILES = [
-    path for room in BELOW for path in (ROOT / room).rglob("*.py") if "results" not in path.parts
-]
+ROOMS = ("backend", "kernels", "nets", "bench")  # each imports from those before it
+FILES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+MODULES = {}  # name -> file
+for path in [*FILES, ROOT / "__init__.py", ROOT / "__main__.py"]:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    MODULES[".".join(("onepass", *parts)).removesuffix(".__init__")] = path
+DOORS = {"onepass.kernels", "onepass.kernels.launch", "onepass.kernels.engine_table"}
+"""What nets imports of kernels."""
 
 
 def imports(path):
-    """(module as written from the root, at module level?) of every import of a file."""
+    """(module, at module level?) of every import of a file: lazy ones and those for types too."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    package = ("onepass", *path.relative_to(ROOT).parts[:-1])
     for node in ast.walk(tree):
         top = node in tree.body
         if isinstance(node, ast.Import):
             yield from ((alias.name, top) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - (node.level - 1)]
-            stem = ".".join(("onepass", *base, *(node.module or "").split("."))).rstrip(".")
-            yield from ((f"{stem}.{alias.name}", top) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module, top
+            base = package[: len(package) - (node.level - 1)] if node.level else ()
+            origin = ".".join((*base, *(node.module or "").split("."))).rstrip(".")
+            for alias in node.names:
+                name = f"{origin}.{alias.name}"
+                yield name if name in MODULES else origin, top
+
+
+REACHED = {
+    name: {module for module, _ in imports(path) if module in MODULES} - {name}
+    for name, path in MODULES.items()
+}
+
+
+def circle(reached):
+    """Modules that import one another in a circle, or none."""
+    left = {name: set(others) for name, others in reached.items()}
+    while done := [name for name, others in left.items() if not others & left.keys()]:
+        for name in done:
+            del left[name]
+    return sorted(left)
+
+
+def test_a_circle_is_seen():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_module_imports_another_in_a_circle():
+    assert circle(REACHED) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path):
-    room = path.relative_to(ROOT).parts[0]
+    own = ROOMS.index(path.relative_to(ROOT).parts[0])
     for module, _ in imports(path):
-        parts = module.split(".")
-        if parts[0] == "onepass" and len(parts) > 1 and parts[1] in BELOW:
-            assert parts[1] in BELOW[room], f"{module} from {room}"
+        package, _, rest = module.partition(".")
+        if package == "onepass" and rest:
+            assert ROOMS.index(rest.partition(".")[0]) <= own, module
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("onepass.nets")])
+def test_nets_enters_kernels_by_its_doors(name):
+    assert {other for other in REACHED[name] if other.startswith("onepass.kernels")} <= DOORS
+
+
+PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_is_the_name_of_a_module_beside_it(package):
+    """It would be a module or a function, by which was imported last."""
+    tree = ast.parse(MODULES[package].read_text(encoding="utf-8"))
+    names = [
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module  # not the modules themselves
+        for alias in node.names
+    ]
+    assert not [name for name in names if f"{package}.{name}" in MODULES]
+
+
+def test_every_package_is_packaged():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert sorted(settings["tool"]["setuptools"]["packages"]) == sorted(PACKAGES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -52,11 +102,22 @@ def test_numba_and_cupy_are_imported_in_engines_and_backend_only(path):
     heavy = {"numba", "cupy", "llvmlite"} & {
         module.partition(".")[0] for module, _ in imports(path)
     }
-    engine = path.parent.name in ("engines", "backend") or path.name.startswith(("numba_", "cupy_"))
-    allowed = engine or path.name == "norm.py"
-    assert not heavy or allowed, heavy
+    compiled = path.parent.name in {"backend", "compiling", "crew", "rule_engines", "simd"}
+    allowed = compiled or path.name in {"gradient_norm.py", "usable.py"}
+    assert not heavy or allowed or path.name.startswith(("numba_", "cupy_")), heavy
     at_top = {m.partition(".")[0] for m, top in imports(path) if top} & {"cupy"}
     assert not at_top, "cupy is imported inside functions only"
+
+
+def test_no_test_module_imports_another():
+    """What several need is in cases, programs or proving."""
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name")]
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [name.rpartition(".")[2] for name in names]
+                assert not [name for name in modules if name.startswith("test_")], path
 
 
 def functions_of_nets():

@@ -1,7 +1,7 @@
 """How close is close: one table, in units of the dtype's eps, and the two checks that use it.
 
 One step is compared from the arrays the kernel itself stored, so errors can't pile up and the limit
-can be small enough to see a misplaced eps (test_oracles.py plants such mistakes and shows it).
+can be small enough to see a misplaced eps: oracles/test_rules.py plants such mistakes and shows it.
 float16 is computed in float32 and rounded once: half an eps, and a little for the float32 work.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from oracles import Options, Rule
+from oracles.rules import Options, Rule
 
 #            one step  20 steps, each from the last
 LIMITS = {

@@ -7,6 +7,20 @@ from importlib.util import find_spec
 from ...nets import Dataset, load_digits, load_mnist
 
 
+def mnist_folder(data: str | None) -> str | None:
+    """The folder that `--data mnist:FOLDER` names; None where nothing is given.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if data is None:
+        return None
+    kind, _, folder = data.partition(":")
+    if kind != "mnist" or not folder:
+        raise ValueError(f"--data is {data!r}; expected mnist:FOLDER")
+    return folder
+
+
 def data_sets(mnist: str | None) -> list[Dataset]:
     """Digits where scikit-learn is installed, and MNIST from the folder that is named.
 

@@ -73,7 +73,7 @@ TUNED: dict[str, Tuned] = {
 
 
 def tuned_step(name: str, xp: Any, arrays: tuple[Array, ...]) -> Callable[[], None]:
-    """The step of a case of cases.py on `arrays` (param, grad, states), with scratch of its own."""
+    """The step of a case on `arrays` (param, grad, states), with scratch of its own."""
     return partial(TUNED[name], xp, xp.empty_like(arrays[0]), *arrays)
 
 

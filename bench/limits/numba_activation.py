@@ -35,7 +35,8 @@ def _move_two(x: Any, y: Any, out: Any) -> None:
 
 
 @cfunc(_JOB, **_OPTIONS)
-def _share_one(low: Any, high: Any, job: Any) -> None:
+def share_one(low: Any, high: Any, job: Any) -> None:
+    """out = x + 1 from `low` to `high`; the job begins with the addresses of x, y and out."""
     words = carray(job, (3,), np.int64)
     x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
     out = carray(pointer(words[2] + 4 * low), (high - low,), np.float32)
@@ -44,7 +45,8 @@ def _share_one(low: Any, high: Any, job: Any) -> None:
 
 
 @cfunc(_JOB, **_OPTIONS)
-def _share_two(low: Any, high: Any, job: Any) -> None:
+def share_two(low: Any, high: Any, job: Any) -> None:
+    """out = x + y, likewise."""
     words = carray(job, (3,), np.int64)
     x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
     y = carray(pointer(words[1] + 4 * low), (high - low,), np.float32)
@@ -55,7 +57,7 @@ def _share_two(low: Any, high: Any, job: Any) -> None:
 
 def mover(what: str, x: Array, y: Array) -> Callable[[], Array]:
     """What "forward" or "backward" has to move, on contiguous float32 arrays."""
-    alone, shared = {"forward": (_move_one, _share_one), "backward": (_move_two, _share_two)}[what]
+    alone, shared = {"forward": (_move_one, share_one), "backward": (_move_two, share_two)}[what]
     flat, other = x.reshape(-1), y.reshape(-1)
     arrays = 2 if what == "forward" else 3
 

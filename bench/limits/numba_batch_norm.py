@@ -17,6 +17,7 @@ from ...backend import Array
 from ...kernels.compiling.jit import cfunc
 from ...kernels.crew.atomics import pointer
 from ...kernels.crew.crew import get_crew
+from .numba_activation import share_one, share_two
 
 _SIGNATURE = types.void(types.int64, types.int64, types.voidptr)
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
@@ -43,32 +44,13 @@ def _read_two(low: Any, high: Any, job: Any) -> None:
     carray(pointer(words[3] + 4 * low), (1,), np.float32)[0] = total
 
 
-@cfunc(_SIGNATURE, **_OPTIONS)
-def _copy_one(low: Any, high: Any, job: Any) -> None:
-    words = carray(job, (4,), np.int64)
-    x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
-    y = carray(pointer(words[2] + 4 * low), (high - low,), np.float32)
-    for i in range(x.size):
-        y[i] = x[i] + np.float32(1)
-
-
-@cfunc(_SIGNATURE, **_OPTIONS)
-def _copy_two(low: Any, high: Any, job: Any) -> None:
-    words = carray(job, (4,), np.int64)
-    x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
-    dy = carray(pointer(words[1] + 4 * low), (high - low,), np.float32)
-    dx = carray(pointer(words[2] + 4 * low), (high - low,), np.float32)
-    for i in range(x.size):
-        dx[i] = x[i] + dy[i]
-
-
 def mover(what: str, x: Array, dy: Array) -> Callable[[], None]:
     """What `what` has to move, on contiguous float32 arrays, with new memory for the result."""
     sink = np.empty(x.size, x.dtype)
     loops = {
-        "forward": (_read_one, _copy_one),
-        "backward": (_read_two, _copy_two),
-        "inference": (_copy_one,),
+        "forward": (_read_one, share_one),
+        "backward": (_read_two, share_two),
+        "inference": (share_one,),
     }
 
     def run(*loops: Any) -> None:

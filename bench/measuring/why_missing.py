@@ -21,7 +21,7 @@ def why_missing(path: str, device: str) -> str:
     if package in _PACKAGES and find_spec(package) is None:
         return f"{package} is not installed: {_EXTRA}"
     if package == "torch" and device != "cpu":
-        return _why_no_gpu_in_torch()
+        return why_no_gpu_in_torch()
     return ""
 
 
@@ -32,7 +32,8 @@ def _why_no_gpu() -> str:
     return next((status.reason for status in gpus), "no GPU was found")
 
 
-def _why_no_gpu_in_torch() -> str:
+def why_no_gpu_in_torch() -> str:
+    """Why PyTorch, which is installed, can use no GPU; "" if it can."""
     import torch
 
     usable = torch.cuda.is_available()

@@ -9,11 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
-from .candidate import Candidate
+from .candidate import Call, Candidate
 from .measurement import Measurement
+from .peak_memory import peak_memory
 from .timing import Effort, interleaved
 from .why_missing import why_missing
+
+_IN_NUMPY = ("array", "tuned", "serial", "numba")
 
 
 class Workload(ABC):
@@ -55,9 +59,38 @@ class Workload(ABC):
         return why_missing(path, self.device)
 
     @property
+    def fused(self) -> tuple[str, ...]:
+        """The paths that are engines of ours with kernels, on this device."""
+        return ("numba",) if self.device == "cpu" else ("cupy", "numba-cuda")
+
+    def memory(self, path: str, call: Call) -> int | None:
+        """What `call` allocates at its peak, where NumPy tells: see `peak_memory`."""
+        return peak_memory(call) if self.device == "cpu" and path in _IN_NUMPY else None
+
+    def facts(self, path: str, candidate: Candidate) -> dict[str, Any]:
+        """All that a `Measurement` holds beside the timing."""
+        return {
+            "section": self.section,
+            "operation": self.operation,
+            "label": self.label,
+            "dtype": self.dtype,
+            "device": self.device,
+            "size": self.size,
+            "path": path,
+            "bytes": self.bytes,
+            "moved": candidate.moved,
+            "launches": candidate.launches,
+            "memory": candidate.memory,
+        }
+
+    def __repr__(self) -> str:
+        return f"{self.section}-{self.id}"
+
+    @property
     def id(self) -> str:
         """Short and unique within its section, for pytest."""
-        return "-".join((self.operation, self.label, self.dtype, self.device)).replace(" ", "")
+        words = "-".join((self.operation, self.label, self.dtype, self.device))
+        return words.replace(", ", ",").replace(" ", "_")
 
 
 def measure(workload: Workload, paths: Iterable[str], effort: Effort) -> list[Measurement]:
@@ -68,19 +101,6 @@ def measure(workload: Workload, paths: Iterable[str], effort: Effort) -> list[Me
     pause = 0.01 if workload.device == "cpu" else 0.0  # beside a GPU no thread spins on
     times = interleaved(candidates, **vars(effort), warm=workload.warm, pause=pause)
     return [
-        Measurement(
-            section=workload.section,
-            operation=workload.operation,
-            label=workload.label,
-            dtype=workload.dtype,
-            device=workload.device,
-            size=workload.size,
-            path=path,
-            timing=times[path],
-            bytes=workload.bytes,
-            moved=candidate.moved,
-            launches=candidate.launches,
-            memory=candidate.memory,
-        )
+        Measurement(**workload.facts(path, candidate), timing=times[path])
         for path, candidate in candidates.items()
     ]

@@ -7,6 +7,7 @@ import re
 from html import escape
 from pathlib import Path
 
+from ...nets.saving.atomic_write import target_of, write_atomically
 from ..report.ratios import ratios
 from ..report.record import Report
 from ..report.sheet import Sheet, largest
@@ -29,7 +30,7 @@ _WORDS = {
 
 
 def write_page(report: Report, path: str | Path) -> None:
-    """Write the report as one HTML file.
+    """Write the report as one HTML file, whole or not at all.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -49,7 +50,7 @@ def write_page(report: Report, path: str | Path) -> None:
         _rest(drawn, tables),
         "</main></body></html>\n",
     ]
-    Path(path).write_text("\n".join(parts), encoding="utf-8")
+    write_atomically(target_of(path), "\n".join(parts).encode())
 
 
 def write_pngs(report: Report, folder: str | Path) -> list[Path]:

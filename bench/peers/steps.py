@@ -33,36 +33,23 @@ def why_missing(path: str, rule: str, device: str = "cpu", dtype: str = "float32
     return why_no_torch(path, rule, device)
 
 
-def torch_steps(
-    case: str, arrays: tuple[Array, ...], options: Mapping[str, Any] | None = None
-) -> dict[str, Candidate]:
-    """PyTorch's steps of the rule `case`, by path; those it has, and none without PyTorch.
+def peer_step(
+    path: str, rule: str, arrays: tuple[Array, ...], options: Mapping[str, Any] | None = None
+) -> Candidate:
+    """The step of `rule` by `path`, which `why_missing` says can run.
 
-    They work on the memory of `arrays` (param, grad and the states) and take the step number in
-    `options` first. `why_missing` tells why a path is left out.
+    It works on the memory of `arrays` and takes the step number in `options` first.
 
     Args:
-        case: a name in CASES.
-        arrays: from `Case.arrays`, of NumPy or CuPy.
+        path: one of PEER_PATHS.
+        rule: a name in CASES.
+        arrays: from `Case.arrays` (param, grad and the states), of NumPy or CuPy.
         options: of our public function; those of `Case.call` by default.
     """
-    found = _options(case) if options is None else options
-    device, dtype = _where(arrays)
-    return {
-        path: torch_step(path, case, arrays, found)
-        for path in TORCH_PATHS
-        if not why_missing(path, case, device, dtype)
-    }
-
-
-def deepspeed_steps(
-    case: str, arrays: tuple[Array, ...], options: Mapping[str, Any] | None = None
-) -> dict[str, Candidate]:
-    """DeepSpeed's step of the rule `case` as {"deepspeed": ...}, or {}; like `torch_steps`."""
-    if why_missing("deepspeed", case, *_where(arrays)):
-        return {}
-    found = _options(case) if options is None else options
-    return {"deepspeed": deepspeed_step(case, arrays, found)}
+    found = {**CASES[rule].options, "lr": 1e-4} if options is None else options
+    if path == "deepspeed":
+        return deepspeed_step(rule, arrays, found)
+    return torch_step(path, rule, arrays, found)
 
 
 def same_results(case: Case, size: int, dtype: str, backend: Backend, path: str) -> None:
@@ -81,8 +68,7 @@ def same_results(case: Case, size: int, dtype: str, backend: Backend, path: str)
     options = {**case.options, "lr": 0.1} | ({"step": 100_000} if case.name == "amsgrad" else {})
     ours, theirs = (case.arrays(size, dtype, backend) for _ in range(2))
     case.step(*ours, **options)
-    steps = deepspeed_steps if path == "deepspeed" else torch_steps
-    candidate = steps(case.name, theirs, options)[path]
+    candidate = peer_step(path, case.name, theirs, options)
     if candidate.before is not None:
         candidate.before()
     candidate.call()
@@ -96,13 +82,3 @@ def same_results(case: Case, size: int, dtype: str, backend: Backend, path: str)
             atol=rtol / 10,
             err_msg=f"{name} of {case.name} by {path!r}",
         )
-
-
-def _options(case: str) -> dict[str, Any]:
-    return {**CASES[case].options, "lr": 1e-4}
-
-
-def _where(arrays: tuple[Array, ...]) -> tuple[str, str]:
-    """(device, dtype) of arrays."""
-    first = arrays[0]
-    return "cpu" if isinstance(first, np.ndarray) else "cuda", str(first.dtype)

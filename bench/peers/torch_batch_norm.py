@@ -11,7 +11,7 @@ from ...backend import Array
 def torch_norm(
     arrays: dict[str, Array], axis: int = 1, activation: str | None = None
 ) -> dict[str, Callable[[], Any]]:
-    """PyTorch's F.batch_norm on the same memory, by operation: see norm_cases.py.
+    """PyTorch's F.batch_norm on the same memory, by operation: see cases/batch_norm.py.
 
     Running statistics are its own copies. Channels-last arrays of four axes are PyTorch's own
     channels_last memory format. ImportError where PyTorch is missing.

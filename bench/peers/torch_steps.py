@@ -14,6 +14,7 @@ import numpy as np
 from ...backend import Array, backend_of
 from ..measuring.candidate import Call, Candidate
 from ..measuring.synchronized import waited
+from ..measuring.why_missing import why_no_gpu_in_torch
 
 TORCH_PATHS = {
     "torch for-loop": {"foreach": False},
@@ -54,8 +55,8 @@ def why_no_torch(path: str, rule: str, device: str) -> str:
         return 'torch is missing. Remedy: pip install "onepass[peers]"'
     import torch
 
-    if device != "cpu" and not torch.cuda.is_available():
-        return f"PyTorch {torch.__version__} has no usable GPU"
+    if device != "cpu" and (reason := why_no_gpu_in_torch()):
+        return reason
     if rule not in _PEERS:
         return f"PyTorch has no {rule}"
     name = _PEERS[rule].name

@@ -12,6 +12,7 @@ from typing import Any
 from ...nets.saving.atomic_write import target_of, write_atomically
 from ..measuring.measurement import Measurement
 from .from_json import from_json
+from .to_json import to_json
 
 FORMAT = 1
 """Of the file. It goes up when a field changes its meaning."""
@@ -79,8 +80,12 @@ class Report:
         yield from groups.values()
 
     def write(self, path: str | Path) -> None:
-        """Write the JSON file, whole or not at all; OSError where it can't be written."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        """Write the JSON file, whole or not at all: each measurement, curve and figure a line.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        text = to_json({"format": FORMAT, **asdict(self)})
         write_atomically(target_of(path), text.encode())
 
 

@@ -1,4 +1,4 @@
-"""One table of a report, whoever shows it: table.py on a terminal, page.py in HTML."""
+"""One table of a report, whoever shows it: terminal.py on a terminal, page.py in HTML."""
 
 from __future__ import annotations
 

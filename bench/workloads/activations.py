@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,11 @@ from ..limits.numba_activation import mover
 from ..limits.steps import copy_limit
 from ..measuring.candidate import Candidate
 from ..measuring.counted_passes import count_passes
-from ..measuring.peak_memory import peak_memory
+from ..measuring.results import assert_close, in_numpy
 from ..measuring.synchronized import waited
 from ..measuring.workload import Workload
 from ..peers.torch_steps import tensor_of
+from .elementwise import Elementwise
 
 KINDS = ("relu", "sigmoid", "tanh")
 ARRAYS = {"forward": 2, "backward": 3}
@@ -31,28 +31,16 @@ _RTOL = 1e-5
 _COUNTED = 4  # rows on which passes are counted
 
 
-class Activation(Workload):
+class Activation(Elementwise):
     """One public call, as a user writes it: a new array for y, or dz, each time."""
 
-    section, dtype = "elementwise", "float32"
-
     def __init__(self, shape: tuple[int, int], kind: str, what: str, device: str = "cpu") -> None:
-        self.shape, self.kind, self.what, self.device = shape, kind, what, device
-        self.operation = f"bias and {kind}, {what}"
-        self.label = f"({', '.join(map(str, shape))})"
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
+        super().__init__(shape, device)
+        self.kind, self.what, self.operation = kind, what, f"bias and {kind}, {what}"
 
     @property
     def bytes(self) -> int:
         return ARRAYS[self.what] * np.dtype(self.dtype).itemsize * self.size
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        fused = ("numba",) if self.device == "cpu" else ("cupy", "numba-cuda")
-        return "array", "tuned", *fused, "limit", "torch"
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
         backend = get_backend(self.device)
@@ -96,7 +84,7 @@ class Activation(Workload):
 
     def _candidate(self, path: str, call: Callable[[], Any]) -> Candidate:
         """With what the path costs besides time."""
-        launches = moved = memory = None
+        launches = moved = None
         if path in ("array", "tuned"):
             kind = Idiomatic if path == "array" else Tuned
             rows = np.ones((_COUNTED, self.shape[1]), self.dtype)
@@ -106,9 +94,7 @@ class Activation(Workload):
 
             passes = count_passes(run, (rows, rows[0], rows, rows))
             launches, moved = passes.launches, passes.moved * self.shape[0] // _COUNTED
-        if path in ("array", "tuned", "numba") and self.device == "cpu":
-            memory = peak_memory(call)
-        return Candidate(call, launches=launches, moved=moved, memory=memory)
+        return Candidate(call, launches=launches, moved=moved, memory=self.memory(path, call))
 
     def _assert_same(self, path: str, found: Any, arrays: Arrays, backend: Backend) -> None:
         """The path gives what the array engine gives."""
@@ -119,12 +105,8 @@ class Activation(Workload):
             sums = np.empty_like(bias)
             dz = kernels.activation_backward(dy, y, self.kind, bias_grad=sums, engine="array")
             wanted = [dz, sums]
-        for mine, reference in zip(found, wanted, strict=True):
-            mine = np.asarray(mine.cpu() if hasattr(mine, "cpu") else backend.to_numpy(mine))
-            scale = max(1.0, float(np.abs(reference).max()))
-            np.testing.assert_allclose(
-                mine, reference, _RTOL, _RTOL * scale, err_msg=f"{self.id} by {path}"
-            )
+        mine = (in_numpy(array, backend) for array in found)
+        assert_close(mine, wanted, _RTOL, f"{self.id} by {path}")
 
 
 def torch_activation(kind: str, what: str, x: Array, bias: Array, dy: Array) -> Callable[[], Any]:

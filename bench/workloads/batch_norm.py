@@ -15,7 +15,7 @@ from ..limits.numba_batch_norm import mover
 from ..limits.steps import copy_limit
 from ..measuring.candidate import Candidate
 from ..measuring.counted_passes import count_passes
-from ..measuring.peak_memory import peak_memory
+from ..measuring.results import assert_close, in_numpy
 from ..measuring.synchronized import waited
 from ..measuring.workload import Workload
 from ..peers.torch_batch_norm import torch_norm
@@ -23,7 +23,6 @@ from ..peers.torch_batch_norm import torch_norm
 OPERATIONS = tuple(VALUES)
 DIRECTIONS = ("forward", "backward")
 _RTOL = {"float32": 1e-5, "float64": 1e-11}
-_FUSED = ("numba", "cupy", "numba-cuda")
 
 
 class Norm(Workload):
@@ -54,8 +53,7 @@ class Norm(Workload):
     @property
     def paths(self) -> tuple[str, ...]:
         limit = ("limit",) if self.device != "cpu" or self.dtype == "float32" else ()
-        fused = ("numba",) if self.device == "cpu" else ("cupy", "numba-cuda")
-        return "array", "tuned", *fused, *limit, "torch"
+        return "array", "tuned", *self.fused, *limit, "torch"
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
         wanted, backend = tuple(paths), get_backend(self.device)
@@ -75,7 +73,7 @@ class Norm(Workload):
             return copy_limit(self.bytes, backend)
         if path == "torch":
             return torch_norm(arrays, self.case.axis, self.activation)[self.what]
-        if path in _FUSED:
+        if path in self.fused:
             return self.case.calls(arrays, path, self.activation)[self.what]
         kind = Idiomatic if path == "array" else Tuned
         own = {**arrays, "running_mean": arrays["running_mean"].copy()}
@@ -85,7 +83,7 @@ class Norm(Workload):
 
     def _candidate(self, path: str, call: Callable[[], Any], backend: Backend) -> Candidate:
         """With what the path costs besides time."""
-        launches = moved = memory = None
+        launches = moved = None
         if path in ("array", "tuned"):
             case = NormCase((4, *self.case.shape[1:]), self.case.axis)
             names = tuple(case.arrays(self.dtype, get_backend("cpu")).items())
@@ -100,8 +98,7 @@ class Norm(Workload):
             if self.what != "backward":  # which needs a forward, and that is counted too
                 passes = count_passes(run, tuple(array for _, array in names))
                 launches, moved = passes.launches, passes.moved * self.size // case.size
-        if path in ("array", "tuned", "numba") and self.device == "cpu":
-            memory = peak_memory(call)
+        memory = self.memory(path, call)
         if path != "limit":  # which waits by itself
             call = waited(call, backend)
         return Candidate(call, launches=launches, moved=moved, memory=memory)
@@ -123,12 +120,8 @@ class Norm(Workload):
             )
             if path == "torch" and self.case.axis == -1:
                 found = [np.moveaxis(a, 1, -1) if a.ndim == 4 else a for a in found]
-            for mine, reference in zip(found, wanted, strict=True):
-                rtol = _RTOL[self.dtype] * (10 if path != "numba" else 1)
-                scale = max(1.0, float(np.abs(reference).max()))
-                np.testing.assert_allclose(
-                    mine, reference, rtol, rtol * scale, err_msg=f"{self.id} by {path}"
-                )
+            rtol = _RTOL[self.dtype] * (10 if path != "numba" else 1)
+            assert_close(found, wanted, rtol, f"{self.id} by {path}")
 
 
 def _results(found: Any, backend: Backend) -> list[np.ndarray]:
@@ -136,6 +129,4 @@ def _results(found: Any, backend: Backend) -> list[np.ndarray]:
     if isinstance(found, tuple) and isinstance(found[-1], Saved):
         found = found[0]
     arrays = found if isinstance(found, tuple) else (found,)
-    return [
-        np.asarray(a.cpu() if hasattr(a, "cpu") else backend.to_numpy(a), "float64") for a in arrays
-    ]
+    return [in_numpy(array, backend).astype("float64", copy=False) for array in arrays]

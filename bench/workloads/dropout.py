@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import prod, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from ... import kernels
 from ...backend import Array, Backend, get_backend
 from ..limits.steps import copy_limit
 from ..measuring.candidate import Candidate
-from ..measuring.peak_memory import peak_memory
+from ..measuring.results import in_numpy
 from ..measuring.synchronized import waited
 from ..measuring.workload import Workload
 from ..peers.torch_steps import tensor_of
+from .elementwise import Elementwise
 
 KEEP_PROB = 0.8
 SHAPES = ((128, 256), (4096, 1024))
@@ -25,28 +26,15 @@ _SIGMAS = 5.0
 _RTOL = 1e-6
 
 
-class Dropout(Workload):
+class Dropout(Elementwise):
     """Training's forward pass; backward is the same call. A new array for y each time."""
 
-    section, operation = "elementwise", "dropout"
-
-    def __init__(self, shape: tuple[int, ...], device: str = "cpu") -> None:
-        self.shape, self.device, self.dtype = shape, device, "float32"
-        self.label = f"({', '.join(map(str, shape))})"
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
+    operation = "dropout"
 
     @property
     def bytes(self) -> int:
         """Read x, write y: the mask is told from numbers."""
         return 2 * np.dtype(self.dtype).itemsize * self.size
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        fused = ("numba",) if self.device == "cpu" else ("cupy", "numba-cuda")
-        return "array", "tuned", *fused, "limit", "torch"
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
         backend = get_backend(self.device)
@@ -56,8 +44,7 @@ class Dropout(Workload):
         for path in paths:
             call = self._call(path, x, backend)
             self._assert_dropout(path, call(), x, backend)
-            in_numpy = path in ("array", "tuned", "numba") and self.device == "cpu"
-            memory = peak_memory(call) if in_numpy else None
+            memory = self.memory(path, call)
             if path != "limit":  # which waits by itself
                 call = waited(call, backend)
             made[path] = Candidate(call, memory=memory)
@@ -82,7 +69,7 @@ class Dropout(Workload):
         if path == "limit":
             return
         given = backend.to_numpy(x)
-        found = np.asarray(y.cpu() if hasattr(y, "cpu") else backend.to_numpy(y))
+        found = in_numpy(y, backend)
         kept = found != 0
         wanted = np.where(kept, given / np.float32(KEEP_PROB), 0)
         np.testing.assert_allclose(found, wanted, _RTOL, err_msg=f"{self.id} by {path}")

@@ -1,4 +1,4 @@
-"""One network, trained by this library, by its array expressions, and PyTorch: see trainer.py."""
+"""One network, trained by this library, its array expressions, and PyTorch: cases/trainer.py."""
 
 from __future__ import annotations
 

@@ -19,15 +19,13 @@ from ..expressions.python_adam import adam_loop
 from ..limits.steps import limit
 from ..measuring.candidate import Call, Candidate
 from ..measuring.counted_passes import count_passes
-from ..measuring.peak_memory import peak_memory
 from ..measuring.synchronized import waited
 from ..measuring.workload import Workload
-from ..peers.steps import PEER_PATHS, deepspeed_steps, same_results, torch_steps
+from ..peers.steps import PEER_PATHS, peer_step, same_results
 from ..peers.steps import why_missing as why_no_peer
 
 _CHECKED = 10_007  # elements that are compared before anything is timed
 _RTOL = {"float16": 1e-2, "float32": 1e-5, "float64": 1e-13}
-_OWN = ("array", "tuned", "serial", "numba", "cupy", "numba-cuda")
 
 
 class Step(Workload):
@@ -59,7 +57,7 @@ class Step(Workload):
     @property
     def paths(self) -> tuple[str, ...]:
         if self.device != "cpu":
-            return "array", "tuned", "cupy", "numba-cuda", "limit", *PEER_PATHS
+            return "array", "tuned", *self.fused, "limit", *PEER_PATHS
         loop = ("loop",) if self.operation == "adam" and self.size <= LOOP else ()
         return *loop, "array", "tuned", "serial", "numba", "limit", *PEER_PATHS
 
@@ -93,8 +91,7 @@ class Step(Workload):
         made: dict[str, Candidate] = {}
         for path in paths:
             if path in PEER_PATHS:
-                steps = deepspeed_steps if path == "deepspeed" else torch_steps
-                made[path] = steps(case.name, arrays)[path]
+                made[path] = peer_step(path, case.name, arrays)
                 continue
             call: Call
             if path == "loop":
@@ -124,14 +121,13 @@ class Step(Workload):
         both()
         made.call()  # compiles
         both()
-        launches = moved = memory = None
+        launches = moved = None
         if path in ("array", "tuned"):
             passes = count_passes(partial(self._plain, path), _samples(start))
             launches, moved = passes.launches, passes.moved * self.size // _samples(start)[0].size
-        elif path in _OWN:
+        elif path in ("serial", *self.fused):
             launches, moved = 1, self.bytes
-        if path in _OWN and self.device == "cpu":
-            memory = peak_memory(made.call)
+        memory = self.memory(path, made.call)
         return Candidate(made.call, both, made.before, launches, moved, memory)
 
     def _plain(self, path: str, arrays: tuple[Array, ...]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...backend import Array, backend_of
 from ...backend.array_checks import check_writeable
-from ...backend.number_checks import one_of, positive
+from ...backend.number_checks import Check, one_of, positive
 from ..array_arguments import check_input, check_out, check_overlap, same_memory
 from .formula import KINDS
 
 _check_kind = one_of(*KINDS)
+OPTIONS: Mapping[str, Check] = {"kind": _check_kind, "activation": _check_kind, "slope": positive}
+"""The kind of a layer is its activation."""
 
 
 def check_options(kind: Any, slope: Any, name: str = "kind") -> tuple[str, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from ...backend import Array
+from ..operation import OperationEngine
 
 
-class ActivationEngine(ABC):
+class ActivationEngine(OperationEngine):
     """Runs on checked arrays of one device, dtype and shape, not empty.
 
     `bias` and `bias_grad` are (width,) along the last axis, or None. The result may be the very
@@ -16,13 +17,8 @@ class ActivationEngine(ABC):
     compiled, before anything is written that a user sees.
     """
 
-    name: ClassVar[str]
     strided: ClassVar[bool] = True
     """Whether it takes arrays that are not contiguous, or of another byte order (runs.py)."""
-
-    def missing(self, kind: str) -> str:
-        """Why it can't take arrays of a dtype, by its character, on this machine; or ""."""
-        return ""
 
     def quick_forward(self, x: Any, kind: Any, bias: Any, slope: Any, out: Any) -> Array | None:
         """y of unchecked arguments if that is safe; None if nothing was done."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from ..compiling import c_text
-from ..compiling.dtypes import compute_dtype
+from ..compiling.dtypes import C_TYPES, compute_dtype
 from .formula import FORMULAS, KINDS
-
-_C_TYPES = {"float32": "float", "float64": "double"}
 
 
 def elementwise(name: str, dtype: str, biased: bool = False) -> dict[str, str]:
@@ -16,7 +14,7 @@ def elementwise(name: str, dtype: str, biased: bool = False) -> dict[str, str]:
     dz).
     """
     function, compute = FORMULAS[name], compute_dtype(dtype)
-    c = _C_TYPES[compute]
+    c = C_TYPES[compute]
     arrays, given, result = ["x"], f"{c}(x)", "y"
     if biased:
         arrays, given = ["x", "bias"], f"{c}(x) + {c}(bias)"

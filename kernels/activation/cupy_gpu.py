@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 from ...backend import Array
+from ..compiling.cuda_launch import ElementwiseKernel, made_once
 from .cuda_elementwise import elementwise
 from .gpu_sums import GpuActivation
 
@@ -19,17 +17,13 @@ class CupyActivation(GpuActivation):
         self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
     ) -> None:
         vectors = () if bias is None else (bias,)
-        with x.device:
-            kernel(kind, x.dtype.name, bias is not None)(x, *vectors, slope, y)
+        kernel(kind, x.dtype.name, bias is not None)(x, x, *vectors, slope, y)
 
     def differentiate(self, dy: Array, y: Array, dz: Array, kind: str, slope: float) -> None:
-        with dy.device:
-            kernel(f"{kind}_gradient", dy.dtype.name)(dy, y, slope, dz)
+        kernel(f"{kind}_gradient", dy.dtype.name)(dy, dy, y, slope, dz)
 
 
-@cache
-def kernel(name: str, dtype: str, biased: bool = False) -> Any:
-    """The ElementwiseKernel of a formula."""
-    import cupy
-
-    return cupy.ElementwiseKernel(**elementwise(name, dtype, biased))
+@made_once
+def kernel(name: str, dtype: str, biased: bool = False) -> ElementwiseKernel:
+    """The kernel of a formula."""
+    return ElementwiseKernel(f"activation_{name}", elementwise(name, dtype, biased))

@@ -1,7 +1,6 @@
 """What Python calls of activations' compiled code: a whole call, or a job of the crew.
 
-Each function is compiled once for every kind and dtype: COMPUTED and STORED are replaced then, and
-the tasks (numba_compile.py).
+Each function is specialized for every kind and dtype, with what it calls (numba_compile.py).
 """
 
 from __future__ import annotations

@@ -5,32 +5,16 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
-import numpy as np
 from numba import types
 
-from ..compiling.checksum import checksum
+from ..compiling.dtypes import COMPUTED, STORED
 from ..compiling.jit import cfunc, njit, once
-from ..compiling.python_text import rebound
-from ..crew import board
-from ..simd import exp, half, tanh
+from ..compiling.specialize import specialize
+from ..simd import exp, tanh
+from ..simd.half import NUMBERS
 from ..simd.loops import OPTIONS, inline
-from . import formula, numba_calls, numba_loops, numba_tasks
+from . import numba_calls
 from .formula import FORMULAS
-
-STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
-"""What compiled code takes for the dtypes, by their character: bits in place of float16."""
-
-_COMPUTED = {"e": np.float32, "f": np.float32, "d": np.float64}
-_NUMBERS = {"e": types.uint16, "f": types.float32, "d": types.float64}
-_SOURCES = (board, formula, exp, half, tanh, numba_calls, numba_loops, numba_tasks)
-_REBUILT = {  # the functions that hold a name which is replaced
-    numba_loops: (
-        *("apply", "apply_in_place", "apply_biased", "apply_biased_in_place"),
-        *("differentiate", "differentiate_in_place"),
-    ),
-    numba_tasks: ("forward_tasks", "backward_tasks"),
-    numba_calls: ("run_of", "finish"),
-}
 
 
 @once
@@ -40,7 +24,7 @@ def compiled(name: str, kind: str, char: str) -> Any:
     Its one signature admits only aligned, contiguous arrays of that dtype, writeable where they are
     written; the code itself refuses other shapes, and overlap.
     """
-    return njit(_signature(name, _NUMBERS[char]), **OPTIONS)(_specialized(name, kind, char))
+    return njit(_signature(name, NUMBERS[char]), **OPTIONS)(_specialized(name, kind, char))
 
 
 @once
@@ -66,27 +50,12 @@ def _signature(name: str, number: Any) -> Any:
 
 
 def _specialized(name: str, kind: str, char: str) -> FunctionType:
-    """The function, and those that it calls, with their names replaced.
-
-    All get names of their own: code that was kept on disk by several processes can then be loaded
-    into one, and is never that of older sources.
-    """
-    scope: dict[str, Any] = {"COMPUTED": _COMPUTED[char], "STORED": STORED[char]}
+    names = {"COMPUTED": COMPUTED[char], "STORED": STORED[char]}
     if kind:
         chosen = FORMULAS[kind if name.endswith("forward") else f"{kind}_gradient"]
         scalars = {"exp": exp.clamped_exp, "tanh": tanh.tanh, "where": inline(_where)}
-        scope["FORMULA"] = inline(rebound(chosen, scalars))
-    suffix = f"{name.split('_')[-1]}_{kind}_{char}_{checksum(*_SOURCES, _where)}"
-    for module, names in _REBUILT.items():
-        for each in names:
-            scope[each] = inline(_renamed(getattr(module, each), suffix, scope))
-    return _renamed(getattr(numba_calls, name), suffix, scope)
-
-
-def _renamed(function: Any, suffix: str, scope: dict[str, Any]) -> FunctionType:
-    unique = f"{function.__name__}_{suffix}"
-    code = function.__code__.replace(co_name=unique, co_qualname=unique)
-    return FunctionType(code, {**function.__globals__, **scope}, unique)
+        names["FORMULA"] = inline(specialize(chosen, **scalars))
+    return specialize(getattr(numba_calls, name), **names)
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:

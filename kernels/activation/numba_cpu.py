@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from ...backend import Array
+from ..compiling.dtypes import NATIVE, STORED
 from ..crew.crew import HELPED, REFUSED, SHARED, get_crew
-from ..simd import half
+from ..simd.half import why_no_half
 from .contract import ActivationEngine
 from .formula import KINDS
 from .numba_calls import WORDS
-from .numba_compile import STORED, compiled, shared
+from .numba_compile import compiled, shared
 from .numba_tasks import cut
 
 _NOTHING = {char: np.empty(0, stored) for char, stored in STORED.items()}
-_QUICK = {np.dtype("float32"): "f", np.dtype("float64"): "d"}
 _KINDS = frozenset(KINDS)
 _SLOW = ("sigmoid", "tanh")  # forward, where arithmetic takes longer than memory
 
@@ -29,8 +29,7 @@ class NumbaActivation(ActivationEngine):
     strided = False
 
     def missing(self, kind: str) -> str:
-        lacking = kind == "e" and half.conversions_missing()
-        return "this processor has no float16 conversions" if lacking else ""
+        return why_no_half(kind)
 
     def quick_forward(self, x: Any, kind: Any, bias: Any, slope: Any, out: Any) -> Array | None:
         char = _quick(x, kind, slope)
@@ -111,7 +110,7 @@ def _quick(x: Any, kind: Any, slope: Any) -> str | None:
         return None
     if type(slope) is not float or not 0.0 < slope < inf:
         return None
-    return _QUICK.get(x.dtype)  # of native byte order only: Numba takes the other for it
+    return NATIVE.get(x.dtype)  # Numba takes another byte order for it
 
 
 def _as_rows(x: Any, *others: Any) -> list[Any] | None:

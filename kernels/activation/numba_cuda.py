@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ...backend import Array
 from ..compiling import cuda_launch
+from ..compiling.cuda_launch import NumbaKernel, blocks_for, made_once
 from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import rebound
 from . import numba_cuda_kernels
@@ -19,7 +19,7 @@ from .gpu_sums import GpuActivation
 
 
 class NumbaCudaActivation(GpuActivation):
-    """A grid-stride loop; launched on CuPy's current stream, so that it keeps the order."""
+    """A grid-stride loop."""
 
     name = "numba-cuda"
     strided = False
@@ -38,20 +38,17 @@ def _launch(name: str, slope: float, result: Array, *arrays: Array) -> None:
     """Launch a formula's kernel on `arrays`, slope and `result`."""
     dtype = result.dtype.name
     biased = name in KINDS and len(arrays) > 1
-    blocks = min(-(-result.size // cuda_launch.THREADS), cuda_launch.MAX_BLOCKS)
-    with result.device:
-        compiled = kernel(name, dtype, biased)
-        launcher = cuda_launch.configured(compiled, blocks, cuda_launch.THREADS, result)
-        flat = (array.reshape(-1) for array in arrays)
-        launcher(*flat, np.dtype(compute_dtype(dtype)).type(slope), result.reshape(-1))
+    kernel(name, dtype, biased)(
+        *(result, blocks_for(result.size), cuda_launch.THREADS),
+        *(array.reshape(-1) for array in arrays),
+        *(np.dtype(compute_dtype(dtype)).type(slope), result.reshape(-1)),
+    )
 
 
-@cache
-def kernel(name: str, dtype: str, biased: bool = False) -> Any:
+@made_once
+def kernel(name: str, dtype: str, biased: bool = False) -> NumbaKernel:
     """The CUDA kernel of a formula."""
-    from numba import cuda
-
-    return cuda.jit(python_kernel(name, dtype, biased))
+    return NumbaKernel(f"activation_{name}", python_kernel(name, dtype, biased))
 
 
 def python_kernel(name: str, dtype: str, biased: bool = False) -> FunctionType:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
 from ...backend import Array, backend_of
 from ...backend.array_checks import check_writeable
-from ...backend.number_checks import fraction, positive
+from ...backend.number_checks import Check, fraction, positive
 from ...backend.types import DTYPES
 from ..array_arguments import check_input
 from .layout import Layout, layout_of
@@ -75,26 +75,29 @@ def check_running(mean: Array | None, var: Array | None) -> None:
             check_writeable(name, vector)
 
 
-def check_ddof(value: Any) -> int:
+def check_ddof(name: str, value: Any) -> int:
     """0 or 1."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(
-            f"running_var_ddof is {value!r}; expected 1 for the unbiased variance or 0 for the "
-            "biased one"
-        )
-    if value not in (0, 1):
-        raise ValueError(
-            f"running_var_ddof is {value!r}; expected 1 for the unbiased variance or 0 for the "
-            "biased one"
+    integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not integer or value not in (0, 1):
+        raise (ValueError if integer else TypeError)(
+            f"{name} is {value!r}; expected 1 for the unbiased variance or 0 for the biased one"
         )
     return int(value)
 
 
-def _activation(value: Any) -> bool:
-    """Whether it is ReLU."""
+def _check_activation(name: str, value: Any) -> str | None:
+    """None or "relu"."""
     if value is not None and not (isinstance(value, str) and value == "relu"):
-        raise ValueError(f"activation is {value!r}; expected None or 'relu'")
-    return value is not None
+        raise ValueError(f"{name} is {value!r}; expected None or 'relu'")
+    return value
+
+
+OPTIONS: Mapping[str, Check] = {
+    "momentum": fraction,
+    "eps": positive,
+    "activation": _check_activation,
+    "running_var_ddof": check_ddof,
+}
 
 
 def options(momentum: Any, eps: Any, activation: Any) -> tuple[float, float, bool]:
@@ -106,7 +109,8 @@ def options(momentum: Any, eps: Any, activation: Any) -> tuple[float, float, boo
 
 
 def _options(momentum: Any, eps: Any, activation: Any) -> tuple[float, float, bool]:
-    return fraction("momentum", momentum), positive("eps", eps), _activation(activation)
+    relu = _check_activation("activation", activation) is not None
+    return fraction("momentum", momentum), positive("eps", eps), relu
 
 
 _remembered = lru_cache(maxsize=64, typed=True)(_options)

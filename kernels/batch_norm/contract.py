@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from ...backend import Array
+from ..operation import OperationEngine
 from .layout import Layout
 
 
@@ -62,7 +63,7 @@ class How(NamedTuple):
     relu: bool
 
 
-class BatchNormEngine(ABC):
+class BatchNormEngine(OperationEngine):
     """Runs on checked arrays: x, y, dy, dx of one layout, one value a channel in float32 or 64.
 
     On a GPU memory may run out, and code is compiled at its first launch, which may fail. So an
@@ -71,13 +72,8 @@ class BatchNormEngine(ABC):
     user's own arrays only where that last launch is known to be compiled (first.py).
     """
 
-    name: ClassVar[str]
     strided: ClassVar[bool] = False
     """Whether it takes arrays with gaps, and arrays in different orders."""
-
-    def missing(self, kind: str) -> str:
-        """Why it can't take arrays of a dtype, by its character, on this machine; or ""."""
-        return ""
 
     @abstractmethod
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:

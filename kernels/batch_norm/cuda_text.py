@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..compiling import c_text
+from ..compiling import c_text, cuda_launch
+from ..compiling.cuda_reductions import TREE
+from ..compiling.dtypes import C_TYPES
 from . import formula
 
-THREADS = 256
-C_TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
 _FUNCTIONS = (
     formula.middle,
     formula.welford,
@@ -59,7 +59,8 @@ def source(name: str, dtype: str, relu: bool = False, width: int = 1, wide: bool
         wide: whether an index may not fit 32 bits.
     """
     index = f"typedef {'long long' if wide else 'int'} Index;\n"
-    defines = f"#define THREADS {THREADS}\n#define WIDTH {width}\n#define RELU {int(relu)}\n"
+    numbers = {"THREADS": cuda_launch.THREADS, "WIDTH": width, "RELU": int(relu)}
+    defines = "".join(f"#define {key} {number}\n" for key, number in numbers.items())
     return preamble(dtype) + index + defines + _BODIES[name].replace("NAME", name)
 
 
@@ -103,6 +104,7 @@ __device__ __forceinline__ void walk(Index outer, Index channels, Index inner, B
 _MOMENTS = (
     _NEAR
     + _WALK
+    + TREE
     + """
 extern "C" __global__ __launch_bounds__(THREADS) void NAME(
     const T *x, C *means, C *m2s, const Index outer, const Index channels, const Index inner
@@ -115,17 +117,15 @@ extern "C" __global__ __launch_bounds__(THREADS) void NAME(
         count += C(1);
         welford(mean, m2, count, C(x[at]) - near);
     });
-    const int t = threadIdx.x, row = t / WIDTH;
+    const int t = threadIdx.x;
     counts_[t] = count;
     means_[t] = mean;
     m2s_[t] = m2;
-    for (int half = THREADS / WIDTH / 2; half > 0; half /= 2) {
-        __syncthreads();
-        const int other = t + half * WIDTH;
-        if (row < half && counts_[other] > C(0))
+    tree<WIDTH>([&](int t, int other) {
+        if (counts_[other] > C(0))
             merged(counts_[t], means_[t], m2s_[t], counts_[other], means_[other], m2s_[other]);
-    }
-    if (row == 0 && channel < channels) {
+    });
+    if (t < WIDTH && channel < channels) {
         means[blockIdx.y * channels + channel] = means_[t];
         m2s[blockIdx.y * channels + channel] = m2s_[t];
     }
@@ -135,6 +135,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void NAME(
 
 _PRODUCTS = (
     _WALK
+    + TREE
     + """
 extern "C" __global__ __launch_bounds__(THREADS) void NAME(
     const T *dy, const T *x, const C *kept, const C *gamma, const C *beta, C *sums,
@@ -155,17 +156,14 @@ extern "C" __global__ __launch_bounds__(THREADS) void NAME(
         one += g;
         two += g * (value - center);
     });
-    const int t = threadIdx.x, row = t / WIDTH;
+    const int t = threadIdx.x;
     first_[t] = one;
     second_[t] = two;
-    for (int half = THREADS / WIDTH / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (row < half) {
-            first_[t] += first_[t + half * WIDTH];
-            second_[t] += second_[t + half * WIDTH];
-        }
-    }
-    if (row == 0 && channel < channels) {
+    tree<WIDTH>([&](int t, int other) {
+        first_[t] += first_[other];
+        second_[t] += second_[other];
+    });
+    if (t < WIDTH && channel < channels) {
         sums[blockIdx.y * channels + channel] = first_[t];
         sums[(gridDim.y + blockIdx.y) * channels + channel] = second_[t];
     }

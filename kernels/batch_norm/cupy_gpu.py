@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ...backend import Array
+from ..compiling import cuda_launch
+from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
 from .channel_vectors import computed, given
 from .contract import BatchNormEngine, How, Running
 from .cuda_elementwise import elementwise
-from .cuda_text import THREADS, source
+from .cuda_text import source
 from .gpu_plan import gpu_plan
 from .layout import Layout
 
@@ -24,74 +25,64 @@ class CupyBatchNorm(BatchNormEngine):
     name = "cupy"
 
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
+        import cupy
+
         layout, gamma, beta, eps, relu = how
-        xp, channels, dtype = _module(), layout.channels, computed(x)
-        plan = gpu_plan(layout.outer, channels, layout.inner, THREADS)
+        channels, dtype, threads = layout.channels, computed(x), cuda_launch.THREADS
+        plan = gpu_plan(layout.outer, channels, layout.inner, threads)
         shape = _shape(layout, x)
-        means, m2s = xp.empty((2, plan.parts, channels), dtype)
-        kept, coefficients = xp.empty((2, 3, channels), dtype)
-        gamma, beta = given(xp, gamma, beta, channels, dtype)
+        means, m2s = cupy.empty((2, plan.parts, channels), dtype)
+        kept, coefficients = cupy.empty((2, 3, channels), dtype)
+        gamma, beta = given(cupy, gamma, beta, channels, dtype)
         mean, var, momentum = running or (kept[0], kept[0], 0.0)
-        with x.device:
-            _raw("batch_norm_moments", x, False, plan.width)(
-                (plan.across, plan.parts), (THREADS,), (x, means, m2s, *shape)
-            )
-            number = np.dtype(dtype).type
-            _raw("batch_norm_finish_forward", x)(
-                *_per_channel(channels),
-                (
-                    *(x, means, m2s, gamma, beta, mean, var, kept, coefficients),
-                    *(np.int32(plan.parts), *shape),
-                    *(number(eps), number(momentum), number(1.0 - momentum)),
-                    np.int32(running is not None),
-                ),
-            )
-            vectors = _along(coefficients)
-            _kernel("normalize", x.dtype.name, relu)(layout.matrix(x), *vectors, layout.matrix(y))
+        moments = _raw("moments", x, False, plan.width)
+        moments(x, (plan.across, plan.parts), threads, x, means, m2s, *shape)
+        number = np.dtype(dtype).type
+        _raw("finish_forward", x)(
+            *(x, -(-channels // threads), threads),
+            *(x, means, m2s, gamma, beta, mean, var, kept, coefficients),
+            *(np.int32(plan.parts), *shape),
+            *(number(eps), number(momentum), number(1.0 - momentum)),
+            np.int32(running is not None),
+        )
+        arrays = layout.matrix(x), *_along(coefficients), layout.matrix(y)
+        applied("normalize", x.dtype.name, relu)(x, *arrays)
         return kept
 
     def backward(
         self, dy: Array, x: Array, dx: Array, how: How, kept: Array
     ) -> tuple[Array, Array]:
+        import cupy
+
         layout, gamma, beta, _, relu = how
-        xp, channels, dtype = _module(), layout.channels, computed(x)
-        plan = gpu_plan(layout.outer, channels, layout.inner, THREADS)
+        channels, dtype, threads = layout.channels, computed(x), cuda_launch.THREADS
+        plan = gpu_plan(layout.outer, channels, layout.inner, threads)
         shape = _shape(layout, x)
-        sums = xp.empty((2, plan.parts, channels), dtype)
-        result, coefficients = xp.empty((2, channels), dtype), xp.empty((5, channels), dtype)
-        gamma, beta = given(xp, gamma, beta, channels, dtype)
-        with x.device:
-            _raw("batch_norm_products", x, relu, plan.width)(
-                (plan.across, plan.parts),
-                (THREADS,),
-                (dy, x, kept, gamma, beta, sums, *shape),
-            )
-            m = np.dtype(dtype).type(layout.count)
-            _raw("batch_norm_finish_backward", x)(
-                *_per_channel(channels),
-                (
-                    *(sums, gamma, beta, kept, result, coefficients),
-                    *(np.int32(plan.parts), shape[1], m),
-                ),
-            )
-            vectors = _along(coefficients)
-            arrays = layout.matrix(dy), layout.matrix(x), *vectors, layout.matrix(dx)
-            _kernel("differentiate", x.dtype.name, relu)(*arrays)
+        sums = cupy.empty((2, plan.parts, channels), dtype)
+        result, coefficients = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
+        gamma, beta = given(cupy, gamma, beta, channels, dtype)
+        products = _raw("products", x, relu, plan.width)
+        products(
+            *(x, (plan.across, plan.parts), threads),
+            *(dy, x, kept, gamma, beta, sums, *shape),
+        )
+        _raw("finish_backward", x)(
+            *(x, -(-channels // threads), threads),
+            *(sums, gamma, beta, kept, result, coefficients),
+            *(np.int32(plan.parts), shape[1], np.dtype(dtype).type(layout.count)),
+        )
+        arrays = layout.matrix(dy), layout.matrix(x), *_along(coefficients), layout.matrix(dx)
+        applied("differentiate", x.dtype.name, relu)(x, *arrays)
         return result[0], result[1]
 
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+        import cupy
+
         layout, gamma, beta, eps, relu = how
-        gamma, beta = given(_module(), gamma, beta, layout.channels, computed(x))
+        gamma, beta = given(cupy, gamma, beta, layout.channels, computed(x))
         vectors = [vector.reshape(-1, 1) for vector in (mean, var, gamma, beta)]
-        kernel = _kernel("infer", x.dtype.name, relu)
-        with x.device:
-            kernel(layout.matrix(x), *vectors, eps, layout.matrix(y))
-
-
-def _module() -> Any:
-    import cupy
-
-    return cupy
+        arrays = layout.matrix(x), *vectors, eps, layout.matrix(y)
+        applied("infer", x.dtype.name, relu)(x, *arrays)
 
 
 def _shape(layout: Layout, x: Array) -> tuple[Any, ...]:
@@ -100,27 +91,23 @@ def _shape(layout: Layout, x: Array) -> tuple[Any, ...]:
     return index(layout.outer), index(layout.channels), index(layout.inner)
 
 
-def _per_channel(channels: int) -> tuple[tuple[int], tuple[int]]:
-    """Grid and block of a kernel with one thread a channel."""
-    return (-(-channels // THREADS),), (THREADS,)
-
-
 def _along(coefficients: Array) -> list[Array]:
     """Rows of one value a channel, so that they broadcast against (outer, channel, inner)."""
     return [row.reshape(-1, 1) for row in coefficients]
 
 
-def _raw(name: str, x: Array, relu: bool = False, width: int = 1) -> Any:
+def _raw(name: str, x: Array, relu: bool = False, width: int = 1) -> RawKernel:
     return raw_kernel(name, x.dtype.name, relu, width, x.size >= WIDE)
 
 
-@cache
-def raw_kernel(name: str, dtype: str, relu: bool, width: int, wide: bool) -> Any:
-    """One of `cuda_text.KERNELS`."""
-    include = "#include <cupy/float16.cuh>\n" if dtype == "float16" else ""
-    return _module().RawKernel(include + source(name, dtype, relu, width, wide), name)
+@made_once
+def raw_kernel(name: str, dtype: str, relu: bool, width: int, wide: bool) -> RawKernel:
+    """One of `cuda_text.KERNELS`, without their prefix."""
+    symbol = f"batch_norm_{name}"
+    return RawKernel(name, dtype, source(symbol, dtype, relu, width, wide), symbol)
 
 
-@cache
-def _kernel(name: str, dtype: str, relu: bool) -> Any:
-    return _module().ElementwiseKernel(**elementwise(name, dtype, relu))
+@made_once
+def applied(name: str, dtype: str, relu: bool) -> ElementwiseKernel:
+    """One of cuda_elementwise.py."""
+    return ElementwiseKernel(name, elementwise(name, dtype, relu))

@@ -1,8 +1,8 @@
 """Which batch normalizations a GPU has run before, so that none of their code is missing.
 
-The kernels that average the running statistics are launched before the one that writes y, and CuPy
-and Numba compile each at its first launch. So the first time, running statistics are averaged in
-copies, which reach the user's arrays only after y was written.
+The kernels that average the running statistics are launched before the one that writes y. So the
+first time, running statistics are averaged in copies, which reach the user's arrays only after y
+was written.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from collections.abc import Hashable
 import numpy as np
 
 from ...backend import Array, device_of
+from ..compiling.first_launch import index_widths, is_new
 from .contract import BatchNormEngine, How
-
-_WIDE = 1 << 31  # bytes of memory from which CuPy indexes in 64 bits
-_compiled: set[Hashable] = set()
 
 
 def new_code(
@@ -30,14 +28,9 @@ def new_code(
         return None
     layout = how.layout
     code = (
-        *(engine.name, device_of(x), x.dtype.name, how.relu),
+        *("batch norm", engine.name, device_of(x), x.dtype.name, how.relu),
         *(length > 1 for length in (layout.outer, layout.channels, layout.inner)),
-        *((a if a.base is None else a.base).nbytes > _WIDE for a in (x, y)),
+        *index_widths((x, y)),
         *((a.dtype.name, a.strides == (a.itemsize,)) for a in (mean, var)),
     )
-    return None if code in _compiled else code
-
-
-def remember(code: Hashable) -> None:
-    """That all of it was compiled."""
-    _compiled.add(code)
+    return code if is_new(code) else None

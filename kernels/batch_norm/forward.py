@@ -8,12 +8,13 @@ from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
+from ..compiling.first_launch import remember
 from ..order import place_of, put_back, run_like
 from .arguments import check_ddof, check_layout, check_running, check_vectors, options
 from .channel_vectors import computed, readable, running_of, write_back
 from .contract import How, Running, Saved
 from .engines import choose, get
-from .first_launch import new_code, remember
+from .first_launch import new_code
 from .layout import layout_of
 from .quick_checks import quick_layout
 
@@ -100,7 +101,7 @@ def batch_norm_forward(
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     check_running(running_mean, running_var)
     momentum, eps, relu = options(momentum, eps, activation)
-    ddof = check_ddof(running_var_ddof)
+    ddof = check_ddof("running_var_ddof", running_var_ddof)
     replaces = False
     if out is not None:
         check_out("x", out, x)
@@ -133,7 +134,7 @@ def batch_norm_forward(
             put_back(y, place)
             write_back(pair, running_mean, running_var, biased)
             if code is not None:
-                remember(code)
+                remember([code])
         else:
             kept = backend.xp.zeros((3, layout.channels), dtype)
     return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape, replaces)

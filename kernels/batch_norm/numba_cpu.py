@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import FunctionType
 from typing import Any
 
 import numba
 import numpy as np
 
 from ...backend import Array
-from ..compiling import python_text
-from ..compiling.checksum import checksum
+from ..compiling.dtypes import COMPUTED, STORED
 from ..compiling.jit import cfunc, once
+from ..compiling.specialize import specialize
 from ..crew.crew import get_crew
-from ..simd import half
+from ..simd.half import why_no_half
 from ..simd.loops import OPTIONS
-from . import (
-    cpu_plan,
-    formula,
-    numba_coefficients,
-    numba_geometry,
-    numba_job,
-    numba_loops,
-    numba_sums,
-    numba_tasks,
-)
+from . import numba_tasks
 from .contract import BatchNormEngine, How, Running
 from .cpu_plan import SHARED, Plan, plan
 from .layout import Layout
 from .numba_job import ALL, APPLY, FINISH, START, STEP, SUM, start, template
 
-_STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
-_COMPUTED = {"e": np.float32, "f": np.float32, "d": np.float64}
-_SOURCES = (
-    *(formula, half, cpu_plan, python_text),
-    *(numba_coefficients, numba_geometry, numba_job, numba_loops, numba_sums, numba_tasks),
-)
-_NOTHING = {kind: (np.empty(0, _STORED[kind]), np.empty(0, _COMPUTED[kind])) for kind in _STORED}
+_NOTHING = {kind: (np.empty(0, STORED[kind]), np.empty(0, COMPUTED[kind])) for kind in STORED}
 _NO_SUMS = np.empty(0)
 
 
@@ -47,8 +31,7 @@ class NumbaBatchNorm(BatchNormEngine):
     name = "numba"
 
     def missing(self, kind: str) -> str:
-        lacking = kind == "e" and half.conversions_missing()
-        return "this processor has no float16 conversions" if lacking else ""
+        return why_no_half(kind)
 
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
         layout, gamma, beta, eps, relu = how
@@ -56,7 +39,7 @@ class NumbaBatchNorm(BatchNormEngine):
         no_array, no_vector = _NOTHING[kind]
         mean, var, momentum = running or (no_vector, no_vector, 0.0)
         cut = plan(layout.outer, channels, layout.inner, x.itemsize)
-        work = np.empty(6 * channels, _COMPUTED[kind])
+        work = np.empty(6 * channels, COMPUTED[kind])
         _run(
             task("forward", kind),
             cut,
@@ -81,7 +64,7 @@ class NumbaBatchNorm(BatchNormEngine):
         channels, kind = layout.channels, dy.dtype.char
         _, no_vector = _NOTHING[kind]
         cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
-        work = np.empty(7 * channels, _COMPUTED[kind])
+        work = np.empty(7 * channels, COMPUTED[kind])
         _run(
             task("backward", kind),
             cut,
@@ -115,7 +98,7 @@ class NumbaBatchNorm(BatchNormEngine):
             mean,
             var,
             no_vector,
-            np.empty(3 * channels, _COMPUTED[kind]),
+            np.empty(3 * channels, COMPUTED[kind]),
             _NO_SUMS,
         )
 
@@ -128,7 +111,7 @@ def _memory(layout: Layout, array: Array) -> Array:
 
 @lru_cache(maxsize=64)
 def _constant(value: float, channels: int, kind: str) -> np.ndarray:
-    return np.full(channels, value, _COMPUTED[kind])
+    return np.full(channels, value, COMPUTED[kind])
 
 
 def _given(
@@ -176,9 +159,6 @@ def task(name: str, kind: str) -> int:
 
 @once
 def compiled(name: str, kind: str) -> Any:
-    function = getattr(numba_tasks, name)
-    scope = {**numba_tasks.__dict__, "COMPUTED": _COMPUTED[kind], "STORED": _STORED[kind]}
-    unique = f"{name}_{kind}_{checksum(*_SOURCES)}"
-    code = function.__code__.replace(co_name=unique, co_qualname=unique)
+    names = {"COMPUTED": COMPUTED[kind], "STORED": STORED[kind]}
     signature = numba.types.void(numba.types.int64, numba.types.int64, numba.types.voidptr)
-    return cfunc(signature, **OPTIONS)(FunctionType(code, scope, unique))
+    return cfunc(signature, **OPTIONS)(specialize(getattr(numba_tasks, name), **names))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -10,12 +9,13 @@ import numpy as np
 
 from ...backend import Array
 from ...backend.failures import Explained
-from ..compiling.cuda_launch import MAX_BLOCKS, configured, device_functions
+from ..compiling import cuda_launch
+from ..compiling.cuda_launch import Blocks, NumbaKernel, blocks_for, device_functions, made_once
+from ..compiling.numba_reductions import add, tree_of
 from ..compiling.python_text import rebound
 from . import formula, numba_cuda_kernels
 from .channel_vectors import computed, given
 from .contract import BatchNormEngine, How, Running
-from .cuda_text import THREADS
 from .gpu_plan import gpu_plan
 
 _FORMULAS = (
@@ -42,21 +42,22 @@ class NumbaCudaBatchNorm(BatchNormEngine):
 
         layout, gamma, beta, eps, relu = how
         channels, inner, dtype = layout.channels, layout.inner, computed(x)
-        plan, number = gpu_plan(layout.outer, channels, inner, THREADS), np.dtype(dtype).type
+        number, threads = np.dtype(dtype).type, cuda_launch.THREADS
+        plan = gpu_plan(layout.outer, channels, inner, threads)
         means, m2s = cupy.empty((2, plan.parts, channels), dtype)
         kept, coefficients = cupy.empty((2, 3, channels), dtype)
         gamma, beta = given(cupy, gamma, beta, channels, dtype)
         mean, var, momentum = running or (kept[0], kept[0], 0.0)
         flat = layout.flat(x)
-        launch = _Launcher(x, relu)
-        launch("moments", (plan.across, plan.parts), flat, means, m2s, plan.width, inner)
-        launch(
-            "finish_forward",
-            -(-channels // THREADS),
+        across = plan.across, plan.parts
+        _launch("moments", x, relu, across, flat, means, m2s, plan.width, inner)
+        _launch(
+            *("finish_forward", x, relu, -(-channels // threads)),
             *(flat, means, m2s, gamma, beta, mean, var, kept, coefficients, inner),
             *(number(eps), number(momentum), number(1.0 - momentum), running is not None),
         )
-        launch("normalize", launch.blocks, flat, coefficients, layout.flat(y), inner)
+        blocks = blocks_for(x.size)
+        _launch("normalize", x, relu, blocks, flat, coefficients, layout.flat(y), inner)
         return kept
 
     def backward(
@@ -66,24 +67,25 @@ class NumbaCudaBatchNorm(BatchNormEngine):
 
         layout, gamma, beta, _, relu = how
         channels, inner, dtype = layout.channels, layout.inner, computed(x)
-        plan = gpu_plan(layout.outer, channels, inner, THREADS)
+        threads = cuda_launch.THREADS
+        plan = gpu_plan(layout.outer, channels, inner, threads)
         sums = cupy.empty((2, plan.parts, channels), dtype)
         result, coefficients = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
         gamma, beta = given(cupy, gamma, beta, channels, dtype)
         flat_dy, flat = layout.flat(dy), layout.flat(x)
-        launch = _Launcher(x, relu)
-        launch(
-            "products",
-            (plan.across, plan.parts),
+        _launch(
+            *("products", x, relu, (plan.across, plan.parts)),
             *(flat_dy, flat, kept, gamma, beta, sums, plan.width, inner),
         )
-        launch(
-            "finish_backward",
-            -(-channels // THREADS),
+        _launch(
+            *("finish_backward", x, relu, -(-channels // threads)),
             *(sums, gamma, beta, kept, result, coefficients),
             np.dtype(dtype).type(layout.count),
         )
-        launch("differentiate", launch.blocks, flat_dy, flat, coefficients, layout.flat(dx), inner)
+        _launch(
+            *("differentiate", x, relu, blocks_for(x.size)),
+            *(flat_dy, flat, coefficients, layout.flat(dx), inner),
+        )
         return result[0], result[1]
 
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
@@ -92,34 +94,23 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         layout, gamma, beta, eps, relu = how
         dtype = computed(x)
         gamma, beta = given(cupy, gamma, beta, layout.channels, dtype)
-        launch = _Launcher(x, relu)
-        launch(
-            "infer",
-            launch.blocks,
+        _launch(
+            *("infer", x, relu, blocks_for(x.size)),
             *(layout.flat(x), mean, var, gamma, beta),
             *(np.dtype(dtype).type(eps), layout.flat(y), layout.inner),
         )
 
 
-class _Launcher:
-    """Launches kernels for arrays like `x` on its device and CuPy's current stream."""
-
-    def __init__(self, x: Array, relu: bool) -> None:
-        self.x, self.relu = x, relu
-        self.blocks = min(-(-x.size // THREADS), MAX_BLOCKS)
-
-    def __call__(self, name: str, grid: Any, *arguments: Any) -> None:
-        with self.x.device, Explained(name, self.x, "numba-cuda"):
-            compiled = kernel(name, computed(self.x), self.relu)
-            configured(compiled, grid, THREADS, self.x)(*arguments)
+def _launch(name: str, x: Array, relu: bool, blocks: Blocks, *arguments: Any) -> None:
+    """Launch a kernel for arrays like `x`."""
+    with Explained(name, x, "numba-cuda"):
+        kernel(name, computed(x), relu)(x, blocks, cuda_launch.THREADS, *arguments)
 
 
-@cache
-def kernel(name: str, dtype: str, relu: bool) -> Any:
+@made_once
+def kernel(name: str, dtype: str, relu: bool) -> NumbaKernel:
     """The CUDA kernel of that name; `dtype` is what it computes in."""
-    from numba import cuda
-
-    return cuda.jit(python_kernel(name, dtype, relu))
+    return NumbaKernel(name, python_kernel(name, dtype, relu))
 
 
 def python_kernel(name: str, dtype: str, relu: bool) -> FunctionType:
@@ -135,6 +126,9 @@ def python_kernel(name: str, dtype: str, relu: bool) -> FunctionType:
         "cuda": cuda,
         "COMPUTED": float64 if dtype == "float64" else float32,
         "RELU": relu,
+        "THREADS": cuda_launch.THREADS,
     }
     names["near_of"] = cuda.jit(rebound(numba_cuda_kernels.near_of, names), device=True)
+    names["merge_tree"] = tree_of(numba_cuda_kernels.merge, names)
+    names["add_tree"] = tree_of(add, names)
     return rebound(getattr(numba_cuda_kernels, name), names)

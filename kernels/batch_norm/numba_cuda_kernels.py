@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from . import formula
-from .cuda_text import THREADS
 
 COMPUTED: Any = float  # what is computed in
 RELU = False
+merge_tree: Any = None
+add_tree: Any = None
+THREADS = 1  # of a block
 cuda: Any = None
 
 middle = formula.middle
@@ -35,11 +37,17 @@ def near_of(x: Any, channel: int, channels: int, inner: int) -> Any:
     return near
 
 
+def merge(rows: Any, t: int, other: int) -> None:
+    """Joins counts, means and sums of squared deviations, of threads that took any values."""
+    if rows[0, other] > COMPUTED(0):
+        rows[0, t], rows[1, t], rows[2, t] = merged(
+            rows[0, t], rows[1, t], rows[2, t], rows[0, other], rows[1, other], rows[2, other]
+        )
+
+
 def moments(x: Any, means: Any, m2s: Any, width: int, inner: int) -> None:
     """Mean and sum of squared deviations of x - near."""
-    counts_ = cuda.shared.array(THREADS, COMPUTED)
-    means_ = cuda.shared.array(THREADS, COMPUTED)
-    m2s_ = cuda.shared.array(THREADS, COMPUTED)
+    rows = cuda.shared.array((3, THREADS), COMPUTED)
     parts, channels = means.shape
     t, part = cuda.threadIdx.x, cuda.blockIdx.y
     row, step = t // width, THREADS // width
@@ -54,18 +62,10 @@ def moments(x: Any, means: Any, m2s: Any, width: int, inner: int) -> None:
             value = COMPUTED(x[(n * channels + channel) * inner + i - n * inner])
             count += COMPUTED(1)
             mean, m2 = welford(mean, m2, count, value - near)
-    counts_[t], means_[t], m2s_[t] = count, mean, m2
-    half = step // 2
-    while half > 0:
-        cuda.syncthreads()
-        other = t + half * width
-        if row < half and counts_[other] > zero:
-            counts_[t], means_[t], m2s_[t] = merged(
-                counts_[t], means_[t], m2s_[t], counts_[other], means_[other], m2s_[other]
-            )
-        half //= 2
+    rows[0, t], rows[1, t], rows[2, t] = count, mean, m2
+    merge_tree(rows, width)
     if row == 0 and channel < channels:
-        means[part, channel], m2s[part, channel] = means_[t], m2s_[t]
+        means[part, channel], m2s[part, channel] = rows[1, t], rows[2, t]
 
 
 def finish_forward(
@@ -100,8 +100,7 @@ def products(
     dy: Any, x: Any, kept: Any, gamma: Any, beta: Any, sums: Any, width: int, inner: int
 ) -> None:
     """Sums of dy and of dy (x - center)."""
-    first_ = cuda.shared.array(THREADS, COMPUTED)
-    second_ = cuda.shared.array(THREADS, COMPUTED)
+    rows = cuda.shared.array((2, THREADS), COMPUTED)
     _, parts, channels = sums.shape
     t, part = cuda.threadIdx.x, cuda.blockIdx.y
     row, step = t // width, THREADS // width
@@ -120,16 +119,10 @@ def products(
                 g = zero if y <= zero else g
             one += g
             two += g * (value - center)
-    first_[t], second_[t] = one, two
-    half = step // 2
-    while half > 0:
-        cuda.syncthreads()
-        if row < half:
-            first_[t] += first_[t + half * width]
-            second_[t] += second_[t + half * width]
-        half //= 2
+    rows[0, t], rows[1, t] = one, two
+    add_tree(rows, width)
     if row == 0 and channel < channels:
-        sums[0, part, channel], sums[1, part, channel] = first_[t], second_[t]
+        sums[0, part, channel], sums[1, part, channel] = rows[0, t], rows[1, t]
 
 
 def finish_backward(

@@ -13,7 +13,8 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
-from ..compiling.python_text import maximum, rebound
+from ..compiling.python_text import maximum
+from ..compiling.specialize import specialize
 from ..simd.half import load, store
 from ..simd.loops import inline, loop, part, reduction
 from ..simd.memory import span
@@ -25,7 +26,7 @@ ROLES = 7
 
 normalized = inline(formula.normalized)
 input_gradient = inline(formula.input_gradient)
-rectified = inline(rebound(formula.rectified, {"maximum": inline(maximum)}))
+rectified = inline(specialize(formula.rectified, maximum=inline(maximum)))
 
 
 def value(per: Any, role: int, i: int) -> Any:

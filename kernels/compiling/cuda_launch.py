@@ -1,20 +1,90 @@
-"""Launching kernels that Numba compiled for a GPU, on CuPy's arrays and its current stream."""
+"""The two doors to a GPU: every launch goes through CuPy's or through Numba's.
+
+A kernel is launched on the device of one of its arrays, on CuPy's current stream, so that it keeps
+the order. `observers` are told of each launch: the tests' account, their runs on the host and those
+in Numba's simulator all see kernels there, whatever operation they belong to.
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ...backend import Array, device_of
 from . import python_text
 
+Blocks = int | tuple[int, int]
+P = ParamSpec("P")
+K = TypeVar("K")
+
 THREADS = 256
 MAX_BLOCKS = 1 << 16  # beyond that, each thread takes several elements
 
+observers: list[Callable[[str, str, Array, tuple[Any, ...]], None]] = []
+"""Called after each launch with engine, kernel's name, the array that chose device and dtype, and
+all arguments."""
 
-def configured(kernel: Any, blocks: Any, threads: int, array: Array) -> Any:
+
+def blocks_for(size: int, each: int = 1) -> int:
+    """Blocks whose threads take `each` elements of `size`, or some several times as many."""
+    return min(-(-size // (each * THREADS)), MAX_BLOCKS)
+
+
+class RawKernel:
+    """A kernel of CUDA C `text` for arrays of a dtype; `symbol` is what the text calls it."""
+
+    def __init__(self, name: str, dtype: str, text: str, symbol: str = "") -> None:
+        import cupy
+
+        include = "#include <cupy/float16.cuh>\n" if dtype == "float16" else ""
+        self._name, self._kernel = name, cupy.RawKernel(include + text, symbol or name)
+
+    def __call__(self, like: Array, blocks: Blocks, threads: int, *args: Any) -> None:
+        """Launch it on the device of `like`."""
+        with like.device:
+            self._kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads,), args)
+        _tell("cupy", self._name, like, args)
+
+
+class ElementwiseKernel:
+    """One that CuPy writes around an operation; `parts` are what it is made of."""
+
+    def __init__(self, name: str, parts: dict[str, str]) -> None:
+        import cupy
+
+        self._name, self._kernel = name, cupy.ElementwiseKernel(**parts)
+
+    def __call__(self, like: Array, *args: Any) -> None:
+        """Launch it on the device of `like`."""
+        with like.device:
+            self._kernel(*args)
+        _tell("cupy", self._name, like, args)
+
+
+class NumbaKernel:
+    """A Python function that Numba compiles at its first launch with arguments of some types."""
+
+    def __init__(self, name: str, function: Any, **options: Any) -> None:
+        from numba import cuda
+
+        self._name, self._kernel = name, cuda.jit(function, **options)
+
+    def __call__(self, like: Array, blocks: Blocks, threads: int, *args: Any) -> None:
+        """Launch it on the device of `like`."""
+        with like.device:
+            configured(self._kernel, blocks, threads, like)(*args)
+        _tell("numba-cuda", self._name, like, args)
+
+
+def _tell(engine: str, name: str, like: Array, args: tuple[Any, ...]) -> None:
+    for observer in observers:
+        observer(engine, name, like, args)
+
+
+def configured(kernel: Any, blocks: Blocks, threads: int, array: Array) -> Any:
     """`kernel`, ready for arrays on the device of `array`, on a grid and CuPy's current stream."""
     import cupy
 
@@ -32,7 +102,7 @@ def configured(kernel: Any, blocks: Any, threads: int, array: Array) -> Any:
 _launchers: dict[Any, Any] = {}
 
 
-def _launcher(kernel: Any, blocks: Any, threads: int, stream: int) -> Any:
+def _launcher(kernel: Any, blocks: Blocks, threads: int, stream: int) -> Any:
     """Without Numba's warning of a grid too small for a GPU: small arrays are no mistake here.
 
     Where warnings are errors, one in the middle of a step would leave it half done.
@@ -44,7 +114,23 @@ def _launcher(kernel: Any, blocks: Any, threads: int, stream: int) -> Any:
         return kernel[blocks, threads, cuda.external_stream(stream)]
 
 
-@cache
+_kept: list[Any] = []
+
+
+def made_once(make: Callable[P, K]) -> Callable[P, K]:
+    """`make`, called once for the same arguments, until `forget`."""
+    _kept.append(cache(make))
+    return _kept[-1]
+
+
+def forget() -> None:
+    """Drop every kernel that was made, so that each is made anew."""
+    for make in _kept:
+        make.cache_clear()
+    _launchers.clear()
+
+
+@made_once
 def device_functions() -> dict[str, Any]:
     """NumPy's functions that a rule may use, as Numba CUDA has them."""
     from numba import cuda

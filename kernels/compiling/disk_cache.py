@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import pickle
-from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -24,17 +23,7 @@ from numba.core.caching import (
 )
 from numba.misc.appdirs import AppDirs
 
-from .checksum import checksum, code_of
-
-# Modules whose functions and constants are compiled into the code of others: Numba looks for
-# changes in a function's own file only.
-_KERNELS = __package__.rpartition(".")[0]
-SHARED_CODE = (
-    *("compiling.python_text", "crew.atomics", "crew.board", "crew.crew"),
-    *("rule_engines.entry", "rule_engines.numba_fields", "rule_engines.numba_loops"),
-    *("simd.denormals", "simd.exp", "simd.half", "simd.loops", "simd.memory", "simd.tanh"),
-    "simd.transpose",
-)
+from .checksum import checksum, code_of, sources
 
 
 class _WithoutSource(_CacheLocator):
@@ -75,13 +64,18 @@ class _Contents(CompileResultCacheImpl):
 
 
 class DiskCache(FunctionCache):
-    """The cache of one function; where it fails, code is compiled as if there were none."""
+    """The cache of one function; where it fails, code is compiled as if there were none.
+
+    Numba looks for changes in the function's own file; here all that it is compiled from counts,
+    and the options that it is compiled with.
+    """
 
     _impl_class = _Contents
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, options: dict[str, Any]) -> None:
         super().__init__(function)
-        stamp = self._impl.locator.get_source_stamp(), shared_checksum()
+        told = sorted((k, sorted(v) if isinstance(v, set) else v) for k, v in options.items())
+        stamp = self._impl.locator.get_source_stamp(), sources(function.__module__), told
         self._cache_file = _SealedFiles(self.cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -120,9 +114,3 @@ class _SealedFiles(IndexDataCacheFile):
 
     def _digest(self, key: Any, content: bytes) -> bytes:
         return sha256(repr((key, self._source_stamp)).encode() + content).digest()
-
-
-@cache
-def shared_checksum() -> str:
-    """Of the bytecode of SHARED_CODE."""
-    return checksum(*(code_of(f"{_KERNELS}.{name}") for name in SHARED_CODE))

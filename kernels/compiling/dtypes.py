@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+STORED: dict[str, Any] = {"e": np.uint16, "f": np.float32, "d": np.float64}
+"""What compiled code for the CPU takes, by the character of the dtype: the bits of float16."""
+
+COMPUTED: dict[str, Any] = {"e": np.float32, "f": np.float32, "d": np.float64}
+"""What it computes in."""
+
+NATIVE = {np.dtype("float32"): "f", np.dtype("float64"): "d"}
+"""The dtypes of arrays that it takes as they are, of native byte order; their characters."""
+
+C_TYPES = {
+    "float16": "float16",
+    "float32": "float",
+    "float64": "double",
+    "int8": "signed char",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long long",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
+    "uint32": "unsigned int",
+    "uint64": "unsigned long long",
+}
+"""What CUDA C text calls the dtypes."""
+
 
 def compute_dtype(dtype: npt.DTypeLike) -> str:
-    """The dtype a rule computes in: float32 for float16 arrays, else the arrays' own."""
+    """The dtype that is computed in: float32 for float16 arrays, else the arrays' own."""
     return "float64" if np.dtype(dtype).char == "d" else "float32"

@@ -32,7 +32,7 @@ def njit(signature: Any = None, **options: Any) -> Callable[[Callable[..., Any]]
         _check_switched_on()
         with global_compiler_lock:  # numba.njit with a signature counts functions without it
             compiled = numba.njit(**options)(function)
-            _keep_on_disk(compiled, function)
+            _keep_on_disk(compiled, function, options)
             if signature is not None:
                 compiled.compile(signature)
                 compiled.disable_compile()
@@ -48,7 +48,7 @@ def cfunc(signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]
         _check_switched_on()
         with global_compiler_lock:
             compiled = CFunc(function, normalize_signature(signature), {}, options)
-            _keep_on_disk(compiled, function)
+            _keep_on_disk(compiled, function, options)
             compiled.compile()
         return compiled
 
@@ -83,9 +83,9 @@ def _check_switched_on() -> None:
         raise EngineUnavailableError(f"engine 'numba' can't compile: {reason}. {remedy}")
 
 
-def _keep_on_disk(compiled: Any, function: Callable[..., Any]) -> None:
+def _keep_on_disk(compiled: Any, function: Callable[..., Any], options: dict[str, Any]) -> None:
     """Give what compiles `function` a cache, if there is a folder for it and a file to watch."""
     try:
-        compiled._cache = DiskCache(function)
+        compiled._cache = DiskCache(function, options)
     except Exception:  # RuntimeError: no folder; others of sources that are not there, as in a zip
         return

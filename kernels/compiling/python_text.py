@@ -2,8 +2,8 @@
 
 Numba keeps compiled code on disk for functions of a file, not for closures. So each rule gets a
 loop of its own as source text, compiled under the rule's file name (Numba then caches it beside
-that file, and drops it when the file changes) and under a name that holds a checksum (so
-that a changed loop is never mistaken for an older one; code that calls it holds its name).
+that file, and drops it when the file changes) and specialized (which gives it a name that is never
+that of an older loop).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from ..rule import PRELUDE, Rule
-from .checksum import checksum
+from .specialize import specialize
 
 
 def maximum(a: Any, b: Any) -> Any:
@@ -48,12 +48,10 @@ def element_source(rule: Rule, at: str = "[i]") -> str:
 
 def build(rule: Rule, suffix: str, source: str, namespace: Mapping[str, Any]) -> FunctionType:
     """The function that `source` defines as NAME, as if it stood in the rule's own file."""
-    code = checksum(source, rule.prelude, rule.update, maximum)
-    name = f"{rule.name.replace('-', '_')}_{suffix}_{code}"
-    scope: dict[str, Any] = {"__name__": rule.update.__module__, **namespace}
+    name = f"{rule.name.replace('-', '_')}_{suffix}"
+    scope: dict[str, Any] = {"__name__": rule.update.__module__}
     exec(compile(source.replace("NAME", name), rule.update.__code__.co_filename, "exec"), scope)
-    function: FunctionType = scope[name]
-    return function
+    return specialize(scope[name], **namespace)
 
 
 def rebound(function: Any, replacements: Mapping[str, Any]) -> FunctionType:

@@ -17,6 +17,6 @@ What shaped the engine on the CPU ("numba"):
   64-bit multiplication of a product that is shifted, and that is no SIMD instruction but three.
 """
 
-from .dropout import dropout
+from .mask_and_scale import dropout
 
 __all__ = ["dropout"]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
-from numbers import Integral
 from typing import Any
 
-from ...backend.number_checks import finite_number
+from ...backend.number_checks import WORD, Check, finite_number, random_word
 from .contract import Mask
 
 STEP = 2.0**-32
 """Between two probabilities that 32 random bits can tell apart."""
-_WORD = 1 << 64
 _PROBABILITY = "a number in (0, 1], such as 0.8"
 
 
@@ -24,21 +23,13 @@ def keep_probability(name: str, value: Any) -> float:
     return number
 
 
-def random_word(name: str, value: Any) -> int:
-    """An integer of 64 bits without a sign."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(
-            f"{name} is {value!r} ({type(value).__name__}); expected an integer, 0 to 2^64 - 1"
-        )
-    if not 0 <= int(value) < _WORD:
-        raise ValueError(f"{name} is {value}; expected 0 to 2^64 - 1")
-    return int(value)
+OPTIONS: Mapping[str, Check] = {"keep_prob": keep_probability}
 
 
 def mask_of(keep_prob: Any, seed: Any, draw: Any) -> Mask:
     """The mask that these say, checked."""
     last, scale = _threshold(keep_prob) if type(keep_prob) is float else _checked(keep_prob)
-    if type(seed) is int and type(draw) is int and 0 <= seed < _WORD and 0 <= draw < _WORD:
+    if type(seed) is int and type(draw) is int and 0 <= seed < WORD and 0 <= draw < WORD:
         return Mask(last, scale, seed, draw)
     return Mask(last, scale, random_word("seed", seed), random_word("draw", draw))
 

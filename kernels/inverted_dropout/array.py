@@ -17,6 +17,8 @@ _round: Any = philox_round
 class ArrayDropout(DropoutEngine):
     """Takes any layout."""
 
+    name = "array"
+
     def run(self, x: Array, y: Array, mask: Mask) -> None:
         dtype = compute_dtype(x.dtype)
         with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are

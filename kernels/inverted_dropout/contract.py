@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 from ...backend import Array
+from ..operation import OperationEngine
 
 
 class Mask(NamedTuple):
@@ -23,15 +24,11 @@ class Mask(NamedTuple):
     draw: int
 
 
-class DropoutEngine(ABC):
+class DropoutEngine(OperationEngine):
     """Runs on checked arrays of one device, shape and dtype, not empty; y may be x.
 
     The device is the current one. On a GPU y is written by the last launch, which takes no memory.
     """
-
-    def missing(self, kind: str) -> str:
-        """Why it can't take arrays of a dtype, by its character, on this machine; or ""."""
-        return ""
 
     def quick(self, x: Any, mask: Mask, out: Any) -> Array | None:
         """y of unchecked arrays if that is safe; None if nothing was done."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ..compiling import c_text
+from ..compiling import c_text, cuda_launch
+from ..compiling.dtypes import C_TYPES
 from . import philox
 
 NAME = "dropout"
-THREADS = 256
 VECTORS = {"float16": ("uint2", 1), "float32": ("float4", 1), "float64": ("double2", 2)}
 """What four elements are loaded and stored as, and how many."""
-C_TYPES = {"float16": "float16", "float32": "float", "float64": "double"}
 _CONSTANTS = ("M0", "M1", "W0", "W1", "LOW", "HALF")
 
 _TEXT = """
@@ -65,6 +64,6 @@ def source(dtype: str) -> str:
     return (
         f"typedef {C_TYPES[dtype]} T;\ntypedef {compute} C;\ntypedef unsigned long long u64;\n"
         f"typedef {vector} Vector;\n#define VECTORS {count}\n"
-        f"#define THREADS {THREADS}\n#define ROUNDS {philox.ROUNDS}\n{constants}"
+        f"#define THREADS {cuda_launch.THREADS}\n#define ROUNDS {philox.ROUNDS}\n{constants}"
         f"{c_text.device_function(philox.philox_round, 'u64')}{_TEXT}"
     )

@@ -15,38 +15,35 @@ import numpy as np
 from numba import types
 
 from ...backend import Array
-from ..compiling.checksum import checksum
+from ..compiling.dtypes import COMPUTED, NATIVE, STORED
 from ..compiling.jit import cfunc, njit, once
-from ..compiling.python_text import rebound
+from ..compiling.specialize import specialize
 from ..crew.crew import get_crew
 from ..order import order_of, run_like
-from ..simd import half, transpose
-from ..simd.loops import OPTIONS, inline
-from . import numba_loops, numba_orders, philox
+from ..simd.half import NUMBERS, why_no_half
+from ..simd.loops import OPTIONS
+from . import numba_loops, numba_orders
 from .contract import DropoutEngine, Mask
 from .numba_loops import JOB
 from .numba_orders import plan
 
 SHARED = 1 << 18  # elements from which threads share an array, even if they must be woken
 PIECE = 8192  # elements of a piece of a strided array
-_STORED = {"e": np.uint16, "f": np.float32, "d": np.float64}
-_TYPES = {"e": types.uint16, "f": types.float32, "d": types.float64}
-_COMPUTED = {"e": np.float32, "f": np.float32, "d": np.float64}
-_DTYPES = {np.dtype("float32"): "f", np.dtype("float64"): "d"}
 _READABLE = 0x1 | 0x100  # NumPy's C_CONTIGUOUS | ALIGNED
 
 
 class NumbaDropout(DropoutEngine):
     """Takes any layout."""
 
+    name = "numba"
+
     def missing(self, kind: str) -> str:
-        lacking = kind == "e" and half.conversions_missing()
-        return "this processor has no float16 conversions" if lacking else ""
+        return why_no_half(kind)
 
     def quick(self, x: Any, mask: Mask, out: Any) -> Array | None:
         if type(x) is not np.ndarray or mask.scale == 1.0 or x.size >= SHARED:
             return None
-        kind = _DTYPES.get(x.dtype)
+        kind = NATIVE.get(x.dtype)
         if kind is None or x.flags.num & _READABLE != _READABLE:
             return None
         if out is None:
@@ -73,7 +70,7 @@ class NumbaDropout(DropoutEngine):
             return
         x = run_like(x, y, fresh=True)
         kind = x.dtype.char
-        flat_x, flat_y = (a.reshape(-1).view(_STORED[kind]) for a in (x, y))
+        flat_x, flat_y = (a.reshape(-1).view(STORED[kind]) for a in (x, y))
         if x.size >= SHARED:
             job = np.array([flat_x.ctypes.data, flat_y.ctypes.data, *_numbers(mask)[:3], 0])
             job.view(np.float64)[-1] = mask.scale
@@ -122,7 +119,7 @@ def _run_pieces(x: Array, y: Array, mask: Mask) -> None:
         casting="equiv",
         buffersize=PIECE,
     )
-    loop, stored, numbers = compiled(kind), _STORED[kind], _numbers(mask)
+    loop, stored, numbers = compiled(kind), STORED[kind], _numbers(mask)
     with pieces:
         for piece, result in pieces:
             loop(piece.view(stored), result.view(stored), first, *numbers)
@@ -136,7 +133,7 @@ def compiled(kind: str) -> Any:
     Its one signature admits only aligned, contiguous arrays, a y that is writeable, and int64; the
     code itself refuses other sizes, and arrays that overlap but are not the same.
     """
-    stored = _TYPES[kind]
+    stored = NUMBERS[kind]
     arrays = types.Array(stored, 1, "C", readonly=True), types.Array(stored, 1, "C")
     numbers = (*[types.int64] * 4, types.float64)
     function = _specialized(numba_loops.guarded, kind)
@@ -158,10 +155,4 @@ def permuted(kind: str) -> Any:
 
 
 def _specialized(function: Any, kind: str) -> FunctionType:
-    """A function for one dtype, under a name of its sources: kept code is never that of others."""
-    sources = checksum(philox, half, transpose, numba_loops, numba_orders)
-    unique = f"dropout_{function.__name__}_{kind}_{sources}"
-    dtypes = {"COMPUTED": _COMPUTED[kind], "STORED": _STORED[kind]}
-    drop = inline(rebound(numba_loops.drop, dtypes))
-    code = function.__code__.replace(co_name=unique, co_qualname=unique)
-    return FunctionType(code, {**function.__globals__, **dtypes, "drop": drop}, unique)
+    return specialize(function, COMPUTED=COMPUTED[kind], STORED=STORED[kind])

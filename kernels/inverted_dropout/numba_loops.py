@@ -1,7 +1,6 @@
 """The loops of dropout on the CPU: random bits, and what they keep, each in SIMD.
 
-`drop`, and the two functions that call it, are compiled once for each dtype: COMPUTED, STORED and
-`drop` itself are replaced then.
+`drop`, and the two functions that call it, are specialized for each dtype: COMPUTED and STORED.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """What the engines that compile for a GPU share: several launches happen all, or not at all.
 
-A kernel is compiled at its first launch, for the kinds of its arrays, and that can fail. So a step
-of several arrays first launches, for each machine code that it takes and that this process has not
-compiled yet, the smallest of the launches that take it. What these overwrite is kept until all code
-is there, and put back if it can't be had. Launches of compiled code take no memory.
+A step of several arrays first launches, for each machine code that it takes and that this process
+has not compiled yet, the smallest of the launches that take it. What these overwrite is kept until
+all code is there, and put back if it can't be had.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ from collections.abc import Hashable, Sequence
 
 from ...backend import Array, device_of, get_backend
 from ...backend.failures import Explained
+from ..compiling.first_launch import index_widths, is_new, remember
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .base import Engine
-
-_WIDE = 1 << 31  # bytes of memory from which CuPy indexes in 64 bits
-_compiled: set[Hashable] = set()
 
 
 class GpuEngine(Engine):
@@ -35,14 +32,14 @@ class GpuEngine(Engine):
         first: dict[Hashable, int] = {}  # new machine code -> the smallest call that takes it
         for k, arrays in enumerate(calls):
             code = (self.name, rule, *_kind(arrays, contiguous[k]))
-            if code not in _compiled:
+            if is_new(code):
                 smallest = first.setdefault(code, k)
                 first[code] = k if arrays[0].size < calls[smallest][0].size else smallest
         ahead = list(first.values())
         with calls[0][0].device:
             runs = [contiguous[k] for k in ahead]
             self._run_ahead(rule, [calls[k] for k in ahead], coefficients, runs)
-            _compiled.update(first)
+            remember(first)
             for k, arrays in enumerate(calls):
                 if k not in ahead:
                     with Explained(rule.name, arrays[0], self.name):
@@ -86,5 +83,4 @@ def _kind(arrays: tuple[Array, ...], contiguous: bool) -> tuple[Hashable, ...]:
     """What decides, beside the rule, which machine code a launch takes."""
     first = arrays[0]
     shapes = min(first.ndim, 1) if contiguous else tuple((a.shape, a.strides) for a in arrays)
-    wide = tuple((a if a.base is None else a.base).nbytes > _WIDE for a in arrays)
-    return device_of(first), first.dtype.name, shapes, wide
+    return device_of(first), first.dtype.name, shapes, index_widths(arrays)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 from ...backend import Array
 from ...backend.devices import best_gpu
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
-from ..compiling.dtypes import compute_dtype
+from ..compiling.cuda_launch import ElementwiseKernel, made_once
+from ..compiling.dtypes import C_TYPES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .all_or_none import GpuEngine
-
-_C_TYPE = {"float32": "float", "float64": "double"}
 
 
 class CupyEngine(GpuEngine):
@@ -33,16 +29,13 @@ class CupyEngine(GpuEngine):
         contiguous: bool,
     ) -> None:
         param, grad, *state = arrays
-        with param.device:
-            kernel(rule, param.dtype.name)(grad, *coefficients, param, *state)
+        kernel(rule, param.dtype.name)(param, grad, *coefficients, param, *state)
 
 
-@cache
-def kernel(rule: Rule, dtype: str) -> Any:
-    """The ElementwiseKernel(grad, *coefficients, param, *state) of a rule for one dtype."""
-    import cupy
-
-    return cupy.ElementwiseKernel(**parts(rule, dtype))
+@made_once
+def kernel(rule: Rule, dtype: str) -> ElementwiseKernel:
+    """The kernel (grad, *coefficients, param, *state) of a rule for one dtype."""
+    return ElementwiseKernel(rule.name, parts(rule, dtype))
 
 
 def parts(rule: Rule, dtype: str) -> dict[str, str]:
@@ -56,7 +49,7 @@ def parts(rule: Rule, dtype: str) -> dict[str, str]:
     return {
         "in_params": ", ".join(inputs),
         "out_params": ", ".join(f"{dtype} {name}" for name in ("p", *rule.state)),
-        "operation": operation(rule, _C_TYPE[compute]),
+        "operation": operation(rule, C_TYPES[compute]),
         "name": f"onepass_{rule.name.replace('-', '_')}_{dtype}",
         "preamble": PREAMBLE,
     }

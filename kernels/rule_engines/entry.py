@@ -20,7 +20,7 @@ from ..compiling.jit import njit
 from ..crew.atomics import call, pointer
 from ..crew.crew import HELPED
 from ..rule import Rule
-from ..simd.half import conversions_missing
+from ..simd.half import why_no_half
 from ..usable import numba_usable
 from .numba_fields import DTYPES, ITEMSIZES, TABLE, TABLE_WORDS, items, read_arrays, read_floats
 from .numba_loops import FIRST_SCALAR, shared_loop
@@ -52,7 +52,7 @@ class Plan:
 
     def compile(self, dtype: np.dtype[Any]) -> bool:
         """Make ready for arrays of `dtype`; False where there can be no loop for it."""
-        if not numba_usable() or (dtype.char == "e" and conversions_missing()):
+        if not numba_usable() or why_no_half(dtype.char):
             return False
         self._words[LOOPS + DTYPES.index(dtype)] = shared_loop(self.rule, dtype.name).address
         return True

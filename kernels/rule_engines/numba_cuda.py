@@ -10,15 +10,15 @@ import numpy as np
 from ...backend import Array, get_backend
 from ...backend.devices import best_gpu
 from ...backend.failures import NO_TOOLKIT, first_line
-from ..compiling import python_text
-from ..compiling.cuda_launch import MAX_BLOCKS, THREADS, configured, device_functions
+from ..compiling import cuda_launch, python_text
+from ..compiling.cuda_launch import NumbaKernel, blocks_for, configured, device_functions, made_once
 from ..compiling.dtypes import compute_dtype
 from ..rule import Rule
 from .all_or_none import GpuEngine
 
 
 class NumbaCudaEngine(GpuEngine):
-    """A grid-stride loop; launched on CuPy's current stream, so that it keeps the order."""
+    """A grid-stride loop."""
 
     name = "numba-cuda"
     strided = False
@@ -35,18 +35,17 @@ class NumbaCudaEngine(GpuEngine):
     ) -> None:
         first = arrays[0]
         scalar = np.dtype(compute_dtype(first.dtype.name)).type
-        blocks = min(-(-first.size // THREADS), MAX_BLOCKS)
-        with first.device:
-            launcher = configured(kernel(rule, first.dtype.name), blocks, THREADS, first)
-            launcher(*(a.reshape(-1) for a in arrays), *map(scalar, coefficients))
+        kernel(rule, first.dtype.name)(
+            *(first, blocks_for(first.size), cuda_launch.THREADS),
+            *(a.reshape(-1) for a in arrays),
+            *map(scalar, coefficients),
+        )
 
 
-@cache
-def kernel(rule: Rule, dtype: str) -> Any:
+@made_once
+def kernel(rule: Rule, dtype: str) -> NumbaKernel:
     """The CUDA kernel of a rule for one dtype: (*arrays, *coefficients)."""
-    from numba import cuda
-
-    return cuda.jit(python_kernel(rule, dtype))
+    return NumbaKernel(rule.name, python_kernel(rule, dtype))
 
 
 def python_kernel(rule: Rule, dtype: str) -> Any:

@@ -10,14 +10,15 @@ from numba import carray, types
 
 from ..compiling import python_text
 from ..compiling.jit import cfunc, njit, once
+from ..compiling.specialize import specialize
 from ..crew import atomics
 from ..rule import Rule
 from ..simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
 from ..simd.half import load, store
+from ..simd.loops import OPTIONS, inline
 
 LINE = 64  # bytes of a cache line, and of the widest SIMD register
 FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
 @once
@@ -44,11 +45,9 @@ def loop(rule: Rule, half: bool) -> Any:
     written = (name for name in names if name != "g")
     text += "".join(f"            store({name}_, i, {name}_i)\n" for name in written)
     text += "    restore_denormals(before)\n"
-    inline = numba.njit(**OPTIONS)  # compiled into the loop, and kept with it
-    update = python_text.rebound(rule.update, {"maximum": inline(python_text.maximum)})
     namespace = {
-        "prelude": inline(rule.prelude),
-        "update": inline(update),
+        "prelude": inline(specialize(rule.prelude)),
+        "update": inline(specialize(rule.update, maximum=inline(python_text.maximum))),
         "flush_denormals": flush_denormals,
         "flush_denormals_above": flush_denormals_above,
         "sqrt": np.sqrt,
@@ -71,7 +70,7 @@ def shared_loop(rule: Rule, dtype: str) -> Any:
         text += f"    {name} = carray(pointer(addresses[{k}] + low * itemsize), n, dtype)\n"
     values = ", ".join(f"scalars[{FIRST_SCALAR + k}]" for k in range(len(scalars)))
     half = dtype == "float16"
-    text += f"    loop({', '.join(names)}, {values})  # {loop(rule, half).__name__}\n"
+    text += f"    loop({', '.join(names)}, {values})\n"
     namespace = {
         "loop": loop(rule, half),
         "carray": carray,

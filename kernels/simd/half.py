@@ -9,9 +9,16 @@ from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
+import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
+
+from ..compiling.dtypes import STORED
+
+NUMBERS = {char: numba.from_dtype(np.dtype(stored)) for char, stored in STORED.items()}
+"""Numba's types of what compiled code takes, by the character of the dtype."""
 
 
 @cache
@@ -19,6 +26,12 @@ def conversions_missing() -> bool:
     """Whether this processor lacks the instructions (x86 before 2012)."""
     features = llvm.get_host_cpu_features()
     return "f16c" in features and not features["f16c"]
+
+
+def why_no_half(kind: str) -> str:
+    """Why this processor can't take arrays of a dtype, by its character; or ""."""
+    lacking = kind == "e" and conversions_missing()
+    return "this processor has no float16 conversions" if lacking else ""
 
 
 @intrinsic

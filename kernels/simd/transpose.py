@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from ..compiling.jit import cfunc, once
+from ..compiling.specialize import specialize
 from ..crew.crew import get_crew
 
 SIDE = 16  # elements of a square's row: a cache line of float32
@@ -175,8 +175,6 @@ def merged_axes(
 @once
 def _compiled(size: int) -> int:
     """The address of `_turned` for elements of so many bytes."""
-    name = f"turned_{8 * size}"
-    code = _turned.__code__.replace(co_name=name, co_qualname=name)
-    function = FunctionType(code, {**_turned.__globals__, "STORED": _BITS[size]}, name)
+    function = specialize(_turned, STORED=_BITS[size])
     signature = types.void(types.int64, types.int64, types.voidptr)
     return int(cfunc(signature, error_model="numpy")(function).address)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import Any
 
 from ...backend import Array
+from ..operation import OperationEngine
 
 
-class SoftmaxEngine(ABC):
+class SoftmaxEngine(OperationEngine):
     """Runs on checked arrays of one device: logits (n, C), labels and weights (n,), gradient
     like logits."""
-
-    name: ClassVar[str]
-
-    def missing(self, kind: str) -> str:
-        """Why it can't take logits of a dtype, by its character, on this machine; or ""."""
-        return ""
 
     def quick(self, logits: Any, labels: Any, weights: Any, out: Any) -> tuple[Array, Array] | None:
         """(loss, gradient) of unchecked arguments if that is safe; None if nothing was done."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ...backend import Array, backend_of
+from ...backend.class_checks import check_logits
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu
-from .arguments import check_gradient, check_labels_beside, check_logits, check_weights_beside
+from .arguments import check_gradient, check_labels_beside, check_weights_beside
 from .engines import choose, get
 
 

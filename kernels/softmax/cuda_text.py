@@ -11,23 +11,11 @@ from __future__ import annotations
 from functools import cache
 
 from ..compiling import c_text
-from ..compiling.dtypes import compute_dtype
+from ..compiling.cuda_reductions import TREE, WARPS
+from ..compiling.dtypes import C_TYPES, compute_dtype
 from . import formula
 from .gpu_plan import WARP
 
-C_TYPES = {
-    "float16": "float16",
-    "float32": "float",
-    "float64": "double",
-    "int8": "signed char",
-    "int16": "short",
-    "int32": "int",
-    "int64": "long long",
-    "uint8": "unsigned char",
-    "uint16": "unsigned short",
-    "uint32": "unsigned int",
-    "uint64": "unsigned long long",
-}
 # threads that a processor of the GPU must be able to hold, so that each has 64 or 80 registers
 RESIDENT = {"float32": 1024, "float64": 768}
 _FUNCTIONS = formula.added, formula.shares, formula.row_loss
@@ -72,17 +60,9 @@ def _functions(compute: str) -> str:
 
 # What both kernels of rows share. A row's class is read, and its logit, by the thread whose column
 # it is, since the gradient may replace the logits.
-_ROW = """
-#define EVERY 0xffffffffu
-#define WARP 32
-struct Largest { static __device__ C of(C a, C b) { return max(a, b); } };
-struct Sum { static __device__ C of(C a, C b) { return a + b; } };
-template <class Join> __device__ __forceinline__ C across_lanes(C value, int lanes) {
-    #pragma unroll
-    for (int by = WARP / 2; by > 0; by /= 2)
-        if (by < lanes) value = Join::of(value, __shfl_xor_sync(EVERY, value, by));
-    return value;
-}
+_ROW = (
+    WARPS
+    + """
 // The class of a row, or -1 where its label names none.
 __device__ __forceinline__ Column class_of(const L *labels, long long row, Column width) {
     const long long k = (long long)labels[row];
@@ -91,14 +71,11 @@ __device__ __forceinline__ Column class_of(const L *labels, long long row, Colum
 // Of all rows that a block took.
 __device__ __forceinline__ void write_loss(C loss, C *losses) {
     __shared__ C parts[THREADS / WARP];
-    loss = across_lanes<Sum>(loss, WARP);
-    if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = loss;
-    __syncthreads();
-    if (threadIdx.x > 0) return;
-    for (int i = 1; i < THREADS / WARP; ++i) loss += parts[i];
-    losses[blockIdx.x] = loss;
+    loss = across_block<Sum>(loss, parts);
+    if (threadIdx.x == 0) losses[blockIdx.x] = loss;
 }
 """
+)
 
 _LANES = (
     _ROW
@@ -152,15 +129,6 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
 _BLOCK = (
     _ROW
     + """
-template <class Join> __device__ __forceinline__ C across_block(C value, C *parts) {
-    value = across_lanes<Join>(value, WARP);
-    if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = value;
-    __syncthreads();
-    value = parts[0];
-    #pragma unroll
-    for (int i = 1; i < THREADS / WARP; ++i) value = Join::of(value, parts[i]);
-    return value;
-}
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
     const T *logits, const L *labels, const C *weights, T *gradient, C *losses,
     const long long rows, const Column width
@@ -212,7 +180,9 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
 )
 
 # One block. The loss is float64 whatever the arrays are.
-_MEAN = """
+_MEAN = (
+    TREE
+    + """
 extern "C" __global__ __launch_bounds__(THREADS) void NAME(
     const C *losses, double *mean, const int parts, const double rows
 ) {
@@ -221,13 +191,11 @@ extern "C" __global__ __launch_bounds__(THREADS) void NAME(
     double sum = 0;
     for (int i = t; i < parts; i += THREADS) sum += losses[i];
     sums[t] = sum;
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (t < half) sums[t] += sums[t + half];
-    }
+    tree<1>([&](int t, int other) { sums[t] += sums[other]; });
     if (t == 0) *mean = sums[0] / rows;
 }
 """
+)
 
 _BODIES = {"softmax_lanes": _LANES, "softmax_block": _BLOCK, "softmax_mean": _MEAN}
 KERNELS = tuple(_BODIES)

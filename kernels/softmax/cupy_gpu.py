@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 
 from ...backend import Array
+from ..compiling.cuda_launch import RawKernel, made_once
 from . import gpu_plan
 from .cuda_text import source
 from .gpu_launches import GpuSoftmax
@@ -34,23 +32,18 @@ class CupySoftmax(GpuSoftmax):
         kernel = raw_kernel(plan.kernel, logits.dtype.name, labels.dtype.name, *plan[:4])
         arrays = (logits, labels, _NULL if weights is None else weights, gradient, losses)
         sizes = np.int64(rows), (np.int64 if plan.wide else np.int32)(width)
-        with logits.device:
-            kernel((plan.blocks,), (plan.threads,), (*arrays, *sizes))
+        kernel(logits, plan.blocks, plan.threads, *arrays, *sizes)
 
     def mean(self, logits: Array, losses: Array, mean: Array) -> None:
         threads = gpu_plan.THREADS
         kernel = raw_kernel("softmax_mean", logits.dtype.name, "int64", threads, 1, 1, False)
-        with logits.device:
-            kernel((1,), (threads,), (losses, mean, np.int32(losses.size), np.float64(len(logits))))
+        sizes = np.int32(losses.size), np.float64(len(logits))
+        kernel(logits, 1, threads, losses, mean, *sizes)
 
 
-@cache
+@made_once
 def raw_kernel(
-    name: str, dtype: str, labels: str, threads: int, lanes: int, kept: int, wide: bool
-) -> Any:
+    name: str, dtype: str, labels: str, threads: int, lanes: int, values: int, wide: bool
+) -> RawKernel:
     """One of `cuda_text.KERNELS`; the arguments are those of `cuda_text.source`."""
-    import cupy
-
-    include = "#include <cupy/float16.cuh>\n" if dtype == "float16" else ""
-    text = source(name, dtype, labels, threads, lanes, kept, wide)
-    return cupy.RawKernel(include + text, name)
+    return RawKernel(name, dtype, source(name, dtype, labels, threads, lanes, values, wide))

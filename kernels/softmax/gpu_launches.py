@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable
 from typing import ClassVar
 
 from ...backend import Array, backend_of, device_of
 from ..compiling.dtypes import compute_dtype
+from ..compiling.first_launch import is_new, remember
 from .contract import SoftmaxEngine
 from .gpu_plan import GpuPlan, Room, gpu_plan
-
-_compiled: set[Hashable] = set()  # engine, device and dtype of each `mean` that has run
 
 
 class GpuSoftmax(SoftmaxEngine):
@@ -48,13 +46,13 @@ class GpuSoftmax(SoftmaxEngine):
             weights = _contiguous(weights.astype(dtype, copy=False))
         fits = gradient.flags.c_contiguous
         result = gradient if fits else xp.empty(logits.shape, logits.dtype)
-        code = self.name, device_of(logits), logits.dtype.name
-        ready = code in _compiled
-        losses = (xp.empty if ready else xp.zeros)(plan.blocks, dtype)
+        code = "softmax mean", self.name, device_of(logits), logits.dtype.name
+        new = is_new(code)
+        losses = (xp.zeros if new else xp.empty)(plan.blocks, dtype)
         mean = xp.empty((), "float64")
-        if not ready:  # so that nothing is missing once the gradient is written
+        if new:  # so that nothing is missing once the gradient is written
             self.mean(logits, losses, mean)
-            _compiled.add(code)
+            remember([code])
         self.rows(plan, z, k, weights, result, losses)
         self.mean(logits, losses, mean)
         if not fits:

@@ -7,22 +7,21 @@ and gradient. A row wider than a block is a block of its own, in the second cach
 
 from __future__ import annotations
 
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from ...backend import Array
-from ..compiling.checksum import checksum
+from ..compiling.dtypes import STORED
 from ..compiling.jit import njit, once
+from ..compiling.specialize import specialize
 from ..order import copy, order_of
-from ..simd import exp, half
-from ..simd.loops import OPTIONS, inline
-from . import numba_loops, numba_rows
+from ..simd.half import NUMBERS, why_no_half
+from ..simd.loops import OPTIONS
+from . import numba_rows
 from .contract import SoftmaxEngine
 
-_STORED = {"e": types.uint16, "f": types.float32, "d": types.float64}
 _LABEL, _WEIGHT = np.dtype(np.int64), np.dtype(np.float64)
 _FIT: Any = ("C", "A", "E")  # what compiled code takes: contiguous, aligned, no subclass
 
@@ -33,8 +32,7 @@ class NumbaSoftmax(SoftmaxEngine):
     name = "numba"
 
     def missing(self, kind: str) -> str:
-        lacking = kind == "e" and half.conversions_missing()
-        return "this processor has no float16 conversions" if lacking else ""
+        return why_no_half(kind)
 
     def quick(self, logits: Any, labels: Any, weights: Any, out: Any) -> tuple[Array, Array] | None:
         """(loss, gradient) if the arguments need no care; None if nothing was done."""
@@ -71,7 +69,7 @@ class NumbaSoftmax(SoftmaxEngine):
         given = [z, np.require(labels, _LABEL, _FIT)]
         if weights is not None:
             given.append(np.require(weights, _WEIGHT, _FIT))
-        stored = np.uint16 if native.char == "e" else native
+        stored = STORED[native.char]
         given[0] = given[0].view(stored)
         compiled = plain if weights is None else weighted
         loss = compiled(native.char)(*given, result.view(stored))
@@ -98,25 +96,12 @@ def _compiled(kind: str, weighted: bool) -> Any:
     Its one signature admits only aligned, contiguous arrays and a gradient that is writeable; the
     code itself refuses other shapes, overlap, and labels or weights out of range.
     """
-    stored = _STORED[kind]
+    stored = NUMBERS[kind]
     kinds = (
         types.Array(stored, 2, "C", readonly=True),
         types.Array(types.int64, 1, "C", readonly=True),
         *([types.Array(types.float64, 1, "C", readonly=True)] if weighted else []),
         types.Array(stored, 2, "C"),
     )
-    return njit(types.float64(*kinds), **OPTIONS)(_named(weighted))
-
-
-def _named(weighted: bool) -> FunctionType:
-    """The function under a name of its sources: kept code is never that of older loops."""
-    code = checksum(exp, half, numba_loops, numba_rows)
-    rows = inline(_renamed(numba_rows.softmax_rows, code, {}))
     function = numba_rows.weighted_rows if weighted else numba_rows.plain_rows
-    return _renamed(function, code, {"softmax_rows": rows})
-
-
-def _renamed(function: Any, suffix: str, names: dict[str, Any]) -> FunctionType:
-    unique = f"{function.__name__}_{suffix}"
-    code = function.__code__.replace(co_name=unique, co_qualname=unique)
-    return FunctionType(code, {**function.__globals__, **names}, unique)
+    return njit(types.float64(*kinds), **OPTIONS)(specialize(function))

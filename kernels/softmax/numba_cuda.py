@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from ...backend import Array
-from ..compiling.cuda_launch import configured
+from ..compiling.cuda_launch import NumbaKernel, made_once
 from ..compiling.dtypes import compute_dtype
+from ..compiling.numba_reductions import add, largest_across, sum_across, tree_of
 from ..compiling.python_text import rebound
 from . import formula, gpu_plan, numba_cuda_kernels
 from .gpu_launches import GpuSoftmax
@@ -19,7 +19,7 @@ from .gpu_plan import NUMBA, GpuPlan
 # threads that a processor of the GPU must be able to hold, so that each has 64 or 128 registers
 RESIDENT = {"float32": 1024, "float64": 512}
 _FORMULAS = "added", "shares", "row_loss"
-_PARTS = "largest_across", "sum_across", "class_of", "write_loss"
+_PARTS = "class_of", "write_loss"  # of kernels of rows
 
 
 class NumbaCudaSoftmax(GpuSoftmax):
@@ -38,25 +38,20 @@ class NumbaCudaSoftmax(GpuSoftmax):
     ) -> None:
         compiled = kernel(plan.kernel, logits.dtype.name, *plan[:3])
         factors = (losses, False) if weights is None else (weights, True)
-        with logits.device:
-            launcher = configured(compiled, plan.blocks, plan.threads, logits)
-            launcher(logits, labels, *factors, gradient, losses)
+        blocks, threads = plan.blocks, plan.threads
+        compiled(logits, blocks, threads, logits, labels, *factors, gradient, losses)
 
     def mean(self, logits: Array, losses: Array, mean: Array) -> None:
         threads = gpu_plan.THREADS
         compiled = kernel("softmax_mean", logits.dtype.name, threads)
-        with logits.device:
-            launcher = configured(compiled, 1, threads, logits)
-            launcher(losses, mean.reshape(1), np.float64(len(logits)))
+        compiled(logits, 1, threads, losses, mean.reshape(1), np.float64(len(logits)))
 
 
-@cache
-def kernel(name: str, dtype: str, threads: int, lanes: int = 1, kept: int = 1) -> Any:
-    """The CUDA kernel of that name for logits of a dtype."""
-    from numba import cuda
-
-    function = python_kernel(name, dtype, threads, lanes, kept)
-    return cuda.jit(function, launch_bounds=launch_bounds(dtype, threads))
+@made_once
+def kernel(name: str, dtype: str, threads: int, lanes: int = 1, values: int = 1) -> NumbaKernel:
+    """The CUDA kernel of that name for logits of a dtype; `values` of a row are kept a thread."""
+    function = python_kernel(name, dtype, threads, lanes, values)
+    return NumbaKernel(name, function, launch_bounds=launch_bounds(dtype, threads))
 
 
 def launch_bounds(dtype: str, threads: int) -> tuple[int, int]:
@@ -65,7 +60,7 @@ def launch_bounds(dtype: str, threads: int) -> tuple[int, int]:
 
 
 def python_kernel(
-    name: str, dtype: str, threads: int, lanes: int = 1, kept: int = 1
+    name: str, dtype: str, threads: int, lanes: int = 1, values: int = 1
 ) -> FunctionType:
     """The kernel as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
     from numba import cuda, float32, float64, int64
@@ -77,12 +72,14 @@ def python_kernel(
         "INTEGER": int64,
         "THREADS": threads,
         "LANES": lanes,
-        "KEPT": kept,
+        "KEPT": values,
         "WARP": gpu_plan.WARP,
         "WARPS": threads // gpu_plan.WARP,
     }
     names |= {each: cuda.jit(getattr(formula, each), device=True) for each in _FORMULAS}
+    for part in (largest_across, sum_across):
+        names[part.__name__] = cuda.jit(rebound(part, names), device=True)
+    names["add_tree"] = tree_of(add, names)
     for each in _PARTS:
-        part = rebound(getattr(numba_cuda_kernels, each), names)
-        names[each] = cuda.jit(part, device=True)
+        names[each] = cuda.jit(rebound(getattr(numba_cuda_kernels, each), names), device=True)
     return rebound(getattr(numba_cuda_kernels, name), names)

@@ -10,34 +10,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..compiling import numba_reductions
 from . import formula
 
 COMPUTED: Any = float  # what is computed in
 INTEGER: Any = int
 DOUBLE: Any = float
 THREADS = LANES = KEPT = WARP = WARPS = 1
-EVERY = 0xFFFFFFFF
 cuda: Any = None
+add_tree: Any = None
 
 added, shares, row_loss = formula.added, formula.shares, formula.row_loss
-
-
-def largest_across(value: Any, lanes: int) -> Any:
-    """The maximum over neighbouring lanes of a warp, in each of them."""
-    by = lanes // 2
-    while by > 0:
-        value = max(value, cuda.shfl_xor_sync(EVERY, value, by))
-        by //= 2
-    return value
-
-
-def sum_across(value: Any, lanes: int) -> Any:
-    """Their sum."""
-    by = lanes // 2
-    while by > 0:
-        value += cuda.shfl_xor_sync(EVERY, value, by)
-        by //= 2
-    return value
+largest_across, sum_across = numba_reductions.largest_across, numba_reductions.sum_across
 
 
 def class_of(labels: Any, row: int, width: int) -> Any:
@@ -161,16 +145,11 @@ def softmax_block(
 
 def softmax_mean(losses: Any, mean: Any, rows: float) -> None:
     """One block. The loss is float64 whatever the arrays are."""
-    sums = cuda.shared.array(THREADS, DOUBLE)
+    sums = cuda.shared.array((1, THREADS), DOUBLE)
     t, total = cuda.threadIdx.x, DOUBLE(0)
     for i in range(t, losses.size, THREADS):
         total += losses[i]
-    sums[t] = total
-    half = THREADS // 2
-    while half > 0:
-        cuda.syncthreads()
-        if t < half:
-            sums[t] += sums[t + half]
-        half //= 2
+    sums[0, t] = total
+    add_tree(sums, 1)
     if t == 0:
-        mean[0] = sums[0] / rows
+        mean[0] = sums[0, 0] / rows

@@ -13,6 +13,7 @@ from numba.extending import overload
 
 from ..simd.denormals import flush_denormals, restore_denormals
 from ..simd.half import store
+from ..simd.loops import inline
 from .numba_loops import exponentials, largest, scaled, shift, shift_in_place, total
 
 BLOCK = 4096  # elements of a block, if a row has no more
@@ -68,6 +69,7 @@ def _share_of(weights, row, one):
     return lambda weights, row, one: number(weights[row] * one)
 
 
+@inline
 def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float:
     """Write the gradient and return the loss, or REFUSED with nothing written."""
     rows, width = logits.shape

@@ -7,8 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...backend import backend_of
-from ...kernels import activation_backward, activation_forward
-from ...kernels.activation.arguments import check_options
+from ...kernels import activation_backward, activation_forward, validate
 from ..types import Array
 from .layer import Layer
 
@@ -64,7 +63,7 @@ class LeakyReLU(Activation):
     kind = "leaky_relu"
 
     def __init__(self, slope: float = 0.01) -> None:
-        _, self.slope = check_options(self.kind, slope)
+        self.slope = validate("activation", slope=slope)["slope"]
 
     def __repr__(self) -> str:
         return "LeakyReLU()" if self.slope == 0.01 else f"LeakyReLU({self.slope})"

@@ -12,8 +12,8 @@ from ...kernels import (
     batch_norm_forward,
     batch_norm_inference,
     batch_norm_inference_backward,
+    validate,
 )
-from ...kernels.batch_norm.arguments import check_ddof, options
 from ..types import Array, HostArray, Shape
 from .layer import Layer
 
@@ -68,10 +68,12 @@ class BatchNorm(Layer):
         use_running_average: bool = False,
     ) -> None:
         self.features = self.in_features = self.out_features = count("features", features)
-        _, self.eps, _ = options(0.0 if momentum is None else momentum, eps, activation)
-        self.momentum = None if momentum is None else float(momentum)
-        self.activation = activation
-        self.running_var_ddof = check_ddof(running_var_ddof)
+        average = {} if momentum is None else {"momentum": momentum}
+        both = {"eps": eps, "activation": activation, "running_var_ddof": running_var_ddof}
+        checked = validate("batch_norm", **average, **both)
+        self.momentum: float | None = checked.get("momentum")
+        self.eps, self.activation = checked["eps"], checked["activation"]
+        self.running_var_ddof = checked["running_var_ddof"]
         self.use_running_average = flag("use_running_average", use_running_average)
 
     def config(self) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import backend_of
-from ...kernels import activation_backward, activation_forward
-from ...kernels.activation.arguments import check_options
+from ...kernels import activation_backward, activation_forward, validate
 from ..types import Array, HostArray, Shape
 from .first_weights import deviation, initialize
 from .layer import Layer
@@ -55,7 +54,7 @@ class Dense(Layer):
         self.init = init
         self.activation = activation
         self._kind = "linear" if activation is None else activation
-        _, self.slope = check_options(self._kind, slope, "activation")
+        self.slope = validate("activation", activation=self._kind, slope=slope)["slope"]
 
     def shapes(self) -> dict[str, Shape]:
         shapes: dict[str, Shape] = {"weight": (self.in_features, self.out_features)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...kernels import dropout
-from ...kernels.inverted_dropout.arguments import keep_probability, random_word
+from ...backend.number_checks import random_word
+from ...kernels import dropout, validate
 from ..state_checks import check_keys
 from ..types import Array
 from .layer import Layer
@@ -40,7 +40,7 @@ class Dropout(Layer):
     stochastic = True
 
     def __init__(self, keep_prob: float = 0.5) -> None:
-        self.keep_prob = keep_probability("keep_prob", keep_prob)
+        self.keep_prob = validate("dropout", keep_prob=keep_prob)["keep_prob"]
         self._seed = self._draw = 0
 
     def seed(self, seed: int) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...backend import backend_of
-from ...kernels.softmax.arguments import numbering
+from ...backend.class_checks import numbering
 from ..types import Array, HostArray
 from .loss import Loss
 from .number_targets import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ...backend.class_checks import check_labels, check_logits
 from ...kernels import softmax_cross_entropy
-from ...kernels.softmax.arguments import check_labels, check_logits
 from ..types import Array, HostArray
 from .loss import Loss
 from .number_targets import arrays_of

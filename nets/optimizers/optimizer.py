@@ -11,9 +11,9 @@ import numpy as np
 from ... import kernels
 from ...backend.array_checks import check_arrays
 from ...backend.number_checks import step_number
+from ...kernels import in_order, prepare
 from ...kernels.engine_table import find_engine
 from ...kernels.launch import check_all, launch_all
-from ...kernels.rules import in_order, prepare
 from ..state_checks import check_keys, check_values
 from ..types import Array
 from .clipping import checked_clip_norm, clipped_scale

@@ -1,0 +1,52 @@
+"""Functions to be compiled, with what their global names mean put in."""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+from .checksum import KERNELS, checksum, sources
+
+
+def specialize(function: Any, **names: Any) -> FunctionType:
+    """A copy of `function` for which `names` are what is given here, to be compiled.
+
+    So it is with the plain functions of kernels that it calls by their names, if they hold one of
+    these too: they are compiled into it.
+
+    The copy has a name of its own, made of a checksum of all that it is compiled from: its code and
+    the modules reached from it, and `names` with theirs. So code that is kept on disk is never that
+    of other names or of older sources, and code that several processes kept can be loaded into one
+    (Numba tells functions of one name apart by numbers that it gives anew in each process).
+    """
+    code, scope = function.__code__, {**function.__globals__, **names}
+    for name in code.co_names:
+        if name not in names and _holds(scope.get(name), names):
+            scope[name] = _inline(specialize(scope[name], **names))
+    parts = [f"{name}={_told(value)}" for name, value in sorted(names.items())]
+    modules = sources(function.__module__), sources(f"{KERNELS}simd.loops")
+    unique = f"{function.__name__}_{checksum(code, *modules, *parts)}"
+    return FunctionType(code.replace(co_name=unique, co_qualname=unique), scope, unique)
+
+
+def _holds(function: Any, names: dict[str, Any]) -> bool:
+    """Whether it is a plain function of kernels in which one of the names stands."""
+    if not isinstance(function, FunctionType) or not function.__module__.startswith(KERNELS):
+        return False
+    used, scope = function.__code__.co_names, function.__globals__
+    return any(name in names or _holds(scope.get(name), names) for name in used)
+
+
+def _inline(function: FunctionType) -> Any:
+    from ..simd.loops import inline  # which imports Numba
+
+    return inline(function)
+
+
+def _told(value: Any) -> str:
+    """What tells `value` from others in every process: a function by its name and its sources."""
+    name = getattr(value, "__qualname__", getattr(value, "__name__", None))
+    if name is None:
+        return repr(value)
+    module = getattr(value, "__module__", None) or ""
+    return f"{module}.{name} {sources(module)}"

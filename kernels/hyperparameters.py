@@ -1,0 +1,44 @@
+"""Checking hyperparameters without arrays, for whoever keeps them between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..backend.number_checks import Check
+from .activation.arguments import OPTIONS as ACTIVATION
+from .batch_norm.arguments import OPTIONS as BATCH_NORM
+from .inverted_dropout.arguments import OPTIONS as DROPOUT
+from .rules import HYPERPARAMETERS
+
+_CHECKS: Mapping[str, Mapping[str, Check]] = {
+    **HYPERPARAMETERS,
+    "activation": ACTIVATION,
+    "batch_norm": BATCH_NORM,
+    "dropout": DROPOUT,
+}
+
+
+def validate(stem: str, **hyper: Any) -> dict[str, Any]:
+    """Check hyperparameters as the function would that takes them, and return them.
+
+    Args:
+        stem: "sgd", "momentum", "adagrad", "rmsprop", "adam" or "amsgrad", of `<stem>_step`;
+            "activation", "batch_norm" or "dropout".
+        hyper: any of a step function's keyword arguments except step and engine; kind, also called
+            activation, and slope; momentum, eps, activation and running_var_ddof; keep_prob.
+
+    Raises:
+        ValueError, TypeError: as that function; TypeError for a name that it doesn't take.
+
+    Example:
+        >>> validate("sgd", lr=0.1)
+        {'lr': 0.1}
+    """
+    if stem not in _CHECKS:
+        raise ValueError(f"stem is {stem!r}; expected {', '.join(map(repr, _CHECKS))}")
+    checks, called = _CHECKS[stem], f"{stem}_step" if stem in HYPERPARAMETERS else stem
+    for name in hyper:
+        if name not in checks:
+            raise TypeError(f"{called} takes no {name!r}; it takes {', '.join(checks)}")
+    return {name: checks[name](name, value) for name, value in hyper.items()}

@@ -1,0 +1,273 @@
+"""Optimizers: one formula each, one kernel call a step, clipping, and nothing half done."""
+
+from __future__ import annotations
+
+from math import sqrt
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from cases.six_gradients import KINDS, SHAPES, flat_parameters, frozen, start, write_grads
+from onepass import kernels, nets
+from onepass.kernels import launch as launching
+from onepass.kernels.rule_engines.numba_cpu import NumbaEngine
+from onepass.nets import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    AMSGrad,
+    Dense,
+    Momentum,
+    Optimizer,
+    RMSprop,
+    Sequential,
+)
+from onepass.nets.optimizers import optimizer as stepping
+
+# Plain loops over Python floats: (p, list of g) -> p, one element at a time.
+
+
+def sgd(p, gradients, lr=1e-2):
+    for g in gradients:
+        p -= lr * g
+    return p
+
+
+def heavy_ball(p, gradients, lr=1e-2, b=0.9):
+    v = 0.0
+    for g in gradients:
+        v = b * v + g
+        p -= lr * v
+    return p
+
+
+def averaged(p, gradients, lr=1e-2, b=0.9):
+    v = 0.0
+    for g in gradients:
+        v = b * v + (1 - b) * g
+        p -= lr * v
+    return p
+
+
+def velocity(p, gradients, lr=1e-2, b=0.9):
+    v = 0.0
+    for g in gradients:
+        v = b * v - lr * g
+        p += v
+    return p
+
+
+def nesterov(p, gradients, lr=1e-2, b=0.9):
+    v = 0.0
+    for g in gradients:
+        v = b * v + g
+        p -= lr * (g + b * v)
+    return p
+
+
+def adagrad(p, gradients, lr=1e-2, eps=1e-10):
+    h = 0.0
+    for g in gradients:
+        h += g * g
+        p -= lr * g / (sqrt(h) + eps)
+    return p
+
+
+def rmsprop(p, gradients, lr=1e-2, a=0.99, eps=1e-8, inside=False):
+    s = 0.0
+    for g in gradients:
+        s = a * s + (1 - a) * g * g
+        p -= lr * g / (sqrt(s + eps) if inside else sqrt(s) + eps)
+    return p
+
+
+def adam(p, gradients, lr=1e-3, b1=0.9, b2=0.999, eps=1e-8, decay=0.0, l2=0.0, largest=False):
+    m = v = top = 0.0
+    for t, gradient in enumerate(gradients, 1):
+        g = gradient + l2 * p
+        p *= 1 - lr * decay
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        vhat = v / (1 - b2**t)
+        top = max(top, vhat)
+        p -= lr * m / (1 - b1**t) / (sqrt(top if largest else vhat) + eps)
+    return p
+
+
+CASES = {
+    "sgd": (SGD, {}, sgd),
+    "sgd-lr": (SGD, {"lr": 0.3}, lambda p, g: sgd(p, g, lr=0.3)),
+    "sgd-maximize": (SGD, {"maximize": True}, lambda p, g: sgd(p, [-x for x in g])),
+    "momentum": (Momentum, {}, heavy_ball),
+    "momentum-averaged": (Momentum, {"form": "averaged"}, averaged),
+    "momentum-velocity": (Momentum, {"form": "velocity"}, velocity),
+    "momentum-nesterov": (Momentum, {"nesterov": True}, nesterov),
+    "momentum-0.5": (Momentum, {"momentum": 0.5}, lambda p, g: heavy_ball(p, g, b=0.5)),
+    "adagrad": (AdaGrad, {}, adagrad),
+    "adagrad-eps": (AdaGrad, {"eps": 0.1}, lambda p, g: adagrad(p, g, eps=0.1)),
+    "rmsprop": (RMSprop, {}, rmsprop),
+    "rmsprop-alpha": (RMSprop, {"alpha": 0.5}, lambda p, g: rmsprop(p, g, a=0.5)),
+    "rmsprop-inside": (
+        RMSprop,
+        {"eps": 0.01, "eps_inside_sqrt": True},
+        lambda p, g: rmsprop(p, g, eps=0.01, inside=True),
+    ),
+    "adam": (Adam, {}, adam),
+    "adam-betas": (Adam, {"betas": (0.5, 0.7)}, lambda p, g: adam(p, g, b1=0.5, b2=0.7)),
+    "adam-l2": (Adam, {"weight_decay": 0.1}, lambda p, g: adam(p, g, l2=0.1)),
+    "adamw": (AdamW, {}, lambda p, g: adam(p, g, decay=1e-2)),
+    "adamw-0.5": (AdamW, {"weight_decay": 0.5}, lambda p, g: adam(p, g, decay=0.5)),
+    "amsgrad": (AMSGrad, {"lr": 0.1}, lambda p, g: adam(p, g, lr=0.1, largest=True)),
+}
+
+
+def test_every_exported_optimizer_is_tested():
+    exported = [getattr(nets, name) for name in nets.__all__]
+    kinds = {kind for kind in exported if isinstance(kind, type) and issubclass(kind, Optimizer)}
+    assert kinds - {Optimizer} == set(KINDS.values()) == {kind for kind, _, _ in CASES.values()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_a_plain_loop(case):
+    kind, hyper, loop = CASES[case]
+    params, gradients = start()
+    expected = {
+        name: [
+            loop(float(p), [float(g[name].flat[k]) for g in gradients])
+            for k, p in enumerate(params[name].flat)
+        ]
+        for name in params
+    }
+    optimizer = kind(params, **hyper)
+    for gradient in gradients:
+        optimizer.step(gradient)
+    assert optimizer.steps == len(gradients)
+    for name, values in expected.items():
+        np.testing.assert_allclose(params[name].ravel(), values, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_list_dict_and_parameters_agree(case):
+    kind, hyper, _ = CASES[case]
+    hyper = hyper | {"clip_norm": 1.0}
+    named, gradients = start()
+    listed = [array.copy() for array in named.values()]
+    flat, flat_given = flat_parameters(named), flat_parameters(named)
+    by_name, by_index = kind(named, **hyper), kind(listed, **hyper)
+    by_buffer, by_buffer_given = kind(flat, **hyper), kind(flat_given, **hyper)
+    for gradient in gradients:
+        by_name.step(gradient)
+        by_index.step(list(gradient.values()))
+        write_grads(flat, gradient)
+        by_buffer.step()
+        by_buffer_given.step(gradient)
+    assert not flat_given.flat_grads.any(), "given gradients leave the network's own alone"
+    for k, name in enumerate(SHAPES):
+        for other in (listed[k], flat[name], flat_given[name]):
+            np.testing.assert_allclose(other, named[name], rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_gradients_are_left_untouched(kind):
+    params, (gradient, *_) = start()
+    before = frozen(gradient)
+    kind(params, clip_norm=0.1, weight_decay=0.1).step(gradient)
+    assert frozen(gradient) == before
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
+    layers = [Dense(3, 3) for _ in range(30)]
+    net = Sequential(*layers, device="cpu")
+    assert len(net.parameters()) == 60
+    sizes, original = [], launching.launch
+
+    def spy(prepared, arrays, engine):
+        sizes.append(arrays[0].size)
+        return original(prepared, arrays, engine)
+
+    monkeypatch.setattr(launching, "launch", spy)
+    optimizer = kind(net.parameters(), engine="array")
+    optimizer.step()
+    optimizer.step(net.parameters().grads)
+    assert sizes == [30 * 12] * 2
+    sizes.clear()
+    params, grads = list(net.parameters().values()), list(net.parameters().grads.values())
+    kind(params, engine="array").step(grads)
+    assert sizes == [9, 3] * 30
+    sizes.clear()
+    together, launched = [], NumbaEngine.quick_each
+
+    def spy_together(self, rule, columns, *others):
+        together.append((len(columns[0]), launched(self, rule, columns, *others)))
+        return together[-1][1]
+
+    monkeypatch.setattr(NumbaEngine, "quick_each", spy_together)
+    for arrays in (net.parameters(), params):
+        kind(arrays).step(grads if arrays is params else None)
+    assert (sizes, together) == ([], [(1, True), (60, True)])
+
+
+def test_the_networks_own_gradients_are_not_copied(monkeypatch):
+    seen = []
+    monkeypatch.setattr(stepping, "launch_all", lambda *given: seen.append(given[1]))
+    parameters = flat_parameters(start()[0])
+    SGD(parameters).step(parameters.grads)
+    assert seen[0][0][0] is parameters.flat
+    assert seen[0][1][0] is parameters.flat_grads
+
+
+def test_weight_decay_adds_to_the_gradient_and_maximize_climbs():
+    array = np.full(3, 2.0)
+    SGD([array], lr=0.1, weight_decay=0.5).step([np.ones(3)])
+    np.testing.assert_allclose(array, 2 - 0.1 * (1 + 0.5 * 2))
+    array = np.full(3, 2.0)
+    SGD([array], lr=0.1, weight_decay=0.5, maximize=True).step([np.ones(3)])
+    np.testing.assert_allclose(array, 2 - 0.1 * (-1 + 0.5 * 2))
+
+
+@pytest.mark.parametrize(
+    ("clip_norm", "grad_scale", "expected"),
+    [
+        (None, 1.0, (3, 4)),
+        (10.0, 1.0, (3, 4)),
+        (5.0, 1.0, (3, 4)),
+        (1.0, 1.0, (0.6, 0.8)),
+        (None, 0.5, (1.5, 2)),
+        (2.5, 0.5, (1.5, 2)),
+        (1.0, 0.5, (0.6, 0.8)),
+        (1.0, 1e-6, (3e-6, 4e-6)),
+    ],
+)
+def test_clipping_by_the_global_norm_after_grad_scale(clip_norm, grad_scale, expected):
+    one, two = np.zeros(1), np.zeros((1, 1))
+    optimizer = SGD([one, two], lr=1.0, clip_norm=clip_norm)
+    optimizer.step([np.full(1, 3.0), np.full((1, 1), 4.0)], grad_scale=grad_scale)
+    np.testing.assert_allclose((-one[0], -two[0, 0]), expected, rtol=1e-15)
+
+
+def test_the_norm_of_a_list_a_dict_and_one_array_is_the_same():
+    arrays = np.arange(12.0).reshape(2, 6)
+    expected = sqrt(sum(k * k for k in range(12)))
+    named = dict(zip("ab", arrays, strict=True))
+    for given in (
+        list(arrays),
+        iter(arrays),
+        named,
+        MappingProxyType(named),
+        arrays,
+        arrays.ravel(),
+    ):
+        assert kernels.global_norm(given) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_norm_that_is_not_finite_writes_nothing(bad):
+    params, (gradient, *_) = start()
+    gradient["2.bias"][1] = bad
+    optimizer = Adam(params, clip_norm=1.0)
+    before = frozen((params, optimizer.state_dict()))
+    with pytest.raises(FloatingPointError, match="the norm of the gradients is"):
+        optimizer.step(gradient)
+    assert frozen((params, optimizer.state_dict())) == before

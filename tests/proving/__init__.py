@@ -1,0 +1,1 @@
+"""How code for GPUs is proven: README.md tells the rungs."""

@@ -1,0 +1,1 @@
+"""GPUs that are missing, broken, out of memory: made up."""

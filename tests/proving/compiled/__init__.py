@@ -1,0 +1,1 @@
+"""Machine code of every kernel for every GPU generation, and its registers."""

@@ -1,0 +1,183 @@
+"""Every form in which a kernel of the GPU engines is compiled: with weight decay or without, with
+ReLU or without, for one channel or neighbouring ones, with wide indices or narrow ones, with a bias
+or without; softmax's are softmax_forms.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache, partial
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from cases.batch_norm import make
+from onepass import kernels
+from onepass.kernels.activation import cuda_elementwise as activation_elementwise
+from onepass.kernels.activation import numba_cuda as activation_numba
+from onepass.kernels.activation.formula import FORMULAS, KINDS
+from onepass.kernels.batch_norm import cuda_elementwise
+from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+from onepass.kernels.batch_norm.gpu_plan import NEIGHBOURS
+from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling import python_text as source
+from onepass.kernels.compiling.dtypes import compute_dtype
+from onepass.kernels.inverted_dropout import cupy_gpu as dropout_cupy
+from onepass.kernels.inverted_dropout import numba_cuda as dropout_numba
+from onepass.kernels.rule import Rule
+from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
+from onepass.kernels.rules import RULES
+
+from proving.compiled import nvrtc, softmax_forms
+from proving.simulator.batch_norm import Simulated
+from proving.simulator.tools import Lowered
+
+APPLIED = ("normalize", "differentiate", "infer")  # to each element, after ReLU or not
+SUMMED = ("moments", "products")  # by blocks of one channel or of neighbouring ones
+GATED = ("products", *APPLIED)  # compiled with ReLU and without
+ACTIVATIONS = {f"activation_{name}": name for name in FORMULAS}
+Made = tuple[Callable[[], Any], tuple[Any, ...]]  # what makes a Python function, and types
+
+
+def of_rule(name: str) -> dict[str, Rule]:
+    return {"decay": RULES[name], "no decay": RULES[name].without_decay}
+
+
+def _gates(name: str) -> dict[str, bool]:
+    """Whether ReLU follows, by form; sums of x alone and a channel's thread don't ask."""
+    return {"": False, "relu": True} if name in GATED else {"": False}
+
+
+def _biases(name: str) -> dict[str, bool]:
+    """Whether an activation has a bias before it, by form; gradients have none."""
+    return {"": False, "bias": True} if ACTIVATIONS[name] in KINDS else {"": False}
+
+
+# --- the engine "cupy" ----------------------------------------------------------------------------
+@cache
+def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
+    """What CuPy compiles for a kernel, by form."""
+    if name in RULES:
+        return {form: _rule(rule, dtype) for form, rule in of_rule(name).items()}
+    if name in APPLIED:
+        return {form: _applied(name, dtype, relu) for form, relu in _gates(name).items()}
+    if name == "dropout":
+        return {"": nvrtc.launched(dropout_cupy.raw_kernel, dtype)}
+    if name in ACTIVATIONS:
+        return {form: _activation(name, dtype, bias) for form, bias in _biases(name).items()}
+    if name in softmax_forms.KERNELS:
+        return softmax_forms.texts(name, dtype)
+    found = {}
+    for form, relu in _gates(name).items():
+        for width in (1, NEIGHBOURS) if name in SUMMED else (1,):
+            for index, wide in {"": False, "wide": True}.items():
+                label = " ".join(filter(None, (form, f"width {width}", index)))
+                made = name, dtype, relu, width, wide
+                found[label] = nvrtc.launched(batchnorm_cupy.raw_kernel, *made)
+    return found
+
+
+def _rule(rule: Rule, dtype: str) -> nvrtc.Text:
+    """For contiguous arrays."""
+    return nvrtc.elementwise(cupy_gpu.parts(rule, dtype), ("g", "p", *rule.state))
+
+
+def _applied(name: str, dtype: str, relu: bool) -> nvrtc.Text:
+    parts = cuda_elementwise.elementwise(name, dtype, relu)
+    vectors = {each.split()[1] for each in parts["in_params"].split(", ")} - {"x", "dy", "eps"}
+    return nvrtc.elementwise(parts, ("x", "y", "dy", "dx"), vectors, ndim=3)
+
+
+def _activation(name: str, dtype: str, biased: bool) -> nvrtc.Text:
+    """For contiguous arrays; a bias is stretched along rows."""
+    parts = activation_elementwise.elementwise(ACTIVATIONS[name], dtype, biased)
+    ndim = 2 if biased else 1
+    return nvrtc.elementwise(parts, ("x", "y", "dy", "dz"), {"bias"} if biased else (), ndim)
+
+
+# --- the engine "numba-cuda" ----------------------------------------------------------------------
+@cache
+def lowered(name: str, dtype: str) -> dict[str, Lowered]:
+    """What Numba compiles for a kernel, by form."""
+    if name in softmax_forms.KERNELS:
+        return {
+            form: _softmax(name, dtype, form) for form in softmax_forms.numba_forms(name, dtype)
+        }
+    if name in RULES:
+        forms: Iterable[str] = of_rule(name)
+    else:
+        forms = _biases(name) if name in ACTIVATIONS else _gates(name)
+    return {form: Lowered(*numba_kernel(name, dtype, form)) for form in forms}
+
+
+def _softmax(name: str, dtype: str, form: str) -> Lowered:
+    """Its rows are kept in registers, which launch bounds make room for."""
+    bounds = softmax_forms.launch_bounds(name, dtype, form)
+    return Lowered(*softmax_forms.numba_kernel(name, dtype, form), launch_bounds=bounds)
+
+
+def numba_kernel(name: str, dtype: str, form: str) -> Made:
+    """What makes one form of a kernel, and the types of its arguments."""
+    if name in RULES:
+        return numba_rule(of_rule(name)[form], dtype)
+    if name == "dropout":
+        return _numba_dropout(dtype)
+    if name in ACTIVATIONS:
+        return _numba_activation(ACTIVATIONS[name], dtype, _biases(name)[form])
+    relu = _gates(name)[form]
+    make = partial(batchnorm_numba.python_kernel, name, compute_dtype(dtype), relu)
+    return make, launched(dtype)[name]
+
+
+def numba_rule(rule: Rule, dtype: str) -> Made:
+    import numba
+
+    array = numba.from_dtype(np.dtype(dtype))[::1]
+    scalar = numba.from_dtype(np.dtype(compute_dtype(dtype)))
+    types = [array] * len(source.array_names(rule)) + [scalar] * len(source.scalar_names(rule))
+    return partial(numba_cuda.python_kernel, rule, dtype), tuple(types)
+
+
+def _numba_activation(name: str, dtype: str, biased: bool) -> Made:
+    import numba
+
+    array, scalar = (numba.from_dtype(np.dtype(each)) for each in (dtype, compute_dtype(dtype)))
+    arrays = 1 if name in KINDS and not biased else 2
+    make = partial(activation_numba.python_kernel, name, dtype, biased)
+    return make, (*[array[::1]] * arrays, scalar, array[::1])
+
+
+def _numba_dropout(dtype: str) -> Made:
+    import numba
+
+    array, scalar = (numba.from_dtype(np.dtype(each)) for each in (dtype, compute_dtype(dtype)))
+    words = numba.uint64, numba.uint64, numba.uint32
+    make = partial(dropout_numba.python_kernel, dtype)
+    return make, (array[::1], array[::1], *words, scalar)
+
+
+@cache
+def launched(dtype: str) -> dict[str, tuple[Any, ...]]:
+    """The types that batch norm's kernels are launched with in training and inference, by name."""
+    import numba
+
+    given = {}
+
+    def note(engine: str, name: str, like: Any, args: tuple[Any, ...]) -> None:
+        given[name] = tuple(map(type_of, args))
+
+    def type_of(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            assert value.flags.c_contiguous
+            return numba.types.Array(numba.from_dtype(value.dtype), value.ndim, "C")
+        return numba.typeof(value)
+
+    case, device = make((3, 2, 7), dtype=dtype, activation="relu"), Simulated()
+    x, dy, *vectors = map(device.asarray, case[:-1])
+    nothing = mock.patch.object(cuda_launch, "configured", return_value=lambda *_: None)
+    with device.running(), nothing:
+        cuda_launch.observers.append(note)
+        _, saved = kernels.batch_norm_forward(x, *vectors, **case.options)
+        kernels.batch_norm_backward(dy, saved)
+        kernels.batch_norm_inference(x, *vectors, **case.options)
+    return given

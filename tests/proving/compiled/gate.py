@@ -1,0 +1,55 @@
+"""The compile gate: machine code of every kernel of the GPU engines, for every GPU generation and
+without a GPU. Its tests and the table of registers share what is compiled here."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from proving.account import ARCHITECTURES, Kernel
+from proving.compiled import forms as cuda_forms
+from proving.compiled import nvrtc, ptxas, softmax_forms
+from proving.compiled.ptxas import Report
+from proving.simulator import tools as numba_cuda_tools
+
+
+def needed(engine: str) -> None:
+    """Skip, with the reason, where the engine's kernels can't be compiled."""
+    if engine == "cupy":
+        nvrtc.needed()
+    else:
+        numba_cuda_tools.needed()
+
+
+@cache
+def reports(kernel: Kernel, architecture: str) -> dict[str, Report]:
+    """What a kernel's machine code takes of that GPU, by form."""
+    engine, name, dtype = kernel
+    if engine == "cupy":
+        texts = cuda_forms.texts(name, dtype).items()
+        return {form: nvrtc.report(text, architecture) for form, text in texts}
+    if not ptxas.path():
+        pytest.skip("ptxas is neither in the wheel nvidia-cuda-nvcc nor on the PATH")
+    forms = cuda_forms.lowered(name, dtype).items()
+    return {form: ptxas.assemble(code.ptx(architecture), architecture) for form, code in forms}
+
+
+def budget(kernel: Kernel) -> int:
+    """The registers that a thread may take: with 40, 12 warps are resident on each scheduler of a
+    GPU, with 48 there are 10, with 64 there are 8."""
+    engine, name, dtype = kernel
+    if name in softmax_forms.KERNELS:
+        return softmax_forms.budget(*kernel)
+    if dtype == "float64" or name.startswith("finish"):  # these have a thread a channel: few
+        return 64
+    return 48 if engine == "numba-cuda" and name in cuda_forms.SUMMED else 40
+
+
+def ptx(kernel: Kernel) -> list[str]:
+    """A kernel's PTX in every form: Numba's for each GPU, NVRTC's for one."""
+    engine, name, dtype = kernel
+    if engine == "cupy":
+        return [nvrtc.ptx(text) for text in cuda_forms.texts(name, dtype).values()]
+    forms = cuda_forms.lowered(name, dtype).values()
+    return [form.ptx(architecture) for form in forms for architecture in ARCHITECTURES]

@@ -1,0 +1,1 @@
+"""CUDA C on the host: g++ compiles it, the CPU runs it, sanitizers watch."""

@@ -1,0 +1,184 @@
+"""The CUDA C text of activations does what the formulas say: g++ compiles it and the CPU runs the
+engine's own launches, under the sanitizers too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases.activation import KINDS, check, check_backward, check_forward, make
+from onepass import kernels
+from onepass.kernels.activation.cuda_elementwise import elementwise
+from onepass.kernels.compiling import c_text as ctext
+from oracles import activation as oracle
+from tolerances import DTYPES, assert_close
+
+from proving import account as proof
+from proving.host import elementwise as hostcuda
+from proving.host.activation import Device
+from proving.host.raw import ORDERS, compile_all, missing
+from proving.host.threaded import BLOCK, GRID
+
+pytestmark = pytest.mark.hostcuda
+on_cpu = pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING)
+BUILDS = [
+    "exact",
+    pytest.param(
+        "fma", marks=pytest.mark.skipif(bool(hostcuda.FMA_MISSING), reason=hostcuda.FMA_MISSING)
+    ),
+    pytest.param("ftz", marks=pytest.mark.skipif(not hostcuda.X86, reason="it is x86's")),
+]
+SHAPES = [(1,), (1023,), (7, 10), (33, 255), (3, 2, 5)]
+SANITIZED = (5, 51)  # each of the threads takes several, one of them one more
+
+
+# --- the text that ships, under the public functions ----------------------------------------------
+@on_cpu
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_follows_the_oracle(kind, dtype, build):
+    device = Device(build)
+    for shape in SHAPES:
+        for biased in (True, False):
+            for out in (False, True):
+                device.prove(check, make(shape, kind, dtype, biased=biased), out=out)
+    names = (f"activation_{kind}", f"activation_{kind}_gradient")
+    assert set(device.launched) == {(name, dtype) for name in names}
+
+
+VIEWS = {
+    "columns": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "F": np.asfortranarray,
+    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
+}
+
+
+@on_cpu
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("view", VIEWS)
+def test_any_layout(view, kind):
+    """CuPy works out the place of each element, and stretches the bias."""
+    case, device = make((6, 9), kind), Device()
+    x = VIEWS[view](case.x).view(hostcuda.OnHost)
+    run = device.kernel("activation_forward")
+    y = run(x, kind, bias=device.asarray(case.bias), slope=case.slope)
+    want = oracle.forward(np.asarray(x) + case.bias, kind, case.slope)
+    assert_close(np.asarray(y), want, "float32", flushed=True)
+    check_backward(device, case, device.asarray(y))
+
+
+@on_cpu
+@pytest.mark.parametrize("kind", KINDS)
+def test_special_numbers_are_those_of_array_expressions(kind):
+    x = np.array([0.0, -0.0, 1e-30, -1e-30, 90, -90, np.inf, -np.inf, np.nan], "float32")
+    run = Device().kernel("activation_forward")
+    want = kernels.activation_forward(x, kind, engine="array")
+    tiny = float(np.finfo("float32").tiny)
+    np.testing.assert_allclose(run(hostcuda.on_host(x), kind), want, rtol=1e-6, atol=tiny)
+    y, dy = (a.ravel() for a in np.meshgrid(want, np.array([1, np.nan, np.inf], "float32")))
+    run = Device().kernel("activation_backward")
+    want = kernels.activation_backward(dy, y, kind, engine="array")
+    np.testing.assert_allclose(run(*map(hostcuda.on_host, (dy, y)), kind), want, rtol=1e-6)
+
+
+@on_cpu
+@pytest.mark.parametrize("sanitizer", ["asan", "tsan"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_is_clean_under_the_sanitizers(kind, dtype, sanitizer):
+    if reason := missing(sanitizer):
+        pytest.skip(reason)
+    cases = [make(SANITIZED, kind, dtype, biased=biased) for biased in (True, False)]
+    dry = Device("")
+    for case in cases:
+        dry.kernel("activation_forward")(
+            *(dry.asarray(case.x), kind),
+            bias=None if case.bias is None else dry.asarray(case.bias),
+        )
+    dry.kernel("activation_backward")(*map(dry.asarray, (case.dy, case.dy)), kind)
+    compile_all(sanitizer, dry.threaded)
+    device = Device(sanitizer)
+    device.prove(check_forward, cases[0])
+    device.prove(check_forward, cases[1])
+    y = check_forward(Device(), cases[0])
+    device.prove(check_backward, cases[0], y=y)
+    assert device.launched == dry.launched
+    size = int(np.prod(SANITIZED))
+    assert size % (GRID * BLOCK) % BLOCK
+
+
+@on_cpu
+def test_results_do_not_depend_on_the_order_of_threads():
+    if reason := missing("asan"):
+        pytest.skip(reason)
+    case, found = make(SANITIZED, "tanh"), set()
+    for order in ORDERS:
+        y = check_forward(Device("asan", order=order), case)
+        found.add(np.asarray(y).tobytes())
+    assert len(found) == 1
+
+
+# --- planted mistakes -----------------------------------------------------------------------------
+PLANTED = {
+    "bias left out": ("relu", "(x) + float(bias)", "(x)"),
+    "bias taken twice": ("tanh", "float(bias)", "2 * float(bias)"),
+    "slope for one": ("leaky_relu", "slope, float(0), float(1)", "float(1), float(0), float(1)"),
+    "one for zero": ("relu", "float(0), float(1)", "float(1), float(1)"),
+    "two for one": ("sigmoid", "float(1)", "float(2)"),
+    "x and y swapped": ("sigmoid", "float(dy), float(y)", "float(y), float(dy)"),
+    "not stored": ("tanh", "dz = value;", ""),
+}
+
+
+@on_cpu
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_is_caught(mistake):
+    kind, right, wrong = PLANTED[mistake]
+    texts = [elementwise(kind, "float32", True), elementwise(f"{kind}_gradient", "float32")]
+    assert any(right in text["operation"] for text in texts)
+    with pytest.raises(AssertionError, match="eps of float32"):
+        check(Device(edit=lambda _, text: text.replace(right, wrong)), make((7, 10), kind))
+
+
+@on_cpu
+def test_only_the_text_that_ships_is_proven(monkeypatch):
+    noted = []
+    monkeypatch.setattr(proof, "note", lambda *each: noted.append(each))
+    case = make((3, 4), "relu", "float16")
+    Device(edit=lambda name, text: f"{text}\n").prove(check, case)
+    assert noted == []
+    Device().prove(check, case)
+    names = ("activation_relu", "activation_relu_gradient")
+    assert set(noted) == {(proof.HOST, "cupy", name, "float16") for name in names}
+
+
+# --- translation ----------------------------------------------------------------------------------
+def chosen(z, zero):
+    y = where(z >= zero, exp(-z), tanh(zero))  # noqa: F821
+    return (y,)
+
+
+def test_a_choice_becomes_an_expression():
+    text = ctext.device_function(chosen, "float")
+    assert "y = (z >= zero ? exp((-z)) : tanh(zero));" in text
+
+
+def equal(z, zero):
+    y = where(z == zero, z, zero)  # noqa: F821
+    return (y,)
+
+
+def chained(z, zero):
+    y = where(zero < z < zero, z, zero)  # noqa: F821
+    return (y,)
+
+
+def not_compared(z, zero):
+    y = where(z, z, zero)  # noqa: F821
+    return (y,)
+
+
+@pytest.mark.parametrize("function", [equal, chained, not_compared])
+def test_other_choices_are_refused(function):
+    with pytest.raises(TypeError, match=r"`where\(.*can't be translated to C; a formula holds"):
+        ctext.device_function(function, "float")

@@ -1,0 +1,212 @@
+"""Every CUDA C kernel of the engine "cupy" is clean under the address, undefined behaviour and
+thread sanitizers, and follows the oracle there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import batch_norm as batchnorm_cases
+from cases.batch_norm import make, passes
+from onepass.kernels.batch_norm import cuda_text
+from onepass.kernels.batch_norm.cuda_elementwise import elementwise
+from onepass.kernels.batch_norm.cuda_text import KERNELS, source
+from onepass.kernels.batch_norm.cupy_gpu import WIDE
+from onepass.kernels.compiling.python_text import scalar_names
+from onepass.kernels.rule_engines import cupy_gpu
+from onepass.kernels.rules import RULES
+from tolerances import DTYPES
+
+from proving import account as proof
+from proving.compiled import nvrtc
+from proving.host import elementwise as hostcuda
+from proving.host.batch_norm import SMALL, Device
+from proving.host.raw import Call, RawKernel, compile_all, missing, sanitize
+from proving.host.threaded import BLOCK, CUPY_FOR, GRID, ElementwiseKernel
+from proving.host.walk import walk
+
+pytestmark = [
+    pytest.mark.hostcuda,
+    pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING),
+]
+
+
+@pytest.fixture(params=["asan", "tsan"])
+def kind(request):
+    """Each sanitizer that there is."""
+    return usable(request.param)
+
+
+def usable(kind):
+    if reason := missing(kind):
+        pytest.skip(reason)
+    return kind
+
+
+# --- rules ----------------------------------------------------------------------------------------
+def rule_call(rule, dtype):
+    grad, *written = np.zeros((2 + len(rule.state), 1), dtype)
+    coefficients = [0.0] * len(scalar_names(rule))
+    kernel = ElementwiseKernel(**cupy_gpu.parts(rule, dtype))
+    return kernel.threaded((grad, *coefficients, *written))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_is_clean_with_and_without_decay(name, dtype, kind):
+    """On 257 elements: each thread takes two or three."""
+    rule = RULES[name]
+    compile_all(kind, [rule_call(each, dtype) for each in (rule, rule.without_decay)])
+    for extra in ("all", "plain"):
+        walk(name, dtype, extra, build=kind, steps=1)
+
+
+def test_the_loop_is_the_one_that_cupy_generates():
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed", exc_type=ImportError)
+    header = Path(cupy.__file__).with_name("_core") / "include" / "cupy" / "carray.cuh"
+    assert CUPY_FOR.strip() in header.read_text(encoding="utf-8")
+    adam = RULES["adam"]
+    text, _ = nvrtc.elementwise(cupy_gpu.parts(adam, "float16"), ("g", "p", *adam.state))
+    assert loop_of(rule_call(adam, "float16").kernel.text) == loop_of(text)
+    parts, vectors = elementwise("normalize", "float32", True), ("center", "scale", "shift")
+    text, _ = nvrtc.elementwise(parts, ("x", "y"), vectors, 3)
+    calls = recorded("planes, relu, 32 bits").threaded
+    (call,) = (each for each in calls if each.kernel.name == parts["name"])
+    assert loop_of(call.kernel.text) == loop_of(text)
+
+
+def loop_of(text):
+    """The kernel from its loop on, an element's place being `i` however it is worked out."""
+    text = text.replace("_ind.set(i);", "").replace("_ind.size()", "_n").replace("_ind.get()", "i")
+    text = re.sub(r"place\(i, [^()]*\)", "i", text)
+    return "".join(text[text.index("CUPY_FOR(i, _n)") :].split())
+
+
+# --- batch normalization --------------------------------------------------------------------------
+PLANES, NEIGHBOURS = (5, 3, 49), (30, 67)  # blocks of one channel, and of several
+VARIANTS = {  # shape, activation, from how many elements an index takes 64 bits, order of threads
+    "planes, relu, 32 bits": (PLANES, "relu", WIDE, "forward"),
+    "planes, 64 bits": (PLANES, None, 0, "reverse"),
+    "neighbours, 32 bits": (NEIGHBOURS, None, WIDE, 0),
+    "neighbours, relu, 64 bits": (NEIGHBOURS, "relu", 0, 1),
+}
+FEW = SMALL | {"BLOCKS": 6}  # two parts of a channel: threads are slow to make under tsan
+
+
+def case_of(variant, dtype="float32"):
+    shape, activation, _, _ = VARIANTS[variant]
+    return make(shape, dtype=dtype, activation=activation)
+
+
+def device_of(variant, build):
+    _, _, wide, order = VARIANTS[variant]
+    return Device(build, plan=FEW, wide=wide, order=order)
+
+
+def recorded(variant, dtype="float32"):
+    """A device with the launches of training and inference; nothing has run."""
+    device, case = device_of(variant, ""), case_of(variant, dtype)
+    x, dy, *parameters = map(device.asarray, case[:-1])
+    forward, backward = passes(device)
+    _, saved = forward(x, *parameters, **case.options)
+    backward(dy, saved)
+    device.kernel("batch_norm_inference")(x, *parameters, **case.options)
+    return device
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_batch_norm_is_clean(variant, dtype, kind):
+    plan = recorded(variant, dtype)
+    compile_all(kind, plan.calls + plan.threaded)
+    device, case = device_of(variant, kind), case_of(variant, dtype)
+    device.prove(batchnorm_cases.check, case)
+    device.prove(batchnorm_cases.infer, case)
+    assert device.launched == plan.launched
+
+
+def test_there_is_every_variant_several_blocks_and_no_size_that_divides():
+    calls = {}
+    for variant in VARIANTS:
+        device = recorded(variant)
+        for call in device.calls + device.threaded:
+            calls.setdefault(call.kernel.name, []).append(call)
+    moments, products, forward, backward = KERNELS
+    assert {name: len({call.kernel.text for call in each}) for name, each in calls.items()} == {
+        moments: 4,  # indices of 32 and 64 bits, blocks of one channel and of several
+        products: 4,  # and with ReLU or without
+        forward: 2,
+        backward: 2,
+        **{f"batch_norm_{name}_float32{relu}": 1
+           for name in ("normalize", "differentiate", "infer") for relu in ("", "_relu")},
+    }  # fmt: skip
+    for call in calls[moments] + calls[products]:
+        (across, parts), (threads,) = call.grid, call.block
+        outer, _, inner = map(int, call.args[-3:])
+        assert across > 1 < parts
+        assert outer * inner % (parts * threads)
+    for call in calls[forward] + calls[backward]:
+        assert call.grid[0] * call.block[0] not in (PLANES[1], NEIGHBOURS[1])
+    assert {call.grid for call in calls[forward]} == {(1,), (2,)}
+    assert 257 % (GRID * BLOCK) % BLOCK, "the size of a rule's arrays"
+
+
+# --- planted mistakes -----------------------------------------------------------------------------
+PLANTED = {  # sanitizer, a place of the text, what is there instead, the line named, words
+    "one element too many": (
+        "asan", "i < (n)", "i <= (n)", "normalized(C(x)", "heap-buffer-overflow"
+    ),
+    "an element's place taken for its channel's": (
+        "asan", "_raw_scale[place(i, 3, _shape, _steps_scale)]", "_raw_scale[i]",
+        "normalized(C(x)", "heap-buffer-overflow",
+    ),
+    "two threads write one element": (
+        "tsan", "_raw_y[i]", "_raw_y[i / 2]", "y = value", "data race"
+    ),
+    "every block does all of the work": (
+        "tsan", "static_cast<ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x", "threadIdx.x",
+        "y = value", "data race",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_in_an_elementwise_kernel_is_caught(mistake):
+    kind, right, wrong, statement, words = PLANTED[mistake]
+
+    def edit(text):
+        assert text.count(right) == 1, text
+        return text.replace(right, wrong)
+
+    kernel = ElementwiseKernel(**elementwise("normalize", "float32", True))
+    x, vectors = np.ones((5, 3, 49), "float32"), np.ones((3, 3, 1), "float32")
+    call = kernel.threaded((x, *vectors, np.empty_like(x)), edit=edit)
+    (outcome,) = sanitize(usable(kind), [call])
+    line = call.kernel.text[: call.kernel.text.index(statement)].count("\n") + 1
+    assert words in outcome.report
+    assert f"{call.kernel.name}.cu:{line}" in outcome.report
+
+
+def test_a_product_of_sizes_in_32_bits_is_caught():
+    right, name = "(long long)outer * inner", "batch_norm_products"
+    text = source(name, "float32")
+    assert text.count(right) == 1
+    kernel = RawKernel(text.replace(right, "outer * inner"), name)
+    ones, sizes = np.ones(3, "float32"), np.array([65536, 1, 65536], "int32")
+    args = ones[:1], ones[:1], ones, ones[:1], ones[:1], np.zeros(2, "float32"), *sizes
+    (outcome,) = sanitize(usable("asan"), [Call(kernel, (1,), (256,), args)])
+    assert "signed integer overflow: 65536 * 65536 cannot be represented" in outcome.report
+
+
+def test_a_kernel_that_is_not_clean_is_not_proven(monkeypatch):
+    noted, guard, text = [], "if (c >= channels) return;", cuda_text._BODIES[KERNELS[-1]]
+    assert guard in text
+    monkeypatch.setitem(cuda_text._BODIES, KERNELS[-1], text.replace(guard, ""))
+    monkeypatch.setattr(proof, "note", lambda *each: noted.append(each))
+    variant = "planes, 64 bits"
+    device, case = device_of(variant, usable("asan")), case_of(variant)
+    with pytest.raises(AssertionError, match="heap-buffer-overflow"):
+        device.prove(batchnorm_cases.check, case)
+    assert noted == []

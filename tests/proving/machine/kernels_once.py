@@ -1,0 +1,263 @@
+"""Every CUDA kernel of the library once or a few times, small, held to the oracle: for a sanitizer.
+
+    compute-sanitizer --tool memcheck python -m proving.machine.kernels_once --engine cupy
+    python -m proving.machine.kernels_once --engine numba --device cpu    # a rehearsal, no GPU
+    compute-sanitizer --tool memcheck python -m proving.machine.kernels_once --plant memcheck
+
+It ends with 1 if a kernel that ships was not launched, or a result is off. --plant launches one
+with the mistake that a tool is there to find: a tool that stays silent has looked at nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cases import activation as activation_cases
+from cases import softmax as softmax_cases
+from cases.batch_norm import assert_batch_norm, assert_summed, make
+from oracles import batch_norm as batchnorm
+from oracles import dropout as dropout_oracle
+from oracles.rules import RULES
+from tolerances import DTYPES, GPU_FACTOR, assert_close, assert_step, signed
+
+from proving import account as proof
+
+# rule -> the public function that runs it, and the options that choose the rule
+STEPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("sgd_step", {}),
+    "momentum": ("momentum_step", {"form": "averaged"}),
+    "nesterov": ("momentum_step", {"nesterov": True}),
+    "adagrad": ("adagrad_step", {"eps": 1e-2}),
+    "rmsprop": ("rmsprop_step", {"eps": 1e-2}),
+    "rmsprop-eps-inside": ("rmsprop_step", {"eps": 1e-2, "eps_inside_sqrt": True}),
+    "adam": ("adam_step", {"eps": 1e-2}),
+    "amsgrad": ("amsgrad_step", {"eps": 1e-2}),
+}
+EXTRAS = ({}, {"weight_decay": 0.05, "maximize": True, "grad_scale": 0.7})
+SIZES = (1, 31, 257, 1023)
+# a thread's, some lanes', a warp's and a block's rows; the last one is read again
+SOFTMAX_WIDTHS = (1, 3, 10, 33, 100, 257, 1000, 1025, 5000, 40_000)
+# long and short runs of a channel, whole and cut into parts; channels that fill no warp
+SHAPES = {
+    "rows": ((33, 7), 1),
+    "rows in parts": ((300, 33), 1),
+    "images": ((3, 5, 7, 9), 1),
+    "images in parts": ((9, 3, 31, 33), 1),
+    "short runs": ((5, 33, 2, 3), 1),
+    "channels last": ((6, 11, 33), -1),
+}
+
+
+class Where:
+    """An engine, and how arrays get to its device and back."""
+
+    def __init__(self, engine: str, device: str) -> None:
+        from onepass import get_backend
+
+        self.engine, self.backend = engine, get_backend(device)
+        self.factor = 1.0 if device == "cpu" else GPU_FACTOR
+
+    def kernel(self, name: str) -> Any:
+        from onepass import kernels
+
+        def run(*arrays: Any, **options: Any) -> Any:
+            return getattr(kernels, name)(*arrays, engine=self.engine, **options)
+
+        return run
+
+    def asarray(self, array: Any) -> Any:
+        return self.backend.asarray(np.array(array))
+
+    def to_numpy(self, array: Any) -> Any:
+        return self.backend.to_numpy(array)
+
+
+def layouts(where: Where, values: Any) -> Iterator[tuple[str, Any]]:
+    """The same values in memory of their own, up to its end: not aligned to 16 bytes, with gaps."""
+    yield "", where.asarray(values)
+    size = values.size
+    views = [
+        (" shifted", size + 1, slice(1, None)),
+        (" strided", 2 * size - 1, slice(None, None, 2)),
+    ]
+    if where.engine == "numba-cuda":  # which takes contiguous arrays only
+        del views[1]
+    for name, length, part in views:
+        with where.backend.scope():
+            view = where.backend.xp.zeros(length, values.dtype)[part]
+            view[...] = where.asarray(values)
+        yield name, view
+
+
+def steps(where: Where, dtype: str) -> Iterator[str]:
+    """Run every rule; the name of each run."""
+    draw = np.random.default_rng(0)
+    for rule, (function, chosen) in STEPS.items():
+        oracle = RULES[function]
+        for extra in EXTRAS:
+            options = {"lr": 0.1, **chosen, **extra}
+            options |= {"step": 3} if "step" in oracle.options else {}
+            for size in SIZES:
+                values = {name: signed(draw, size, 0.25, 2.0, dtype) for name in oracle.arrays}
+                for name in oracle.arrays:
+                    if name not in ("param", "grad", "velocity", "m"):
+                        values[name] = np.abs(values[name])  # sums of squares
+                made = {name: dict(layouts(where, array)) for name, array in values.items()}
+                for layout in made["param"]:
+                    what = f"{rule} {dtype} {size}{layout}"
+                    assert_step(
+                        where.kernel(function),
+                        oracle,
+                        {name: arrays[layout] for name, arrays in made.items()},
+                        options,
+                        factor=where.factor,
+                        to_numpy=where.backend.to_numpy,
+                        what=f" of {what}",
+                    )
+                    yield what
+
+
+def norms(where: Where, dtype: str) -> Iterator[str]:
+    """Run batch normalization forward, backward and at inference; the name of each run."""
+    for shape, axis in SHAPES.values():
+        for activation in (None, "relu"):
+            case = make(shape, axis, dtype=dtype, activation=activation)
+            assert_batch_norm(
+                where.kernel("batch_norm_forward"),
+                where.kernel("batch_norm_backward"),
+                case,
+                factor=where.factor,
+                asarray=where.asarray,
+                to_numpy=where.backend.to_numpy,
+            )
+            _infer(where, case)
+            yield f"batch norm {shape} {dtype} {activation or ''}".rstrip()
+
+
+def _infer(where: Where, case: Any) -> None:
+    vectors = (case.gamma, case.beta, case.running_mean, case.running_var)
+    given = [where.asarray(array) for array in (case.x, *vectors)]
+    y = where.backend.to_numpy(where.kernel("batch_norm_inference")(*given, **case.options))
+    want = batchnorm.inference(case.x, *vectors, **case.options)
+    x, gamma, beta, mean = (np.abs(array) for array in (case.x, *vectors[:3]))
+    terms = batchnorm.inference(x, gamma, beta, -mean, case.running_var, **case.options)
+    assert_summed(y, want, terms, str(case.x.dtype), where.factor, "y at inference")
+
+
+def drops(where: Where, dtype: str) -> Iterator[str]:
+    """Run dropout in every layout, into another array and in place; the name of each run."""
+    draw, mask = np.random.default_rng(0), {"seed": 3 << 40 | 5, "draw": 7 << 33 | 1}
+    for size in SIZES:
+        values = signed(draw, size, 0.25, 2.0, dtype)
+        want = dropout_oracle.dropout(values, 0.7, **mask)
+        for layout, x in layouts(where, values):
+            what = f"dropout {dtype} {size}{layout}"
+            for out in (None, x):
+                y = where.kernel("dropout")(x, 0.7, **mask, out=out)
+                found = where.backend.to_numpy(y)
+                assert_close(found, want, dtype, limit=1.5, what=what)
+            yield what
+
+
+def activations(where: Where, dtype: str) -> Iterator[str]:
+    """Run every activation both ways, with a bias and without, in place too; each run's name."""
+    for kind in activation_cases.KINDS:
+        for shape in ((1, 31), (33, 7), (1023,)):
+            for biased in (True, False):
+                case = activation_cases.make(shape, kind, dtype, biased=biased)
+                for out in (False, True):
+                    activation_cases.check(where, case, out)
+                yield f"{kind} {shape} {dtype}{' biased' * biased}"
+
+
+def softmaxes(where: Where, dtype: str) -> Iterator[str]:
+    """Run softmax cross-entropy, in place too, in every share of a row; the name of each run."""
+    for width in SOFTMAX_WIDTHS:
+        for rows in (1, 67) if width < 2000 else (3,):
+            case = softmax_cases.make((rows, width), dtype, weighted=rows > 1)
+            softmax_cases.check(where, case)
+            z, labels = where.asarray(case.logits), where.asarray(case.labels)
+            found = where.kernel("softmax_cross_entropy")(z, labels, out=z)
+            softmax_cases.assert_right(where, found, *case[:2])
+            yield f"softmax {rows} {width} {dtype}"
+
+
+WORKS = (steps, norms, drops, activations, softmaxes)
+"""A kernel that ships and that none of these launches fails the program."""
+
+PLANTED = {
+    "memcheck": "x[n] = 1.0f;",  # past the end
+    "racecheck": "s[threadIdx.x] = x[threadIdx.x]; x[threadIdx.x] = s[n - 1 - threadIdx.x];",
+    "initcheck": "x[threadIdx.x] = y[threadIdx.x];",  # nobody has written y
+    "synccheck": "if (threadIdx.x < n - 16) { s[threadIdx.x] = 0; __syncthreads(); }",
+}
+
+
+def plant(tool: str) -> None:
+    """Launch a kernel with the mistake that `tool` finds."""
+    import cupy
+
+    text = (
+        'extern "C" __global__ void planted(float *x, const float *y, int n) {'
+        "extern __shared__ float s[]; " + PLANTED[tool] + " }"
+    )
+    x, y, n = cupy.zeros(64, "float32"), cupy.empty(64, "float32"), 64
+    # A race needs two warps, and a barrier some of whose threads never come.
+    cupy.RawKernel(text, "planted")((1,), (n,), (x, y, np.int32(n)), shared_mem=4 * n)
+    cupy.cuda.runtime.deviceSynchronize()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--engine", choices=("cupy", "numba-cuda", "array", "numba"))
+    what.add_argument("--plant", choices=tuple(PLANTED))
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--dtype", action="append", choices=DTYPES, help="default: all")
+    parser.add_argument("--json", type=Path, help="a file for what was launched")
+    options = parser.parse_args()
+    if options.device != "cpu":
+        import cupy
+
+        cupy.cuda.set_allocator(None)  # a pool's blocks would hide what is past an array's end
+    if options.plant:
+        plant(options.plant)
+        return 0
+    return run(options.engine, options.device, options.dtype or list(DTYPES), options.json)
+
+
+def run(engine: str, device: str, dtypes: list[str], file: Path | None) -> int:
+    """Run everything on an engine, and tell what was launched."""
+    from onepass.kernels.rules import RULES as SHIPPED
+
+    if set(STEPS) != set(SHIPPED):
+        raise SystemExit(f"STEPS has {sorted(STEPS)}; expected every rule: {sorted(SHIPPED)}")
+    proof.watch()
+    where, runs = Where(engine, device), 0
+    for dtype in dtypes:
+        for work in WORKS:
+            for _ in work(where, dtype):
+                runs += 1
+        print(f"{engine} on {device}, {dtype}: {runs} runs so far", flush=True)
+    absent = {kernel for kernel in proof.missing(proof.GPU) if kernel.dtype in dtypes}
+    mine = [each for each in proof.shipped() if each.engine == engine and each.dtype in dtypes]
+    launched = [list(kernel) for kernel in mine if kernel not in absent]
+    missing = [list(kernel) for kernel in mine if kernel in absent]
+    told = f", {len(launched)} of {len(mine)} kernels launched" if mine else ""
+    print(f"{engine} on {device}: {runs} runs held to the oracle{told}")
+    if file:
+        found = {"engine": engine, "runs": runs, "launched": launched, "missing": missing}
+        file.write_text(json.dumps(found), encoding="utf-8")
+    for kernel in missing:
+        print(f"not launched: {' '.join(kernel)}")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

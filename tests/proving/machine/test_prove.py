@@ -1,0 +1,342 @@
+"""`make gpu` itself: its time, its exit status, what it writes, whatever becomes of its stages."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from cases.reports import full_report, measurement, small_report
+from onepass.__main__ import main as onepass
+from onepass.bench.promises.promise import Promise, ratio, row
+from onepass.bench.report.record import read_report
+
+from proving.machine import prove as gpu_proof
+from proving.machine.machine import Machine
+from proving.machine.stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Stage
+from proving.machine.summary import VERDICTS, summary
+
+ROOT = Path(gpu_proof.ROOT)
+FACTS = {"available": True, "name": "NVIDIA H9", "driver": "999.1", "compute capability": "9.9"}
+GPU = Machine(FACTS, {}, {"python": "3.12", "cupy-cuda13x": "14.2.0"}, "Some CPU, 16 cores")
+NO_GPU = Machine({"available": False, "reason": "none here", "remedy": "buy one"}, {}, {}, "")
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "Makefile").exists(), reason="a checkout is what `make gpu` proves"
+)
+
+
+@pytest.fixture
+def proof(tmp_path, monkeypatch):
+    """Run the proof with waves that are given; (status, content of the JSON, the page)."""
+    monkeypatch.setattr(gpu_proof, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(gpu_proof, "SCRATCH", tmp_path / "scratch")
+
+    def run(waves=None, machine=GPU, arguments=()):
+        monkeypatch.setattr(gpu_proof, "look", lambda environment: machine)
+        monkeypatch.setattr(gpu_proof, "runs", lambda: {**PASSING, **(waves or {})})
+        status = gpu_proof.main(list(arguments))
+        ((json_file,), (page,)) = (list(tmp_path.rglob(f"*{end}")) for end in (".json", ".md"))
+        assert json_file.stem == page.stem
+        assert not list(tmp_path.rglob("*.part"))
+        content = json.loads(json_file.read_text(encoding="utf-8"))
+        assert content["status"] == status
+        return status, content, page
+
+    return run
+
+
+def wave(*stages):
+    return lambda machine, place, seconds: list(stages)
+
+
+def report():
+    return {"format": 1, **asdict(full_report(gpu=True))}
+
+
+PASSING = {
+    "tests": wave(Stage("tests on the GPU", PASSED), Stage("all other tests", PASSED)),
+    "sanitizers": wave(Stage("sanitizers", PASSED, seconds=3.0)),
+    "benchmark": lambda *of: ([Stage("benchmark", PASSED)], report()),
+}
+
+
+def outcomes(content):
+    return {stage["name"]: stage["outcome"] for stage in content["stages"]}
+
+
+# --- exit status and outcomes ---------------------------------------------------------------------
+def test_all_passed_is_0_and_kept_with_device_driver_versions_and_date(proof, tmp_path):
+    status, content, page = proof()
+    assert status == 0
+    assert page.parent == tmp_path / "kept"
+    assert page.name == f"{content['date']}-gpu-nvidia-h9-proof.md"
+    assert set(content) == {
+        *("format", "kind", "date", "began", "seconds", "status", "commit", "machine", "stages"),
+        "benchmark",
+    }
+    assert content["machine"]["gpu"] == FACTS
+    assert content["began"].startswith(content["date"])
+    text = page.read_text(encoding="utf-8")
+    for word in ("NVIDIA H9", "999.1", "14.2.0", content["date"], VERDICTS[0], "sanitizers"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [(PASSED, 0), (FAILED, 1), (NOT_RUN, 2), (OUT_OF_TIME, 2)]
+)
+@pytest.mark.parametrize("name", list(PASSING))
+def test_one_stage_decides_the_status_and_the_others_run(proof, name, outcome, status):
+    found, content, page = proof({name: wave(Stage(name, outcome, "because | so"))})
+    assert found == status
+    expected = {"tests on the GPU": PASSED, "all other tests": PASSED} if name != "tests" else {}
+    for other in ("sanitizers", "benchmark"):
+        expected |= {other: PASSED}
+    assert outcomes(content) == expected | {name: outcome}
+    assert "because \\| so" in page.read_text(encoding="utf-8")
+    assert VERDICTS[status] in page.read_text(encoding="utf-8")
+
+
+def test_a_failure_weighs_more_than_what_did_not_run(proof):
+    waves = {"tests": wave(Stage("tests", NOT_RUN)), "sanitizers": wave(Stage("s", FAILED))}
+    assert proof(waves)[0] == 1
+
+
+def test_a_wave_that_breaks_is_a_failure_and_the_others_run(proof):
+    def broken(machine, place, seconds):
+        raise LookupError("no such thing")
+
+    status, content, _ = proof({"sanitizers": broken})
+    assert status == 1
+    assert outcomes(content)["benchmark"] == PASSED
+    (stage,) = (one for one in content["stages"] if one["name"] == "sanitizers")
+    assert stage["outcome"] == FAILED
+    assert "no such thing" in stage["reason"]
+
+
+# --- what can't be had ----------------------------------------------------------------------------
+def never(machine, place, seconds):
+    raise AssertionError("a wave was begun")
+
+
+def test_without_a_gpu_nothing_runs_and_nothing_is_kept(proof, tmp_path):
+    status, content, page = proof(dict.fromkeys(PASSING, never), NO_GPU)
+    assert status == 2
+    assert page.parent == tmp_path / "scratch"
+    assert set(outcomes(content).values()) == {NOT_RUN}
+    assert {one["reason"] for one in content["stages"]} == {"no GPU: none here. buy one."}
+    assert content["benchmark"] is None
+
+
+def test_a_dry_run_without_a_gpu_runs_what_needs_none(proof, tmp_path):
+    begun = []
+    waves = {name: lambda *of, name=name: begun.append(name) or [] for name in PASSING}
+    waves["benchmark"] = lambda *of: ([Stage("benchmark", NOT_RUN, "no GPU")], None)
+    assert proof(waves, NO_GPU, ["--dry-run"])[0] == 2
+    assert begun == ["tests", "sanitizers"]
+
+
+def test_a_missing_package_is_told_before_anything_runs(proof, monkeypatch):
+    monkeypatch.setattr(gpu_proof, "missing_packages", lambda: ["array-api-compat"])
+    status, content, page = proof(dict.fromkeys(PASSING, never))
+    assert status == 2
+    assert all("array-api-compat" in one["reason"] for one in content["stages"])
+    assert "pip download" in page.read_text(encoding="utf-8")
+
+
+def test_the_folder_can_be_chosen(proof, tmp_path):
+    *_, page = proof(arguments=["--out", str(tmp_path / "new" / "folder")])
+    assert page.parent == tmp_path / "new" / "folder"
+
+
+# --- time -----------------------------------------------------------------------------------------
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("took", "limits"),
+    [
+        ((0, 0, 0), (240, 335, 470)),  # what one leaves over, the next ones may use
+        ((240, 95, 135), (240, 95, 135)),  # all that each has
+        ((243, 95, 0), (240, 92, 132)),  # a little too long
+    ],
+)
+def test_waves_share_the_time_and_their_limits_add_up(proof, monkeypatch, took, limits):
+    clock, asked = Clock(), []
+    monkeypatch.setattr(gpu_proof, "time", clock)
+
+    def spend(seconds):
+        def run(machine, place, limit):
+            asked.append(limit)
+            clock.now += seconds
+            return []
+
+        return run
+
+    waves = {name: spend(seconds) for name, seconds in zip(PASSING, took, strict=True)}
+    proof(waves)
+    assert asked == [pytest.approx(limit) for limit in limits]
+    assert gpu_proof.SECONDS < 8 * 60 - 5
+    assert sum(gpu_proof.WAVES.values()) <= gpu_proof.SECONDS
+
+
+def test_less_time_is_shared_alike(proof, monkeypatch):
+    monkeypatch.setattr(gpu_proof, "time", Clock())
+    asked = []
+    waves = {name: lambda m, p, limit: asked.append(limit) or [] for name in PASSING}
+    proof(waves, arguments=["--seconds", "47"])
+    assert asked[0] == pytest.approx(24, abs=0.1)
+
+
+# --- being stopped --------------------------------------------------------------------------------
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_there_is_is_written_when_it_is_stopped(proof, number):
+    def stopped(machine, place, seconds):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    status, content, _ = proof({"sanitizers": stopped})
+    assert status == 2
+    assert outcomes(content) == {
+        "tests on the GPU": PASSED,
+        "all other tests": PASSED,
+        "sanitizers": NOT_RUN,
+        "benchmark": NOT_RUN,
+    }
+    assert content["stages"][-1]["reason"] == "it was stopped"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_until_its_end_the_file_says_what_was_not_reached(proof, tmp_path):
+    seen = []
+
+    def look(machine, place, seconds):
+        (file,) = tmp_path.rglob("*.json")
+        seen.append(json.loads(file.read_text(encoding="utf-8")))
+        return []
+
+    proof({"sanitizers": look})
+    assert seen[0]["status"] == 2
+    assert outcomes(seen[0])["benchmark"] == NOT_RUN
+    assert seen[0]["stages"][-1]["reason"] == "it was not reached"
+
+
+# --- what is written ------------------------------------------------------------------------------
+def test_the_file_is_read_as_a_report(proof, capsys):
+    _, _, page = proof()
+    file = page.with_suffix(".json")
+    assert read_report(file) == full_report(gpu=True)
+    assert onepass(["bench", "compare", str(file), str(file)]) == 0
+    assert "0 faster, 0 slower" in capsys.readouterr().out
+
+
+def test_without_a_benchmark_it_is_no_report(proof):
+    *_, page = proof({"benchmark": wave(Stage("benchmark", NOT_RUN))})
+    with pytest.raises(ValueError, match="is not a result of `onepass bench`"):
+        read_report(page.with_suffix(".json"))
+
+
+def result(*stages, benchmark=None):
+    return {
+        "date": "2026-11-21",
+        "began": "2026-11-21T10:00:00+00:00",
+        "seconds": 12.0,
+        "status": 1,
+        "commit": "abc",
+        "machine": asdict(GPU),
+        "stages": [asdict(stage) for stage in stages],
+        "benchmark": benchmark,
+    }
+
+
+def test_the_page_has_figures_and_rates():
+    rows = [
+        measurement(
+            path, seconds, label="6.4e7", size=64_000_000, device="cuda:0", bytes=1_792_000_000
+        )
+        for path, seconds in (("limit", 4.48e-4), ("cupy", 8.96e-4))
+    ]
+    made = small_report(*rows)
+    missed = Promise("GPU adam: copy / fused", (), ratio("", ""), 0.9)
+    told = Promise("GPU adam: copy / numba-cuda", (), ratio("", ""), None)
+    made.figures = [row(missed, 0.5, {}), row(told, 0.25, {})]
+    text = summary(result(benchmark=asdict(made)))
+    assert "| GPU adam: copy / fused | 0.50 | 0.9 | **no** |" in text
+    assert "| GPU adam: copy / numba-cuda | 0.25 |  |  |" in text
+    assert "64,000,000 float32 parameters" in text
+    assert "| adam | 4000 | 2000 |" in text
+
+
+def test_the_page_tells_failures_kernels_and_skips_and_cuts_long_lists():
+    failures = {f"test_{k}": "off" for k in range(50)}
+    details = {
+        "passed": 7,
+        "failed": 50,
+        "kernels launched": 89,
+        "kernels not launched": ["cupy adam float32"],
+        "skipped because": {"no | torch": 3},
+        "failures": failures,
+    }
+    runs = {"memcheck cupy": {"errors": 0, "kernels": 45, "seconds": 9.0, "status": 0}}
+    text = summary(
+        result(Stage("tests", FAILED, "x", 1, details), Stage("s", PASSED, details={"runs": runs}))
+    )
+    for words in (
+        "7 passed, 50 failed",
+        "kernels launched: 89",
+        "kernels not launched: cupy adam float32",
+        "3 skipped: no \\| torch",
+        "`test_19`",
+        "and 30 more",
+        "| memcheck cupy | 0 | 45 | 9 s |",
+        VERDICTS[1],
+    ):
+        assert words in text
+    assert "`test_20`" not in text
+
+
+# --- the command ----------------------------------------------------------------------------------
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is missing")
+def test_make_gpu_runs_it_with_the_python_that_is_named():
+    command = ["make", "-n", "-C", str(ROOT), "gpu", "PYTHON=some-python", "ARGUMENTS=--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "some-python -m proving.machine.prove --dry-run" in done.stdout
+
+
+@pytest.mark.parametrize("hidden", [[], ["numba"]], ids=["", "numba is missing"])
+def test_the_script_runs_by_itself_where_there_is_no_gpu(tmp_path, hidden):
+    """As a user starts it, and without packages: what is missing must not be imported before."""
+    text = f"""
+import runpy, sys
+sys.path.insert(0, {str(ROOT / "tests")!r})
+sys.modules.update(dict.fromkeys({hidden!r}))
+import importlib.util as util
+find = util.find_spec
+util.find_spec = lambda name, *of: None if name in {hidden!r} else find(name, *of)
+sys.argv = ["prove.py", "--out", {str(tmp_path)!r}]
+runpy.run_module("proving.machine.prove", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=tmp_path,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert ("missing for" in done.stdout) == bool(hidden)
+    assert ("no GPU: " in done.stdout) == (not hidden)
+    assert len(list(tmp_path.iterdir())) == 2

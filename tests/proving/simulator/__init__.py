@@ -1,0 +1,1 @@
+"""Numba CUDA in its simulator, a script an operation."""
