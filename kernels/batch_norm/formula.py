@@ -1,6 +1,6 @@
 """Batch normalization's arithmetic for one element or one channel, written once for every engine.
 
-The Numba engines compile these functions, the CuPy engine translates them to C (engines/ctext.py),
+The Numba engines compile these functions, the CuPy engine translates them to C (compiling/c_text.py),
 so they hold what that can: assignments, `+ - * /`, `sqrt`, `maximum`, one return of a tuple, and no
 numeric literal, which would promote float32.
 
