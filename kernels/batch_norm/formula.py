@@ -1,7 +1,7 @@
 """Batch normalization's arithmetic for one element or one channel, written once for every engine.
 
-The Numba engines compile these functions, the CuPy engine translates them to C (compiling/c_text.py),
-so they hold what that can: assignments, `+ - * /`, `sqrt`, `maximum`, one return of a tuple, and no
+The Numba engines compile these functions, the CuPy engine translates them to C (by c_text.py), so
+they hold what that can: assignments, `+ - * /`, `sqrt`, `maximum`, one return of a tuple, and no
 numeric literal, which would promote float32.
 
 A mean is kept as `center + rest`, `center` being the nearest number of the arrays' own precision:
