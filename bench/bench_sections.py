@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from onepass.bench.measuring.workload import Workload
 from onepass.bench.one_path import cases, time_path
 
