@@ -1,4 +1,4 @@
-"""Batch normalization, forward and backward: layout once (layout.py), then one file an engine.
+"""Batch normalization, forward and backward: layout once (layout.py), then cpu/ and gpu/.
 
 The arithmetic stands once, in formula.py; "array" alone spells the paper out again, as the
 reference. What shaped the fused engine on the CPU ("numba"), and what was tried and dropped:

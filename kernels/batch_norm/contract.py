@@ -69,7 +69,7 @@ class BatchNormEngine(OperationEngine):
     On a GPU memory may run out, and code is compiled at its first launch, which may fail. So an
     engine takes all its memory before its first launch, and its last launch writes y or dx. Running
     statistics are written before it, or afterwards by transfers, which need neither; they are the
-    user's own arrays only where that last launch is known to be compiled (first.py).
+    user's own arrays only where that last launch is known to be compiled (gpu/first_launch.py).
     """
 
     strided: ClassVar[bool] = False

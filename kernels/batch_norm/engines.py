@@ -13,15 +13,15 @@ def _make(name: str) -> BatchNormEngine:
 
             return ArrayBatchNorm()
         case "numba":
-            from .numba_cpu import NumbaBatchNorm
+            from .cpu.numba_cpu import NumbaBatchNorm
 
             return NumbaBatchNorm()
         case "cupy":
-            from .cupy_gpu import CupyBatchNorm
+            from .gpu.cupy_gpu import CupyBatchNorm
 
             return CupyBatchNorm()
         case "numba-cuda":
-            from .numba_cuda import NumbaCudaBatchNorm
+            from .gpu.numba_cuda import NumbaCudaBatchNorm
 
             return NumbaCudaBatchNorm()
     raise KeyError(name)

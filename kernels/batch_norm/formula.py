@@ -1,8 +1,8 @@
 """Batch normalization's arithmetic for one element or one channel, written once for every engine.
 
-The Numba engines compile these functions, the CuPy engine translates them to C (engines/ctext.py),
-so they hold what that can: assignments, `+ - * /`, `sqrt`, `maximum`, one return of a tuple, and no
-numeric literal, which would promote float32.
+The Numba engines compile these functions, the CuPy engine translates them to C (c_text.py), so they
+hold what that can: assignments, `+ - * /`, `sqrt`, `maximum`, one return of a tuple, and no numeric
+literal, which would promote float32.
 
 A mean is kept as `center + rest`, `center` being the nearest number of the arrays' own precision:
 x - center is exact where x is near the mean, so nothing is lost at a mean of 1e4 and a deviation

@@ -14,7 +14,7 @@ from .arguments import check_ddof, check_layout, check_running, check_vectors, o
 from .channel_vectors import computed, readable, running_of, write_back
 from .contract import How, Running, Saved
 from .engines import choose, get
-from .first_launch import new_code
+from .gpu.first_launch import new_code
 from .layout import layout_of
 from .quick_checks import quick_layout
 

@@ -15,7 +15,7 @@ import numpy as np
 import onepass
 import pytest
 from onepass.kernels.activation import numba_compile
-from onepass.kernels.batch_norm import numba_tasks
+from onepass.kernels.batch_norm.cpu import numba_tasks
 from onepass.kernels.compiling import checksum as checksums
 from onepass.kernels.compiling import disk_cache
 from onepass.kernels.compiling import jit as compiling
@@ -194,7 +194,7 @@ MADE = {  # what is specialized, and some of the modules that are compiled into 
     ),
     "batch norm": (
         operation(numba_tasks, "forward"),
-        {"simd.half", "crew.atomics", "batch_norm.formula", "batch_norm.numba_sums"},
+        {"simd.half", "crew.atomics", "batch_norm.formula", "batch_norm.cpu.numba_sums"},
     ),
     "dropout": (
         operation(numba_orders, "permuted"),

@@ -49,7 +49,7 @@ def note(rung: str, engine: str, name: str, dtype: str) -> None:
 def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
-    from onepass.kernels.batch_norm.cuda_text import KERNELS
+    from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS
     from onepass.kernels.rules import RULES
     from onepass.kernels.softmax.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES

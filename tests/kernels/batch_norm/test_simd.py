@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from cases.optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 from numba.core.compiler import Compiler
-from onepass.kernels.batch_norm import numba_coefficients, numba_loops
-from onepass.kernels.batch_norm.numba_loops import ROLES, SKEW
+from onepass.kernels.batch_norm.cpu import numba_coefficients, numba_loops
+from onepass.kernels.batch_norm.cpu.numba_loops import ROLES, SKEW
 from onepass.kernels.compiling.parts import part
 from onepass.kernels.simd.loops import OPTIONS
 

@@ -116,7 +116,7 @@ def test_inference_takes_one_value_of_a_channel(engine):
 
 def test_warmup_compiles_all_that_a_later_call_needs():
     from onepass import kernels
-    from onepass.kernels.batch_norm import numba_cpu
+    from onepass.kernels.batch_norm.cpu import numba_cpu
 
     numba_cpu.compiled.cache_clear()
     numba_cpu.task.cache_clear()

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from onepass.backend.devices import probe_cuda
 from onepass.kernels.batch_norm import engines as batchnorm_engines
-from onepass.kernels.batch_norm import gpu_plan
+from onepass.kernels.batch_norm.gpu import plan as gpu_plan
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.engine_table import _TABLE as ENGINES
 from onepass.kernels.engine_table import get_engine

@@ -14,9 +14,9 @@ import onepass
 import pytest
 from onepass import DeviceMemoryError, KernelError, kernels
 from onepass.backend.failures import Explained, diagnose, first_line
-from onepass.kernels.batch_norm import cuda_text
-from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
-from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
+from onepass.kernels.batch_norm.gpu import cuda_text
+from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
 from onepass.kernels.compiling import cuda_launch, first_launch
 from onepass.kernels.compiling.cuda_launch import ElementwiseKernel, NumbaKernel
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda

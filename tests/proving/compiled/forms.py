@@ -15,10 +15,10 @@ from onepass import kernels
 from onepass.kernels.activation import cuda_elementwise as activation_elementwise
 from onepass.kernels.activation import numba_cuda as activation_numba
 from onepass.kernels.activation.formula import FORMULAS, KINDS
-from onepass.kernels.batch_norm import cuda_elementwise
-from onepass.kernels.batch_norm import cupy_gpu as batchnorm_cupy
-from onepass.kernels.batch_norm import numba_cuda as batchnorm_numba
-from onepass.kernels.batch_norm.gpu_plan import NEIGHBOURS
+from onepass.kernels.batch_norm.gpu import cuda_elementwise
+from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
+from onepass.kernels.batch_norm.gpu.plan import NEIGHBOURS
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from unittest import mock
 
-from onepass.kernels.batch_norm import cupy_gpu, gpu_plan
+from onepass.kernels.batch_norm.gpu import cupy_gpu
+from onepass.kernels.batch_norm.gpu import plan as gpu_plan
 
 from proving.host import device as host_device
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases import batch_norm as batchnorm_cases
 from cases.batch_norm import LAYOUTS, make, passes, train
-from onepass.kernels.batch_norm.cuda_text import KERNELS
+from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS
 from oracles import batch_norm as batchnorm
 from tolerances import DTYPES
 

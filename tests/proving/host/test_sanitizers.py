@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from cases import batch_norm as batchnorm_cases
 from cases.batch_norm import make, passes
-from onepass.kernels.batch_norm import cuda_text
-from onepass.kernels.batch_norm.cuda_elementwise import elementwise
-from onepass.kernels.batch_norm.cuda_text import KERNELS, source
-from onepass.kernels.batch_norm.cupy_gpu import WIDE
+from onepass.kernels.batch_norm.gpu import cuda_text
+from onepass.kernels.batch_norm.gpu.cuda_elementwise import elementwise
+from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS, source
+from onepass.kernels.batch_norm.gpu.cupy_gpu import WIDE
 from onepass.kernels.compiling.python_text import scalar_names
 from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import formula
+from .. import formula
 
 COMPUTED: Any = float  # what is computed in
 RELU = False

@@ -8,18 +8,18 @@ from typing import Any
 import numba
 import numpy as np
 
-from ...backend import Array
-from ..compiling.dtypes import COMPUTED, STORED
-from ..compiling.jit import cfunc, once
-from ..compiling.specialize import specialize
-from ..crew.crew import get_crew
-from ..simd.half import why_no_half
-from ..simd.loops import OPTIONS
+from ....backend import Array
+from ...compiling.dtypes import COMPUTED, STORED
+from ...compiling.jit import cfunc, once
+from ...compiling.specialize import specialize
+from ...crew.crew import get_crew
+from ...simd.half import why_no_half
+from ...simd.loops import OPTIONS
+from ..contract import BatchNormEngine, How, Running
+from ..layout import Layout
 from . import numba_tasks
-from .contract import BatchNormEngine, How, Running
-from .cpu_plan import SHARED, Plan, plan
-from .layout import Layout
 from .numba_job import ALL, APPLY, FINISH, START, STEP, SUM, start, template
+from .plan import SHARED, Plan, plan
 
 _NOTHING = {kind: (np.empty(0, STORED[kind]), np.empty(0, COMPUTED[kind])) for kind in STORED}
 _NO_SUMS = np.empty(0)

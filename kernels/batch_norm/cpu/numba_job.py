@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..compiling.jit import njit
-from ..crew.atomics import call
-from ..simd.loops import part
-from ..simd.memory import address, record
-from .cpu_plan import Plan
+from ...compiling.jit import njit
+from ...crew.atomics import call
+from ...simd.loops import part
+from ...simd.memory import address, record
+from .plan import Plan
 
 ALL, START, SUM, FINISH, APPLY = range(5)
 """The step that a job asks for: each task takes all in turn, or all tasks take one."""

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..simd.half import load
-from ..simd.loops import fill, part
-from ..simd.memory import span
-from . import formula
-from .cpu_plan import PIECE
+from ...simd.half import load
+from ...simd.loops import fill, part
+from ...simd.memory import span
+from .. import formula
 from .numba_geometry import gather, run_of, spread, values_of, vector
 from .numba_loops import (
     CENTER,
@@ -32,6 +31,7 @@ from .numba_loops import (
     plane_moments,
     plane_products,
 )
+from .plan import PIECE
 
 FEW_ROWS, FEW = 4, 64  # rows, and values of a plane in each, that the first mean is guessed from
 ROWS = 128  # rows of columns that are summed before double takes over

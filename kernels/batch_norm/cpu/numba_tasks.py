@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..simd.loops import copy, part
-from ..simd.memory import memory, record, span
+from ...simd.loops import copy, part
+from ...simd.memory import memory, record, span
 from .numba_coefficients import finish_backward, finish_forward, finish_inference, start_backward
 from .numba_geometry import run_of, spread, task_of, vector
 from .numba_job import ALL, APPLY, FINISH, JOB, START, SUM, plan_of

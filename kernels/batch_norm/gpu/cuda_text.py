@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..compiling import c_text, cuda_launch
-from ..compiling.cuda_reductions import TREE
-from ..compiling.dtypes import C_TYPES
-from . import formula
+from ...compiling import c_text, cuda_launch
+from ...compiling.cuda_reductions import TREE
+from ...compiling.dtypes import C_TYPES
+from .. import formula
 
 _FUNCTIONS = (
     formula.middle,

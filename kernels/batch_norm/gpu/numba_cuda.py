@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array
-from ...backend.failures import Explained
-from ..compiling import cuda_launch
-from ..compiling.cuda_launch import Blocks, NumbaKernel, blocks_for, device_functions, made_once
-from ..compiling.numba_reductions import add, tree_of
-from ..compiling.python_text import rebound
-from . import formula, numba_cuda_kernels
-from .channel_vectors import computed, given
-from .contract import BatchNormEngine, How, Running
-from .gpu_plan import gpu_plan
+from ....backend import Array
+from ....backend.failures import Explained
+from ...compiling import cuda_launch
+from ...compiling.cuda_launch import Blocks, NumbaKernel, blocks_for, device_functions, made_once
+from ...compiling.numba_reductions import add, tree_of
+from ...compiling.python_text import rebound
+from .. import formula
+from ..channel_vectors import computed, given
+from ..contract import BatchNormEngine, How, Running
+from . import numba_cuda_kernels
+from .plan import gpu_plan
 
 _FORMULAS = (
     "middle",

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..simd.loops import copy, fill, part
-from ..simd.memory import span
-from . import formula
+from ...simd.loops import copy, fill, part
+from ...simd.memory import span
+from .. import formula
 from .numba_geometry import values_of, vector
 from .numba_loops import CENTER, OFFSET, SCALE, SHIFT, SLOPE
 

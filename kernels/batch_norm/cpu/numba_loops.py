@@ -13,12 +13,12 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
-from ..compiling.python_text import maximum
-from ..compiling.specialize import specialize
-from ..simd.half import load, store
-from ..simd.loops import inline, loop, part, reduction
-from ..simd.memory import span
-from . import formula
+from ...compiling.python_text import maximum
+from ...compiling.specialize import specialize
+from ...simd.half import load, store
+from ...simd.loops import inline, loop, part, reduction
+from ...simd.memory import span
+from .. import formula
 
 SKEW = 2048 + 16  # columns at most; not a power of two, which would crowd a few sets of the cache
 CENTER, SCALE, SHIFT, SLOPE, OFFSET, FIRST, SECOND = range(7)

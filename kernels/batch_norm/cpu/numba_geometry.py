@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..simd.loops import copy, fill, part
-from ..simd.memory import span
+from ...simd.loops import copy, fill, part
+from ...simd.memory import span
 
 
 class Task(NamedTuple):

@@ -11,9 +11,9 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from ...backend import Array, device_of
-from ..compiling.first_launch import index_widths, is_new
-from .contract import BatchNormEngine, How
+from ....backend import Array, device_of
+from ...compiling.first_launch import index_widths, is_new
+from ..contract import BatchNormEngine, How
 
 
 def new_code(

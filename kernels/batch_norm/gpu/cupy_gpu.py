@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array
-from ..compiling import cuda_launch
-from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
-from .channel_vectors import computed, given
-from .contract import BatchNormEngine, How, Running
+from ....backend import Array
+from ...compiling import cuda_launch
+from ...compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
+from ..channel_vectors import computed, given
+from ..contract import BatchNormEngine, How, Running
+from ..layout import Layout
 from .cuda_elementwise import elementwise
 from .cuda_text import source
-from .gpu_plan import gpu_plan
-from .layout import Layout
+from .plan import gpu_plan
 
 WIDE = 1 << 30  # elements from which an index takes 64 bits
 

@@ -1,0 +1,1 @@
+"""The CPU's fused engine, "numba": how work is cut, told to threads, and done."""
