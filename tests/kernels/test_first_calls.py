@@ -25,14 +25,14 @@ names, overlaps, inside = [], 0, []
 build = disk_cache.DiskCache.__init__
 
 
-def probe(self, function):
+def probe(self, function, options):
     """In the middle of a compilation: is any other thread in one, and of what?"""
     global overlaps
     names.append(f"{function.__module__}.{function.__name__}")
     inside.append(threading.get_ident())
     time.sleep(0.02)  # others get the interpreter here, and would come in
     overlaps += len(set(inside)) > 1
-    build(self, function)
+    build(self, function, options)
     inside.pop()
 
 
