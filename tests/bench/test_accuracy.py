@@ -8,6 +8,7 @@ import pytest
 from onepass.bench import accuracy
 
 
+@pytest.mark.slow
 def test_a_row_for_each_seed_is_written(tmp_path, capsys):
     pytest.importorskip("sklearn", reason="digits come from scikit-learn")
     file = tmp_path / "accuracy.json"

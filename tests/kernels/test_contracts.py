@@ -228,6 +228,7 @@ def check_layouts(engine, name, shape, dtype, layouts, seed=0):
         assert (engine.to_numpy(buffer)[outside] == 7.5).all(), f"{argument}: gaps were written"
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @pytest.mark.parametrize("name", RULES)
 def test_any_shape_dtype_and_layout_follows_the_oracle(engine, name, data):
@@ -257,6 +258,7 @@ def test_a_gradient_may_lie_in_another_order(engine, name, shape, layout):
         check_layouts(engine, name, shape, "float32", [others, layout, *[others] * 3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(300_007,), (601, 503)])
 def test_layouts_at_a_size_that_threads_share(engine, layout, shape):

@@ -372,6 +372,7 @@ def test_a_run_repeats_to_the_last_bit_with_everything_on():
     assert once(1) != once(2)
 
 
+@pytest.mark.slow
 def test_a_run_repeats_in_another_process():
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
