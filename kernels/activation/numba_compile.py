@@ -24,7 +24,9 @@ def compiled(name: str, kind: str, char: str) -> Any:
     Its one signature admits only aligned, contiguous arrays of that dtype, writeable where they are
     written; the code itself refuses other shapes, and overlap.
     """
-    return njit(_signature(name, NUMBERS[char]), **OPTIONS)(_specialized(name, kind, char))
+    posted = name.startswith("posted")  # while helpers that slept take Python's lock to wake
+    signature = _signature(name, NUMBERS[char])
+    return njit(signature, nogil=posted, **OPTIONS)(_specialized(name, kind, char))
 
 
 @once

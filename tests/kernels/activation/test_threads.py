@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cases.activation import Cpu, check, make
 from onepass import kernels
+from onepass.kernels.activation.numba_compile import compiled
 from onepass.kernels.crew.crew import ENDED, HELPED, UNENDED, Crew
 
 # shape, kind, dtype: all large enough to be shared
@@ -131,3 +132,9 @@ def test_many_callers_at_once(crew_of, cases):
     for each in callers:
         each.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["posted_forward", "posted_backward"])
+def test_python_s_lock_is_free_while_a_posted_loop_runs(name):
+    """A helper that sleeps takes it to wake up, and else comes when all is done."""
+    assert compiled(name, "", "f").targetoptions["nogil"]
