@@ -1,6 +1,6 @@
 """Each activation and its gradient for one element, written once for every engine.
 
-The Numba engines compile these functions, the CuPy engine translates them to C (engines/ctext.py),
+The Numba engines compile these functions, the CuPy engine translates them to C (c_text.py),
 so they hold what that can: assignments, `+ - * /`, `where` with a comparison, `exp`, `tanh`, one
 return of a tuple, and no numeric literal, which would promote float32. Each takes all arguments,
 whether it needs them or not. A gradient dz = dy f'(z) is told from y = f(z).

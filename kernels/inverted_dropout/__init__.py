@@ -2,7 +2,7 @@
 engine.
 
 The random bits of an element are a function of a seed, the number of the draw and the element's
-place: Philox4x32-10, a generator that counts (formula.py). So every engine, device, dtype and
+place: Philox4x32-10, a generator that counts (philox.py). So every engine, device, dtype and
 layout has the same mask, and the backward pass works it out again instead of reading it. One call
 of the generator gives the bits of four elements.
 

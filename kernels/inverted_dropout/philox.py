@@ -1,6 +1,6 @@
 """Philox4x32-10, the generator of dropout's random bits, written once for every engine.
 
-The Numba engines compile `philox_round`, the CuPy engine translates it to C (engines/ctext.py), and
+The Numba engines compile `philox_round`, the CuPy engine translates it to C (c_text.py), and
 the array engine calls it on arrays of uint64. A word is the lower 32 bits of a 64-bit number; what
 its upper bits hold is of no account.
 

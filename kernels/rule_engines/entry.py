@@ -1,6 +1,6 @@
 """How a step comes from Python into compiled code: in one call, with all that must be checked.
 
-bundle.py does the same for many calls of a rule together.
+numba_bundle.py does the same for many calls of a rule together.
 
 A plan holds what a rule's steps have in common: how many arrays and coefficients there are, and
 the address of its loop for each dtype. A job is what such a loop reads: the addresses of the

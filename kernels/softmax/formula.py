@@ -1,6 +1,6 @@
 """The arithmetic of softmax cross-entropy on a GPU, written once for both engines.
 
-Numba compiles these functions, the CuPy engine translates them to C (engines/ctext.py).
+Numba compiles these functions, the CuPy engine translates them to C (c_text.py).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Its CuPy holds values in NumPy and does what CuPy does in the same order: an expression takes memory
 for its result, then compiles its kernel if none fits its arrays yet, then writes; a copy between
 contiguous arrays of one dtype is a transfer, which does neither. The engines' own kernels run on
-the host (hostcuda.py), those of Numba as Python, in blocks of one thread.
+the host (proving/host/elementwise.py), those of Numba as Python, in blocks of one thread.
 """
 
 from __future__ import annotations
