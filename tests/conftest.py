@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Two BLAS threads stall each other beside any other busy process, and training crawls; PyTorch's
 # OpenMP threads do, too, unless they sleep while they wait.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
 from contextlib import contextmanager

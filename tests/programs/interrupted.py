@@ -114,5 +114,4 @@ def thread():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
     {f.__name__: f for f in (once, best, twice, own_handler, thread)}[sys.argv[1]]()
