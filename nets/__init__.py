@@ -98,6 +98,8 @@ from .saving.saved import Saved
 from .saving.torch_state import load_torch_state as load_torch_state
 from .saving.torch_state import torch_state as torch_state
 from .training.callbacks import Callback, EarlyStopping
+from .training.capture import CapturedStep
+from .training.capture import capture as capture
 from .training.fit import fit as fit
 from .training.history import History
 from .training.regularizers import L1, L2, Regularizer
@@ -134,6 +136,7 @@ __all__ = [
     "BiasVariance",
     "BinaryCrossEntropy",
     "Callback",
+    "CapturedStep",
     "Checkpoint",
     "Dataset",
     "Dense",

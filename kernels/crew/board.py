@@ -17,6 +17,7 @@ from .atomics import add, call, exchange, load, store
 _POSTED = 0  # jobs so far
 _DONE = 8  # chunks that ended
 _FUNCTION, _SIZE, _CHUNK, _JOB, _CHUNKS, _THREADS = 16, 17, 18, 19, 20, 21
+_OPEN = 22  # whether a list of jobs is being worked through: the next one comes at once
 _CLAIMS = 24  # one line for each thread's share: generation << 32 | chunks not yet claimed
 _LINE = 8
 _LOW = (1 << 32) - 1
@@ -65,8 +66,8 @@ def serve(board: Any, rank: int, polls: int) -> None:
         if posted != seen:
             _work(board, rank)
             seen, idle = posted, 0
-        elif load(board, _DONE) < load(board, _CHUNKS):
-            idle = 0  # others are still at their last chunks
+        elif load(board, _OPEN) or load(board, _DONE) < load(board, _CHUNKS):
+            idle = 0  # more is to come, or others are still at their last chunks
         idle += 1
 
 
@@ -89,6 +90,38 @@ def lead(
     while load(board, _DONE) < chunks and patience > 0:
         patience -= 1
     return load(board, _DONE) == chunks
+
+
+# Words of an instruction: a C function void(low, high, job), the size of its range, of a chunk of
+# it (0: the leader does all of it), and the address of its job.
+FUNCTION, SIZE, CHUNK, JOB = range(4)
+# Words of a clock: the step, its next instruction, and whether one of them asked to stop.
+STEP, NEXT, STOP = range(3)
+
+
+@njit("boolean(int64[::1], int64, int64[:, ::1], int64[::1], int64, int64)", nogil=True)
+def follow(
+    board: Any, threads: int, instructions: Any, clock: Any, end: int, patience: int
+) -> bool:
+    """Work through all instructions once a step, until the clock shows `end` or one asks to stop.
+
+    False where helpers kept the leader waiting: wait for them, and call it again to go on.
+    """
+    ended = True
+    store(board, _OPEN, threads - 1)
+    while ended and clock[STEP] < end and not clock[STOP]:
+        if clock[NEXT] == len(instructions):
+            clock[NEXT] = 0
+            clock[STEP] += 1
+            continue
+        it = instructions[clock[NEXT]]
+        clock[NEXT] += 1
+        if threads > 1 and it[CHUNK]:
+            ended = lead(board, threads, it[FUNCTION], it[SIZE], it[CHUNK], it[JOB], patience)
+        else:
+            call(it[FUNCTION], 0, it[SIZE], it[JOB])
+    store(board, _OPEN, 0)
+    return ended
 
 
 @njit("void(int64, int64, int64)", nogil=True)

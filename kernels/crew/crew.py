@@ -25,12 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from .board import lead, new_board, run_alone, serve, unended
+from .board import follow, lead, new_board, run_alone, serve, unended
 from .threads import get_num_threads, when_changed
 
 POLLS = 200_000  # about 0.2 ms
 PATIENCE = 250_000  # polls, plus one for 4 elements, after which a helper holds the caller up
 MAX_REST = 64  # jobs that the caller then does alone: 1, at once again 2, 4, ... up to this
+STEP_PATIENCE = 50_000  # polls, likewise, within a list of jobs that are short
+REPAID = 20  # times as long as it was held up goes a caller on alone
 MIN_CHUNK = 1 << 14  # elements
 CHUNKS_PER_THREAD = 16
 CLOSE = 100_000  # nanoseconds after one loop within which the next one follows at once
@@ -54,6 +56,7 @@ class Crew:
         self._kept: Any = None  # what the posted job reads and writes, kept alive until it ended
         self._rest = 0  # jobs still to be done alone
         self._next_rest = 1
+        self._alone_until = 0  # on the clock of perf_counter_ns
         self._last = 0  # when the last loop ended that could have been shared
         self._dismissed = False
 
@@ -120,6 +123,30 @@ class Crew:
         finally:
             self._leading.release()
             self.ended()
+
+    def follow(self, instructions: np.ndarray, clock: np.ndarray, end: int, kept: Any) -> None:
+        """Work through `instructions` once a step until the clock shows `end`, or one stops it.
+
+        Helpers stay awake all the while. If one kept the caller waiting, the caller goes on alone
+        for a time in which what it lost hardly counts.
+
+        Args:
+            instructions, clock: as `board.follow` takes them.
+            kept: held until the work has ended.
+        """
+        leads = perf_counter_ns() >= self._alone_until and self._take(wake=True)
+        try:
+            self._kept = kept
+            threads = self.threads if leads else 1
+            while not follow(self._board, threads, instructions, clock, end, STEP_PATIENCE):
+                start = perf_counter_ns()
+                self._finish()
+                now, threads = perf_counter_ns(), 1
+                self._alone_until = now + REPAID * (now - start)
+        finally:
+            if leads:
+                self._finish()
+                self._leading.release()
 
     def ended(self) -> None:
         """Remember that a loop ended now which helpers could have shared."""

@@ -58,7 +58,7 @@ class NumbaDropout(DropoutEngine):
         else:
             return None
         try:
-            ran = compiled(kind)(x.reshape(-1), y.reshape(-1), 0, *_numbers(mask))
+            ran = compiled(kind)(x.reshape(-1), y.reshape(-1), 0, *numbers(mask))
         except TypeError:  # an array that is read-only; nothing ran
             return None
         return y if ran else None
@@ -72,11 +72,11 @@ class NumbaDropout(DropoutEngine):
         kind = x.dtype.char
         flat_x, flat_y = (a.reshape(-1).view(STORED[kind]) for a in (x, y))
         if x.size >= SHARED:
-            job = np.array([flat_x.ctypes.data, flat_y.ctypes.data, *_numbers(mask)[:3], 0])
+            job = np.array([flat_x.ctypes.data, flat_y.ctypes.data, *numbers(mask)[:3], 0])
             job.view(np.float64)[-1] = mask.scale
             get_crew().run(shared(kind).address, x.size, job, (flat_x, flat_y))
         else:
-            compiled(kind)(flat_x, flat_y, 0, *_numbers(mask))
+            compiled(kind)(flat_x, flat_y, 0, *numbers(mask))
 
 
 def _is_run(array: Array) -> bool:
@@ -84,7 +84,7 @@ def _is_run(array: Array) -> bool:
     return array.flags.num & _READABLE == _READABLE and array.dtype.isnative
 
 
-def _numbers(mask: Mask) -> tuple[int, int, int, float]:
+def numbers(mask: Mask) -> tuple[int, int, int, float]:
     """seed and draw with the bits that they have as int64, last, scale."""
     seed, draw = ((word ^ (1 << 63)) - (1 << 63) for word in (mask.seed, mask.draw))
     return seed, draw, mask.last, mask.scale
@@ -96,7 +96,7 @@ def _run_permuted(x: Array, y: Array, mask: Mask) -> bool:
         return False
     x = run_like(x, y, fresh=True)
     job, tasks = planned[0].copy(), planned[1]
-    job[:JOB] = x.ctypes.data, y.ctypes.data, *_numbers(mask)[:3], 0
+    job[:JOB] = x.ctypes.data, y.ctypes.data, *numbers(mask)[:3], 0
     job.view(np.float64)[JOB - 1] = mask.scale
     function = permuted(x.dtype.char).address
     if x.size >= SHARED:
@@ -119,10 +119,10 @@ def _run_pieces(x: Array, y: Array, mask: Mask) -> None:
         casting="equiv",
         buffersize=PIECE,
     )
-    loop, stored, numbers = compiled(kind), STORED[kind], _numbers(mask)
+    loop, stored, told = compiled(kind), STORED[kind], numbers(mask)
     with pieces:
         for piece, result in pieces:
-            loop(piece.view(stored), result.view(stored), first, *numbers)
+            loop(piece.view(stored), result.view(stored), first, *told)
             first += piece.size
 
 

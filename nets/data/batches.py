@@ -61,6 +61,12 @@ def batch_size_for(n: int, wished: Any = "auto", batch_norm: bool = False) -> in
     return size
 
 
+def shuffled(n: int, rng: int | np.random.Generator, backend: Backend | None = None) -> Array:
+    """The numbers 0..n-1 in the order in which `minibatches` takes samples."""
+    order: Array = seeded(np.random.default_rng, rng, "rng").permutation(n)
+    return order if backend is None else backend.asarray(order)
+
+
 def minibatches(
     n: int, batch_size: int, rng: int | np.random.Generator, backend: Backend | None = None
 ) -> Iterator[Array]:
@@ -78,7 +84,5 @@ def minibatches(
         ValueError: `n` or `batch_size` is smaller than 1 (at the call, not at the first batch).
     """
     n, batch_size = count("n", n), count("batch_size", batch_size)
-    order: Array = seeded(np.random.default_rng, rng, "rng").permutation(n)
-    if backend is not None:
-        order = backend.asarray(order)
+    order = shuffled(n, rng, backend)
     return (order[start : start + batch_size] for start in range(0, n, batch_size))

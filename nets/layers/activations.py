@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...backend import backend_of
 from ...kernels import activation_backward, activation_forward, validate
 from ..types import Array
-from .layer import Layer
+from .layer import Layer, Recorded
 
 
 class Activation(Layer):
@@ -36,6 +36,17 @@ class Activation(Layer):
         y = self.saved
         _check_gradient(self, dy, y)
         return activation_backward(dy, y, self.kind, slope=self.slope) if input_grad else None
+
+    def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
+        y = recorder.empty(*x.shape)
+        recorder.activation_forward(x, self.kind, slope=self.slope, out=y)
+
+        def backward(dy: Array, input_grad: bool) -> Array:
+            recorder.activation_backward(dy, y, self.kind, slope=self.slope, out=dy)
+            recorder.release(y)
+            return dy
+
+        return y, backward
 
 
 class Linear(Activation):

@@ -15,7 +15,7 @@ from ...kernels import (
     validate,
 )
 from ..types import Array, HostArray, Shape
-from .layer import Layer
+from .layer import Layer, Recorded
 
 
 class BatchNorm(Layer):
@@ -137,6 +137,28 @@ class BatchNorm(Layer):
         self.grads["beta"][...] = dbeta
         return dx if input_grad else None
 
+    def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
+        affine = self.params["gamma"], self.params["beta"]
+        running = self.buffers["running_mean"], self.buffers["running_var"]
+        both: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
+        y = recorder.empty(*x.shape)
+        if not train:
+            return recorder.batch_norm_inference(x, *affine, *running, **both, out=y), _no_backward
+        if self.momentum is None or self.running_var_ddof == 0 or self.use_running_average:
+            raise NotImplementedError(
+                f"{self!r}: momentum=None, running_var_ddof=0 and use_running_average are not "
+                "written down"
+            )
+        both["momentum"] = self.momentum
+        _, saved = recorder.batch_norm_forward(x, *affine, *running, **both, out=y)
+
+        def backward(dy: Array, input_grad: bool) -> Array:
+            recorder.release(y)
+            grads = {"gamma_grad": self.grads["gamma"], "beta_grad": self.grads["beta"]}
+            return recorder.batch_norm_backward(dy, saved, **grads, out=dy)
+
+        return y, backward
+
     def __repr__(self) -> str:
         shown = [str(self.in_features)]
         shown += [f"momentum={self.momentum}"] if self.momentum != 0.1 else []
@@ -145,3 +167,7 @@ class BatchNorm(Layer):
         shown += ["running_var_ddof=0"] if self.running_var_ddof == 0 else []
         shown += ["use_running_average=True"] if self.use_running_average else []
         return f"BatchNorm({', '.join(shown)})"
+
+
+def _no_backward(dy: Array, input_grad: bool) -> Array:
+    raise NotImplementedError("inference has no backward")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...backend import backend_of
 from ...kernels import activation_backward, activation_forward, validate
 from ..types import Array, HostArray, Shape
 from .first_weights import deviation, initialize
-from .layer import Layer
+from .layer import Layer, Recorded
 
 
 class Dense(Layer):
@@ -96,6 +98,27 @@ class Dense(Layer):
             xp.sum(dy, axis=0, out=bias_grad)
         xp.matmul(x.T, dz, out=self.grads["weight"])
         return dz @ self.params["weight"].T if input_grad else None
+
+    def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
+        weight, bias = self.params["weight"], self.params["bias"] if self.bias else None
+        plain = self._kind == "linear"
+        y = recorder.matmul(x, weight)
+        if not plain or self.bias:
+            recorder.activation_forward(y, self._kind, bias=bias, slope=self.slope, out=y)
+
+        def backward(dy: Array, input_grad: bool) -> Array:
+            if not plain or self.bias:
+                bias_grad = self.grads["bias"] if self.bias else None
+                recorder.activation_backward(
+                    dy, y, self._kind, slope=self.slope, bias_grad=bias_grad, out=dy
+                )
+            recorder.release(y)
+            recorder.matmul(x.T, dy, out=self.grads["weight"])
+            dx = recorder.matmul(dy, weight.T) if input_grad else None
+            recorder.release(dy)
+            return dx
+
+        return y, backward
 
     def __repr__(self) -> str:
         shown = [f"{self.in_features}, {self.out_features}"]

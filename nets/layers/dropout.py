@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ...backend.number_checks import random_word
 from ...kernels import dropout, validate
 from ..state_checks import check_keys
 from ..types import Array
-from .layer import Layer
+from .layer import Layer, Recorded
 
 
 class Dropout(Layer):
@@ -69,6 +70,29 @@ class Dropout(Layer):
         if dy.shape != shape:
             raise ValueError(f"dy of {self!r} has shape {dy.shape}; expected {shape}")
         return dropout(dy, keep_prob, **mask) if input_grad else None
+
+    def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
+        keep_prob, mask = self.keep_prob, {"seed": self._seed, "draw": self._draw}
+        if not train:
+            return x, lambda dy, input_grad: dy
+        y = recorder.empty(*x.shape)
+        masks = [recorder.dropout(x, keep_prob, **mask, out=y)]
+
+        def backward(dy: Array, input_grad: bool) -> Array:
+            recorder.release(y)
+            masks.append(recorder.dropout(dy, keep_prob, **mask, out=dy))
+            return dy
+
+        def start() -> None:
+            for each in masks:
+                each.start(self._seed, self._draw)
+
+        def ended(steps: int) -> None:
+            self._draw += steps
+
+        recorder.around(start, ended)
+
+        return y, backward
 
     def __repr__(self) -> str:
         return f"Dropout({self.keep_prob})"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..state_checks import check_keys
 from ..types import Array, HostArray, Shape
+
+Recorded: TypeAlias = Callable[[Array, bool], Array]
+"""Writes a backward down: (dy, input_grad) -> dx."""
 
 
 class Layer(ABC):
@@ -159,6 +162,23 @@ class Layer(ABC):
             input_grad: False leaves dJ/dx out and returns None: what precedes the first
                 parameters of a network needs no gradient, and a matrix product is saved.
         """
+
+    def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
+        """Write `forward` down as calls of kernels; (y, what writes `backward` down).
+
+        So a step runs as one program (`capture`). x and y are arrays whose values come later; what
+        writes backward down takes dy, which may be overwritten, and input_grad, and returns dx.
+        Where a class has a `forward` or `backward` newer than its `record`, or no `record`, the
+        network is called layer by layer as ever.
+
+        Args:
+            recorder: has the kernels that can be written down as its methods, and `empty` and
+                `release` for memory.
+
+        Raises:
+            NotImplementedError: it can't be written down, or not with these settings.
+        """
+        raise NotImplementedError(f"{self!r} has no method record")
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the views and what was saved: a network binds its layers again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -90,6 +90,11 @@ class BinaryCrossEntropy(Loss):
             a, rest = xp.where(positive, 1, e) / total, xp.where(positive, e, 1) / total
             gradient = ((1 - y) * a - y * rest) * factors
         return losses.sum(dtype=np.float64), gradient.astype(output.dtype, copy=False)
+
+    def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
+        return recorder.loss_of_numbers(
+            "binary_cross_entropy", output, targets, weights, out=output
+        )
 
     def measure(self, output: Array, targets: Array) -> Array:
         output, targets, _ = arrays_of(output, targets, called="labels")

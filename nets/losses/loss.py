@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from ..types import Array, HostArray
 
@@ -41,6 +43,31 @@ class Loss(ABC):
     @abstractmethod
     def measure(self, output: Array, targets: Array) -> Array:
         """The metric, added up over the rows: 0-d, where `output` lies, and not waited for."""
+
+    def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
+        """Write the loss, its metric and its gradient down, as `Layer.record` does a layer.
+
+        Args:
+            recorder: as there.
+            output: (n, k), which may be overwritten.
+            targets, weights: as `given_to_record` makes them.
+
+        Returns:
+            the gradient.
+
+        Raises:
+            NotImplementedError: it can't be written down.
+        """
+        raise NotImplementedError(f"{self!r} has no method record")
+
+    def given_to_record(
+        self, targets: HostArray, weights: HostArray | None, dtype: Any
+    ) -> tuple[HostArray, HostArray | None]:
+        """Targets (n, k) and weights (n,) or None of all samples, as `record` takes their rows:
+        of the network's dtype, contiguous."""
+        targets = targets.reshape(len(targets), -1)
+        weights = None if weights is None else np.ascontiguousarray(weights, dtype)
+        return np.ascontiguousarray(targets, dtype), weights
 
     def labels(self, targets: HostArray) -> HostArray | None:
         """The class number of each row, (n,); None where the targets are no classes."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from ...backend.class_checks import check_labels, check_logits
 from ...kernels import softmax_cross_entropy
@@ -45,6 +47,16 @@ class SoftmaxCrossEntropy(Loss):
         output, targets, weights = arrays_of(output, targets, weights, called="labels")
         check_logits("output", output)
         return softmax_cross_entropy(output, targets, weights=weights)
+
+    def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
+        return recorder.softmax_cross_entropy(output, targets, weights, out=output)
+
+    def given_to_record(
+        self, targets: HostArray, weights: HostArray | None, dtype: Any
+    ) -> tuple[HostArray, HostArray | None]:
+        """Labels as int64 and weights as float64, (n,) both."""
+        weights = None if weights is None else np.ascontiguousarray(weights, np.float64)
+        return np.ascontiguousarray(targets, np.int64), weights
 
     def measure(self, output: Array, targets: Array) -> Array:
         output, targets, _ = arrays_of(output, targets, called="labels")

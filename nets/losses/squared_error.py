@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -60,6 +60,9 @@ class MeanSquaredError(Loss):
             loss = (weighted * difference).sum(dtype=np.float64)
             gradient = 2 * weighted
         return loss, gradient.astype(output.dtype, copy=False)
+
+    def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
+        return recorder.loss_of_numbers("squared_error", output, targets, weights, out=output)
 
     def measure(self, output: Array, targets: Array) -> Array:
         output, targets, _ = arrays_of(output, targets)

@@ -77,6 +77,7 @@ class Sequential:
             for name, value in layer.initial(rng).items()
         }
         self.load_state_dict({**values, **self._host_buffers()})
+        self.programs: dict[Any, Any] = {}  # see captured_forward.py
         self._bind()
 
     @property
@@ -228,6 +229,7 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._buffers = {name: np.array(own) for name, own in self._buffers.items()}
+        self.programs = {}
         self._bind()
 
     def __copy__(self) -> Sequential:

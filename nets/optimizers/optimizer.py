@@ -158,6 +158,20 @@ class Optimizer:
         launch_all(prepared, columns, self._engine, self._order, self._check)
         self._steps += 1
 
+    def columns(self) -> tuple[tuple[Array, ...], ...]:
+        """The arrays of a step with the network's own gradients: all parameters, all gradients, and
+        each state; made from `net.parameters()`, one array each."""
+        self._follow()
+        return (self._storage.targets(), self._storage.gradients(None), *self._state.values())
+
+    def prepared(self, steps_ahead: int = 0) -> Any:
+        """The rule, and its coefficients for the step after that many more."""
+        return prepare(self.rule, self._steps + 1 + steps_ahead, self._values, 1.0)
+
+    def stepped(self, steps: int) -> None:
+        """A program took that many steps."""
+        self._steps += steps
+
     def _check(self, columns: tuple[tuple[Array, ...], ...]) -> None:
         self._storage.check(columns, self.states)
 

@@ -18,6 +18,7 @@ from .inputs import (
     Pair,
     check_batches,
     check_loss,
+    check_optimizer,
     prepared,
     prepared_class_weight,
     prepared_weights,
@@ -102,9 +103,7 @@ def fit(
         DeviceUnavailableError: the GPU was lost; the message says when.
     """
     check_loss(net, loss)
-    if optimizer.params is not net.parameters():
-        name = type(optimizer).__name__
-        raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
+    check_optimizer(net, optimizer)
     epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
     for name, function in (("schedule", schedule), ("augment", augment)):
         if function is not None and not callable(function):

@@ -22,6 +22,8 @@ class History:
         lr: the learning rate of the epoch's last update.
         metric_name: "accuracy", "mae" or what else the loss measures. `history.accuracy` and
             `history.mae` are `metric` under its own name, and so with `val_`.
+        path: "captured", where batches went through compiled code as captured steps; else why they
+            went through layer by layer.
         stopped: why training ended before its time: "interrupted" (by Ctrl-C), the reason that a
             callback gave, or "".
 
@@ -36,6 +38,7 @@ class History:
     lr: list[float] = field(default_factory=list)
     metric_name: str = "accuracy"
     stopped: str = ""
+    path: str = ""
 
     @property
     def epochs(self) -> int:

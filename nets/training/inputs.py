@@ -8,6 +8,7 @@ from ...backend.foreign import array_of
 from ..losses.loss import Loss
 from ..network.prediction import rows_of
 from ..network.sequential import Sequential
+from ..optimizers.optimizer import Optimizer
 from ..types import Array, HostArray
 from .class_weights import ClassWeight, class_weights, row_weights
 from .finite import all_finite
@@ -29,6 +30,13 @@ def check_loss(net: Sequential, loss: Loss) -> None:
             f"the last layer is {last!r}, but {loss!r} takes logits and applies {loss.of_logits} "
             "itself; expected a network that ends without"
         )
+
+
+def check_optimizer(net: Sequential, optimizer: Optimizer) -> None:
+    """Refuse an optimizer of other arrays than the network's."""
+    if optimizer.params is not net.parameters():
+        name = type(optimizer).__name__
+        raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
 
 
 def prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:

@@ -11,17 +11,18 @@ from typing import TypeAlias
 import numpy as np
 
 from ...backend.foreign import taken_in
-from ...kernels import global_norm
-from ..data.batches import minibatches
+from ..data.batches import shuffled
 from ..network.prediction import evaluate, parts
 from ..types import Array
 from .callbacks import Callback
+from .captured import Captured, CapturedSteps
 from .divergence import diverged
 from .inputs import Pair
 from .interrupt import Interrupt
 from .progress import Progress
 from .regularizers import Regularizer
 from .run import Run
+from .update import NotFiniteError, update
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 
@@ -42,6 +43,14 @@ class Loop:
     callbacks: tuple[Callback, ...]
     interrupt: Interrupt
     bar: Progress
+
+    def __post_init__(self) -> None:
+        data = self.x, self.y, self.weights
+        gathered = self.augment is None
+        self.captured = CapturedSteps(self.run, data, self.regularizers, gathered)
+        self.watched = self.augment is not None or any(
+            type(each).on_batch is not Callback.on_batch for each in self.callbacks
+        )
 
     def run_epochs(self) -> None:
         """Train until all epochs are done, or the run was stopped."""
@@ -64,17 +73,17 @@ class Loop:
         measured: Array = 0
         seen = 0
         batch: Array = None
-        for batch in minibatches(n, self.batch_size, run.rng, run.net.backend):
-            mean, metric = self._update(batch)
-            total = total + mean * len(batch)
-            measured = measured + metric
-            seen += len(batch)
-            self.bar.batch()
+        order = shuffled(n, run.rng, run.net.backend)
+        while seen < n and not run.stopped:
+            for samples, mean, metric in self._round(order[seen:]):
+                batch = order[seen : seen + samples]
+                total = total + mean * samples
+                measured = measured + metric
+                seen += samples
+                self.bar.batch()
             for callback in self.callbacks:
                 callback.on_batch(run)
             self._look_for_interrupt()
-            if run.stopped:
-                break
         if seen < n:
             return
         loss = float(total) / n  # the one line that waits for the device
@@ -83,6 +92,7 @@ class Loop:
         seconds = perf_counter() - start
         held_out = None if self.held_out is None else self._validate(*self.held_out)
         history = run.history
+        history.path = self.captured.why_not or "captured"
         if held_out is not None:
             history.val_loss.append(held_out[0])
             history.val_metric.append(held_out[1])
@@ -96,49 +106,92 @@ class Loop:
             callback.on_epoch(run)
         self._look_for_interrupt()
 
+    def _round(self, rest: Array) -> list[tuple[int, Array, Array]]:
+        """One update or more of what is left of an epoch: samples, mean loss, sum of the metric.
+
+        Several in a row, where they run as one program, and no callback looks at each batch.
+        """
+        batch = rest[: self.batch_size]
+        captured = self.captured.of(len(batch))
+        if captured is None:
+            return [(len(batch), *self._update(batch))]
+        run, size = self.run, captured.batch_size
+        steps = self._prepared(captured, min(len(rest) // size, self.captured.pace(captured)))
+        x, y = (None, None) if self.augment is None else self._given(captured, batch)
+        start = perf_counter()
+        try:
+            captured.run(rest, steps)
+        except NotFiniteError as error:
+            run.step += captured.taken
+            self._set_lr(0)
+            if x is None:
+                x, y = self._rows(rest[captured.taken * size :][:size])
+            raise self._diverged(error, x, y) from error
+        taken = captured.taken
+        self.captured.took(captured, taken, perf_counter() - start)
+        run.step += taken
+        run.batch_loss = captured.loss[taken - 1]
+        figures = zip(captured.loss[:taken].tolist(), captured.metric[:taken].tolist(), strict=True)
+        return [(size, mean, metric) for mean, metric in figures]
+
+    def _prepared(self, captured: Captured, most: int) -> int:
+        """How many steps are to run now, `most` at most, each prepared with its learning rate."""
+        for step in range(1 if self.watched else most):
+            if step and self.interrupt.asked:
+                return step
+            try:
+                self._set_lr(step)
+            except Exception:
+                if step:  # told when its turn comes
+                    return step
+                raise
+            captured.prepare(step)
+        return 1 if self.watched else most
+
+    def _given(self, captured: Captured, batch: Array) -> Pair:
+        """Rows and targets of an augmented batch, which the captured step is given."""
+        _, targets, weights = self.captured.data
+        x, y = self._augmented(self.x.take(batch, axis=0)), targets.take(batch, axis=0)
+        captured.give(x, y, None if weights is None else weights.take(batch))
+        return x, y
+
     def _update(self, batch: Array) -> tuple[Array, Array]:
         """One update; (mean loss, sum of the metric) before it, 0-d on the network's device."""
-        run, net, m = self.run, self.run.net, len(self.x)
-        if run.schedule is not None:
-            self._set_lr()
+        run = self.run
+        self._set_lr(0)
         x, y = self._rows(batch)
         if self.augment is not None:
             x = self._augmented(x)
-        output = net.forward(x, train=True)
-        if self.weights is None:
-            mean, gradient = run.loss(output, y)
-        else:
-            mean, gradient = run.loss(output, y, self.weights.take(batch))
-        for regularizer in self.regularizers:
-            mean = mean + regularizer.penalty(net, m)
-        if net.backend.device == "cpu" and not isfinite(mean):  # on a GPU this would wait
-            raise diverged(run, "loss", float(mean), [(x, y)], training=True)
-        metric = run.loss.measure(output, y)
-        net.backward(gradient, input_grad=False)
-        for regularizer in self.regularizers:
-            regularizer.add_gradient(net, m)
+        weights = None if self.weights is None else self.weights.take(batch)
+        m = len(self.x)
         try:
-            run.optimizer.step()
-        except FloatingPointError as error:  # clip_norm found gradients that are not finite
-            norm = global_norm([net.parameters().flat_grads])
-            raise diverged(run, "gradients' norm", norm, [(x, y)], training=True) from error
+            mean, metric = update(
+                run.net, run.loss, run.optimizer, self.regularizers, m, x, y, weights
+            )
+        except NotFiniteError as error:
+            raise self._diverged(error, x, y) from error
         run.step += 1
         run.batch_loss = mean
         return mean, metric
 
+    def _diverged(self, error: NotFiniteError, x: Array, y: Array) -> FloatingPointError:
+        return diverged(self.run, error.what, error.value, [(x, y)], training=True)
+
     def _rows(self, batch: Array) -> Pair:
         return self.x.take(batch, axis=0), self.y.take(batch, axis=0)
 
-    def _set_lr(self) -> None:
+    def _set_lr(self, ahead: int) -> None:
+        """Set the learning rate of the update after that many more."""
         run = self.run
         if run.schedule is None:
             return
-        lr = run.schedule(run.epoch, run.step + 1)
+        step = run.step + 1 + ahead
+        lr = run.schedule(run.epoch, step)
         if lr != run.optimizer.lr:
             try:
                 run.optimizer.lr = lr
             except (TypeError, ValueError) as error:
-                raise type(error)(f"schedule({run.epoch}, {run.step + 1}): {error}") from error
+                raise type(error)(f"schedule({run.epoch}, {step}): {error}") from error
 
     def _augmented(self, x: Array) -> Array:
         found = self.augment(x, self.run.rng) if self.augment else x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -23,6 +23,8 @@ from .plan import SHARED, Plan, plan
 
 _NOTHING = {kind: (np.empty(0, STORED[kind]), np.empty(0, COMPUTED[kind])) for kind in STORED}
 _NO_SUMS = np.empty(0)
+WHOLE = (ALL, SUM, APPLY)
+"""The steps over whole arrays, which threads share."""
 
 
 class NumbaBatchNorm(BatchNormEngine):
@@ -34,17 +36,60 @@ class NumbaBatchNorm(BatchNormEngine):
         return why_no_half(kind)
 
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
-        layout, gamma, beta, eps, relu = how
-        channels, kind = layout.channels, x.dtype.char
-        no_array, no_vector = _NOTHING[kind]
-        mean, var, momentum = running or (no_vector, no_vector, 0.0)
-        cut = plan(layout.outer, channels, layout.inner, x.itemsize)
-        work = np.empty(6 * channels, COMPUTED[kind])
-        _run(
-            task("forward", kind),
-            cut,
-            (SUM, FINISH, APPLY),
-            (relu, running is not None, eps, momentum, float(layout.count)),
+        work = forward_work(how, x.dtype.char)
+        _run(forward_call(x, y, how, running, work))
+        return kept_of(work)
+
+    def backward(
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+    ) -> tuple[Array, Array]:
+        channels = how.layout.channels
+        work = backward_work(how, dy.dtype.char)
+        _run(backward_call(dy, x, dx, how, kept, work))
+        return work[:channels], work[channels : 2 * channels]
+
+    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+        _run(inference_call(x, y, how, mean, var))
+
+
+class Call(NamedTuple):
+    """One direction on given arrays: the C function of its tasks, how memory is cut, the steps that
+    all tasks take in turn, and what `start` packs into a job."""
+
+    function: int
+    cut: Plan
+    steps: tuple[int, ...]
+    options: tuple[bool, bool, float, float, float]
+    arrays: tuple[Array, ...]
+
+
+def forward_work(how: How, kind: str) -> Array:
+    """The room that a forward of that dtype works in; `kept_of` it is what a backward needs."""
+    return np.empty(6 * how.layout.channels, COMPUTED[kind])
+
+
+def kept_of(work: Array) -> Array:
+    """center, rest and inv_std of each channel, (3, C), in a forward's room."""
+    return work[: work.size // 2].reshape(3, -1)
+
+
+def backward_work(how: How, kind: str) -> Array:
+    """The room that a backward works in: dgamma, dbeta, and coefficients."""
+    return np.empty(7 * how.layout.channels, COMPUTED[kind])
+
+
+def forward_call(x: Array, y: Array, how: How, running: Running | None, work: Array) -> Call:
+    layout, gamma, beta, eps, relu = how
+    channels, kind = layout.channels, x.dtype.char
+    no_array, no_vector = _NOTHING[kind]
+    mean, var, momentum = running or (no_vector, no_vector, 0.0)
+    cut = plan(layout.outer, channels, layout.inner, x.itemsize)
+    return Call(
+        task("forward", kind),
+        cut,
+        (SUM, FINISH, APPLY),
+        (relu, running is not None, eps, momentum, float(layout.count)),
+        (
             _memory(layout, x),
             no_array,
             _memory(layout, y),
@@ -54,22 +99,21 @@ class NumbaBatchNorm(BatchNormEngine):
             no_vector,
             work,
             np.empty(2 * cut.parts * channels),
-        )
-        return work[: 3 * channels].reshape(3, channels)
+        ),
+    )
 
-    def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
-    ) -> tuple[Array, Array]:
-        layout, gamma, beta, eps, relu = how
-        channels, kind = layout.channels, dy.dtype.char
-        _, no_vector = _NOTHING[kind]
-        cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
-        work = np.empty(7 * channels, COMPUTED[kind])
-        _run(
-            task("backward", kind),
-            cut,
-            (START, SUM, FINISH, APPLY),
-            (relu, False, eps, 0.0, float(layout.count)),
+
+def backward_call(dy: Array, x: Array, dx: Array, how: How, kept: Array, work: Array) -> Call:
+    layout, gamma, beta, eps, relu = how
+    channels, kind = layout.channels, dy.dtype.char
+    _, no_vector = _NOTHING[kind]
+    cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
+    return Call(
+        task("backward", kind),
+        cut,
+        (START, SUM, FINISH, APPLY),
+        (relu, False, eps, 0.0, float(layout.count)),
+        (
             _memory(layout, x),
             _memory(layout, dy),
             _memory(layout, dx),
@@ -79,18 +123,20 @@ class NumbaBatchNorm(BatchNormEngine):
             kept.reshape(-1),
             work,
             np.empty(2 * cut.parts * channels),
-        )
-        return work[:channels], work[channels : 2 * channels]
+        ),
+    )
 
-    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
-        layout, gamma, beta, eps, relu = how
-        channels, kind = layout.channels, x.dtype.char
-        no_array, no_vector = _NOTHING[kind]
-        _run(
-            task("inference", kind),
-            plan(layout.outer, channels, layout.inner, x.itemsize),
-            (FINISH, APPLY),
-            (relu, False, eps, 0.0, float(layout.count)),
+
+def inference_call(x: Array, y: Array, how: How, mean: Array, var: Array) -> Call:
+    layout, gamma, beta, eps, relu = how
+    channels, kind = layout.channels, x.dtype.char
+    no_array, no_vector = _NOTHING[kind]
+    return Call(
+        task("inference", kind),
+        plan(layout.outer, channels, layout.inner, x.itemsize),
+        (FINISH, APPLY),
+        (relu, False, eps, 0.0, float(layout.count)),
+        (
             _memory(layout, x),
             no_array,
             _memory(layout, y),
@@ -100,7 +146,8 @@ class NumbaBatchNorm(BatchNormEngine):
             no_vector,
             np.empty(3 * channels, COMPUTED[kind]),
             _NO_SUMS,
-        )
+        ),
+    )
 
 
 def _memory(layout: Layout, array: Array) -> Array:
@@ -124,31 +171,22 @@ def _given(
     )
 
 
-def _run(
-    function: int,
-    cut: Plan,
-    steps: tuple[int, ...],
-    options: tuple[bool, bool, float, float, float],
-    *arrays: Array,
-) -> None:
-    """Run the steps of a job: all of them at once, or those over whole arrays by the crew.
-
-    `options` and `arrays` are what `start` packs.
-    """
+def _run(call: Call) -> None:
+    """Run the steps of a call: all of them at once, or those over whole arrays by the crew."""
+    cut, arrays = call.cut, call.arrays
     tasks, crew, job = cut.blocks * cut.parts, get_crew(), template(cut).copy()
     shared = arrays[0].nbytes >= SHARED
-    if cut.parts == 1:
-        steps = (ALL,)
+    steps = call.steps if cut.parts > 1 else (ALL,)
     alone = 0 if shared or cut.parts > 1 else tasks
-    start(job, function, alone, steps[0], crew.threads, *options, *arrays)
+    start(job, call.function, alone, steps[0], crew.threads, *call.options, *arrays)
     if alone:
         return
     for step in steps:
         job[STEP] = step
-        if shared and step in (ALL, SUM, APPLY):
-            crew.run(function, tasks, job, arrays, chunk=1, elements=cut.total)
+        if shared and step in WHOLE:
+            crew.run(call.function, tasks, job, arrays, chunk=1, elements=cut.total)
         else:
-            crew.alone(function, tasks, job)
+            crew.alone(call.function, tasks, job)
 
 
 @once

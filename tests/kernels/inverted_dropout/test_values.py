@@ -259,7 +259,7 @@ FAR = [2**31 - 5, 2**32 - 3, 2**34 - 6, 2**34 + 1]
 def test_a_compiled_loop_that_begins_far_from_the_first_element(first):
     """Before and after the place where an index, or the counter's first word, is full."""
     x = np.ones(21, "float64")
-    y, (seed, draw, *numbers) = np.empty_like(x), numba_cpu._numbers(mask_of(0.5, **BIG))
+    y, (seed, draw, *numbers) = np.empty_like(x), numba_cpu.numbers(mask_of(0.5, **BIG))
     assert numba_cpu.compiled("d")(x, y, first, seed, draw, *numbers)
     want = [number < 2**31 for number in oracle.bits(x.size, **BIG, first=first)]
     assert (y != 0).tolist() == want
@@ -284,7 +284,7 @@ def test_a_thread_whose_share_lies_beyond_2_to_31(first):
         pytest.skip(f"no address space for {low:,} elements: {error}")
     x = np.frombuffer(room, np.float16)
     x[low : low + 2048] = 1
-    job = np.array([x.ctypes.data, x.ctypes.data, *numba_cpu._numbers(mask_of(0.5, **BIG))[:3], 0])
+    job = np.array([x.ctypes.data, x.ctypes.data, *numba_cpu.numbers(mask_of(0.5, **BIG))[:3], 0])
     job.view(np.float64)[-1] = 2.0
     share = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
     share(numba_cpu.shared("e").address)(low, low + 2048, job.ctypes.data)

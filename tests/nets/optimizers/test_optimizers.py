@@ -197,6 +197,7 @@ def test_one_launch_a_step_for_sixty_arrays(kind, monkeypatch):
     kind(params, engine="array").step(grads)
     assert sizes == [9, 3] * 30
     sizes.clear()
+    kind(params).step(grads)  # compiles
     together, launched = [], NumbaEngine.quick_each
 
     def spy_together(self, rule, columns, *others):

@@ -1,0 +1,75 @@
+"""Activations in a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+
+from ..activation.numba_calls import SLOPE, WORDS, finish
+from ..activation.numba_compile import shared
+from ..activation.numba_tasks import cut
+from ..compiling.dtypes import COMPUTED as COMPUTED_OF
+from ..compiling.dtypes import STORED as STORED_OF
+from ..compiling.jit import cfunc, once
+from ..compiling.specialize import specialize
+from ..crew.atomics import pointer
+from ..simd.loops import OPTIONS
+from .program import Program
+
+COMPUTED: Any = np.float32  # what is computed in
+STORED: Any = np.float32  # what arrays hold
+SHARED = 1 << 17  # bytes of an array from which threads share the tasks
+
+
+def finish_sums(low: Any, high: Any, place: Any) -> None:
+    """The bias's gradient, from the sums of all tasks."""
+    words = carray(place, (4,), np.int64)
+    sums = carray(pointer(words[0]), (words[1], words[2]), np.float64)
+    finish(sums, carray(pointer(words[3]), (words[2],), STORED))
+
+
+@once
+def _finish(kind: str) -> Any:
+    names = {"COMPUTED": COMPUTED_OF[kind], "STORED": STORED_OF[kind]}
+    signature = types.void(types.int64, types.int64, types.voidptr)
+    return cfunc(signature, **OPTIONS)(specialize(finish_sums, **names))
+
+
+def forward(
+    program: Program, x: np.ndarray, y: np.ndarray, kind: str, bias: np.ndarray | None,
+    slope: float,
+) -> None:  # fmt: skip
+    """y = f(x + bias), contiguous; y may be x."""
+    width = 0 if bias is None else bias.size
+    places = [x.ctypes.data, 0 if bias is None else bias.ctypes.data, y.ctypes.data, 0]
+    job = np.array([*places, x.size, width, 0, 0])
+    job.view(np.float64)[SLOPE] = slope
+    _add(program, shared("forward", kind, x.dtype.char), job, x, width, (x, bias, y))
+
+
+def backward(
+    program: Program, dy: np.ndarray, y: np.ndarray, dz: np.ndarray, kind: str,
+    bias_grad: np.ndarray | None, slope: float,
+) -> None:  # fmt: skip
+    """dz = dy f'(z), which may be dy, and its sum over rows."""
+    width = 0 if bias_grad is None else bias_grad.size
+    _, _, tasks = cut.py_func(dy.size, max(1, width))
+    sums = np.empty((tasks, width))
+    places = [dy.ctypes.data, y.ctypes.data, dz.ctypes.data, sums.ctypes.data]
+    job = np.array([*places, dy.size, width, tasks, 0])
+    job.view(np.float64)[SLOPE] = slope
+    _add(program, shared("backward", kind, dy.dtype.char), job, dy, width, (dy, y, dz, sums))
+    if bias_grad is not None:
+        last = np.array([sums.ctypes.data, tasks, width, bias_grad.ctypes.data])
+        program.add(_finish(dy.dtype.char).address, last, sums, bias_grad)
+
+
+def _add(
+    program: Program, function: int, job: np.ndarray, x: np.ndarray, width: int, kept: Any
+) -> None:
+    assert job.size == WORDS
+    _, _, tasks = cut.py_func(x.size, max(1, width))
+    chunk = int(x.nbytes >= SHARED and tasks > 1)
+    program.add(function, job, kept, size=tasks, chunk=chunk)

@@ -1,0 +1,74 @@
+"""A program: calls of kernels on arrays that stay, written down once and run many times.
+
+Each call became an instruction: a compiled function, how its range is shared, and the address of a
+job, in which all else stands. A run is one call of compiled code that works through the list once a
+step, by the crew of threads; no Python, and no memory but what is there already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..crew.crew import get_crew
+
+MOST = 1 << 10  # steps of a run
+
+
+class Program:
+    """Kernel calls in order, to be run once a step.
+
+    Args:
+        stops: whether instructions that find numbers that are not finite stop a run.
+
+    Attributes:
+        clock: words that instructions look at: the step within a run, counted from 0, the next
+            instruction, and whether to stop.
+        asked: the clock on which they say that a run is to stop: this one, or one that nobody
+            looks at.
+    """
+
+    def __init__(self, stops: bool = True) -> None:
+        self.clock = np.zeros(3, np.int64)
+        self.asked = self.clock if stops else self.clock.copy()
+        self._instructions: list[tuple[int, int, int, int]] = []
+        self._kept: list[Any] = []
+        self._table: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._instructions)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """New memory, which begins at a cache line."""
+        dtype = np.dtype(dtype)
+        nbytes = int(np.prod(shape)) * dtype.itemsize
+        room = np.zeros(nbytes + 64, np.uint8)
+        start = -room.ctypes.data % 64
+        return room[start : start + nbytes].view(dtype).reshape(shape)
+
+    def add(
+        self, function: int, job: np.ndarray, *kept: Any, size: int = 1, chunk: int = 0
+    ) -> None:
+        """Put an instruction at the end.
+
+        Args:
+            function: the address of a C function void(low, high, job).
+            job: what it is given the address of; `kept`: what is to live as long as it.
+            size: of its range.
+            chunk: how many of it a thread takes at a time; 0: one thread takes all.
+        """
+        self._instructions.append((function, size, chunk, job.ctypes.data))
+        self._kept += [job, kept]
+        self._table = None
+
+    def run(self, steps: int, start: int = 0) -> int:
+        """Run it for that many steps, from instruction `start` on in the first; steps that ended.
+
+        Fewer, where an instruction has asked to stop: the last is then not done to its end.
+        """
+        if self._table is None:
+            self._table = np.array(self._instructions, np.int64).reshape(-1, 4)
+        self.clock[:] = 0, start, 0
+        get_crew().follow(self._table, self.clock, steps, self)
+        return int(self.clock[0])

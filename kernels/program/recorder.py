@@ -1,0 +1,183 @@
+"""Writes calls of kernels down in a program instead of making them.
+
+Its methods are named as the kernels, and take arrays that exist already or that it makes. What they
+refuse was refused when the arrays were made: only layers and losses call them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..batch_norm.contract import Running
+from ..inverted_dropout.arguments import mask_of
+from ..rule import Rule
+from . import (
+    numba_activation,
+    numba_batch_norm,
+    numba_dropout,
+    numba_number_losses,
+    numba_penalty,
+    numba_product,
+    numba_rule,
+    numba_softmax,
+)
+from .blas import find_blas, one_thread
+from .numba_words import Words, copy, take
+from .program import Program
+
+
+class Recorder:
+    """A program in the making.
+
+    Attributes:
+        program: what was written down so far.
+        words: those of its jobs that change with the step.
+        loss, right: one number for each step of a run, that losses write: the mean loss (float64),
+            and the metric, added up over the rows.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], most: int, stops: bool = True) -> None:
+        blas = find_blas()
+        assert blas is not None
+        self._blas, self.dtype = blas, dtype
+        self.program = Program(stops)
+        self.words = Words(self.program)
+        self.loss, self.metric = np.zeros(most), np.zeros(most)
+        self._free: list[np.ndarray] = []
+        self._around: list[tuple[Callable[[], None], Callable[[int], None]]] = []
+
+    def around(self, start: Callable[[], None], ended: Callable[[int], None]) -> None:
+        """Have `start` called before each run, and `ended` with the number of its steps after."""
+        self._around.append((start, ended))
+
+    def run(self, steps: int) -> int:
+        """Run the program for that many steps; those that ended, fewer where it asked to stop."""
+        for start, _ in self._around:
+            start()
+        with one_thread():
+            ended = self.program.run(steps)
+        self.ended(ended)
+        return ended
+
+    def ended(self, steps: int) -> None:
+        """So many more steps have ended."""
+        for _, end in self._around:
+            end(steps)
+
+    # --- memory -----------------------------------------------------------------------------------
+    def empty(self, *shape: int) -> np.ndarray:
+        """New memory, or some that was released, of the network's dtype."""
+        size = int(np.prod(shape))
+        fits = [k for k, array in enumerate(self._free) if array.size >= size]
+        if not fits:
+            return self.program.empty((size,), self.dtype).reshape(shape)
+        least = min(fits, key=lambda k: self._free[k].size)
+        return self._free.pop(least)[:size].reshape(shape)
+
+    def release(self, array: np.ndarray) -> None:
+        """Instructions that come from now on may write to what `empty` gave."""
+        self._free.append(array.reshape(-1))
+
+    # --- kernels ----------------------------------------------------------------------------------
+    def matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        out = self.empty(a.shape[0], b.shape[1]) if out is None else out
+        return numba_product.matmul(self.program, self._blas, a, b, out)
+
+    def activation_forward(
+        self, x: np.ndarray, kind: str, *, out: np.ndarray, bias: np.ndarray | None = None,
+        slope: float = 0.01,
+    ) -> np.ndarray:  # fmt: skip
+        numba_activation.forward(self.program, x, out, kind, bias, slope)
+        return out
+
+    def activation_backward(
+        self, dy: np.ndarray, y: np.ndarray, kind: str, *, out: np.ndarray,
+        bias_grad: np.ndarray | None = None, slope: float = 0.01,
+    ) -> np.ndarray:  # fmt: skip
+        numba_activation.backward(self.program, dy, y, out, kind, bias_grad, slope)
+        return out
+
+    def batch_norm_forward(
+        self, x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, running_mean: np.ndarray,
+        running_var: np.ndarray, *, momentum: float, eps: float, activation: str | None,
+        out: np.ndarray,
+    ) -> tuple[np.ndarray, Any]:  # fmt: skip
+        how = numba_batch_norm.how_of(x, gamma, beta, eps, activation == "relu")
+        running = Running(running_mean, running_var, momentum)
+        return out, (x, how, numba_batch_norm.forward(self.program, x, out, how, running))
+
+    def batch_norm_backward(
+        self, dy: np.ndarray, saved: Any, *, out: np.ndarray, gamma_grad: np.ndarray,
+        beta_grad: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        x, how, kept = saved
+        numba_batch_norm.backward(self.program, dy, x, out, how, kept, gamma_grad, beta_grad)
+        return out
+
+    def batch_norm_inference(
+        self, x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray,
+        var: np.ndarray, *, eps: float, activation: str | None, out: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        how = numba_batch_norm.how_of(x, gamma, beta, eps, activation == "relu")
+        numba_batch_norm.inference(self.program, x, out, how, mean, var)
+        return out
+
+    def dropout(
+        self, x: np.ndarray, keep_prob: float, *, seed: int, draw: int, out: np.ndarray
+    ) -> numba_dropout.Masked:
+        mask = mask_of(keep_prob, seed, draw)
+        return numba_dropout.dropout(self.program, self.words, x, out, mask)
+
+    def softmax_cross_entropy(
+        self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, out: np.ndarray
+    ) -> np.ndarray:
+        """The gradient; the loss, and as metric the rows that are right, go where they belong."""
+        first = self.loss[:1], self.metric[:1]
+        job = numba_softmax.cross_entropy(self.program, logits, labels, weights, out, *first)
+        self._results(job, numba_softmax.LOSS, numba_softmax.RIGHT)
+        return out
+
+    def loss_of_numbers(
+        self, name: str, output: np.ndarray, targets: np.ndarray, weights: np.ndarray | None,
+        out: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """The gradient of "squared_error" or "binary_cross_entropy"; loss and metric likewise."""
+        first = self.loss[:1], self.metric[:1]
+        job = numba_number_losses.loss_of_numbers(
+            self.program, name, output, targets, weights, out, *first
+        )
+        self._results(job, numba_number_losses.LOSS, numba_number_losses.METRIC)
+        return out
+
+    def penalty(
+        self, name: str, weights: np.ndarray, gradients: np.ndarray, factor: float, slope: float
+    ) -> None:
+        """Adds "l1" or "l2" of weights to the loss, and its derivative to their gradients."""
+        flat = weights.reshape(-1), gradients.reshape(-1)
+        job = numba_penalty.add_penalty(self.program, name, *flat, factor, slope, self.loss[:1])
+        self.words.add(job, numba_penalty.LOSS, self.loss.ctypes.data, 8)
+
+    def step(
+        self, rule: Rule, arrays: tuple[np.ndarray, ...], table: np.ndarray, clip_norm: float | None
+    ) -> None:
+        numba_rule.step(self.program, self.words, rule, arrays, table, clip_norm)
+
+    def take(self, source: np.ndarray, out: np.ndarray) -> int:
+        """Rows of `source`; the number of the changing word that says where their numbers are."""
+        job = take(self.program, source, out)
+        return self.words.add(job, 1, 0, 8 * len(out))
+
+    def read(self, target: np.ndarray) -> int:
+        """Each step fills `target` from the next bytes; the number of the word that says where."""
+        return self.words.add(copy(self.program, target, target), 0, 0, target.nbytes)
+
+    def write(self, source: np.ndarray) -> int:
+        """Each step writes `source` behind what the one before wrote; likewise."""
+        return self.words.add(copy(self.program, source, source), 1, 0, source.nbytes)
+
+    def _results(self, job: np.ndarray, loss: int, metric: int) -> None:
+        self.words.add(job, loss, self.loss.ctypes.data, 8)
+        self.words.add(job, metric, self.metric.ctypes.data, 8)

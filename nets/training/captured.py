@@ -1,0 +1,221 @@
+"""A training step captured: written down once for a batch size, then run by compiled code alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from ...kernels.program import new_recorder
+from ..losses.loss import Loss
+from ..network.captured_forward import (
+    Uncapturable,
+    check_layers,
+    check_loss,
+    newer_than,
+    same_settings,
+    settings,
+)
+from ..network.sequential import Sequential
+from ..optimizers.optimizer import Optimizer
+from ..types import Array
+from .regularizers import Regularizer
+from .run import Run
+from .update import NotFiniteError, step
+
+T = TypeVar("T")
+Batch: TypeAlias = tuple[Array, Array, Array | None]
+"""x, y and weights, or None where rows are not weighted."""
+
+MOST = 256  # steps of a run
+STOP, NOT_FINITE = 2, 1  # the word of a program's clock that says why it stopped, and what it says
+ROUND = 0.01  # seconds that a run should take: Ctrl-C waits for it
+
+
+class Captured:
+    """One training step of a network, a loss and an optimizer, for batches of one size.
+
+    Args:
+        data: (x, y, weights or None) of all samples, from which batches are taken by number.
+        gathered: whether they are; else `give` writes each, alike but for the number of rows.
+        samples: m of the regularizers' formulas.
+
+    Attributes:
+        loss, metric: of each step of the last run: the mean loss before its update, and the metric
+            added up over its rows.
+        taken: how many steps of it the program took.
+    """
+
+    taken: int = 0
+
+    def __init__(
+        self,
+        net: Sequential,
+        loss: Loss,
+        optimizer: Optimizer,
+        batch_size: int,
+        data: Batch,
+        regularizers: Sequence[Regularizer],
+        samples: int,
+        gathered: bool = True,
+    ) -> None:
+        check(net, loss, optimizer)
+        self._net, self._optimizer = net, optimizer
+        self._regularizers = regularizers
+        self.batch_size, self._samples = batch_size, samples
+        recorder = self._recorder = new_recorder(net.dtype, MOST)
+        self.loss, self.metric = recorder.loss, recorder.metric
+        self._data = data
+        self._orders: list[int] = []
+        x, y, weights = data
+        x, y = self._room(x, gathered), self._room(y, gathered)
+        weights = None if weights is None else self._room(weights, gathered)
+        self._rooms: Batch = x, y, weights
+        self._write_down(loss, self._rooms)
+        self._state = self._settings()
+
+    def _write_down(self, loss: Loss, batch: Batch) -> None:
+        net, recorder, optimizer = self._net, self._recorder, self._optimizer
+        x, y, weights = batch
+        learning = (k for k, layer in enumerate(net.layers) if layer.shapes())
+        first, backwards = next(learning, len(net.layers)), []
+        try:
+            for layer in net.layers:
+                x, backward = layer.record(recorder, x, True)
+                backwards.append(backward)
+            dy = loss.record(recorder, x, y, weights)
+            for k in range(len(backwards) - 1, first - 1, -1):
+                dy = backwards[k](dy, k > first)
+            for regularizer in self._regularizers:
+                regularizer.record(recorder, net, self._samples)
+        except NotImplementedError as error:
+            raise Uncapturable(str(error)) from error
+        rule, coefficients = optimizer.prepared()
+        self._table = np.zeros((MOST, len(coefficients)))
+        arrays = tuple(column[0] for column in optimizer.columns())
+        recorder.step(rule, arrays, self._table, optimizer.clip_norm)
+
+    def _room(self, array: Array, gathered: bool) -> Array:
+        """Room for a batch of `array`; `gathered`: and what fills it."""
+        room = self._recorder.program.empty((self.batch_size, *array.shape[1:]), array.dtype)
+        if gathered:
+            self._orders.append(self._recorder.take(array, room))
+        return room
+
+    def _settings(self) -> list[Any]:
+        """What was written down and must not change."""
+        optimizer = self._optimizer
+        arrays = (column[0] for column in optimizer.columns())
+        rule = optimizer.prepared()[0]
+        return [*settings(self._net), *arrays, rule, optimizer.clip_norm, optimizer.engine]
+
+    def holds(self) -> bool:
+        """Whether network and optimizer are as they were when the step was captured."""
+        return same_settings(self._settings(), self._state)
+
+    def give(self, *batch: Array | None) -> None:
+        """Write x, y and weights of the next batch, where they are not `gathered`."""
+        for room, array in zip(self._rooms, batch, strict=True):
+            if room is not None:
+                room[...] = array
+
+    def prepare(self, number: int) -> None:
+        """Let that step of the next run be taken with the optimizer's present settings."""
+        self._table[number] = self._optimizer.prepared(number)[1]
+
+    def run(self, order: Array, steps: int) -> None:
+        """Take a step for each batch of `order`, the numbers of samples; of one that
+        was given, where `order` is None.
+
+        `taken` says how many were taken; fewer, where squares of gradients left float64's range.
+
+        Raises:
+            NotFiniteError: after the steps that were `taken`, the loss of the next one is not
+                finite, or its gradients, where `clip_norm` asks for their norm.
+        """
+        recorder, optimizer = self._recorder, self._optimizer
+        if order is not None:
+            for word in self._orders:
+                recorder.words.start(word, order.ctypes.data)
+        self.taken = recorder.run(steps)
+        optimizer.stepped(self.taken)
+        if self.taken < steps:
+            if recorder.program.clock[STOP] == NOT_FINITE:
+                raise NotFiniteError("loss", float(self.loss[self.taken]))
+            step(self._net, optimizer)
+            recorder.ended(1)
+            self.taken += 1
+
+
+def check(net: Sequential, loss: Loss, optimizer: Optimizer) -> None:
+    """Raise Uncapturable with the reason where a step of these can't be captured at all."""
+    check_layers(net)
+    check_loss(loss)
+    if newer := newer_than("columns", optimizer, Optimizer, ("step",)):
+        raise Uncapturable(f"the optimizer {optimizer!r} has a {newer} of its own")
+    if optimizer.engine not in ("auto", "numba"):
+        raise Uncapturable(f"the optimizer's engine is {optimizer.engine!r}")
+
+
+class CapturedSteps:
+    """The captured steps of a run of `fit`, one for each size of batch; made when first needed.
+
+    Args:
+        gathered: whether batches are taken from `data` by number, or given.
+
+    Attributes:
+        data: x, y and weights as they are written down.
+        why_not: why batches go through layer by layer instead; "" where they do not.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        data: Batch,
+        regularizers: Sequence[Regularizer],
+        gathered: bool,
+    ) -> None:
+        self._run, self._regularizers, self._gathered = run, regularizers, gathered
+        self._made: dict[int, Captured] = {}
+        self._seconds: dict[int, float] = {}
+        self.why_not = ""
+        self._try(check, run.net, run.loss, run.optimizer)
+        if not self.why_not:
+            x, y, weights = data
+            y, weights = run.loss.given_to_record(y, weights, run.net.dtype)
+            self.data: Batch = (np.ascontiguousarray(x), y, weights)
+
+    def of(self, batch_size: int) -> Captured | None:
+        """The captured step for batches of that size, or None where there is none."""
+        if self.why_not:
+            return None
+        found = self._made.get(batch_size)
+        if found is None or not found.holds():
+            run = self._run
+            if found is not None:
+                self._made.clear()
+            found = self._try(
+                Captured, run.net, run.loss, run.optimizer, batch_size, self.data, self._regularizers,
+                len(self.data[0]), self._gathered,
+            )  # fmt: skip
+            if found is not None:
+                self._made[batch_size] = found
+        return found
+
+    def pace(self, step: Captured) -> int:
+        """How many steps a run should have."""
+        seconds = self._seconds.get(step.batch_size, ROUND)
+        return max(1, min(MOST, int(ROUND / seconds)))
+
+    def took(self, step: Captured, steps: int, seconds: float) -> None:
+        """A run of so many steps took so long."""
+        if steps:
+            self._seconds[step.batch_size] = max(seconds / steps, 1e-9)
+
+    def _try(self, make: Callable[..., T], *given: Any) -> T | None:
+        try:
+            return make(*given)
+        except Uncapturable as error:
+            self.why_not = str(error)
+        return None

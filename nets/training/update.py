@@ -1,0 +1,67 @@
+"""One update, layer by layer: the reference for captured steps, done where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from ...kernels import global_norm
+from ..losses.loss import Loss
+from ..network.sequential import Sequential
+from ..optimizers.optimizer import Optimizer
+from ..types import Array
+from .regularizers import Regularizer
+
+
+class NotFiniteError(FloatingPointError):
+    """A figure is not finite, and nothing was updated.
+
+    Attributes:
+        what: name of the figure, such as "loss".
+        value: what it is.
+    """
+
+    def __init__(self, what: str, value: float) -> None:
+        super().__init__(f"the {what} is {value}")
+        self.what, self.value = what, value
+
+
+def update(
+    net: Sequential,
+    loss: Loss,
+    optimizer: Optimizer,
+    regularizers: Sequence[Regularizer],
+    samples: int,
+    x: Array,
+    y: Array,
+    weights: Array | None,
+) -> tuple[Array, Array]:
+    """Forward, loss, backward, step on one batch: (mean loss, sum of the metric) before the step.
+
+    Both are 0-d, on the network's device. `samples`: m of the regularizers' formulas.
+
+    Raises:
+        NotFiniteError: the loss is not finite, which is looked at on the CPU only, or `clip_norm`
+            found gradients that are not.
+    """
+    output = net.forward(x, train=True)
+    mean, gradient = loss(output, y) if weights is None else loss(output, y, weights)
+    for regularizer in regularizers:
+        mean = mean + regularizer.penalty(net, samples)
+    if net.backend.device == "cpu" and not isfinite(mean):  # on a GPU this would wait
+        raise NotFiniteError("loss", float(mean))
+    metric = loss.measure(output, y)
+    net.backward(gradient, input_grad=False)
+    for regularizer in regularizers:
+        regularizer.add_gradient(net, samples)
+    step(net, optimizer)
+    return mean, metric
+
+
+def step(net: Sequential, optimizer: Optimizer) -> None:
+    """The optimizer's step with the network's own gradients."""
+    try:
+        optimizer.step()
+    except FloatingPointError as error:  # clip_norm found gradients that are not finite
+        norm = global_norm([net.parameters().flat_grads])
+        raise NotFiniteError("gradients' norm", norm) from error
