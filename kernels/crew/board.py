@@ -93,16 +93,15 @@ def lead(
 
 
 # Words of an instruction: a C function void(low, high, job), the size of its range, of a chunk of
-# it (0: the leader does all of it), and the address of its job.
-FUNCTION, SIZE, CHUNK, JOB = range(4)
+# it (0: the leader does all of it), the address of its job, and the polls that a helper may take for
+# a chunk.
+FUNCTION, SIZE, CHUNK, JOB, POLLS = range(5)
 # Words of a clock: the step, its next instruction, and whether one of them asked to stop.
 STEP, NEXT, STOP = range(3)
 
 
-@njit("boolean(int64[::1], int64, int64[:, ::1], int64[::1], int64, int64)", nogil=True)
-def follow(
-    board: Any, threads: int, instructions: Any, clock: Any, end: int, patience: int
-) -> bool:
+@njit("boolean(int64[::1], int64, int64[:, ::1], int64[::1], int64)", nogil=True)
+def follow(board: Any, threads: int, instructions: Any, clock: Any, end: int) -> bool:
     """Work through all instructions once a step, until the clock shows `end` or one asks to stop.
 
     False where helpers kept the leader waiting: wait for them, and call it again to go on.
@@ -117,7 +116,7 @@ def follow(
         it = instructions[clock[NEXT]]
         clock[NEXT] += 1
         if threads > 1 and it[CHUNK]:
-            ended = lead(board, threads, it[FUNCTION], it[SIZE], it[CHUNK], it[JOB], patience)
+            ended = lead(board, threads, it[FUNCTION], it[SIZE], it[CHUNK], it[JOB], it[POLLS])
         else:
             call(it[FUNCTION], 0, it[SIZE], it[JOB])
     store(board, _OPEN, 0)

@@ -25,14 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from .board import follow, lead, new_board, run_alone, serve, unended
+from .board import STEP, STOP, follow, lead, new_board, run_alone, serve, unended
 from .threads import get_num_threads, when_changed
 
 POLLS = 200_000  # about 0.2 ms
 PATIENCE = 250_000  # polls, plus one for 4 elements, after which a helper holds the caller up
 MAX_REST = 64  # jobs that the caller then does alone: 1, at once again 2, 4, ... up to this
-STEP_PATIENCE = 50_000  # polls, likewise, within a list of jobs that are short
-REPAID = 20  # times as long as it was held up goes a caller on alone
+WAITED = 100_000  # nanoseconds, about, for which a helper was waited for before
+MOST_REPAID = (
+    64  # times as long as it was held up a caller goes on alone: 2, then 4, ... up to this
+)
 MIN_CHUNK = 1 << 14  # elements
 CHUNKS_PER_THREAD = 16
 CLOSE = 100_000  # nanoseconds after one loop within which the next one follows at once
@@ -57,6 +59,7 @@ class Crew:
         self._rest = 0  # jobs still to be done alone
         self._next_rest = 1
         self._alone_until = 0  # on the clock of perf_counter_ns
+        self._repaid = 1
         self._last = 0  # when the last loop ended that could have been shared
         self._dismissed = False
 
@@ -128,25 +131,38 @@ class Crew:
         """Work through `instructions` once a step until the clock shows `end`, or one stops it.
 
         Helpers stay awake all the while. If one kept the caller waiting, the caller goes on alone
-        for a time in which what it lost hardly counts.
+        for a time: the longer, the more often that happens.
 
         Args:
             instructions, clock: as `board.follow` takes them.
             kept: held until the work has ended.
         """
-        leads = perf_counter_ns() >= self._alone_until and self._take(wake=True)
+        leads = self._alone_until - perf_counter_ns() < WAITED and self._take(wake=True)
         try:
             self._kept = kept
-            threads = self.threads if leads else 1
-            while not follow(self._board, threads, instructions, clock, end, STEP_PATIENCE):
-                start = perf_counter_ns()
-                self._finish()
-                now, threads = perf_counter_ns(), 1
-                self._alone_until = now + REPAID * (now - start)
+            start, first = perf_counter_ns(), int(clock[STEP])
+            while clock[STEP] < end and not clock[STOP]:
+                threads, until = self.threads if leads else 1, end
+                now, step = perf_counter_ns(), int(clock[STEP])
+                if leads and now < self._alone_until:
+                    ahead = (self._alone_until - now) * (step - first) // (now - start)
+                    threads, until = 1, min(end, step + 1 + ahead)
+                if not follow(self._board, threads, instructions, clock, until):
+                    self._held_up()
+                elif threads > 1:
+                    self._repaid = max(1, self._repaid // 2)
         finally:
             if leads:
                 self._finish()
                 self._leading.release()
+
+    def _held_up(self) -> None:
+        """Wait for helpers, and do without them for a multiple of that time."""
+        start = perf_counter_ns()
+        self._finish()
+        now = perf_counter_ns()
+        self._repaid = min(2 * self._repaid, MOST_REPAID)
+        self._alone_until = now + self._repaid * (now - start + WAITED)
 
     def ended(self) -> None:
         """Remember that a loop ended now which helpers could have shared."""

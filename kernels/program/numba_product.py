@@ -1,4 +1,8 @@
-"""Matrix products in a program: calls of BLAS on pieces of the result, which threads share."""
+"""Matrix products in a program: calls of BLAS on pieces of the longest side, which threads share.
+
+A piece of the inner side gives a part of every sum; the parts are added up afterwards. It packs
+nothing twice, and in training each thread meets those rows of a weight again that it updates.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +10,36 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..compiling.jit import cfunc, once
 from ..compiling.specialize import specialize
-from ..simd.loops import OPTIONS
-from ..simd.memory import record
+from ..simd.loops import OPTIONS, inline
+from ..simd.memory import memory, record, span
 from .blas import Blas
 from .program import Program
 
 INTEGERS = (
-    "gemm", "turn_a", "turn_b", "m", "n", "k", "a", "lda", "b", "ldb", "c", "ldc", "by_columns",
+    "gemm", "turn_a", "turn_b", "m", "n", "k", "a", "lda", "b", "ldb", "c", "ldc", "parts", "side",
     "piece",
 )  # fmt: skip
 JOB = np.dtype([(name, "i8") for name in INTEGERS])
 """C = op(A) op(B) in Fortran's order, C (m, n): the address of gemm; whether A and B are turned;
-addresses and leading dimensions; whether a task takes columns of C or rows, and how many."""
+addresses and leading dimensions; where the parts of sums go, but for the first; the side that is
+cut, and into how long pieces."""
+M, N, K = range(3)
 
 NUMBER: Any = np.float32
 ITEMSIZE: Any = 4
 INTEGER: Any = np.int32  # of BLAS
-LEAST = 1 << 19  # multiplications of a piece
-PIECES = 8  # at most
+SMALL = 900_000  # multiplications of a small piece: BLAS libraries take up to 1e6 without packing
+FEW = 8_000_000  # multiplications of a product that is cut into small pieces
+LARGE = 6_000_000  # those of a piece of a larger product, at least
+MOST = 16  # pieces
+SLOW = 0.1  # nanoseconds of a multiplication on a slow core
+ADDED = 1 << 13  # elements of a result to which a thread adds parts at a time
 GRAIN = 16  # rows or columns that a piece is a multiple of
 
 
@@ -77,28 +87,49 @@ def product(low: Any, high: Any, place: Any) -> None:
     job = record(place, JOB)
     one, zero = NUMBER(1), NUMBER(0)
     for piece in range(low, high):
-        start = piece * job.piece
-        m, n, a, b = job.m, job.n, job.a, job.b
-        if job.by_columns:
-            n = min(job.piece, n - start)
-            b += start * ITEMSIZE * (1 if job.turn_b else job.ldb)
-            c = job.c + start * ITEMSIZE * job.ldc
-        else:
+        start, m, n, k = piece * job.piece, job.m, job.n, job.k
+        a, b, c = job.a, job.b, job.c
+        if job.side == M:
             m = min(job.piece, m - start)
             a += start * ITEMSIZE * (job.lda if job.turn_a else 1)
-            c = job.c + start * ITEMSIZE
+            c += start * ITEMSIZE
+        elif job.side == N:
+            n = min(job.piece, n - start)
+            b += start * ITEMSIZE * (1 if job.turn_b else job.ldb)
+            c += start * ITEMSIZE * job.ldc
+        else:
+            k = min(job.piece, k - start)
+            a += start * ITEMSIZE * (1 if job.turn_a else job.lda)
+            b += start * ITEMSIZE * (job.ldb if job.turn_b else 1)
+            if piece:
+                c = job.parts + (piece - 1) * ITEMSIZE * m * n
         call_gemm(
-            job.gemm, job.turn_a, job.turn_b, m, n, job.k, a, job.lda, b, job.ldb, c, job.ldc,
+            job.gemm, job.turn_a, job.turn_b, m, n, k, a, job.lda, b, job.ldb, c, job.ldc,
             one, zero, INTEGER,
         )  # fmt: skip
 
 
+def add_parts(low: Any, high: Any, place: Any) -> None:
+    """out += each part in turn, for elements low to high."""
+    job = carray(place, (4,), np.int64)
+    out = memory(job[0], job[2], NUMBER)
+    for part in range(job[3]):
+        parts = memory(job[1] + part * ITEMSIZE * job[2], job[2], NUMBER)
+        add(span(parts, low, high), span(out, low, high))
+
+
+@inline
+def add(source: Any, target: Any) -> None:
+    for i in range(target.size):
+        target[i] += source[i]
+
+
 @once
-def compiled(kind: str, bits: int) -> Any:
+def compiled(name: str, kind: str, bits: int) -> Any:
     number, integer = np.dtype(kind), np.int32 if bits == 32 else np.int64
     names = {"NUMBER": number.type, "ITEMSIZE": number.itemsize, "INTEGER": integer}
     signature = types.void(types.int64, types.int64, types.voidptr)
-    return cfunc(signature, **OPTIONS)(specialize(product, **names))
+    return cfunc(signature, **OPTIONS)(specialize(globals()[name], **names))
 
 
 def matmul(
@@ -109,27 +140,35 @@ def matmul(
     job = np.zeros(1, JOB)
     turn_a, lda = _order(b)  # out.T = b.T a.T in Fortran's order
     turn_b, ldb = _order(a)
-    by_columns, piece, pieces = cut(columns, rows, inner)
+    side, piece, pieces = cut(columns, rows, inner)
+    parts = np.empty((pieces - 1 if side == K else 0, rows, columns), out.dtype)
     values = (
         blas.gemm(kind), turn_a, turn_b, columns, rows, inner, b.ctypes.data, lda, a.ctypes.data,
-        ldb, out.ctypes.data, max(1, columns), by_columns, piece,
+        ldb, out.ctypes.data, max(1, columns), parts.ctypes.data, side, piece,
     )  # fmt: skip
     for name, value in zip(INTEGERS, values, strict=True):
         job[name] = value
+    function, share = compiled("product", kind, blas.bits).address, rows * columns * inner / pieces
     program.add(
-        compiled(kind, blas.bits).address, job, a, b, out, size=pieces, chunk=int(pieces > 1)
-    )
+        function, job, a, b, out, parts, size=pieces, chunk=int(pieces > 1),
+        nanoseconds=SLOW * share,
+    )  # fmt: skip
+    if len(parts):
+        last = np.array([out.ctypes.data, parts.ctypes.data, out.size, len(parts)])
+        function = compiled("add_parts", kind, blas.bits).address
+        chunk = ADDED if out.size > 2 * ADDED else 0
+        program.add(function, last, out, parts, size=out.size, chunk=chunk)
     return out
 
 
-def cut(m: int, n: int, k: int) -> tuple[bool, int, int]:
-    """How (m, n) is cut, by its shape alone: by columns or by rows, how many each, how many."""
-    by_columns = n >= m
-    length = n if by_columns else m
-    pieces = max(1, min(PIECES, m * n * k // LEAST, length // GRAIN))
-    piece = -(-length // pieces)
-    piece = -(-piece // GRAIN) * GRAIN if pieces > 1 else length
-    return by_columns, piece, -(-length // piece)
+def cut(m: int, n: int, k: int) -> tuple[int, int, int]:
+    """How a product is cut, by its shape alone: the side, the length of a piece, and how many."""
+    work = m * n * k
+    side, length = max(enumerate((m, n, k)), key=lambda each: each[1])
+    pieces = -(-work // SMALL) if work <= FEW else min(MOST, max(2, work // LARGE))
+    piece = -(-length // max(1, pieces))
+    piece = min(length, -(-piece // GRAIN) * GRAIN)
+    return side, piece, -(-length // max(1, piece))
 
 
 def _order(array: np.ndarray) -> tuple[bool, int]:

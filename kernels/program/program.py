@@ -13,7 +13,7 @@ import numpy as np
 
 from ..crew.crew import get_crew
 
-MOST = 1 << 10  # steps of a run
+PATIENCE = 50_000  # polls of a nanosecond or so, for which a helper that is late is waited for
 
 
 class Program:
@@ -32,7 +32,7 @@ class Program:
     def __init__(self, stops: bool = True) -> None:
         self.clock = np.zeros(3, np.int64)
         self.asked = self.clock if stops else self.clock.copy()
-        self._instructions: list[tuple[int, int, int, int]] = []
+        self._instructions: list[tuple[int, ...]] = []
         self._kept: list[Any] = []
         self._table: np.ndarray | None = None
 
@@ -48,7 +48,13 @@ class Program:
         return room[start : start + nbytes].view(dtype).reshape(shape)
 
     def add(
-        self, function: int, job: np.ndarray, *kept: Any, size: int = 1, chunk: int = 0
+        self,
+        function: int,
+        job: np.ndarray,
+        *kept: Any,
+        size: int = 1,
+        chunk: int = 0,
+        nanoseconds: float = 0.0,
     ) -> None:
         """Put an instruction at the end.
 
@@ -57,8 +63,10 @@ class Program:
             job: what it is given the address of; `kept`: what is to live as long as it.
             size: of its range.
             chunk: how many of it a thread takes at a time; 0: one thread takes all.
+            nanoseconds: what a chunk may take, where that is more than a few microseconds.
         """
-        self._instructions.append((function, size, chunk, job.ctypes.data))
+        polls = PATIENCE + int(2 * nanoseconds)
+        self._instructions.append((function, size, chunk, job.ctypes.data, polls))
         self._kept += [job, kept]
         self._table = None
 
@@ -68,7 +76,7 @@ class Program:
         Fewer, where an instruction has asked to stop: the last is then not done to its end.
         """
         if self._table is None:
-            self._table = np.array(self._instructions, np.int64).reshape(-1, 4)
+            self._table = np.array(self._instructions, np.int64).reshape(-1, 5)
         self.clock[:] = 0, start, 0
         get_crew().follow(self._table, self.clock, steps, self)
         return int(self.clock[0])

@@ -196,8 +196,8 @@ class CapturedSteps:
             if found is not None:
                 self._made.clear()
             found = self._try(
-                Captured, run.net, run.loss, run.optimizer, batch_size, self.data, self._regularizers,
-                len(self.data[0]), self._gathered,
+                Captured, run.net, run.loss, run.optimizer, batch_size, self.data,
+                self._regularizers, len(self.data[0]), self._gathered,
             )  # fmt: skip
             if found is not None:
                 self._made[batch_size] = found
