@@ -93,8 +93,8 @@ def lead(
 
 
 # Words of an instruction: a C function void(low, high, job), the size of its range, of a chunk of
-# it (0: the leader does all of it), the address of its job, and the polls that a helper may take for
-# a chunk.
+# it (0: the leader does all of it), the address of its job, and the polls that a helper may take
+# for a chunk.
 FUNCTION, SIZE, CHUNK, JOB, POLLS = range(5)
 # Words of a clock: the step, its next instruction, and whether one of them asked to stop.
 STEP, NEXT, STOP = range(3)
@@ -107,7 +107,8 @@ def follow(board: Any, threads: int, instructions: Any, clock: Any, end: int) ->
     False where helpers kept the leader waiting: wait for them, and call it again to go on.
     """
     ended = True
-    store(board, _OPEN, threads - 1)
+    if threads > 1:
+        store(board, _OPEN, 1)
     while ended and clock[STEP] < end and not clock[STOP]:
         if clock[NEXT] == len(instructions):
             clock[NEXT] = 0
@@ -119,7 +120,8 @@ def follow(board: Any, threads: int, instructions: Any, clock: Any, end: int) ->
             ended = lead(board, threads, it[FUNCTION], it[SIZE], it[CHUNK], it[JOB], it[POLLS])
         else:
             call(it[FUNCTION], 0, it[SIZE], it[JOB])
-    store(board, _OPEN, 0)
+    if threads > 1:
+        store(board, _OPEN, 0)
     return ended
 
 

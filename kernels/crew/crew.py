@@ -25,18 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from .board import STEP, STOP, follow, lead, new_board, run_alone, serve, unended
+from .board import NEXT, STEP, STOP, follow, lead, new_board, run_alone, serve, unended
+from .pace import Pace
 from .threads import get_num_threads, when_changed
 
 POLLS = 200_000  # about 0.2 ms
 PATIENCE = 250_000  # polls, plus one for 4 elements, after which a helper holds the caller up
 MAX_REST = 64  # jobs that the caller then does alone: 1, at once again 2, 4, ... up to this
-WAITED = 100_000  # nanoseconds, about, for which a helper was waited for before
-MOST_REPAID = (
-    64  # times as long as it was held up a caller goes on alone: 2, then 4, ... up to this
-)
 MIN_CHUNK = 1 << 14  # elements
 CHUNKS_PER_THREAD = 16
+NAP = 2e-5  # seconds: a sleep, so that a helper that lacks a core finds the caller's
 CLOSE = 100_000  # nanoseconds after one loop within which the next one follows at once
 HELPED = 1 << 20  # bytes of a loop's arrays from which helpers share it if they are awake
 SHARED = 6 << 20  # bytes from which they are woken for it
@@ -58,8 +56,7 @@ class Crew:
         self._kept: Any = None  # what the posted job reads and writes, kept alive until it ended
         self._rest = 0  # jobs still to be done alone
         self._next_rest = 1
-        self._alone_until = 0  # on the clock of perf_counter_ns
-        self._repaid = 1
+        self._alone_until = 0.0  # on the clock of perf_counter_ns: what follow finds better
         self._last = 0  # when the last loop ended that could have been shared
         self._dismissed = False
 
@@ -127,42 +124,34 @@ class Crew:
             self._leading.release()
             self.ended()
 
-    def follow(self, instructions: np.ndarray, clock: np.ndarray, end: int, kept: Any) -> None:
+    def follow(
+        self, instructions: np.ndarray, clock: np.ndarray, end: int, kept: Any, pace: Pace
+    ) -> None:
         """Work through `instructions` once a step until the clock shows `end`, or one stops it.
 
-        Helpers stay awake all the while. If one kept the caller waiting, the caller goes on alone
-        for a time: the longer, the more often that happens.
+        Helpers stay awake all the while, unless the caller is quicker without them.
 
         Args:
             instructions, clock: as `board.follow` takes them.
             kept: held until the work has ended.
+            pace: of these instructions so far.
         """
-        leads = self._alone_until - perf_counter_ns() < WAITED and self._take(wake=True)
-        try:
-            self._kept = kept
-            start, first = perf_counter_ns(), int(clock[STEP])
-            while clock[STEP] < end and not clock[STOP]:
-                threads, until = self.threads if leads else 1, end
-                now, step = perf_counter_ns(), int(clock[STEP])
-                if leads and now < self._alone_until:
-                    ahead = (self._alone_until - now) * (step - first) // (now - start)
-                    threads, until = 1, min(end, step + 1 + ahead)
-                if not follow(self._board, threads, instructions, clock, until):
-                    self._held_up()
-                elif threads > 1:
-                    self._repaid = max(1, self._repaid // 2)
-        finally:
-            if leads:
-                self._finish()
-                self._leading.release()
-
-    def _held_up(self) -> None:
-        """Wait for helpers, and do without them for a multiple of that time."""
-        start = perf_counter_ns()
-        self._finish()
-        now = perf_counter_ns()
-        self._repaid = min(2 * self._repaid, MOST_REPAID)
-        self._alone_until = now + self._repaid * (now - start + WAITED)
+        while clock[STEP] < end and not clock[STOP]:
+            start, done = perf_counter_ns(), _steps(instructions, clock)
+            leads = start >= self._alone_until and self._take(wake=True)
+            threads, held_up = self.threads if leads else 1, False
+            try:
+                if leads:
+                    self._kept = kept
+                held_up = not follow(self._board, threads, instructions, clock, end)
+            finally:
+                if leads:
+                    self._finish()
+                    self._leading.release()
+            now = perf_counter_ns()
+            steps = _steps(instructions, clock) - done
+            if pause := pace.took(leads, now - start, steps, held_up):
+                self._alone_until = now + pause
 
     def ended(self) -> None:
         """Remember that a loop ended now which helpers could have shared."""
@@ -243,7 +232,7 @@ class Crew:
 
     def _finish(self) -> None:
         while unended(self._board):
-            time.sleep(0)
+            time.sleep(NAP)
         self._kept = None
 
     def _start(self) -> None:
@@ -271,6 +260,11 @@ class Crew:
                 except ValueError:  # the caller has it and rings
                     pass
             bell.acquire()
+
+
+def _steps(instructions: np.ndarray, clock: np.ndarray) -> float:
+    """Steps that are done, with what is done of the present one."""
+    return float(clock[STEP]) + float(clock[NEXT]) / len(instructions)
 
 
 @cache

@@ -34,7 +34,9 @@ M, N, K = range(3)
 NUMBER: Any = np.float32
 ITEMSIZE: Any = 4
 INTEGER: Any = np.int32  # of BLAS
-SMALL = 900_000  # multiplications of a small piece: BLAS libraries take up to 1e6 without packing
+LEAST = 400_000  # multiplications that are worth sharing
+SMALL = 900_000  # those of a piece of the inner side: OpenBLAS takes up to 1e6 without packing
+SHORT = 64  # rows or columns of a small piece, likewise
 FEW = 8_000_000  # multiplications of a product that is cut into small pieces
 LARGE = 6_000_000  # those of a piece of a larger product, at least
 MOST = 16  # pieces
@@ -165,10 +167,16 @@ def cut(m: int, n: int, k: int) -> tuple[int, int, int]:
     """How a product is cut, by its shape alone: the side, the length of a piece, and how many."""
     work = m * n * k
     side, length = max(enumerate((m, n, k)), key=lambda each: each[1])
-    pieces = -(-work // SMALL) if work <= FEW else min(MOST, max(2, work // LARGE))
-    piece = -(-length // max(1, pieces))
-    piece = min(length, -(-piece // GRAIN) * GRAIN)
-    return side, piece, -(-length // max(1, piece))
+    if work < LEAST:
+        piece = length
+    elif work > FEW:
+        piece = -(-length // min(MOST, max(2, work // LARGE)))
+    elif side == K:
+        piece = -(-length * SMALL // work)
+    else:
+        piece = SHORT
+    piece = max(1, min(length, -(-piece // GRAIN) * GRAIN))
+    return side, piece, -(-length // piece)
 
 
 def _order(array: np.ndarray) -> tuple[bool, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..crew.crew import get_crew
+from ..crew.pace import Pace
 
 PATIENCE = 50_000  # polls of a nanosecond or so, for which a helper that is late is waited for
 
@@ -35,6 +36,7 @@ class Program:
         self._instructions: list[tuple[int, ...]] = []
         self._kept: list[Any] = []
         self._table: np.ndarray | None = None
+        self._pace = Pace()
 
     def __len__(self) -> int:
         return len(self._instructions)
@@ -65,7 +67,7 @@ class Program:
             chunk: how many of it a thread takes at a time; 0: one thread takes all.
             nanoseconds: what a chunk may take, where that is more than a few microseconds.
         """
-        polls = PATIENCE + int(2 * nanoseconds)
+        polls = PATIENCE + int(nanoseconds)
         self._instructions.append((function, size, chunk, job.ctypes.data, polls))
         self._kept += [job, kept]
         self._table = None
@@ -78,5 +80,5 @@ class Program:
         if self._table is None:
             self._table = np.array(self._instructions, np.int64).reshape(-1, 5)
         self.clock[:] = 0, start, 0
-        get_crew().follow(self._table, self.clock, steps, self)
+        get_crew().follow(self._table, self.clock, steps, self, self._pace)
         return int(self.clock[0])

@@ -155,7 +155,10 @@ class BatchNorm(Layer):
         def backward(dy: Array, input_grad: bool) -> Array:
             recorder.release(y)
             grads = {"gamma_grad": self.grads["gamma"], "beta_grad": self.grads["beta"]}
-            return recorder.batch_norm_backward(dy, saved, **grads, out=dy)
+            dx = recorder.empty(*x.shape)
+            recorder.batch_norm_backward(dy, saved, **grads, out=dx)
+            recorder.release(dy)
+            return dx
 
         return y, backward
 
