@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..rule import Rule
 from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
 from .base import Engine
-from .entry import DONE, LARGE, MIXED, UNCOMPILED, UNFIT, Plan, plan_of, step_one, write_job
+from .entry import DONE, LARGE, MIXED, UNCOMPILED, UNFIT, Plan, plan_of
 from .numba_loops import loop, shared_loop
 
 if TYPE_CHECKING:
@@ -42,12 +42,17 @@ class NumbaEngine(Engine):
     def __init__(self) -> None:
         get_crew()  # a wrong ONEPASS_NUM_THREADS is told now, not at the first large step
 
+    @cached_property
+    def _step_one(self) -> Any:
+        """It compiles when it is first needed: training by captured steps does without."""
+        return _entry().step_one
+
     def missing(self) -> tuple[str, str]:
         return numba_missing()
 
     def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
         plan = plan_of(rule)
-        state = step_one(id(arrays), id(coefficients), plan.address)
+        state = self._step_one(id(arrays), id(coefficients), plan.address)
         if state == DONE:
             return True
         if state == UNCOMPILED and plan.compile(arrays[0].dtype):
@@ -110,6 +115,14 @@ class NumbaEngine(Engine):
 
 
 @cache
+def _entry() -> Any:
+    """The module, which compiles what it holds."""
+    from . import numba_entry
+
+    return numba_entry
+
+
+@cache
 def _bundles() -> Any:
     """The module, which compiles when it is first needed: by an optimizer object."""
     from . import numba_bundle
@@ -134,7 +147,7 @@ def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...
 
     def posting(board: np.ndarray, threads: int, chunk: int, patience: int, job: np.ndarray) -> int:
         address = job.ctypes.data
-        if not write_job(id(arrays), id(coefficients), plan.address, address):
+        if not _entry().write_job(id(arrays), id(coefficients), plan.address, address):
             return REFUSED
         ended = lead(board, threads, function, size, chunk, address, patience)
         return ENDED if ended else UNENDED
@@ -143,7 +156,7 @@ def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...
     if state is not None:
         return state != REFUSED
     job = np.empty(plan.words, np.int64)
-    if write_job(id(arrays), id(coefficients), plan.address, job.ctypes.data):
+    if _entry().write_job(id(arrays), id(coefficients), plan.address, job.ctypes.data):
         crew.alone(function, size, job)
         state = ENDED
     crew.ended()

@@ -15,7 +15,7 @@ from ..types import HostArray
 from .sequential import Sequential
 
 ROWS = 256  # of a batch, which a core's second cache holds with what is made of it
-LEAST = 2 * ROWS  # rows that are worth a program
+LEAST = 2 * ROWS  # rows that are worth a program which may run once
 KEPT = 8  # programs of a network
 MOST = 64  # batches of a run
 
@@ -149,8 +149,6 @@ def captured_loss(
     net: Sequential, x: HostArray, y: HostArray, loss: Loss, weights: HostArray | None
 ) -> tuple[float, float] | None:
     """(sum of the loss over rows, sum of the metric); None likewise."""
-    if len(x) < LEAST:
-        return None
     targets, factors = loss.given_to_record(y, weights, net.dtype)
     given = (x, targets) if factors is None else (x, targets, factors)
     total = measured = 0.0
@@ -164,7 +162,7 @@ def captured_loss(
 
 def _batches(n: int, most: int) -> Iterator[tuple[int, slice]]:
     """(rows of a batch, the rows that go in such batches)."""
-    rows = min(ROWS, most)
+    rows = min(ROWS, most, n)
     whole = n - n % rows
     yield rows, slice(0, whole)
     if whole < n:

@@ -12,7 +12,7 @@ import pytest
 from onepass import kernels
 from onepass.kernels.crew import crew as crew_module
 from onepass.kernels.crew.crew import HELPED, SHARED, Crew
-from onepass.kernels.rule_engines import entry, numba_cpu, numba_loops
+from onepass.kernels.rule_engines import entry, numba_cpu, numba_entry, numba_loops
 from onepass.kernels.rules.adam import ADAM
 
 SIZE = SHARED // 4 // 4 + 1023  # float32, four arrays: just above the threshold
@@ -63,7 +63,7 @@ def test_helpers_do_a_job_of_which_the_caller_does_nothing():
     coefficients = (1.0, 0.0, 1.0, *adam_coefficients(step=3))
     plan, given_ = entry.plan_of(ADAM.without_decay), tuple(got)
     job = np.empty(plan.words, np.int64)
-    assert entry.write_job(id(given_), id(coefficients), plan.address, job.ctypes.data)
+    assert numba_entry.write_job(id(given_), id(coefficients), plan.address, job.ctypes.data)
     chunk = 20_000
     chunks = -(-SIZE // chunk)
     function = numba_loops.shared_loop(ADAM.without_decay, "float32").address

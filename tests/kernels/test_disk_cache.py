@@ -22,7 +22,7 @@ from onepass.kernels.compiling import jit as compiling
 from onepass.kernels.compiling.specialize import specialize
 from onepass.kernels.crew import board
 from onepass.kernels.inverted_dropout import numba_orders, philox
-from onepass.kernels.rule_engines import entry, numba_bundle, numba_loops
+from onepass.kernels.rule_engines import numba_bundle, numba_entry, numba_loops
 from onepass.kernels.rules.adam import ADAM
 from onepass.kernels.simd import transpose
 from onepass.kernels.softmax import numba_rows
@@ -240,7 +240,7 @@ def test_all_that_is_compiled_in_counts_in_a_name(made, expected, change):
     ("function", "module"),
     [
         (board.lead, "crew.atomics"),
-        (entry.step_one, "crew.board"),
+        (numba_entry.step_one, "crew.board"),
         (numba_bundle.step_each, "rule_engines.entry"),
     ],
 )
