@@ -27,6 +27,9 @@ GRADIENT_RATIO = 1e-7  # |approx - grad| / (|approx| + |grad|) with two-sided di
 SOFTMAX_LIMITS = {"float16": 0.55, "float32": 8.0, "float64": 8.0}  # of p (1 + |z - max z|)
 EXP_ULP = 1.0  # of the exponential that compiled loops use
 TANH_ULP = 3.0  # of their tanh, and of the exponential of both signs
+PRODUCT_LIMIT = 8.0  # of a matrix product: of |a| |b|, whatever the order of the sums
+LOSS_LIMIT = 8.0  # of a loss of numbers, and of its gradient
+CAPTURED_LIMITS = {"float32": 1000.0, "float64": 1000.0}  # 100 steps, captured or layer by layer
 
 
 def assert_close(

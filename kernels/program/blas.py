@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -79,7 +80,7 @@ def one_thread() -> Iterator[None]:
         if not _users:
             _before[:] = [(each, each.get_num_threads()) for each in _libraries()]
             for each, _ in _before:
-                each.set_num_threads(1)
+                _set(each, 1)
         _users += 1
     try:
         yield
@@ -87,8 +88,31 @@ def one_thread() -> Iterator[None]:
         with _changing:
             _users -= 1
             if not _users:
-                for each, number in _before:
-                    each.set_num_threads(number)
+                _put_back()
+
+
+def _put_back() -> None:
+    for each, number in _before:
+        _set(each, number)
+
+
+def _set(library: Any, number: int) -> None:
+    """threadpoolctl lets one thread at a time set OpenBLAS's number; here threads take turns."""
+    setting = getattr(library, "_real_set_num_threads", library.set_num_threads)
+    setting(number)
+
+
+def _after_fork() -> None:
+    """Threads don't survive a fork: none is within, and none holds the lock."""
+    global _users, _changing
+    _changing = RLock()
+    if _users:
+        _users = 0
+        _put_back()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @cache

@@ -37,10 +37,10 @@ def _move(typing: Any, target: Any, source: Any, nbytes: Any) -> Any:
 
 def advance_words(low: Any, high: Any, place: Any) -> None:
     """Each word of a table of (its address, what it is at first, what is added a step)."""
-    job = carray(place, (2,), np.int64)
+    job = carray(place, (3,), np.int64)
     step = carray(pointer(job[1]), (1,), np.int64)[STEP]
-    table = carray(pointer(job[0]), (high, 3), np.int64)
-    for k in range(low, high):
+    table = carray(pointer(job[0]), (job[2], 3), np.int64)
+    for k in range(job[2]):
         carray(pointer(table[k, 0]), (1,), np.int64)[0] = table[k, 1] + step * table[k, 2]
 
 
@@ -67,19 +67,20 @@ def compiled(name: str) -> Any:
 class Words:
     """Words of jobs that change with the step; put on a program before all that reads them."""
 
-    def __init__(self, program: Program, most: int = 64) -> None:
-        self._table = np.zeros((most, 3), np.int64)
-        self._idle = np.zeros(1, np.int64)
-        self._table[:, 0] = self._idle.ctypes.data
-        self._used = 0
-        job = np.array([self._table.ctypes.data, program.clock.ctypes.data])
-        program.add(compiled("advance_words").address, job, self, size=most)
+    def __init__(self, program: Program) -> None:
+        self._table = np.zeros((16, 3), np.int64)
+        self._job = np.array([self._table.ctypes.data, program.clock.ctypes.data, 0])
+        program.add(compiled("advance_words").address, self._job, self)
 
     def add(self, job: np.ndarray, word: int, first: int, stride: int) -> int:
         """Word number `word` of `job` is `first` plus `stride` for each step; the word's own
         number, for `start`."""
-        number, self._used = self._used, self._used + 1
+        number = int(self._job[2])
+        if number == len(self._table):
+            self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+            self._job[0] = self._table.ctypes.data
         self._table[number] = job.ctypes.data + 8 * word, first, stride
+        self._job[2] += 1
         return number
 
     def start(self, number: int, first: int) -> None:

@@ -49,11 +49,11 @@ class Loss(ABC):
 
         Args:
             recorder: as there.
-            output: (n, k), which may be overwritten.
+            output: (n, k), left untouched.
             targets, weights: as `given_to_record` makes them.
 
         Returns:
-            the gradient.
+            the gradient, in memory of the recorder's.
 
         Raises:
             NotImplementedError: it can't be written down.

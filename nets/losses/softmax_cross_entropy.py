@@ -49,7 +49,9 @@ class SoftmaxCrossEntropy(Loss):
         return softmax_cross_entropy(output, targets, weights=weights)
 
     def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
-        return recorder.softmax_cross_entropy(output, targets, weights, out=output)
+        return recorder.softmax_cross_entropy(
+            output, targets, weights, out=recorder.empty(*output.shape)
+        )
 
     def given_to_record(
         self, targets: HostArray, weights: HostArray | None, dtype: Any

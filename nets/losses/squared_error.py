@@ -62,7 +62,9 @@ class MeanSquaredError(Loss):
         return loss, gradient.astype(output.dtype, copy=False)
 
     def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
-        return recorder.loss_of_numbers("squared_error", output, targets, weights, out=output)
+        return recorder.loss_of_numbers(
+            "squared_error", output, targets, weights, out=recorder.empty(*output.shape)
+        )
 
     def measure(self, output: Array, targets: Array) -> Array:
         output, targets, _ = arrays_of(output, targets)

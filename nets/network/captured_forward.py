@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from threading import RLock
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,18 @@ ROWS = 256  # of a batch, which a core's second cache holds with what is made of
 LEAST = 2 * ROWS  # rows that are worth a program which may run once
 KEPT = 8  # programs of a network
 MOST = 64  # batches of a run
+
+
+_forks = 0  # of the processes before this one: what was captured there may have been in use
+
+
+def _after_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Uncapturable(Exception):
@@ -35,7 +48,7 @@ class CapturedForward:
     def __init__(
         self, net: Sequential, rows: int, like: tuple[HostArray, ...], loss: Loss | None
     ) -> None:
-        self._lock, self._rows, self._loss = RLock(), rows, loss
+        self._lock, self._rows, self._loss = Lock(), rows, loss
         recorder = self._recorder = new_recorder(net.dtype, MOST, stops=False)
         self._rooms = [recorder.program.empty((rows, *a.shape[1:]), a.dtype) for a in like]
         self._reads = [recorder.read(room) for room in self._rooms]
@@ -52,11 +65,15 @@ class CapturedForward:
             raise Uncapturable(str(error)) from error
         self.shape = x.shape
         self._write = recorder.write(x) if loss is None else 0
-        self._settings = settings(net)
+        self._settings = self._now(net)
+
+    def _now(self, net: Sequential) -> list[Any]:
+        losses = () if self._loss is None else (self._loss,)
+        return [_forks, *settings(net, *losses)]
 
     def holds(self, net: Sequential) -> bool:
         """Whether the network is as it was when it was captured."""
-        return same_settings(settings(net), self._settings)
+        return same_settings(self._now(net), self._settings)
 
     def run(self, given: tuple[HostArray, ...], out: HostArray | None) -> tuple[float, float]:
         """Work through all batches of `given`; outputs go to `out`.
@@ -82,11 +99,11 @@ class CapturedForward:
         return total, measured
 
 
-def settings(net: Sequential) -> list[Any]:
-    """What is written down of a network, and must not change."""
-    found: list[Any] = [net.parameters().flat]
-    for layer in net.layers:
-        found += [layer, layer._params, *(v for k, v in vars(layer).items() if k[0] != "_")]
+def settings(net: Sequential, *others: Any) -> list[Any]:
+    """What is written down of a network and of other things, and must not change."""
+    found: list[Any] = [net.parameters().flat, *(layer._params for layer in net.layers)]
+    for thing in (*net.layers, *others):
+        found += [thing, *(v for k, v in vars(thing).items() if k[0] != "_")]
     return found
 
 
@@ -133,9 +150,9 @@ def newer_than(record: str, thing: Any, base: type, methods: tuple[str, ...]) ->
 
 def captured_outputs(net: Sequential, x: HostArray, batch_size: int) -> HostArray | None:
     """What the network gives for each row of `x`; None where it is better called layer by layer."""
-    out = None
-    if len(x) < LEAST:
+    if len(x) < LEAST or net.backend.device != "cpu":
         return None
+    out, x = None, np.ascontiguousarray(x)
     for rows, part in _batches(len(x), batch_size):
         if (program := _take(net, rows, (x,), None)) is None:
             return None
@@ -149,7 +166,10 @@ def captured_loss(
     net: Sequential, x: HostArray, y: HostArray, loss: Loss, weights: HostArray | None
 ) -> tuple[float, float] | None:
     """(sum of the loss over rows, sum of the metric); None likewise."""
+    if net.backend.device != "cpu":
+        return None
     targets, factors = loss.given_to_record(y, weights, net.dtype)
+    x = np.ascontiguousarray(x)
     given = (x, targets) if factors is None else (x, targets, factors)
     total = measured = 0.0
     for rows, part in _batches(len(x), ROWS):
@@ -174,7 +194,7 @@ def _take(
 ) -> CapturedForward | None:
     """The program for that many rows, made when first needed; None where there can be none."""
     made = net.programs
-    key = rows, loss, *((array.dtype, array.shape[1:]) for array in given)
+    key = rows, id(loss), *((array.dtype, array.shape[1:]) for array in given)
     found = made.get(key)
     if found is None or not found.holds(net):
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...backend.foreign import array_of
 from ...backend.number_checks import count
 from ..losses.loss import Loss
 from ..network.captured_forward import Uncapturable
@@ -135,6 +136,8 @@ class CapturedStep:
         step.give(*given)
         step.prepare(0)
         step.run(None, 1)
+        if step.unfinished:
+            step.finish()
         return float(step.loss[0]), float(step.metric[0])
 
     def _ready(self, x: Array, y: Array, weights: Array | None) -> Any:
@@ -156,7 +159,11 @@ class CapturedStep:
 
 
 def _row_weights(weights: Array, rows: int, net: Sequential) -> Array:
-    weights = net.backend.asarray(weights, dtype=net.dtype)
+    weights = array_of(weights, "weights")
+    try:
+        weights = net.backend.asarray(weights, dtype=net.dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"weights are no numbers: {error}") from error
     if weights.shape != (rows,) or not (all_finite(weights) and bool((weights >= 0).all())):
         raise ValueError(
             f"weights have shape {weights.shape}; expected ({rows},), finite numbers >= 0"

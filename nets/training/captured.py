@@ -30,6 +30,8 @@ Batch: TypeAlias = tuple[Array, Array, Array | None]
 
 MOST = 256  # steps of a run
 STOP, NOT_FINITE = 2, 1  # the word of a program's clock that says why it stopped, and what it says
+PENALTY = "penalty", "add_gradient", "_pairs", "_factor", "_size", "_derivative"
+"""The methods of a regularizer that its `record` writes down."""
 ROUND = 0.01  # seconds that a run should take: Ctrl-C waits for it
 
 
@@ -44,10 +46,11 @@ class Captured:
     Attributes:
         loss, metric: of each step of the last run: the mean loss before its update, and the metric
             added up over its rows.
-        taken: how many steps of it the program took.
+        taken: how many steps of it were taken.
+        unfinished: whether it left one that `finish` is to take.
     """
 
-    taken: int = 0
+    taken, unfinished = 0, False
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Captured:
         gathered: bool = True,
     ) -> None:
         check(net, loss, optimizer)
-        self._net, self._optimizer = net, optimizer
+        self._net, self._loss, self._optimizer = net, loss, optimizer
         self._regularizers = regularizers
         self.batch_size, self._samples = batch_size, samples
         recorder = self._recorder = new_recorder(net.dtype, MOST)
@@ -72,10 +75,10 @@ class Captured:
         x, y = self._room(x, gathered), self._room(y, gathered)
         weights = None if weights is None else self._room(weights, gathered)
         self._rooms: Batch = x, y, weights
-        self._write_down(loss, self._rooms)
+        self._write_down(self._rooms)
         self._state = self._settings()
 
-    def _write_down(self, loss: Loss, batch: Batch) -> None:
+    def _write_down(self, batch: Batch) -> None:
         net, recorder, optimizer = self._net, self._recorder, self._optimizer
         x, y, weights = batch
         learning = (k for k, layer in enumerate(net.layers) if layer.shapes())
@@ -84,17 +87,20 @@ class Captured:
             for layer in net.layers:
                 x, backward = layer.record(recorder, x, True)
                 backwards.append(backward)
-            dy = loss.record(recorder, x, y, weights)
+            dy = self._loss.record(recorder, x, y, weights)
             for k in range(len(backwards) - 1, first - 1, -1):
                 dy = backwards[k](dy, k > first)
             for regularizer in self._regularizers:
+                if newer := newer_than("record", regularizer, Regularizer, PENALTY):
+                    raise Uncapturable(f"{regularizer!r} has a {newer} of its own, and no record")
                 regularizer.record(recorder, net, self._samples)
         except NotImplementedError as error:
             raise Uncapturable(str(error)) from error
-        rule, coefficients = optimizer.prepared()
+        self._rule, coefficients = optimizer.prepared()
+        self._clip_norm = optimizer.clip_norm
         self._table = np.zeros((MOST, len(coefficients)))
         arrays = tuple(column[0] for column in optimizer.columns())
-        recorder.step(rule, arrays, self._table, optimizer.clip_norm)
+        recorder.step(self._rule, arrays, self._table, self._clip_norm)
 
     def _room(self, array: Array, gathered: bool) -> Array:
         """Room for a batch of `array`; `gathered`: and what fills it."""
@@ -108,7 +114,8 @@ class Captured:
         optimizer = self._optimizer
         arrays = (column[0] for column in optimizer.columns())
         rule = optimizer.prepared()[0]
-        return [*settings(self._net), *arrays, rule, optimizer.clip_norm, optimizer.engine]
+        own = optimizer.clip_norm, optimizer.engine
+        return [*settings(self._net, self._loss, *self._regularizers), *arrays, rule, *own]
 
     def holds(self) -> bool:
         """Whether network and optimizer are as they were when the step was captured."""
@@ -120,32 +127,43 @@ class Captured:
             if room is not None:
                 room[...] = array
 
-    def prepare(self, number: int) -> None:
-        """Let that step of the next run be taken with the optimizer's present settings."""
-        self._table[number] = self._optimizer.prepared(number)[1]
+    def prepare(self, number: int) -> bool:
+        """Let that step of the next run be taken with the optimizer's present settings.
+
+        False where they are not those of the capture: it is to be captured anew first.
+        """
+        rule, self._table[number] = self._optimizer.prepared(number)
+        return rule is self._rule and self._optimizer.clip_norm == self._clip_norm
 
     def run(self, order: Array, steps: int) -> None:
-        """Take a step for each batch of `order`, the numbers of samples; of one that
-        was given, where `order` is None.
+        """Take a step for each batch of `order`, the numbers of samples; of one batch that was
+        given, where `order` is None.
 
-        `taken` says how many were taken; fewer, where squares of gradients left float64's range.
+        `taken` says how many were taken. Where squares of gradients leave float64's range, the run
+        ends before their step, and `unfinished` says so: `finish` takes it.
 
         Raises:
-            NotFiniteError: after the steps that were `taken`, the loss of the next one is not
-                finite, or its gradients, where `clip_norm` asks for their norm.
+            NotFiniteError: after the steps that were `taken`, the loss of the next is not finite.
         """
-        recorder, optimizer = self._recorder, self._optimizer
+        recorder = self._recorder
         if order is not None:
             for word in self._orders:
                 recorder.words.start(word, order.ctypes.data)
         self.taken = recorder.run(steps)
-        optimizer.stepped(self.taken)
-        if self.taken < steps:
-            if recorder.program.clock[STOP] == NOT_FINITE:
-                raise NotFiniteError("loss", float(self.loss[self.taken]))
-            step(self._net, optimizer)
-            recorder.ended(1)
-            self.taken += 1
+        self._optimizer.stepped(self.taken)
+        self.unfinished = self.taken < steps
+        if self.unfinished and recorder.program.clock[STOP] == NOT_FINITE:
+            raise NotFiniteError("loss", float(self.loss[self.taken]))
+
+    def finish(self) -> None:
+        """Take the step that a run left, with the optimizer's present settings.
+
+        Raises:
+            NotFiniteError: its gradients are not finite.
+        """
+        step(self._net, self._optimizer)
+        self._recorder.ended(1)
+        self.taken += 1
 
 
 def check(net: Sequential, loss: Loss, optimizer: Optimizer) -> None:

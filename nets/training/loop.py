@@ -48,8 +48,9 @@ class Loop:
         data = self.x, self.y, self.weights
         gathered = self.augment is None
         self.captured = CapturedSteps(self.run, data, self.regularizers, gathered)
+        nothing = Callback.on_batch
         self.watched = self.augment is not None or any(
-            type(each).on_batch is not Callback.on_batch for each in self.callbacks
+            getattr(each.on_batch, "__func__", None) is not nothing for each in self.callbacks
         )
 
     def run_epochs(self) -> None:
@@ -112,6 +113,7 @@ class Loop:
         Several in a row, where they run as one program, and no callback looks at each batch.
         """
         batch = rest[: self.batch_size]
+        self._set_lr(0)
         captured = self.captured.of(len(batch))
         if captured is None:
             return [(len(batch), *self._update(batch))]
@@ -121,6 +123,9 @@ class Loop:
         start = perf_counter()
         try:
             captured.run(rest, steps)
+            if captured.unfinished:
+                self._set_lr(captured.taken)
+                captured.finish()
         except NotFiniteError as error:
             run.step += captured.taken
             self._set_lr(0)
@@ -136,16 +141,16 @@ class Loop:
 
     def _prepared(self, captured: Captured, most: int) -> int:
         """How many steps are to run now, `most` at most, each prepared with its learning rate."""
-        for step in range(1 if self.watched else most):
-            if step and self.interrupt.asked:
+        captured.prepare(0)
+        for step in range(1, 1 if self.watched else most):
+            if self.interrupt.asked:
                 return step
             try:
                 self._set_lr(step)
-            except Exception:
-                if step:  # told when its turn comes
-                    return step
-                raise
-            captured.prepare(step)
+            except Exception:  # told when its turn comes
+                return step
+            if not captured.prepare(step):  # captured anew when its turn comes
+                return step
         return 1 if self.watched else most
 
     def _given(self, captured: Captured, batch: Array) -> Pair:
@@ -158,7 +163,6 @@ class Loop:
     def _update(self, batch: Array) -> tuple[Array, Array]:
         """One update; (mean loss, sum of the metric) before it, 0-d on the network's device."""
         run = self.run
-        self._set_lr(0)
         x, y = self._rows(batch)
         if self.augment is not None:
             x = self._augmented(x)

@@ -28,9 +28,6 @@ class Regularizer(ABC):
         TypeError, ValueError: `lam` is not a finite number >= 0, or `biases` no bool.
     """
 
-    _name = ""
-    """What programs call it."""
-
     def __init__(self, lam: float, biases: bool = False) -> None:
         self.lam = non_negative("lam", lam)
         self.biases = flag("biases", biases)
@@ -59,10 +56,11 @@ class Regularizer(ABC):
         Raises:
             NotImplementedError: it can't be written down.
         """
-        if not self._name:
-            raise NotImplementedError(f"{self!r} is not written down")
+        raise NotImplementedError(f"{self!r} has no method record")
+
+    def _record(self, name: str, recorder: Any, net: Sequential, m: int) -> None:
         for weight, gradient in self._pairs(net):
-            recorder.penalty(self._name, weight, gradient, self._factor(m), self.lam / m)
+            recorder.penalty(name, weight, gradient, self._factor(m), self.lam / m)
 
     def _pairs(self, net: Sequential) -> Iterator[tuple[Array, Array]]:
         """(parameter, its gradient) of all that is penalized."""
@@ -98,7 +96,8 @@ class L2(Regularizer):
     Source: Krogh and Hertz 1991, A Simple Weight Decay Can Improve Generalization.
     """
 
-    _name = "l2"
+    def record(self, recorder: Any, net: Sequential, m: int) -> None:
+        self._record("l2", recorder, net, m)
 
     def _factor(self, m: int) -> float:
         return self.lam / (2 * m)
@@ -121,7 +120,8 @@ class L1(Regularizer):
     Source: Tibshirani 1996, Regression Shrinkage and Selection via the Lasso.
     """
 
-    _name = "l1"
+    def record(self, recorder: Any, net: Sequential, m: int) -> None:
+        self._record("l1", recorder, net, m)
 
     def _factor(self, m: int) -> float:
         return self.lam / m
