@@ -135,15 +135,20 @@ def compiled(name: str, kind: str, bits: int) -> Any:
 
 
 def matmul(
-    program: Program, blas: Blas, a: np.ndarray, b: np.ndarray, out: np.ndarray
-) -> np.ndarray:
-    """out = a b, of two axes; `out` and either a and b or their transposes are contiguous."""
+    program: Program, blas: Blas, a: np.ndarray, b: np.ndarray, out: np.ndarray,
+    parts: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """out = a b, of two axes; `out` and either a and b or their transposes are contiguous.
+
+    parts: room for `parts_of(a, b)` results beside `out`, free again afterwards; None: new memory.
+    """
     (rows, inner), columns, kind = a.shape, b.shape[1], out.dtype.char
     job = np.zeros(1, JOB)
     turn_a, lda = _order(b)  # out.T = b.T a.T in Fortran's order
     turn_b, ldb = _order(a)
     side, piece, pieces = cut(columns, rows, inner)
-    parts = np.empty((pieces - 1 if side == K else 0, rows, columns), out.dtype)
+    if parts is None:
+        parts = np.empty((parts_of(a, b), rows, columns), out.dtype)
     values = (
         blas.gemm(kind), turn_a, turn_b, columns, rows, inner, b.ctypes.data, lda, a.ctypes.data,
         ldb, out.ctypes.data, max(1, columns), parts.ctypes.data, side, piece,
@@ -161,6 +166,12 @@ def matmul(
         chunk = ADDED if out.size > 2 * ADDED else 0
         program.add(function, last, out, parts, size=out.size, chunk=chunk)
     return out
+
+
+def parts_of(a: np.ndarray, b: np.ndarray) -> int:
+    """How many parts are added to a result whose products are cut along the inner side."""
+    side, _, pieces = cut(b.shape[1], *a.shape)
+    return pieces - 1 if side == K else 0
 
 
 def cut(m: int, n: int, k: int) -> tuple[int, int, int]:

@@ -28,6 +28,8 @@ from .blas import find_blas, one_thread
 from .numba_words import Words, copy, take
 from .program import Program
 
+LINE = 16  # elements that what is left of a block begins at a multiple of
+
 
 class Recorder:
     """A program in the making.
@@ -75,16 +77,22 @@ class Recorder:
         if not fits:
             return self.program.empty((size,), self.dtype).reshape(shape)
         least = min(fits, key=lambda k: self._free[k].size)
-        return self._free.pop(least)[:size].reshape(shape)
+        block = self._free.pop(least)
+        self.release(block[-(-size // LINE) * LINE :])
+        return block[:size].reshape(shape)
 
     def release(self, array: np.ndarray) -> None:
         """Instructions that come from now on may write to what `empty` gave."""
-        self._free.append(array.reshape(-1))
+        if array.size:
+            self._free.append(array.reshape(-1))
 
     # --- kernels ----------------------------------------------------------------------------------
     def matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         out = self.empty(a.shape[0], b.shape[1]) if out is None else out
-        return numba_product.matmul(self.program, self._blas, a, b, out)
+        parts = self.empty(numba_product.parts_of(a, b), *out.shape)
+        numba_product.matmul(self.program, self._blas, a, b, out, parts)
+        self.release(parts)
+        return out
 
     def activation_forward(
         self, x: np.ndarray, kind: str, *, out: np.ndarray, bias: np.ndarray | None = None,
