@@ -45,8 +45,9 @@ def get_num_threads() -> int:
 
     Conventions: NUMBA_NUM_THREADS and OMP_NUM_THREADS are ignored where they are not a number from
         1 on, as Numba and OpenMP do; of OMP_NUM_THREADS=4,2 the first counts. The environment is
-        read once, at the first use, and again in a forked process. NumPy's matrix products have
-        threads of their own: OPENBLAS_NUM_THREADS, MKL_NUM_THREADS or threadpoolctl limit them.
+        read once, at the first use, and again in a forked process. The matrix products of captured
+        training and prediction run on these threads too; NumPy's own products have threads of
+        their own: OPENBLAS_NUM_THREADS, MKL_NUM_THREADS or threadpoolctl limit them.
     """
     return current_threads().number
 
