@@ -60,11 +60,11 @@ def fit(
     device gives one result, to the last bit, whatever the number of threads.
 
     On the CPU a step is captured: its kernels and matrix products are written down once and run as
-    one piece of compiled code, many steps a call, on `kernels.get_num_threads()` threads; a callback
-    with `on_batch`, or `augment`, makes it a call a step. What can't be captured (layers, losses and
-    optimizers of your own without `record`, float16, engine="array", settings of BatchNorm that are
-    rare) goes layer by layer: `history.path` tells which and why. Where it is captured, BLAS
-    libraries take one thread a call while it runs, and as many as before afterwards.
+    one piece of compiled code, many steps a call, on `kernels.get_num_threads()` threads; a
+    callback with `on_batch`, or `augment`, makes it a call a step. What can't be captured (layers,
+    losses and optimizers of your own without `record`, float16, engine="array", rare settings of
+    BatchNorm) goes layer by layer: `history.path` tells which and why. While captured steps run,
+    BLAS libraries take one thread a call, and afterwards as many as before.
 
     Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
     callbacks end as ever (EarlyStopping brings the best weights back; without it the last stay).
