@@ -39,7 +39,7 @@ SMALL = 900_000  # those of a piece of the inner side: OpenBLAS takes up to 1e6 
 SHORT = 64  # rows or columns of a small piece, likewise
 FEW = 8_000_000  # multiplications of a product that is cut into small pieces
 LARGE = 6_000_000  # those of a piece of a larger product, at least
-MOST = 16  # pieces
+MOST, PARTS = 16, 4  # pieces; of the inner side, whose results are to be added
 SLOW = 0.1  # nanoseconds of a multiplication on a slow core
 ADDED = 1 << 13  # elements of a result to which a thread adds parts at a time
 GRAIN = 16  # rows or columns that a piece is a multiple of
@@ -181,7 +181,8 @@ def cut(m: int, n: int, k: int) -> tuple[int, int, int]:
     if work < LEAST:
         piece = length
     elif work > FEW:
-        piece = -(-length // min(MOST, max(2, work // LARGE)))
+        most = PARTS if side == K else MOST
+        piece = -(-length // min(most, max(2, work // LARGE)))
     elif side == K:
         piece = -(-length * SMALL // work)
     else:
