@@ -107,7 +107,6 @@ class MemoryPool:
             self._limit = limit
             if not self._busy:
                 self._sort()
-                self._shrink(limit - self._in_use)
 
     def _owner(self, nbytes: int) -> np.ndarray | None:
         if self._back:
@@ -130,7 +129,7 @@ class MemoryPool:
         return owner
 
     def _sort(self) -> None:
-        """Take in the blocks that came back."""
+        """Take in the blocks that came back; the limit may be lower than it was."""
         while self._back:
             ticket = self._back[0]
             key = id(ticket)
@@ -142,6 +141,7 @@ class MemoryPool:
                 del self._out[key]
                 kept.append((self._clock, ticket.block))
             self._back.popleft()
+        self._shrink(self._most() - self._in_use)
 
     def _new(self, size: int) -> mmap.mmap | None:
         room = self._most() - self._in_use - size
