@@ -29,6 +29,9 @@ from .memory_limit import default_limit
 LARGE = 1 << 20
 """Bytes from which results lie in blocks; smaller ones the C library keeps itself."""
 
+PERHAPS = LARGE >> 3
+"""Bytes or elements from which what is made of an array may be large: numbers have up to 8 bytes."""
+
 _HUGE = 4 << 20  # bytes from which NumPy, too, asks for huge pages
 _ADVICE = (
     getattr(mmap, "MADV_HUGEPAGE", None)
@@ -234,12 +237,10 @@ def empty_like(array: np.ndarray, dtype: Any = None) -> np.ndarray:
 
 
 def converted(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """As numpy.asarray(array, dtype); a copy of numbers that is large lies in a block."""
-    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    """As numpy.asarray(array, dtype) of a plain array; a large copy of numbers lies in a block."""
+    wanted = np.dtype(dtype)
     kinds = {array.dtype.kind, wanted.kind}
     if array.size * wanted.itemsize < LARGE or wanted == array.dtype or not kinds <= {*"biuf"}:
-        return np.asarray(array, dtype=dtype)
-    if type(array) is not np.ndarray:
         return np.asarray(array, dtype=dtype)
     made = empty_like(array, wanted)
     np.copyto(made, array, casting="unsafe")

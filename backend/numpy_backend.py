@@ -11,7 +11,7 @@ from array_api_compat import is_cupy_array
 from .base import Backend, Memory
 from .foreign import check_real, taken_in
 from .memory_limit import bytes_of
-from .memory_pool import LARGE, POOL, converted, empty, empty_like
+from .memory_pool import PERHAPS, POOL, converted, empty, empty_like
 from .types import Array
 
 
@@ -29,9 +29,9 @@ class NumpyBackend(Backend):
             check_real(values, dtype)
         elif values.dtype.kind in "cmM":
             check_real(values, dtype)
-        if dtype is None or not isinstance(values, np.ndarray) or values.nbytes < LARGE >> 3:
-            return np.asarray(values, dtype=dtype)  # not large at 8 times its width
-        return converted(values, dtype)
+        if dtype is not None and type(values) is np.ndarray and values.nbytes >= PERHAPS:
+            return converted(values, dtype)
+        return np.asarray(values, dtype=dtype)
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return self.asarray(array)
