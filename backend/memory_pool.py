@@ -30,7 +30,7 @@ LARGE = 1 << 20
 """Bytes from which results lie in blocks; smaller ones the C library keeps itself."""
 
 PERHAPS = LARGE >> 3
-"""Bytes or elements from which what is made of an array may be large: numbers have up to 8 bytes."""
+"""Bytes, or elements, from which what is made of an array may be large: 8 bytes each are most."""
 
 _HUGE = 4 << 20  # bytes from which NumPy, too, asks for huge pages
 _ADVICE = (
