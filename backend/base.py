@@ -12,10 +12,24 @@ from .types import Array
 
 
 class Memory(NamedTuple):
-    """Bytes of the memory that a backend's arrays take from."""
+    """Bytes of the memory that a backend's arrays take from, and of the pool that keeps some.
+
+    Attributes:
+        free, total: of the device.
+        in_use: of the pool's blocks that hold arrays.
+        kept: of those that are free, for the next arrays.
+        limit: what both are at most; 0: no pool on the CPU, no limit on a GPU.
+        hits, misses: how often a block was there for an array, and how often it was not; None on a
+            GPU, whose pool doesn't count.
+    """
 
     free: int
     total: int
+    in_use: int = 0
+    kept: int = 0
+    limit: int = 0
+    hits: int | None = None
+    misses: int | None = None
 
 
 class Backend(ABC):
@@ -53,8 +67,53 @@ class Backend(ABC):
         """A new random generator (`numpy.random.Generator` or CuPy's) that draws here."""
 
     @abstractmethod
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A new array, of what the memory held before; it comes from the pool where it is large.
+
+        On the CPU that is from a megabyte on, on a GPU always.
+        """
+
+    @abstractmethod
+    def empty_like(self, array: Array) -> Array:
+        """The same of the shape, dtype and order in memory of `array`."""
+
+    @abstractmethod
     def memory(self) -> Memory:
-        """Free and total bytes of this device's memory."""
+        """Free and total bytes of this device's memory, and what its pool has of them.
+
+        Results of the library's own come from a pool, which keeps their memory when they are gone:
+        on the CPU those of a megabyte and more, on a GPU all, from CuPy's pool.
+
+        Example:
+            >>> from onepass import get_backend
+            >>> memory = get_backend("cpu").memory()
+            >>> memory.in_use + memory.kept <= memory.limit
+            True
+        """
+
+    @abstractmethod
+    def release_memory(self) -> None:
+        """Give what the pool keeps back to the system; arrays that are there stay as they are."""
+
+    @abstractmethod
+    def set_memory_limit(self, limit: int | str | None) -> None:
+        """Let the pool have no more than `limit`, in use and kept; it concerns the whole process.
+
+        Args:
+            limit: bytes, as a number or a text such as "512M" or "2G" (of 1024^3). None: the
+                default, on the CPU what the environment variable ONEPASS_MEMORY_LIMIT says, else a
+                quarter of the machine's memory, or of what a container may have; on a GPU none.
+                0: no pool on the CPU, no limit on a GPU.
+
+        Raises:
+            TypeError: `limit` is no number and no text.
+            ValueError: it is negative, or says no number of bytes.
+
+        Conventions: on the CPU arrays beyond the limit are made all the same, of memory that the
+            system takes back at once, and of what is kept the oldest goes first. On a GPU the
+            limit is CuPy's, for all arrays of this process, and what goes beyond it is a
+            cupy.cuda.memory.OutOfMemoryError.
+        """
 
     @abstractmethod
     def scope(self) -> AbstractContextManager[Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from .control_groups import group_folders
 
 
 def usable_cores() -> int:
@@ -37,39 +38,8 @@ def cpu_quota(proc: str = "/proc/self") -> float | None:
     Args:
         proc: the folder that tells of a process.
     """
-    try:
-        groups = (Path(proc) / "cgroup").read_text(encoding="utf-8")
-        mounts = (Path(proc) / "mountinfo").read_text(encoding="utf-8")
-    except (OSError, UnicodeError):  # no Linux, or a /proc that is closed
-        return None
-    limits = [_quota(folder) for folder in _folders(groups, mounts)]
+    limits = [_quota(folder) for folder in group_folders("cpu", proc)]
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _folders(groups: str, mounts: str) -> Iterator[Path]:
-    """The folders of this process's groups that can limit its CPU time, and those above them."""
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        fields, kind = left.split(" "), right.split(" ")
-        if len(fields) < 5 or len(kind) < 3 or kind[0] not in ("cgroup", "cgroup2"):
-            continue
-        controller = "" if kind[0] == "cgroup2" else "cpu"
-        if controller and controller not in kind[2].split(","):
-            continue
-        root, mount = PurePosixPath(fields[3]), Path(fields[4])
-        for group in groups.splitlines():
-            _, controllers, path = (group.split(":", 2) + [""] * 2)[:3]
-            if path and controller in controllers.split(","):
-                folder = mount / _inside(PurePosixPath(path), root)
-                yield folder
-                yield from (above for above in folder.parents if above.is_relative_to(mount))
-
-
-def _inside(path: PurePosixPath, root: PurePosixPath) -> PurePosixPath:
-    """`path` as seen from the mounted `root`; a group that lies outside is seen as the root."""
-    if ".." in path.parts or not path.is_relative_to(root):
-        return PurePosixPath()
-    return path.relative_to(root)
 
 
 def _quota(folder: Path) -> float | None:

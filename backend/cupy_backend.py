@@ -10,6 +10,7 @@ import numpy as np
 from .base import Backend, Memory
 from .devices import probe_cuda, require
 from .foreign import check_real, taken_in
+from .memory_limit import bytes_of
 from .types import Array
 
 
@@ -41,10 +42,28 @@ class CupyBackend(Backend):
         with self.scope():
             return self.xp.random.default_rng(seed)
 
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        with self.scope():
+            return self.xp.empty(shape, dtype)
+
+    def empty_like(self, array: Array) -> Array:
+        with self.scope():
+            return self.xp.empty_like(array)
+
     def memory(self) -> Memory:
         with self.scope():
             free, total = self.xp.cuda.runtime.memGetInfo()
-        return Memory(free, total)
+            pool = self.xp.get_default_memory_pool()
+            return Memory(free, total, pool.used_bytes(), pool.free_bytes(), pool.get_limit())
+
+    def release_memory(self) -> None:
+        with self.scope():
+            self.xp.get_default_memory_pool().free_all_blocks()
+
+    def set_memory_limit(self, limit: int | str | None) -> None:
+        size = 0 if limit is None else bytes_of("limit", limit)
+        with self.scope():
+            self.xp.get_default_memory_pool().set_limit(size=size)
 
     def scope(self) -> AbstractContextManager[Any]:
         return self.xp.cuda.Device(self.index)

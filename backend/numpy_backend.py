@@ -10,6 +10,8 @@ from array_api_compat import is_cupy_array
 
 from .base import Backend, Memory
 from .foreign import check_real, taken_in
+from .memory_limit import bytes_of
+from .memory_pool import PERHAPS, POOL, converted, empty, empty_like
 from .types import Array
 
 
@@ -27,6 +29,8 @@ class NumpyBackend(Backend):
             check_real(values, dtype)
         elif values.dtype.kind in "cmM":
             check_real(values, dtype)
+        if dtype is not None and type(values) is np.ndarray and values.nbytes >= PERHAPS:
+            return converted(values, dtype)
         return np.asarray(values, dtype=dtype)
 
     def to_numpy(self, array: Array) -> np.ndarray:
@@ -38,11 +42,23 @@ class NumpyBackend(Backend):
     def random(self, seed: int | None = None) -> np.random.Generator:
         return np.random.default_rng(seed)
 
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return empty(shape, dtype)
+
+    def empty_like(self, array: Array) -> np.ndarray:
+        return empty_like(array)
+
     def memory(self) -> Memory:
         import psutil
 
         figures = psutil.virtual_memory()
-        return Memory(free=figures.available, total=figures.total)
+        return Memory(figures.available, figures.total, *POOL.figures())
+
+    def release_memory(self) -> None:
+        POOL.release()
+
+    def set_memory_limit(self, limit: int | str | None) -> None:
+        POOL.set_limit(None if limit is None else bytes_of("limit", limit))
 
     def scope(self) -> AbstractContextManager[Any]:
         return nullcontext()

@@ -18,7 +18,6 @@ from ..nets.saving.atomic_write import target_of
 from .cases.data_sets import data_sets, missing_data
 from .machine import hardware, versions
 from .measuring.despite_failures import measure_what_works
-from .measuring.kept_memory import keep_freed_memory
 from .measuring.workload import Workload, measure
 from .promises.promises import judged
 from .report.record import Curve, Report, Skipped, read_report
@@ -66,7 +65,6 @@ def bench(
     _check_writeable((json, page), png)
     if page or png:
         _require_matplotlib()
-    keep_freed_memory()
     report = Report(datetime.date.today().isoformat(), mode, versions(), hardware())
     start = time.perf_counter()
     works = [work for name in chosen for work in workloads(name, choice)]

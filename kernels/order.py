@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, backend_of
+from ..backend.memory_pool import empty_like as pooled_like
 from .usable import numba_usable
 
 Order = tuple[int, ...]
@@ -47,8 +48,8 @@ def empty_like(array: Array) -> Array:
     """New memory of the shape and numbers of `array`, in native byte order: one run, in its order,
     or in that of its strides where it has gaps."""
     if not array.dtype.isnative:
-        return np.empty_like(array, dtype=array.dtype.newbyteorder("="))
-    return backend_of(array).xp.empty_like(array)
+        return pooled_like(array, array.dtype.newbyteorder("="))
+    return backend_of(array).empty_like(array)
 
 
 def run_like(array: Array, place: Array, fresh: bool) -> Array:

@@ -69,7 +69,7 @@ def activation_backward(
     check_backward(dy, y, bias_grad, out)
     chosen, backend = choose(engine, dy), backend_of(dy)
     with backend.scope(), Explained("activation_backward", dy, chosen.name):
-        dz = backend.xp.empty_like(y) if out is None else out
+        dz = backend.empty_like(y) if out is None else out
         if dy.size:
             run = chosen.backward if chosen.strided else partial(backward_in_runs, chosen)
             run(dy, y, dz, bias_grad, kind, slope, fresh=out is None)

@@ -64,7 +64,7 @@ def activation_forward(
     check_forward(x, bias, out)
     chosen, backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("activation_forward", x, chosen.name):
-        y = backend.xp.empty_like(x) if out is None else out
+        y = backend.empty_like(x) if out is None else out
         if x.size:
             run = chosen.forward if chosen.strided else partial(forward_in_runs, chosen)
             run(x, bias, y, kind, slope, fresh=out is None)

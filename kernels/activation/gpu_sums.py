@@ -35,7 +35,7 @@ class GpuActivation(ActivationEngine):
             return
         result = dz
         if not fresh:
-            result = backend_of(dz).xp.empty_like(dz)
+            result = backend_of(dz).empty_like(dz)
             if dz.strides != result.strides:
                 dz[...] = dz.copy()  # its own values: what copies to this layout is compiled now
         self.differentiate(dy, y, result, kind, slope)

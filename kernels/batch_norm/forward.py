@@ -7,6 +7,7 @@ import numpy as np
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
+from ...backend.memory_pool import LARGE, empty
 from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
 from ..compiling.first_launch import remember
 from ..order import place_of, put_back, run_like
@@ -90,7 +91,7 @@ def batch_norm_forward(
         if layout is not None:
             momentum, eps, relu = options(momentum, eps, activation)
             pair = None if running_mean is None else Running(*running, momentum)
-            y = np.empty(x.shape, x.dtype)
+            y = (np.empty if x.nbytes < LARGE else empty)(x.shape, x.dtype)
             kept = get("numba").forward(x, y, How(layout, gamma, beta, eps, relu), pair)
             return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
     names = ("x", "gamma", "beta", "running_mean", "running_var", "out")
@@ -118,7 +119,7 @@ def batch_norm_forward(
     chosen, backend = choose(engine, x), backend_of(x)
     dtype = computed(x)
     with backend.scope(), Explained("batch_norm_forward", x, chosen.name):
-        y = backend.xp.empty_like(x) if out is None else out
+        y = backend.empty_like(x) if out is None else out
         if x.size:
             run, place = x, y
             if not chosen.strided:

@@ -12,7 +12,7 @@ def through_contiguous(x: Array, y: Array, kernel: Callable[[Array, Array], None
 
     All memory is taken before it is called.
     """
-    written = y if y.flags.c_contiguous else backend_of(x).xp.empty(y.shape, y.dtype)
+    written = y if y.flags.c_contiguous else backend_of(x).empty(y.shape, y.dtype)
     kernel(x if x.flags.c_contiguous else x.copy(), written)
     if written is not y:
         y[...] = written

@@ -68,7 +68,7 @@ def dropout(
         check_overlap([("out", out)], [("x", None if same_memory(out, x) else x)])
     chosen, backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("dropout", x, chosen.name):
-        y = backend.xp.empty_like(x) if out is None else out
+        y = backend.empty_like(x) if out is None else out
         if mask.scale == 1.0:
             y[...] = x
         elif x.size:

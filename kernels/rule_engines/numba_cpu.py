@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...backend import Array
+from ...backend.memory_pool import empty_like
 from ..compiling import python_text
 from ..compiling.dtypes import compute_dtype
 from ..crew.board import lead
@@ -134,7 +135,7 @@ def _straight(grad: np.ndarray, param: np.ndarray) -> np.ndarray:
     """The gradient, as a copy in the parameter's order of axes where it has another."""
     if grad.strides == param.strides:
         return grad
-    straight = np.empty_like(param)
+    straight = empty_like(param)
     copy(straight, grad)
     return straight
 

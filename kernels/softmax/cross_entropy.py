@@ -74,5 +74,5 @@ def softmax_cross_entropy(
     with backend.scope(), Explained("softmax_cross_entropy", logits, chosen.name):
         labels = backend.asarray(labels)
         weights = None if weights is None else backend.asarray(weights)
-        gradient = backend.xp.empty(logits.shape, logits.dtype) if out is None else out
+        gradient = backend.empty(logits.shape, logits.dtype) if out is None else out
         return chosen.run(logits, labels, weights, gradient), gradient

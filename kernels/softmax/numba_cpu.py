@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 
 from ...backend import Array
+from ...backend.memory_pool import LARGE, empty
 from ..compiling.dtypes import STORED
 from ..compiling.jit import njit, once
 from ..compiling.specialize import specialize
@@ -46,7 +47,10 @@ class NumbaSoftmax(SoftmaxEngine):
         if labels.dtype is not _LABEL:
             labels = labels.astype(_LABEL)  # 2^63 and more become negative, and are refused
         try:
-            gradient = np.empty(logits.shape, logits.dtype) if out is None else out
+            gradient = out
+            if out is None:
+                new = np.empty if logits.nbytes < LARGE else empty
+                gradient = new(logits.shape, logits.dtype)
             if weights is None:
                 loss = plain(kind)(logits, labels, gradient)
             elif type(weights) is np.ndarray and weights.dtype.char in "efd":
@@ -61,7 +65,7 @@ class NumbaSoftmax(SoftmaxEngine):
     def run(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
         native = logits.dtype.newbyteorder("=")
         fits = gradient.flags.carray and gradient.dtype.isnative
-        result = np.asarray(gradient) if fits else np.empty(logits.shape, native)
+        result = np.asarray(gradient) if fits else empty(logits.shape, native)
         z = np.asarray(logits)
         if not z.flags.c_contiguous or order_of(z) is None:
             copy(result, z)  # rather than to memory of its own, which can cost more than the copy

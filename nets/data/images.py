@@ -184,7 +184,7 @@ def move(
         )
         y = xp.arange(height, dtype=np.float64)[:, None] - (height - 1) / 2
         x = xp.arange(width, dtype=np.float64) - (width - 1) / 2
-        out = xp.empty(images.shape, np.promote_types(images.dtype, np.float32))
+        out = backend.empty(images.shape, np.promote_types(images.dtype, np.float32))
         part = max(1, _PIXELS // (height * width))
         for k in (slice(start, start + part) for start in range(0, n, part)):
             rows, columns = y - down_[k], x - right_[k]

@@ -103,8 +103,7 @@ class Normalizer:
         _check(x, len(mean))
         backend = backend_of(x)
         with backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            xp = backend.xp
-            out = xp.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float32)
+            out = backend.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float32)
             for part, rows in zip(_parts(x), _parts(out), strict=True):
                 rows[...] = (part - backend.asarray(mean)) / backend.asarray(deviation)
             total = backend.to_numpy(out.sum(axis=0, dtype=np.float64))
@@ -123,7 +122,7 @@ class Normalizer:
         _check(x, len(mean))
         backend = backend_of(x)
         with backend.scope(), np.errstate(under="ignore"):
-            out = backend.xp.empty(x.shape, np.float64)
+            out = backend.empty(x.shape, np.float64)
             for part, rows in zip(_parts(x), _parts(out), strict=True):
                 rows[...] = part * backend.asarray(deviation) + backend.asarray(mean)
             return out

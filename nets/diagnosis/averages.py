@@ -139,7 +139,7 @@ def exponential_average(
     average = ExponentialAverage(beta, correct_bias, start)
     backend = backend_of(values, names=["values"])
     with backend.scope():
-        out = backend.xp.empty(values.shape, _wide(values))
+        out = backend.empty(values.shape, _wide(values))
         for k in range(len(values)):
             out[k] = average.update(values[k])
     return out

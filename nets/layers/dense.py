@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import backend_of
+from ...backend.memory_pool import PERHAPS, product
 from ...kernels import activation_backward, activation_forward, validate
 from ..types import Array, HostArray, Shape
 from .first_weights import deviation, initialize
@@ -73,7 +74,8 @@ class Dense(Layer):
     def forward(self, x: Array, train: bool = False) -> Array:
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise ValueError(f"x of {self!r} has shape {x.shape}; expected (n, {self.in_features})")
-        y = x @ self.params["weight"]
+        weight, large = self.params["weight"], len(x) * self.out_features >= PERHAPS
+        y = product(x, weight) if large else x @ weight
         if self._kind != "linear":
             bias = self.params["bias"] if self.bias else None
             activation_forward(y, self._kind, bias=bias, slope=self.slope, out=y)
@@ -97,7 +99,10 @@ class Dense(Layer):
         elif self.bias:
             xp.sum(dy, axis=0, out=bias_grad)
         xp.matmul(x.T, dz, out=self.grads["weight"])
-        return dz @ self.params["weight"].T if input_grad else None
+        if not input_grad:
+            return None
+        weight, large = self.params["weight"].T, len(x) * self.in_features >= PERHAPS
+        return product(dz, weight) if large else dz @ weight
 
     def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
         weight, bias = self.params["weight"], self.params["bias"] if self.bias else None

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from ...kernels.program import new_recorder, why_no_programs
 from ..layers.layer import Layer
 from ..losses.loss import Loss
@@ -157,7 +155,7 @@ def captured_outputs(net: Sequential, x: HostArray, batch_size: int) -> HostArra
         if (program := _take(net, rows, (x,), None)) is None:
             return None
         if out is None:
-            out = np.empty((len(x), *program.shape[1:]), net.dtype)
+            out = net.backend.empty((len(x), *program.shape[1:]), net.dtype)
         program.run((x[part],), out[part])
     return out
 

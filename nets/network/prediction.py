@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...backend.memory_pool import joined
 from ...backend.number_checks import count
 from ...backend.plain_array import check_plain
 from ..losses.loss import Loss
@@ -35,7 +36,7 @@ def outputs(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
         if (whole := captured_outputs(net, x, batch_size)) is not None:
             return whole
         found = [net(x[part]) for part in slices]
-        whole = backend.xp.concatenate(found) if found else np.empty(_empty(net, x), net.dtype)
+        whole = joined(backend.xp, found) if found else np.empty(_empty(net, x), net.dtype)
     return backend.to_numpy(whole)
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ...backend.foreign import taken_in
+from ...backend.memory_pool import rows_taken
 from ..data.batches import shuffled
 from ..network.prediction import evaluate, parts
 from ..types import Array
@@ -156,7 +157,7 @@ class Loop:
     def _given(self, captured: Captured, batch: Array) -> Pair:
         """Rows and targets of an augmented batch, which the captured step is given."""
         _, targets, weights = self.captured.data
-        x, y = self._augmented(self.x.take(batch, axis=0)), targets.take(batch, axis=0)
+        x, y = self._augmented(rows_taken(self.x, batch)), targets.take(batch, axis=0)
         captured.give(x, y, None if weights is None else weights.take(batch))
         return x, y
 
@@ -182,7 +183,7 @@ class Loop:
         return diverged(self.run, error.what, error.value, [(x, y)], training=True)
 
     def _rows(self, batch: Array) -> Pair:
-        return self.x.take(batch, axis=0), self.y.take(batch, axis=0)
+        return rows_taken(self.x, batch), rows_taken(self.y, batch)
 
     def _set_lr(self, ahead: int) -> None:
         """Set the learning rate of the update after that many more."""

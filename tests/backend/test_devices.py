@@ -71,6 +71,7 @@ class FakeCupy(ModuleType):
         super().__init__("cupy")
         self.current, self.synchronized, self.trials = 0, [], 0
         self.broken, self.factor = broken or {}, factor
+        self.limits, self.emptied = {}, []
         self.ndarray = type("ndarray", (Array,), {"copy": lambda a: self.asarray(a.values)})
         self.cuda = SimpleNamespace(
             Device=self.device,
@@ -97,6 +98,18 @@ class FakeCupy(ModuleType):
             yield
         finally:
             self.current = before
+
+    def get_default_memory_pool(self):
+        def put(size):
+            self.limits[self.current] = size
+
+        return SimpleNamespace(
+            used_bytes=lambda: 3 + self.current,
+            free_bytes=lambda: 4 + self.current,
+            get_limit=lambda: self.limits.get(self.current, 0),
+            set_limit=put,
+            free_all_blocks=lambda: self.emptied.append(self.current),
+        )
 
     def asarray(self, values, dtype=None):
         if isinstance(values, self.ndarray) and dtype in (None, values.dtype):
@@ -400,7 +413,13 @@ def test_arrays_land_on_the_backends_own_gpu_and_come_back(machine):
 def test_memory_waiting_and_pickles_are_those_of_the_backends_gpu(machine):
     cupy = machine(FakeCupy(2))
     second = get_backend("cuda:1")
-    assert second.memory() == Memory(free=6, total=80)
+    assert second.memory() == Memory(free=6, total=80, in_use=4, kept=5, limit=0)
+    second.set_memory_limit("1K")
+    assert (second.memory().limit, get_backend("cuda:0").memory().limit) == (1024, 0)
+    second.set_memory_limit(None)
+    assert second.memory().limit == 0
+    second.release_memory()
+    assert cupy.emptied == [1]
     second.synchronize()
     assert cupy.synchronized == [1]
     with second.scope():
