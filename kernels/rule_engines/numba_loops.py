@@ -34,14 +34,13 @@ def loop(rule: Rule, half: bool) -> Any:
     and stored in whole lines: large NumPy arrays begin 16 bytes into one. With `half` the arrays
     hold the bits of float16, and float32 is computed in.
     """
-    if rule.floor and not half and lanes.estimates():
+    if not half and lanes.estimates():
         return _loop_of_lanes(rule)
     names = python_text.array_names(rule)
     arguments = (*names, *python_text.scalar_names(rule))
     text = f"def NAME({', '.join(arguments)}):\n    T = {'float32' if half else 'p.dtype.type'}\n"
     text += "".join(f"    {name} = T({name})\n" for name in python_text.scalar_names(rule))
-    flush = f"flush_denormals_above({rule.floor})" if rule.floor else "flush_denormals()"
-    text += f"    before = {flush}\n"
+    text += f"    before = {_flush(rule)}\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
     text += "    for low, high in ((0, head), (head, p.size)):\n"
     text += "".join(f"        {name}_ = {name}[low:high]\n" for name in names)
@@ -66,6 +65,10 @@ def loop(rule: Rule, half: bool) -> Any:
     return njit(**OPTIONS)(python_text.build(rule, "loop", text, namespace))
 
 
+def _flush(rule: Rule) -> str:
+    return f"flush_denormals_above({rule.floor})" if rule.floor else "flush_denormals()"
+
+
 def _loop_of_lanes(rule: Rule) -> Any:
     """The same for a rule that divides, with vectors in place of elements.
 
@@ -75,7 +78,7 @@ def _loop_of_lanes(rule: Rule) -> Any:
     names, scalars = python_text.array_names(rule), python_text.scalar_names(rule)
     text = f"def NAME({', '.join((*names, *scalars))}):\n    number = p.dtype.type\n"
     text += "".join(f"    {name} = number({name})\n" for name in scalars)
-    text += f"    before = flush_denormals_above({rule.floor})\n"
+    text += f"    before = {_flush(rule)}\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
     text += "    whole = p.size - (p.size - head) % count(p)\n"
     element = python_text.element_source(rule, "_i")
@@ -95,9 +98,11 @@ def _loop_of_lanes(rule: Rule) -> Any:
         "prelude": inline(specialize(rule.prelude)),
         "untouched": inline(_untouched),
         "update": inline(specialize(rule.update, sqrt=lanes.sqrt, maximum=lanes.maximum)),
+        "flush_denormals": flush_denormals,
         "flush_denormals_above": flush_denormals_above,
         "sqrt": np.sqrt,
         "restore_denormals": restore_denormals,
+        "fetch": lanes.fetch,
         "count": lanes.count,
         "mask": lanes.mask,
         "load": lanes.load,
@@ -111,7 +116,8 @@ def _loop_of_lanes(rule: Rule) -> Any:
 
 def _stepped(names: tuple[str, ...], element: str, some: str = "", chosen: str = "") -> str:
     """The statements that step the vectors which begin at i."""
-    text = "".join(f"{name}_i = load{some}({name}, i{chosen})\n" for name in names) + element
+    text = "" if some else "".join(f"fetch({name}, i)\n" for name in names)
+    text += "".join(f"{name}_i = load{some}({name}, i{chosen})\n" for name in names) + element
     written = (name for name in names if name != "g")
     return text + "".join(f"store{some}({name}, i, {name}_i{chosen})\n" for name in written)
 
