@@ -22,10 +22,6 @@ LINE = 64  # bytes of a cache line, and of the widest SIMD register
 FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
 
 
-def _indented(spaces: int, text: str) -> str:
-    return "".join(f"{' ' * spaces}{line}\n" for line in text.splitlines())
-
-
 @once
 def loop(rule: Rule, half: bool) -> Any:
     """The compiled loop(*arrays, *coefficients) over contiguous one-dimensional arrays.
@@ -70,29 +66,31 @@ def _flush(rule: Rule) -> str:
 
 
 def _loop_of_lanes(rule: Rule) -> Any:
-    """The same for a rule that divides, with vectors in place of elements.
+    """The same with vectors in place of elements.
 
     Those that are not whole, at the ends, are read and written by a mask. Without weight decay and
     factors on gradients there is a loop that leaves out their multiplications by 1.
     """
     names, scalars = python_text.array_names(rule), python_text.scalar_names(rule)
+    element = python_text.element_source(rule, "_i")
+    ends = _stepped(names, element, "_some", ", chosen")
+    fetched = "".join(f"fetch({name}, i)\n" for name in names) if rule.state else ""
+    inner = fetched + _stepped(names, element)
+    every = "for i in range(head, whole, count(p)):\n"
     text = f"def NAME({', '.join((*names, *scalars))}):\n    number = p.dtype.type\n"
     text += "".join(f"    {name} = number({name})\n" for name in scalars)
     text += f"    before = {_flush(rule)}\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
     text += "    whole = p.size - (p.size - head) % count(p)\n"
-    element = python_text.element_source(rule, "_i")
     text += "    for low, high in ((0, head), (whole, p.size)):\n"
     text += "        chosen = mask(p, high - low)\n"
-    text += "        for i in range(low, high, count(p)):\n"
-    text += _indented(12, _stepped(names, element, "_some", ", chosen"))
-    every, indent = "for i in range(head, whole, count(p)):\n", 4
+    text += "        for i in range(low, high, count(p)):\n" + _indented(3, ends)
     if rule.prelude is undecayed:
-        text += "    if scale == 1.0 and keep == 1.0:\n" + _indented(8, every)
-        text += _indented(12, _stepped(names, element.replace("prelude", "untouched")))
-        text += "    else:\n"
-        indent = 8
-    text += _indented(indent, every) + _indented(indent + 4, _stepped(names, element))
+        text += "    if scale == 1.0 and keep == 1.0:\n" + _indented(2, every)
+        text += _indented(3, inner.replace("prelude", "untouched")) + "    else:\n"
+        text += _indented(2, every) + _indented(3, inner)
+    else:
+        text += _indented(1, every) + _indented(2, inner)
     text += "    restore_denormals(before)\n"
     namespace = {
         "prelude": inline(specialize(rule.prelude)),
@@ -116,10 +114,13 @@ def _loop_of_lanes(rule: Rule) -> Any:
 
 def _stepped(names: tuple[str, ...], element: str, some: str = "", chosen: str = "") -> str:
     """The statements that step the vectors which begin at i."""
-    text = "" if some else "".join(f"fetch({name}, i)\n" for name in names)
-    text += "".join(f"{name}_i = load{some}({name}, i{chosen})\n" for name in names) + element
+    text = "".join(f"{name}_i = load{some}({name}, i{chosen})\n" for name in names) + element
     written = (name for name in names if name != "g")
     return text + "".join(f"store{some}({name}, i, {name}_i{chosen})\n" for name in written)
+
+
+def _indented(depth: int, text: str) -> str:
+    return "".join(f"{'    ' * depth}{line}\n" for line in text.splitlines())
 
 
 def _untouched(p, g, scale, decay, keep):

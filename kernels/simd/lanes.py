@@ -7,7 +7,7 @@ Newton's steps double the bits:
 
     r = about 1 / d      r = r + r (1 - d r), once in float32, twice in float64      a / d = a r
 
-which is within 1.2 units in the last place. Where d is zero, infinite or denormal the unit divides
+which is within 1.6 units in the last place. Where d is zero, infinite or denormal the unit divides
 after all, for these elements alone: no result depends on what else is in the vector. Estimated
 roots were slower than that unit's: they are more work for the others than they spare it.
 
@@ -52,8 +52,8 @@ class _LanesModel(models.PrimitiveModel):
 class Product(types.Type):
     """The type of two vectors that are still to be multiplied: a sum rounds once with them.
 
-    LLVM would choose between `a * b + c * d` with the first or the second product rounded, and may
-    do it one way in the middle of an array and another way at its ends.
+    Of two products in a sum the second is not rounded. LLVM would choose one, and may do so one way
+    in the middle of an array and another way at its ends.
     """
 
     def __init__(self, lanes: Lanes) -> None:
@@ -252,10 +252,10 @@ def _product(builder: Any, a: Any, b: Any) -> Any:
 
 
 def _sum(builder: Any, a: Any, b: Any) -> Any:
-    if factors := _factors(builder, a):
-        return _fma(builder, *factors, _value(builder, b))
     if factors := _factors(builder, b):
-        return _fma(builder, *factors, a)
+        return _fma(builder, *factors, _value(builder, a))
+    if factors := _factors(builder, a):
+        return _fma(builder, *factors, b)
     return builder.fadd(a, b)
 
 
