@@ -34,7 +34,7 @@ FAR = {"float32": 64.0, "float64": 512.0}  # half of the exponents
 UNFIT = 0b111110  # classes of numbers: zeros, infinities, denormal ones
 
 
-class Lanes(types.Type):
+class Lanes(types.Type):  # type: ignore[misc]
     """The type of a vector of `number`s."""
 
     def __init__(self, number: Any) -> None:
@@ -43,13 +43,13 @@ class Lanes(types.Type):
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):
+class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
         number = manager.lookup(kind.number).get_value_type()
         super().__init__(manager, kind, ir.VectorType(number, kind.count))
 
 
-class Product(types.Type):
+class Product(types.Type):  # type: ignore[misc]
     """The type of two vectors that are still to be multiplied: a sum rounds once with them.
 
     Of two products in a sum the second is not rounded. LLVM would choose one, and may do so one way
@@ -62,7 +62,7 @@ class Product(types.Type):
 
 
 @register_model(Product)
-class _ProductModel(models.PrimitiveModel):
+class _ProductModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
         vector = manager.lookup(kind.lanes).get_value_type()
         super().__init__(manager, kind, ir.LiteralStructType([vector, vector]))
@@ -244,6 +244,7 @@ def _pair(builder: Any, a: Any, b: Any) -> Any:
 
 
 def _fma(builder: Any, x: Any, y: Any, z: Any) -> Any:
+    """x y + z, rounded once."""
     return _call(builder, f"llvm.fma.{_suffix(x.type)}", x.type, [x, y, z])
 
 
@@ -253,9 +254,9 @@ def _product(builder: Any, a: Any, b: Any) -> Any:
 
 def _sum(builder: Any, a: Any, b: Any) -> Any:
     if factors := _factors(builder, b):
-        return _fma(builder, *factors, _value(builder, a))
+        return _fma(builder, factors[0], factors[1], _value(builder, a))
     if factors := _factors(builder, a):
-        return _fma(builder, *factors, b)
+        return _fma(builder, factors[0], factors[1], b)
     return builder.fadd(a, b)
 
 
@@ -263,7 +264,7 @@ def _difference(builder: Any, a: Any, b: Any) -> Any:
     if factors := _factors(builder, b):
         return _fma(builder, builder.fneg(factors[0]), factors[1], _value(builder, a))
     if factors := _factors(builder, a):
-        return _fma(builder, *factors, builder.fneg(b))
+        return _fma(builder, factors[0], factors[1], builder.fneg(b))
     return builder.fsub(a, b)
 
 
