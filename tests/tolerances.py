@@ -26,6 +26,7 @@ OFFSET_LIMIT = 1e-3  # batch norm in float32, mean 1e4: error of y in standard d
 GRADIENT_RATIO = 1e-7  # |approx - grad| / (|approx| + |grad|) with two-sided differences in float64
 SOFTMAX_LIMITS = {"float16": 0.55, "float32": 8.0, "float64": 8.0}  # of p (1 + |z - max z|)
 EXP_ULP = 1.0  # of the exponential that compiled loops use
+QUOTIENT_ULP = 1.6  # of the division by estimates in loops on vectors
 TANH_ULP = 3.0  # of their tanh, and of the exponential of both signs
 PRODUCT_LIMIT = 8.0  # of a matrix product: of |a| |b|, whatever the order of the sums
 LOSS_LIMIT = 8.0  # of a loss of numbers, and of its gradient

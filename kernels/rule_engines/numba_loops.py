@@ -12,7 +12,8 @@ from ..compiling import python_text
 from ..compiling.jit import cfunc, njit, once
 from ..compiling.specialize import specialize
 from ..crew import atomics
-from ..rule import Rule
+from ..rule import Rule, undecayed
+from ..simd import lanes
 from ..simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
 from ..simd.half import load, store
 from ..simd.loops import OPTIONS, inline
@@ -29,12 +30,13 @@ def loop(rule: Rule, half: bool) -> Any:
     and stored in whole lines: large NumPy arrays begin 16 bytes into one. With `half` the arrays
     hold the bits of float16, and float32 is computed in.
     """
+    if not half and lanes.estimates():
+        return _loop_of_lanes(rule)
     names = python_text.array_names(rule)
     arguments = (*names, *python_text.scalar_names(rule))
     text = f"def NAME({', '.join(arguments)}):\n    T = {'float32' if half else 'p.dtype.type'}\n"
     text += "".join(f"    {name} = T({name})\n" for name in python_text.scalar_names(rule))
-    flush = f"flush_denormals_above({rule.floor})" if rule.floor else "flush_denormals()"
-    text += f"    before = {flush}\n"
+    text += f"    before = {_flush(rule)}\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
     text += "    for low, high in ((0, head), (head, p.size)):\n"
     text += "".join(f"        {name}_ = {name}[low:high]\n" for name in names)
@@ -57,6 +59,77 @@ def loop(rule: Rule, half: bool) -> Any:
         "float32": np.float32,
     }
     return njit(**OPTIONS)(python_text.build(rule, "loop", text, namespace))
+
+
+def _flush(rule: Rule) -> str:
+    return f"flush_denormals_above({rule.floor})" if rule.floor else "flush_denormals()"
+
+
+def _loop_of_lanes(rule: Rule) -> Any:
+    """The same with vectors in place of elements.
+
+    Those that are not whole, at the ends, are read and written by a mask. Without weight decay and
+    factors on gradients there is a loop that leaves out their multiplications by 1.
+    """
+    names, scalars = python_text.array_names(rule), python_text.scalar_names(rule)
+    element = python_text.element_source(rule, "_i")
+    ends = _stepped(names, element, "_some", ", chosen")
+    fetched = "".join(f"fetch({name}, i)\n" for name in names) if rule.state else ""
+    inner = fetched + _stepped(names, element)
+    every = "for i in range(head, whole, count(p)):\n"
+    text = f"def NAME({', '.join((*names, *scalars))}):\n    number = p.dtype.type\n"
+    text += "".join(f"    {name} = number({name})\n" for name in scalars)
+    text += f"    before = {_flush(rule)}\n"
+    text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
+    text += "    whole = p.size - (p.size - head) % count(p)\n"
+    text += "    for low, high in ((0, head), (whole, p.size)):\n"
+    text += "        chosen = mask(p, high - low)\n"
+    text += "        for i in range(low, high, count(p)):\n" + _indented(3, ends)
+    if rule.prelude is undecayed:
+        text += "    if scale == 1.0 and keep == 1.0:\n" + _indented(2, every)
+        text += _indented(3, inner.replace("prelude", "untouched")) + "    else:\n"
+        text += _indented(2, every) + _indented(3, inner)
+    else:
+        text += _indented(1, every) + _indented(2, inner)
+    text += "    restore_denormals(before)\n"
+    namespace = {
+        "prelude": inline(specialize(rule.prelude)),
+        "untouched": inline(_untouched),
+        "update": inline(specialize(rule.update, sqrt=lanes.sqrt, maximum=lanes.maximum)),
+        "flush_denormals": flush_denormals,
+        "flush_denormals_above": flush_denormals_above,
+        "sqrt": np.sqrt,
+        "restore_denormals": restore_denormals,
+        "fetch": lanes.fetch,
+        "count": lanes.count,
+        "mask": lanes.mask,
+        "load": lanes.load,
+        "load_some": lanes.load_some,
+        "store": lanes.store,
+        "store_some": lanes.store_some,
+        "T": inline(_same),
+    }
+    return njit(**OPTIONS)(python_text.build(rule, "lanes", text, namespace))
+
+
+def _stepped(names: tuple[str, ...], element: str, some: str = "", chosen: str = "") -> str:
+    """The statements that step the vectors which begin at i."""
+    text = "".join(f"{name}_i = load{some}({name}, i{chosen})\n" for name in names) + element
+    written = (name for name in names if name != "g")
+    return text + "".join(f"store{some}({name}, i, {name}_i{chosen})\n" for name in written)
+
+
+def _indented(depth: int, text: str) -> str:
+    return "".join(f"{'    ' * depth}{line}\n" for line in text.splitlines())
+
+
+def _untouched(p, g, scale, decay, keep):
+    """What `undecayed` is without factors."""
+    return p, g
+
+
+def _same(vector: Any) -> Any:
+    return vector
 
 
 @once

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from ...kernels.program import new_recorder, why_no_programs
 from ..layers.layer import Layer
 from ..losses.loss import Loss
@@ -17,7 +19,6 @@ ROWS = 256  # of a batch, which a core's second cache holds with what is made of
 LEAST = 2 * ROWS  # rows that are worth a program which may run once
 KEPT = 8  # programs of a network
 MOST = 64  # batches of a run
-
 
 _forks = 0  # of the processes before this one: what was captured there may have been in use
 
