@@ -91,7 +91,7 @@ class Program:
         """Run it for one step, and tell how long each instruction took: (its name, nanoseconds).
 
         As `run` does, but for a look at the clock between instructions. Shorter than the program
-        where an instruction has asked to stop, which is then the last.
+        where an instruction has asked to stop, which is then left out.
 
         Raises:
             NotImplementedError: there is no clock that compiled code can call; nothing was done.
