@@ -62,7 +62,7 @@ class Workload(ABC):
         return why_missing(path, self.device)
 
     def around(self) -> AbstractContextManager[None]:
-        """What is there while the paths are timed, and not before or after: other processes, say."""
+        """What is there while the paths are timed alone: other processes, say."""
         return nullcontext()
 
     def effort(self, given: Effort) -> Effort:

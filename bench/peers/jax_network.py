@@ -1,4 +1,4 @@
-"""The network of section "training" as functions of JAX: its step, an epoch by scan, its outputs."""
+"""The network of section "training" in JAX: its step, an epoch by scan, its right answers."""
 
 from __future__ import annotations
 
@@ -89,5 +89,5 @@ def functions() -> Functions:
             x = hidden(x, k, params, *(running[f"{k}.running_{s}"] for s in ("mean", "var")))
         return ((x @ params["4.weight"] + params["4.bias"]).argmax(1) == y).sum()
 
-    donating = (jax.jit(made, donate_argnums=0) for made in (step, gathered, epoch))
-    return Functions(*donating, jax.jit(right))
+    one, by_number, scan = (jax.jit(f, donate_argnums=0) for f in (step, gathered, epoch))
+    return Functions(one, by_number, scan, jax.jit(right))

@@ -89,8 +89,9 @@ class Jax(Trainer):
 
         params = {name: a.copy() for name, a in self._start.items() if "running" not in name}
         running = {name: a.copy() for name, a in self._start.items() if "running" in name}
-        zeros = ({name: np.zeros_like(a) for name, a in params.items()} for _ in range(2))
-        self.state = jax.device_put(State(params, running, *zeros, np.float32(0)), _cpu())
+        m, v = ({name: np.zeros_like(a) for name, a in params.items()} for _ in range(2))
+        state = State(params, running, m, v, np.float32(0))
+        self.state: State = jax.device_put(state, _cpu())
 
 
 def _cpu() -> Any:

@@ -29,7 +29,7 @@ class Epoch(Workload):
     pause = 0.1  # other libraries' threads wait at full speed for milliseconds
 
     def __init__(self, data: Dataset, batch: int = 128, compiled: bool = True) -> None:
-        """compiled: whether torch.compile, which takes half a minute to begin, is among the paths."""
+        """compiled: whether torch.compile, which takes long to begin, is among the paths."""
         self.compiled = compiled
         self.data, self.batch = data, batch
         self.operation = "epoch"
@@ -81,7 +81,7 @@ def why_no_training(path: str) -> str:
 
 
 def train_curves(data: Dataset, path: str, epochs: int, batch: int, seed: int = 0) -> Curve:
-    """Train by a path of PATHS but "product" and scikit-learn's, and measure the test part after each epoch."""
+    """Train by a path that has accuracies of both parts, and measure the test part's each epoch."""
     history = trainer(path, data, batch, seed).train(
         (data.x_train, data.y_train), epochs, (data.x_test, data.y_test)
     )
