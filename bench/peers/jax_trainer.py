@@ -24,6 +24,8 @@ class Jax(Trainer):
     The data lies where JAX wants it before an epoch begins, and losses are read at its end.
     """
 
+    state: State
+
     def __init__(self, start: dict[str, HostArray], batch: int, seed: int = 0, scan: bool = True):
         self.batch, self.seed, self.scan = batch, seed, scan
         self._start = start
@@ -91,7 +93,7 @@ class Jax(Trainer):
         running = {name: a.copy() for name, a in self._start.items() if "running" in name}
         m, v = ({name: np.zeros_like(a) for name, a in params.items()} for _ in range(2))
         state = State(params, running, m, v, np.float32(0))
-        self.state: State = jax.device_put(state, _cpu())
+        self.state = jax.device_put(state, _cpu())
 
 
 def _cpu() -> Any:

@@ -62,7 +62,7 @@ class Epoch(Workload):
         reference = partial(trainer, "array", self.data, self.batch)
         assert_alike(self.data, self.batch, trainers, reference)
         if trainers:
-            assert_accurate(self.data, trainers, reference)
+            assert_accurate(self.data, self.batch, trainers, reference)
         pair = self.data.x_train, self.data.y_train
         width = self.data.x_train.shape[1]
         candidates = {
