@@ -21,6 +21,8 @@ def busy(title: str, works: Sequence[Mapping[str, Measurement]]) -> Sheet:
         for path, found in paths.items()
         if found.operation == QUIET
     }
+    labels = {label for label, _ in calm}
+    alone = len(labels) == 1
     rows = []
     for paths in works:
         one = ratios_of(paths)
@@ -29,13 +31,13 @@ def busy(title: str, works: Sequence[Mapping[str, Measurement]]) -> Sheet:
             other = one is not None and one.ours is not found
             rows.append(
                 (
-                    found.operation,
-                    found.label,
+                    found.operation if alone else f"{found.operation}, {found.label}",
                     path,
                     short_seconds(seconds),
                     short_ratio(None if own is None or found.operation == QUIET else seconds / own),
                     short_ratio(seconds / one.ours.timing.median if one and other else None),
                 )
             )
-    columns = ("an epoch", "of", "path", "time", "over\nown quiet", "beside\nours")
-    return Sheet("busy", title, columns, once(rows, 2), words=3)
+    title += f": an epoch of {labels.pop()}" if alone else ""
+    columns = ("an epoch", "path", "time", "over\nown quiet", "beside\nours")
+    return Sheet("busy", title, columns, once(rows), words=2)
