@@ -102,7 +102,7 @@ class Program:
         mixed = [each for pair in zip(looks, self._instructions, strict=False) for each in pair]
         table = np.array([*mixed, looks[-1]], np.int64)
         self.clock[:] = 0
-        get_crew().follow(table, self.clock, 1, (self, rows, table))
+        get_crew().follow(table, self.clock, 1, (self, rows, table), self._pace)
         times = rows[:, SECONDS] * 10**9 + rows[:, NANOSECONDS]
         taken = np.diff(times[times > 0]).tolist()
         return list(zip(self._names, taken, strict=False))
