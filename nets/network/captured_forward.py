@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from ...kernels.program import new_recorder, why_no_programs
 from ..layers.layer import Layer
 from ..losses.loss import Loss
