@@ -22,7 +22,7 @@ from .measuring.workload import Workload, measure
 from .promises.promises import judged
 from .report.record import Curve, Report, Skipped, read_report
 from .report.terminal import print_report
-from .suite import EFFORTS, SECTIONS, Choice, workloads
+from .suite import EFFORTS, LONG, SECTIONS, Choice, workloads
 from .workloads.training import train_curves, why_no_training
 
 EPOCHS = {"small": 1, "quick": 5, "default": 20, "full": 40}
@@ -46,7 +46,7 @@ def bench(
     Args:
         mode: "small", "quick", "default" or "full".
         device: "auto", "cpu", "cuda", "cuda:N".
-        only: sections; all of them if empty.
+        only: sections; all of them if empty, without `suite.LONG` unless the run is full.
         mnist: the folder of the four MNIST files; None leaves MNIST out.
         json, page: files to write; png: a folder for the figures.
         console: where to print.
@@ -59,7 +59,7 @@ def bench(
             anything is measured.
     """
     console = console or Console()
-    chosen = _sections(only)
+    chosen = _sections(only, mode)
     backend = get_backend(device)
     choice = Choice(mode, backend.device, mnist)
     _check_writeable((json, page), png)
@@ -137,11 +137,12 @@ def _curves(choice: Choice) -> Iterator[tuple[str, Callable[[], Curve]]]:
                 yield path, partial(train_curves, data, path, max(1, epochs), batch)
 
 
-def _sections(only: Iterable[str]) -> list[str]:
+def _sections(only: Sequence[str], mode: str = "full") -> list[str]:
     for name in only:
         if name not in SECTIONS:
             raise ValueError(f"section is {name!r}; expected {', '.join(map(repr, SECTIONS))}")
-    return [name for name in SECTIONS if not only or name in only]
+    left_out = () if mode in ("small", "full") else LONG
+    return [name for name in SECTIONS if name in only or not (only or name in left_out)]
 
 
 def _require_matplotlib() -> None:

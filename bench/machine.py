@@ -23,6 +23,7 @@ _PACKAGES = (
     "scikit-learn",
     "torch",
     "deepspeed",
+    "jax",
 )
 
 

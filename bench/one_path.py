@@ -54,6 +54,8 @@ def time_path(benchmark: Any, config: pytest.Config, workload: Workload, path: s
         pytest.skip(f"{path}: {reason}")
     start = perf_counter()
     candidate = workload.prepare([path])[path]
+    if candidate.told and not benchmark.disabled:
+        pytest.skip(f"{path}: a call does more than what it tells the time of; see `onepass bench`")
     benchmark.group = " ".join(
         (workload.section, workload.operation, workload.label, workload.dtype)
     )
@@ -70,9 +72,10 @@ def time_path(benchmark: Any, config: pytest.Config, workload: Workload, path: s
             if step is not None:
                 step()
 
-    rounds = 1 if benchmark.disabled else _rounds(candidate, workload, config)
     warm = 1 if workload.warm and not benchmark.disabled else 0
-    benchmark.pedantic(candidate.call, setup=setup, rounds=rounds, warmup_rounds=warm)
+    with workload.around():
+        rounds = 1 if benchmark.disabled else _rounds(candidate, workload, config)
+        benchmark.pedantic(candidate.call, setup=setup, rounds=rounds, warmup_rounds=warm)
 
 
 def _rounds(candidate: Candidate, workload: Workload, config: pytest.Config) -> int:

@@ -8,16 +8,18 @@ from typing import Any
 
 from .cases import sizes
 from .cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
-from .cases.data_sets import data_sets
+from .cases.data_sets import data_sets, made_up
 from .cases.steps import CASES
 from .measuring.timing import Effort
 from .measuring.workload import Workload
 from .workloads.activations import ACTIVATION_SHAPES, activations
 from .workloads.batch_norm import DIRECTIONS, OPERATIONS, Norm
 from .workloads.beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
+from .workloads.busy import SITUATIONS, BusyEpoch
 from .workloads.dropout import SHAPES, dropouts
 from .workloads.first_call import PROGRAMS, FirstCall
 from .workloads.growth import growths
+from .workloads.step_parts import PARTS, WHOLE, StepPart
 from .workloads.steps import Step
 from .workloads.tensors import FewTensors, Tensors
 from .workloads.training import Epoch
@@ -157,11 +159,24 @@ def _first_call(choice: Choice) -> list[Workload]:
 
 def _training(choice: Choice) -> list[Workload]:
     digits = choice.one(small=(128,), quick=(16,), default=(16, 128))
+    (compiled,) = choice.one(small=(False,), default=(True,))
     return [
-        Epoch(data, batch)
+        Epoch(data, batch, compiled)
         for data in data_sets(choice.mnist)
         for batch in (digits if data.name == "digits" else (128, 16))
     ]
+
+
+def _step_parts(choice: Choice) -> list[Workload]:
+    (samples,) = choice.one(small=(sizes.SMALL,), quick=(sizes.STEP_PARTS,))
+    data, parts = made_up(samples), choice.one(small=("products", WHOLE), quick=(*PARTS, WHOLE))
+    return [StepPart(data, batch, part) for batch in (128, 16) for part in parts]
+
+
+def _busy(choice: Choice) -> list[Workload]:
+    (samples,) = choice.one(small=(sizes.SMALL,), quick=(sizes.BUSY,))
+    data, (more,) = made_up(samples), choice.one(small=(False,), full=(True,))
+    return [BusyEpoch(data, situation, more) for situation in SITUATIONS]
 
 
 Maker = Callable[[Choice], list[Workload]]
@@ -178,8 +193,12 @@ ON_THE_CPU: dict[str, Maker] = {
     "vectorize": _vectorize,
     "first-call": _first_call,
     "training": _training,
+    "step-parts": _step_parts,
+    "busy": _busy,
 }
 SECTIONS = (*ON_ANY_DEVICE, *ON_THE_CPU)
+LONG = ("busy",)
+"""Sections of a full run, and of those that name them."""
 
 
 def workloads(section: str, choice: Choice) -> list[Workload]:

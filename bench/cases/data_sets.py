@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+import numpy as np
+
 from ...nets import Dataset, load_digits, load_mnist
 
 
@@ -39,3 +41,13 @@ def missing_data(mnist: str | None) -> dict[str, str]:
     if mnist is None:
         reasons["mnist"] = "no folder named: --data mnist:FOLDER"
     return reasons
+
+
+def made_up(samples: int, held_out: int = 1_000) -> Dataset:
+    """Ten noisy patterns, as wide as MNIST's digits and there everywhere; quickly learned."""
+    draw, n = np.random.default_rng(0), samples + held_out
+    patterns = draw.random((10, 784), dtype="float32")
+    labels = draw.integers(0, 10, n)
+    x = patterns[labels] + draw.standard_normal((n, 784), dtype="float32")
+    name = f"{samples} samples"
+    return Dataset(x[:samples], labels[:samples], x[samples:], labels[samples:], 10, name)

@@ -67,3 +67,12 @@ NORM_GROWTH_FIXED = 256
 
 LOGISTIC = ((100, 10), (1_000, 64), (10_000, 784))
 """Samples and features of logistic regression."""
+
+BUSY = 3_840
+"""Samples of an epoch beside busy processes: short, since some libraries take seconds for it."""
+
+STEP_PARTS = 2_048
+"""Samples from which the steps are taken whose parts are timed."""
+
+SMALL = 200
+"""Samples of either where it is only to be seen that it runs."""

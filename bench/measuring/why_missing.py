@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from ... import kernels
 from ...backend import describe_devices
 
-_PACKAGES = ("torch", "deepspeed")
-_EXTRA = 'pip install "onepass[peers]"'
+_PACKAGES = ("torch", "deepspeed", "jax")
+EXTRA = 'pip install "onepass[peers]"'
 
 
 def why_missing(path: str, device: str) -> str:
@@ -19,7 +19,7 @@ def why_missing(path: str, device: str) -> str:
         return kernels.engines()[path].reason
     package = path.partition(" ")[0]
     if package in _PACKAGES and find_spec(package) is None:
-        return f"{package} is not installed: {_EXTRA}"
+        return f"{package} is not installed: {EXTRA}"
     if package == "torch" and device != "cpu":
         return why_no_gpu_in_torch()
     return ""

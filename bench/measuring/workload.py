@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,8 @@ class Workload(ABC):
     section: str
     warm: bool = True
     """Whether repeated calls say more than single ones: see `interleaved`."""
+    pause: float = 0.01
+    """Seconds of rest before a block on the CPU, in which other libraries' threads go to sleep."""
     operation: str
     label: str
     dtype: str
@@ -57,6 +60,14 @@ class Workload(ABC):
     def missing(self, path: str) -> str:
         """Why `path` can't run here; "" if it can."""
         return why_missing(path, self.device)
+
+    def around(self) -> AbstractContextManager[None]:
+        """What is there while the paths are timed alone: other processes, say."""
+        return nullcontext()
+
+    def effort(self, given: Effort) -> Effort:
+        """How long to measure, where a run of this length gives its workloads `given`."""
+        return given if self.warm else replace(given, rounds=max(2, given.rounds // 2))
 
     @property
     def fused(self) -> tuple[str, ...]:
@@ -96,10 +107,10 @@ class Workload(ABC):
 def measure(workload: Workload, paths: Iterable[str], effort: Effort) -> list[Measurement]:
     """Let `paths` take turns; a measurement of each."""
     candidates = workload.prepare(paths)
-    if not workload.warm:
-        effort = replace(effort, rounds=max(2, effort.rounds // 2))
-    pause = 0.01 if workload.device == "cpu" else 0.0  # beside a GPU no thread spins on
-    times = interleaved(candidates, **vars(effort), warm=workload.warm, pause=pause)
+    effort = workload.effort(effort)
+    pause = workload.pause if workload.device == "cpu" else 0.0  # beside a GPU no thread spins on
+    with workload.around():
+        times = interleaved(candidates, **vars(effort), warm=workload.warm, pause=pause)
     return [
         Measurement(**workload.facts(path, candidate), timing=times[path])
         for path, candidate in candidates.items()

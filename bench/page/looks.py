@@ -1,6 +1,6 @@
 """How paths look in plots: readable in black and white, the same in every plot.
 
-Every path has a colour of Okabe and Ito's palette, a marker, a line style and a hatch of its own.
+Every path has a colour of Okabe and Ito's palette or Tol's, a marker, a line style and a hatch.
 Paths that never meet in one plot share a look: those of this library all wear the same.
 """
 
@@ -32,6 +32,8 @@ LOOKS = {
     "cupy": OURS,
     "flat": OURS,
     "onepass": OURS,
+    "captured": OURS,
+    "plain": Look("#0072B2", "s", "-", "///"),
     "array": Look("#0072B2", "s", "-", "///"),
     "tuned": Look("#56B4E9", "^", (0, (5, 1.5)), "..."),
     "serial": Look("#E69F00", "v", "-.", "\\\\\\"),
@@ -45,6 +47,11 @@ LOOKS = {
     "torch foreach": Look("#CC79A7", "P", (0, (3, 1, 1, 1)), "xx"),
     "torch for-loop": Look("#F0E442", "X", (0, (1, 1)), "oo"),
     "deepspeed": Look("#777777", "h", (0, (4, 1, 1, 1, 1, 1)), "**"),
+    "jax": Look("#332288", "<", (0, (2, 1)), "||"),
+    "jax scan": Look("#332288", "<", (0, (2, 1)), "||"),
+    "jax step": Look("#CC79A7", "P", (0, (3, 1, 1, 1)), "xx"),
+    "torch compile": Look("#882255", ">", (0, (6, 1, 1, 1)), "--"),
+    "sklearn without batch norm": Look("#777777", "h", (0, (4, 1, 1, 1, 1, 1)), "**"),
 }
 """By path, in the order in which legends and bars list them."""
 

@@ -11,15 +11,18 @@ from ...backend import Array, Backend
 from ..cases.steps import CASES, Case
 from ..measuring.candidate import Candidate
 from .deepspeed_steps import deepspeed_step, why_no_deepspeed
+from .jax_steps import jax_step, why_no_jax_step
+from .torch_compile import compiled_adam_step, why_no_compiled_step
 from .torch_steps import TORCH_PATHS, torch_step, why_no_torch
 
-PEER_PATHS = (*TORCH_PATHS, "deepspeed")
+PEER_PATHS = (*TORCH_PATHS, "torch compile", "deepspeed", "jax")
 
 
 def why_missing(path: str, rule: str, device: str = "cpu", dtype: str = "float32") -> str:
     """Why `path` can't run `rule` on such arrays; "" if it can.
 
-    The first question after "deepspeed" compiles its kernel, which takes half a minute.
+    The first question after "deepspeed" compiles its kernel, which takes half a minute, and after
+    "torch compile" a line.
 
     Raises:
         ValueError: `path` is none of PEER_PATHS.
@@ -30,6 +33,10 @@ def why_missing(path: str, rule: str, device: str = "cpu", dtype: str = "float32
         return f"peers compute {dtype} arrays in {dtype}, ours in float32: not the same numbers"
     if path == "deepspeed":
         return why_no_deepspeed(rule, device, dtype)
+    if path == "jax":
+        return why_no_jax_step(rule, device, dtype)
+    if path == "torch compile":
+        return why_no_compiled_step(rule, device, dtype)
     return why_no_torch(path, rule, device)
 
 
@@ -38,7 +45,8 @@ def peer_step(
 ) -> Candidate:
     """The step of `rule` by `path`, which `why_missing` says can run.
 
-    It works on the memory of `arrays` and takes the step number in `options` first.
+    It works on the memory of `arrays`, or has what writes its results there (`after`), and takes
+    the step number in `options` first.
 
     Args:
         path: one of PEER_PATHS.
@@ -49,6 +57,10 @@ def peer_step(
     found = {**CASES[rule].options, "lr": 1e-4} if options is None else options
     if path == "deepspeed":
         return deepspeed_step(rule, arrays, found)
+    if path == "jax":
+        return jax_step(rule, arrays, found)
+    if path == "torch compile":
+        return compiled_adam_step(arrays, found)
     return torch_step(path, rule, arrays, found)
 
 
@@ -72,6 +84,8 @@ def same_results(case: Case, size: int, dtype: str, backend: Backend, path: str)
     if candidate.before is not None:
         candidate.before()
     candidate.call()
+    if candidate.after is not None:
+        candidate.after()
     rtol = {"float64": 1e-12, "float32": 1e-5}[dtype]
     names = ("param", "grad", *(f"state {k}" for k in range(case.states)))
     for name, mine, other in zip(names, ours, theirs, strict=True):

@@ -36,6 +36,7 @@ class Torch(Trainer):
             nn.Linear(second, classes),
         )
         self._start = start
+        self.optimizer: Any = None
         self.reset()
 
     def train(self, data: Pair, epochs: int = 1, validation: Pair | None = None) -> History:
@@ -56,7 +57,6 @@ class Torch(Trainer):
 
     def _epoch(self, x: Any, y: Any, rng: np.random.Generator) -> tuple[float, float]:
         import torch
-        from torch.nn.functional import cross_entropy
 
         self.model.train()
         total = torch.zeros((), dtype=torch.float64)
@@ -64,14 +64,24 @@ class Torch(Trainer):
         for batch in minibatches(len(x), self.batch, rng):
             chosen = torch.from_numpy(batch)
             rows, labels = x.index_select(0, chosen), y.index_select(0, chosen)
-            output = self.model(rows)
-            loss = cross_entropy(output, labels)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach() * len(batch)
-            hits += (output.detach().argmax(1) == labels).sum()
+            loss, right = self._step(rows, labels)
+            total += loss * len(batch)
+            hits += right
         return total.item() / len(x), hits.item() / len(x)
+
+    def _step(self, rows: Any, labels: Any) -> tuple[Any, Any]:
+        return self._learn(rows, labels)
+
+    def _learn(self, rows: Any, labels: Any) -> tuple[Any, Any]:
+        """One update: (mean loss, right answers) before it."""
+        from torch.nn.functional import cross_entropy
+
+        output = self.model(rows)
+        loss = cross_entropy(output, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), (output.detach().argmax(1) == labels).sum()
 
     def _accuracy(self, x: Any, y: Any) -> float:
         import torch
@@ -93,7 +103,11 @@ class Torch(Trainer):
         with torch.no_grad():
             for ours, tensor in self._named().items():
                 tensor.copy_(torch.from_numpy(self._start[ours].T.copy()))
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LR, fused=True)
+        if self.optimizer is None:
+            self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LR, fused=True)
+        for states in self.optimizer.state.values():  # of the one that compiled code knows
+            for state in states.values():
+                state.zero_()
 
     def _named(self) -> dict[str, Any]:
         """Our name -> PyTorch's tensor, whose matrices are the transpose of ours."""

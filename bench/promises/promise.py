@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..measuring.measurement import Measurement
+from ..report.ratios import PEERS
 
 Paths = dict[str, Measurement]
 
@@ -60,7 +61,7 @@ def seconds(path: str, scale: float) -> Callable[[Paths], tuple[float, list[Meas
 def _path(paths: Paths, name: str) -> Measurement:
     if name != "peer":
         return paths[name]
-    peers = [found for path, found in paths.items() if path.startswith(("torch", "deepspeed"))]
+    peers = [found for path, found in paths.items() if path.startswith(PEERS)]
     if not peers:
         raise KeyError(name)
     return min(peers, key=lambda found: found.timing.median)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE
-from ..cases.sizes import BESIDE_PRODUCT, STEPS
+from ..cases.sizes import BESIDE_PRODUCT, BUSY, STEPS
 from ..cases.steps import CASES
 from ..report.record import Report
+from ..workloads.busy import SITUATIONS
 from .gpu_promises import gpu_promises
 from .promise import Promise, between, ratio, row, seconds
 
@@ -22,6 +23,7 @@ def promises() -> Iterator[Promise]:
     yield from _steps()
     yield from _batch_norm()
     yield from _training()
+    yield from _busy()
     cached = ("first-call", "import and adam step", "new process")
     yield Promise("import and first step, cached: s", (cached,), seconds("onepass", 1), 1, True)
     yield from gpu_promises()
@@ -77,20 +79,22 @@ def _batch_norm() -> Iterator[Promise]:
 
 
 def _training() -> Iterator[Promise]:
-    for batch, need in ((128, 1.5), (16, 2.3)):
-        at = (("training", "epoch", f"mnist, batch {batch}"),)
-        yield Promise(
-            f"MNIST epoch, batch {batch}: PyTorch / onepass",
-            at,
-            ratio("torch fused", "onepass"),
-            need,
-        )
-        yield Promise(
-            f"MNIST epoch, batch {batch}: products / onepass",
-            at,
-            ratio("product", "onepass"),
-            0.75 if batch == 128 else None,
-        )
+    for batch, jax, torch, floor in ((128, 1.5, 2.2, 0.75), (16, 1.9, 5.0, 0.6)):
+        at, what = (("training", "epoch", f"mnist, batch {batch}"),), f"MNIST epoch, batch {batch}"
+        yield Promise(f"{what}: JAX's scan / onepass", at, ratio("jax scan", "onepass"), jax)
+        yield Promise(f"{what}: PyTorch / onepass", at, ratio("torch fused", "onepass"), torch)
+        yield Promise(f"{what}: products / onepass", at, ratio("product", "onepass"), floor)
+
+
+def _busy() -> Iterator[Promise]:
+    quiet, *busy = (("busy", name, f"{BUSY} samples, batch 128") for name in SITUATIONS)
+    needs: dict[str, float] = {"beside a loop": 2.2, "beside NumPy": 3.3}
+    for at in busy:
+        name, need = at[1], needs.get(at[1])
+        yield Promise(f"epoch {name} / quiet", (at, quiet), between("onepass"), need, True)
+        for what, path in (("JAX's scan", "jax scan"), ("PyTorch", "torch fused")):
+            least = None if need is None else 1.0
+            yield Promise(f"epoch {name}: {what} / onepass", (at,), ratio(path, "onepass"), least)
 
 
 def judged(report: Report) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from typing import Literal
 from ..measuring.measurement import Measurement
 from .record import Report
 
-OURS = ("numba", "cupy", "numba-cuda", "flat", "separate", "onepass")
+OURS = ("numba", "cupy", "numba-cuda", "flat", "separate", "onepass", "captured")
 """The paths of this library; the first that was measured stands for it."""
 
-PEERS = ("torch", "deepspeed")
+PEERS = ("torch", "deepspeed", "jax")
 """What the names of other libraries' paths begin with."""
 
 

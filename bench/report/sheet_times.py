@@ -9,6 +9,7 @@ from ..measuring.measurement import Measurement
 from .ratios import ratios_of
 from .record import Report
 from .sheet import Sheet, once
+from .sheet_busy import busy
 from .words import short_ratio, short_seconds
 
 COMPARED = ("steps", "batch-norm", "elementwise")
@@ -28,7 +29,9 @@ def times(report: Report) -> Iterator[Sheet]:
                 paths for paths in report.workloads() if place(next(iter(paths.values()))) == here
             )
             title = ", ".join(word for word in here if word)
-            if section in COMPARED:
+            if section == "busy":
+                yield busy(title, works)
+            elif section in COMPARED:
                 yield _compared(section, title, works)
                 detail = _by_path(f"{section} paths", f"{title}: every path", works)
                 yield replace(detail, detail=True)

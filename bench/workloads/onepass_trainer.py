@@ -1,4 +1,4 @@
-"""One network, trained by this library, its array expressions, and PyTorch: cases/trainer.py."""
+"""One network, trained by this library, its array expressions, and others: cases/trainer.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ...kernels import batch_norm_backward, batch_norm_forward
 from ...nets import Adam, BatchNorm, Dataset, Dense, History, Sequential, SoftmaxCrossEntropy, fit
 from ...nets.types import Array, HostArray
 from ..cases.trainer import HIDDEN, LR, Pair, Trainer
-from ..peers.torch_trainer import Torch
+from ..peers.trainers import PEER_TRAINERS, peer_trainer
 
 
 class Onepass(Trainer):
@@ -80,12 +80,14 @@ class _ArrayBatchNorm(BatchNorm):
 
 
 def trainer(path: str, data: Dataset, batch: int, seed: int = 0) -> Trainer:
-    """The trainer of a path: "onepass", "array" or "torch fused"."""
+    """The trainer of a path: "onepass", "array" or one of PEER_TRAINERS."""
     width = data.x_train.shape[1]
-    if path == "torch fused":
+    if path in PEER_TRAINERS:
         start = Onepass(width, data.classes, batch, seed).weights()
-        return Torch(start, width, data.classes, batch, seed)
+        return peer_trainer(path, start, width, data.classes, batch, seed)
     engines = {"onepass": "auto", "array": "array"}
     if path not in engines:
-        raise ValueError(f"path is {path!r}; expected 'onepass', 'array' or 'torch fused'")
+        raise ValueError(
+            f"path is {path!r}; expected 'onepass', 'array', {', '.join(map(repr, PEER_TRAINERS))}"
+        )
     return Onepass(width, data.classes, batch, seed, engines[path])

@@ -63,7 +63,7 @@ def backward(
     _add(program, shared("backward", kind, dy.dtype.char), job, dy, width, (dy, y, dz, sums))
     if bias_grad is not None:
         last = np.array([sums.ctypes.data, tasks, width, bias_grad.ctypes.data])
-        program.add(_finish(dy.dtype.char).address, last, sums, bias_grad)
+        program.add(_finish(dy.dtype.char).address, last, sums, bias_grad, name="activation")
 
 
 def _add(
@@ -72,4 +72,4 @@ def _add(
     assert job.size == WORDS
     _, _, tasks = cut.py_func(x.size, max(1, width))
     chunk = int(x.nbytes >= SHARED and tasks > 1)
-    program.add(function, job, kept, size=tasks, chunk=chunk)
+    program.add(function, job, kept, size=tasks, chunk=chunk, name="activation")

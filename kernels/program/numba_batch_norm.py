@@ -20,6 +20,7 @@ from ..batch_norm.layout import layout_of
 from .numba_words import copy
 from .program import Program
 
+NAME = "batch norm"
 SHARED = 1 << 17  # bytes of x from which threads share the tasks
 
 
@@ -44,8 +45,8 @@ def backward(
     """dx, which may be dy, and the gradients of gamma and beta."""
     work, channels = backward_work(how, dy.dtype.char), how.layout.channels
     _add(program, backward_call(dy, x, dx, how, kept, work))
-    copy(program, work[:channels], gamma_grad)
-    copy(program, work[channels : 2 * channels], beta_grad)
+    copy(program, work[:channels], gamma_grad, NAME)
+    copy(program, work[channels : 2 * channels], beta_grad, NAME)
 
 
 def inference(
@@ -63,4 +64,4 @@ def _add(program: Program, call: Call) -> None:
         start(job, call.function, 0, step, 1, *call.options, *call.arrays)
         job[STEP] = step
         chunk = int(shared and tasks > 1 and step in WHOLE)
-        program.add(call.function, job, *call.arrays, size=tasks, chunk=chunk)
+        program.add(call.function, job, *call.arrays, size=tasks, chunk=chunk, name=NAME)

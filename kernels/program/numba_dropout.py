@@ -34,5 +34,6 @@ def dropout(program: Program, words: Words, x: np.ndarray, y: np.ndarray, mask: 
     job = np.array([x.ctypes.data, y.ctypes.data, *numbers(mask)[:3], 0])
     job.view(np.float64)[JOB - 1] = mask.scale
     chunk = CHUNK if x.size >= SHARED else 0
-    program.add(shared(x.dtype.char).address, job, x, y, size=x.size, chunk=chunk)
+    function = shared(x.dtype.char).address
+    program.add(function, job, x, y, size=x.size, chunk=chunk, name="dropout")
     return Masked(words, job)

@@ -89,5 +89,6 @@ def loss_of_numbers(
     )
     for name_, value in zip(INTEGERS, values, strict=True):
         job[name_] = value
-    program.add(_compiled(name, output.dtype.char).address, job, given, loss, metric)
+    function = _compiled(name, output.dtype.char).address
+    program.add(function, job, given, loss, metric, name="loss")
     return job.view(np.int64)

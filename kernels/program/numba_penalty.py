@@ -111,7 +111,8 @@ def add_penalty(
         program.asked.ctypes.data,
     )
     job["factor"], job["slope"] = factor, slope
-    program.add(_compiled(name, weights.dtype.char).address, job, weights, gradients, loss)
+    function = _compiled(name, weights.dtype.char).address
+    program.add(function, job, weights, gradients, loss, name="penalty")
     return job.view(np.int64)
 
 
@@ -120,5 +121,6 @@ def add_clip(program: Program, gradients: np.ndarray, most: float, scale: np.nda
     job = np.zeros(1, NORM)
     job["gradients"], job["size"] = gradients.ctypes.data, gradients.size
     job["scale"], job["clock"], job["most"] = scale.ctypes.data, program.asked.ctypes.data, most
-    program.add(_compiled("clip", gradients.dtype.char).address, job, gradients, scale)
+    function = _compiled("clip", gradients.dtype.char).address
+    program.add(function, job, gradients, scale, name="clip")
     return job

@@ -158,13 +158,13 @@ def matmul(
     function, share = compiled("product", kind, blas.bits).address, rows * columns * inner / pieces
     program.add(
         function, job, a, b, out, parts, size=pieces, chunk=int(pieces > 1),
-        nanoseconds=SLOW * share,
+        nanoseconds=SLOW * share, name="product",
     )  # fmt: skip
     if len(parts):
         last = np.array([out.ctypes.data, parts.ctypes.data, out.size, len(parts)])
         function = compiled("add_parts", kind, blas.bits).address
         chunk = ADDED if out.size > 2 * ADDED else 0
-        program.add(function, last, out, parts, size=out.size, chunk=chunk)
+        program.add(function, last, out, parts, size=out.size, chunk=chunk, name="product")
     return out
 
 

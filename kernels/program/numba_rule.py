@@ -23,11 +23,11 @@ def step(
     scalars = len(python_text.scalar_names(rule))
     job = np.zeros(FIRST_SCALAR + scalars, np.int64)
     job[: len(arrays)] = [array.ctypes.data for array in arrays]
-    given = copy(program, table[0], job[FIRST_SCALAR:])
+    given = copy(program, table[0], job[FIRST_SCALAR:], rule.name)
     words.add(given, 0, table.ctypes.data, table.strides[0])
     if clip_norm is not None:  # the first coefficient is the factor on gradients
         add_clip(program, arrays[1], clip_norm, job[FIRST_SCALAR : FIRST_SCALAR + 1])
     size = arrays[0].size
     function = shared_loop(rule, arrays[0].dtype.name).address
     chunk = CHUNK if size >= SHARED else 0
-    program.add(function, job, arrays, table, size=size, chunk=chunk)
+    program.add(function, job, arrays, table, size=size, chunk=chunk, name=rule.name)

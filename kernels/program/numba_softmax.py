@@ -93,5 +93,5 @@ def cross_entropy(
     for name, value in zip(INTEGERS, values, strict=True):
         job[name] = value
     function = _compiled("plain" if weights is None else "weighted", logits.dtype.char)
-    program.add(function.address, job, given, loss, right)
+    program.add(function.address, job, given, loss, right, name="softmax")
     return job.view(np.int64)

@@ -70,7 +70,7 @@ class Words:
     def __init__(self, program: Program) -> None:
         self._table = np.zeros((16, 3), np.int64)
         self._job = np.array([self._table.ctypes.data, program.clock.ctypes.data, 0])
-        program.add(compiled("advance_words").address, self._job, self)
+        program.add(compiled("advance_words").address, self._job, self, name="words")
 
     def add(self, job: np.ndarray, word: int, first: int, stride: int) -> int:
         """Word number `word` of `job` is `first` plus `stride` for each step; the word's own
@@ -88,12 +88,14 @@ class Words:
         self._table[number, 1] = first
 
 
-def copy(program: Program, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def copy(
+    program: Program, source: np.ndarray, target: np.ndarray, name: str = "copy"
+) -> np.ndarray:
     """Copy a contiguous array; its job: the addresses of source and target."""
     job = np.array([source.ctypes.data, target.ctypes.data])
     chunk = BYTES if target.nbytes >= SHARED else 0
     function = compiled("copy_bytes").address
-    program.add(function, job, source, target, size=target.nbytes, chunk=chunk)
+    program.add(function, job, source, target, size=target.nbytes, chunk=chunk, name=name)
     return job
 
 
@@ -102,5 +104,6 @@ def take(program: Program, source: np.ndarray, out: np.ndarray) -> np.ndarray:
     nbytes = out.nbytes // len(out)
     job = np.array([source.ctypes.data, 0, out.ctypes.data, nbytes])
     chunk = ROWS if out.nbytes >= SHARED else 0
-    program.add(compiled("take_rows").address, job, source, out, size=len(out), chunk=chunk)
+    function = compiled("take_rows").address
+    program.add(function, job, source, out, size=len(out), chunk=chunk, name="gather")
     return job

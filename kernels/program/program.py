@@ -34,6 +34,7 @@ class Program:
         self.clock = np.zeros(3, np.int64)
         self.asked = self.clock if stops else self.clock.copy()
         self._instructions: list[tuple[int, ...]] = []
+        self._names: list[str] = []
         self._kept: list[Any] = []
         self._table: np.ndarray | None = None
         self._pace = Pace()
@@ -57,6 +58,7 @@ class Program:
         size: int = 1,
         chunk: int = 0,
         nanoseconds: float = 0.0,
+        name: str = "other",
     ) -> None:
         """Put an instruction at the end.
 
@@ -66,9 +68,11 @@ class Program:
             size: of its range.
             chunk: how many of it a thread takes at a time; 0: one thread takes all.
             nanoseconds: what a chunk may take, where that is more than a few microseconds.
+            name: what kind of work it is, for `timed`.
         """
         polls = PATIENCE + int(nanoseconds)
         self._instructions.append((function, size, chunk, job.ctypes.data, polls))
+        self._names.append(name)
         self._kept += [job, kept]
         self._table = None
 
@@ -82,3 +86,23 @@ class Program:
         self.clock[:] = 0, start, 0
         get_crew().follow(self._table, self.clock, steps, self, self._pace)
         return int(self.clock[0])
+
+    def timed(self) -> list[tuple[str, int]]:
+        """Run it for one step, and tell how long each instruction took: (its name, nanoseconds).
+
+        As `run` does, but for a look at the clock between instructions. Shorter than the program
+        where an instruction has asked to stop, which is then left out.
+
+        Raises:
+            NotImplementedError: there is no clock that compiled code can call; nothing was done.
+        """
+        from .numba_clock import NANOSECONDS, SECONDS, clocks
+
+        rows, looks = clocks(len(self) + 1)
+        mixed = [each for pair in zip(looks, self._instructions, strict=False) for each in pair]
+        table = np.array([*mixed, looks[-1]], np.int64)
+        self.clock[:] = 0
+        get_crew().follow(table, self.clock, 1, (self, rows, table), self._pace)
+        times = rows[:, SECONDS] * 10**9 + rows[:, NANOSECONDS]
+        taken = np.diff(times[times > 0]).tolist()
+        return list(zip(self._names, taken, strict=False))

@@ -55,6 +55,15 @@ class Recorder:
         """Have `start` called before each run, and `ended` with the number of its steps after."""
         self._around.append((start, ended))
 
+    def timed(self) -> list[tuple[str, int]]:
+        """Run the program for one step: see `Program.timed`."""
+        for start, _ in self._around:
+            start()
+        with one_thread():
+            found = self.program.timed()
+        self.ended(int(self.program.clock[0]))
+        return found
+
     def run(self, steps: int) -> int:
         """Run the program for that many steps; those that ended, fewer where it asked to stop."""
         for start, _ in self._around:

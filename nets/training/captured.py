@@ -135,6 +135,15 @@ class Captured:
         rule, self._table[number] = self._optimizer.prepared(number)
         return rule is self._rule and self._optimizer.clip_norm == self._clip_norm
 
+    def timed(self, order: Array) -> list[tuple[str, int]]:
+        """Take one step, `prepare`d, for the batch of `order`: see `Program.timed`."""
+        for word in self._orders:
+            self._recorder.words.start(word, order.ctypes.data)
+        found: list[tuple[str, int]] = self._recorder.timed()
+        self.taken = int(self._recorder.program.clock[0])
+        self._optimizer.stepped(self.taken)
+        return found
+
     def run(self, order: Array, steps: int) -> None:
         """Take a step for each batch of `order`, the numbers of samples; of one batch that was
         given, where `order` is None.

@@ -40,11 +40,17 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+def leave_out(patch):
+    """What takes a minute to compile."""
+    for name in ("why_no_deepspeed", "why_no_compiled_step"):
+        patch.setattr(peers, name, lambda *where: LEFT_OUT)
+
+
 def bench(**options):
-    """A small run on the CPU, without DeepSpeed, which takes a minute to compile; and its text."""
+    """A small run on the CPU, without what takes a minute to compile; and its text."""
     text = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(peers, "why_no_deepspeed", lambda *where: LEFT_OUT)
+        leave_out(patch)
         report = run.bench(
             mode="small", device="cpu", console=Console(file=text, width=80), **options
         )
@@ -54,7 +60,7 @@ def bench(**options):
 def paths_of(section, mnist=None):
     """(operation, label, dtype, path) of all that can run here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(peers, "why_no_deepspeed", lambda *where: LEFT_OUT)
+        leave_out(patch)
         return [
             (work.operation, work.label, work.dtype, path)
             for work in workloads(section, Choice("small", "cpu", mnist))
@@ -78,7 +84,9 @@ def some(tmp_path_factory):
 
 
 # --- what it measures -----------------------------------------------------------------------------
-@pytest.mark.parametrize("section", ["tensors", "beside-blas", "vectorize", "training"])
+@pytest.mark.parametrize(
+    "section", ["tensors", "beside-blas", "vectorize", "training", "step-parts"]
+)
 def test_every_path_of_a_section_is_measured(section):
     report, _ = bench(only=[section])
     assert found_in(report, section) == paths_of(section)

@@ -13,8 +13,10 @@ from onepass.bench.cases import data_sets as bench_data
 from onepass.bench.cases.batch_norm import LARGE
 from onepass.bench.cases.steps import CASES
 from onepass.bench.promises.promises import judged, promises
+from onepass.bench.report.ratios import PEERS
 from onepass.bench.report.record import Curve
 from onepass.bench.suite import MODES, ON_ANY_DEVICE, ON_THE_CPU, SECTIONS, Choice, workloads
+from onepass.bench.workloads.step_parts import PARTS, WHOLE
 from onepass.nets import Dataset
 
 pytest.importorskip("sklearn", reason="digits come from scikit-learn")
@@ -130,6 +132,34 @@ def test_training_has_mnist_where_its_folder_is_named():
     assert {w.label for w in workloads("training", Choice("full", mnist="folder"))} == labels
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_training_is_measured_beside_every_library_and_by_torch_compile_where_there_is_time(mode):
+    for work in workloads("training", Choice(mode, mnist="folder")):
+        assert {"onepass", "array", "jax step", "jax scan", "torch fused"} <= set(work.paths)
+        assert {"sklearn without batch norm", "product"} <= set(work.paths)
+        assert ("torch compile" in work.paths) == (mode in ("default", "full"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_busy_has_a_quiet_epoch_first_and_ours_beside_two_libraries_in_every_situation(mode):
+    works = workloads("busy", Choice(mode))
+    assert [work.operation for work in works] == [
+        "quiet",
+        "beside a loop",
+        "beside two loops",
+        "beside NumPy",
+    ]
+    for work in works:
+        assert {"onepass", "jax scan", "torch fused"} <= set(work.paths)
+        assert (work.label, work.paths) == (works[0].label, works[0].paths)
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+def test_every_part_of_a_step_is_measured_at_both_batches(mode):
+    found = {(work.batch, work.label) for work in workloads("step-parts", Choice(mode))}
+    assert found == {(batch, part) for batch in (128, 16) for part in (*PARTS, WHOLE)}
+
+
 @pytest.mark.skipif(GPU, reason="there is a GPU")
 def test_without_a_gpu_every_path_there_has_a_reason_and_none_is_timed(monkeypatch):
     def measure(*arguments):
@@ -155,6 +185,15 @@ def test_a_wrong_section_is_told_with_those_there_are():
     assert run._sections([]) == list(SECTIONS)
 
 
+def test_what_takes_long_is_for_full_runs_and_for_those_that_name_it():
+    others = [name for name in SECTIONS if name != "busy"]
+    for mode in ("quick", "default"):
+        assert run._sections([], mode) == others
+        assert run._sections(["busy", "steps"], mode) == ["steps", "busy"]
+    for mode in ("small", "full"):
+        assert run._sections([], mode) == list(SECTIONS)
+
+
 def test_a_wrong_mode_is_told_with_those_there_are():
     with pytest.raises(ValueError, match="mode is 'fast'; expected 'small', 'quick', 'default'"):
         Choice("fast")
@@ -164,12 +203,19 @@ def test_a_wrong_mode_is_told_with_those_there_are():
 SPEED = {"array": 20.0, "loop": 900.0, "tuned": 6.0, "deepspeed": 4.0}
 
 
+def ideal_seconds(work, path):
+    """Microseconds of everything else; of an epoch more is promised beside PyTorch."""
+    if path.startswith("torch"):
+        return 6e-6 if work.section == "training" else 4e-6
+    return 1e-6 * (4.0 if path.startswith("jax") else SPEED.get(path, 1.0))
+
+
 def ideal():
     """A full run in which ours meets the limit and is far ahead of everything else."""
     rows = [
         measurement(
             path,
-            1e-6 * (4.0 if path.startswith("torch") else SPEED.get(path, 1.0)),
+            ideal_seconds(work, path),
             section=work.section,
             operation=work.operation,
             label=work.label,
@@ -275,6 +321,31 @@ def test_a_report_that_keeps_every_promise():
             {"MNIST epoch, batch 16: PyTorch / onepass"},
         ),
         (
+            0.2,
+            ("training", "epoch", "mnist, batch 128", "jax scan"),
+            {"MNIST epoch, batch 128: JAX's scan / onepass"},
+        ),
+        (
+            1.5,
+            ("training", "epoch", "mnist, batch 128", "onepass"),
+            {"MNIST epoch, batch 128: products / onepass"},
+        ),
+        (
+            3.0,
+            ("busy", "beside a loop", "3840 samples, batch 128", "onepass"),
+            {"epoch beside a loop / quiet"},
+        ),
+        (
+            5.0,
+            ("busy", "beside NumPy", "3840 samples, batch 128", "onepass"),
+            {
+                "epoch beside NumPy / quiet",
+                "epoch beside NumPy: JAX's scan / onepass",
+                "epoch beside NumPy: PyTorch / onepass",
+            },
+        ),
+        (9.0, ("busy", "beside two loops", "3840 samples, batch 128", "onepass"), set()),
+        (
             2e6,
             ("first-call", "import and adam step", "new process", "onepass"),
             {"import and first step, cached: s"},
@@ -358,12 +429,12 @@ def test_the_peer_of_a_promise_is_the_quickest_one():
 
 def test_what_was_not_measured_is_not_judged():
     report = ideal()
-    rows = [one for one in report.measurements if not one.path.startswith(("torch", "deepspeed"))]
+    rows = [one for one in report.measurements if not one.path.startswith(PEERS)]
     names = {row["figure"] for row in judged(small_report(*rows))}
     assert names == {
         one.figure
         for one in promises()
-        if not any(word in one.figure for word in ("PyTorch", "peer", "DeepSpeed"))
+        if not any(word in one.figure for word in ("PyTorch", "peer", "DeepSpeed", "JAX"))
     }
     assert judged(small_report()) == []
 

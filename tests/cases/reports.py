@@ -187,9 +187,15 @@ def _others() -> list[Measurement]:
         60_000,
         onepass=0.38,
         array=0.57,
+        jax_scan=0.71,
         torch_fused=0.66,
         product=0.28,
     )
+    for part, value in (("products", 8e-5), ("batch norm", 3e-5), ("whole step", 14e-5)):
+        add("step-parts", "step of batch 128", part, 128, captured=value, plain=2 * value)
+    for situation, slow in (("quiet", 1), ("beside a loop", 2)):
+        seconds = {"onepass": 0.03 * slow, "jax_scan": 0.05 * slow**2, "torch_fused": 0.1 * slow**3}
+        add("busy", situation, "3840 samples, batch 128", 3840, **seconds)
     return rows
 
 

@@ -23,11 +23,17 @@ from oracles.rules import RULES
 pytest.importorskip("torch")
 
 CPU = get_backend("cpu")
+SLOW = ("deepspeed", "torch compile")
+HAS = {
+    "deepspeed": ("adam", "adamw", "adagrad"),
+    "torch compile": ("adam",),
+    "jax": tuple(rule for rule in CASES if rule != "amsgrad"),
+}
 PAIRS = [
-    pytest.param(path, rule, marks=[pytest.mark.slow] if path == "deepspeed" else [])
+    pytest.param(path, rule, marks=[pytest.mark.slow] if path in SLOW else [])
     for path in peers.PEER_PATHS
     for rule in CASES
-    if path != "deepspeed" or rule in ("adam", "adamw", "adagrad")
+    if rule in HAS.get(path, CASES)
 ]
 
 
@@ -41,6 +47,8 @@ def run(candidate):
     if candidate.before is not None:
         candidate.before()
     candidate.call()
+    if candidate.after is not None:
+        candidate.after()
 
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -124,6 +132,8 @@ def test_reasons():
     assert "float64" in peers.why_missing("deepspeed", "adam", dtype="float64")
     assert "float16" in peers.why_missing("torch foreach", "adam", dtype="float16")
     assert "CPU" in peers.why_missing("deepspeed", "adam", device="cuda:0")
+    assert "Adam alone" in peers.why_missing("torch compile", "adamw")
+    assert "float32" in peers.why_missing("torch compile", "adam", dtype="float64")
     with pytest.raises(ValueError, match=r"path is 'torch'; expected one of 'torch for-loop'"):
         peers.why_missing("torch", "adam")
 

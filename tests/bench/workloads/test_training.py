@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from onepass.bench.peers import jax_steps, torch_compile, trainers
+from onepass.bench.peers.sklearn_trainer import Sklearn
 from onepass.bench.workloads import matrix_products as products
 from onepass.bench.workloads import training
 from onepass.bench.workloads.onepass_trainer import Onepass, trainer
+from onepass.bench.workloads.same_network import assert_accurate
 from onepass.nets import Dataset, Dense, load_digits
 
-LEARNERS = [
-    "onepass",
-    "array",
-    pytest.param(
-        "torch fused",
-        marks=pytest.mark.skipif(find_spec("torch") is None, reason="torch is missing"),
-    ),
+
+def peer(path, package, *marks):
+    missing = pytest.mark.skipif(find_spec(package) is None, reason=f"{package} is missing")
+    return pytest.param(path, marks=[missing, pytest.mark.peers, *marks])
+
+
+OTHERS = [
+    peer("jax step", "jax"),
+    peer("jax scan", "jax"),
+    peer("torch fused", "torch"),
+    peer("torch compile", "torch", pytest.mark.slow),
 ]
+LEARNERS = ["onepass", "array", *OTHERS]
 ROWS, BATCH = 203, 32  # the last batch holds 11
 
 
@@ -43,9 +52,22 @@ def test_workload_says_what_it_is(digits):
         "digits, batch 32",
     )
     assert (epoch.size, epoch.bytes, epoch.dtype, epoch.device) == (ROWS, 0, "float32", "cpu")
-    assert epoch.paths == ("onepass", "array", "torch fused", "product")
+    assert epoch.paths == (
+        "onepass", "array", "jax step", "jax scan", "torch fused", "torch compile",
+        "sklearn without batch norm", "product",
+    )  # fmt: skip
+    assert "torch compile" not in training.Epoch(digits, BATCH, compiled=False).paths
 
 
+@pytest.fixture
+def can_compile(request):
+    """Skips with the reason where torch.compile is asked for and can't."""
+    path = request.node.callspec.params.get("path")
+    if path == "torch compile" and (reason := training.why_no_training(path)):
+        pytest.skip(reason)
+
+
+@pytest.mark.usefixtures("can_compile")
 @pytest.mark.parametrize("path", LEARNERS)
 def test_paths_learn_the_same(digits, path):
     reference, other = trainer("array", digits, BATCH), trainer(path, digits, BATCH)
@@ -56,6 +78,7 @@ def test_paths_learn_the_same(digits, path):
         np.testing.assert_allclose(other.weights()[name], weight, atol=5e-3, err_msg=name)
 
 
+@pytest.mark.usefixtures("can_compile")
 @pytest.mark.parametrize("path", LEARNERS)
 def test_prepare_accepts_what_agrees_and_times_from_the_start(digits, path):
     candidates = training.Epoch(digits, BATCH).prepare([path, "product"])
@@ -73,6 +96,7 @@ def test_prepare_refuses_another_network(digits, monkeypatch):
         training.Epoch(digits, BATCH).prepare(["onepass"])
 
 
+@pytest.mark.usefixtures("can_compile")
 @pytest.mark.parametrize("path", LEARNERS)
 def test_reset_restores_bit_for_bit(digits, path):
     made = trainer(path, digits, BATCH)
@@ -87,6 +111,63 @@ def test_reset_restores_bit_for_bit(digits, path):
     assert first.loss == second.loss
     for name in start:
         np.testing.assert_array_equal(ends[0][name], ends[1][name], err_msg=name)
+
+
+def spoiled(made):
+    """A trainer that is two of 360 samples worse than it is."""
+    train = made.train
+
+    def wrong(*given, **options):
+        history = train(*given, **options)
+        if history.val_accuracy:
+            history.val_accuracy[-1] -= 0.0057
+        return history
+
+    made.train = wrong
+    return made
+
+
+def test_prepare_refuses_what_has_learned_less(digits, monkeypatch):
+    build = {path: trainer(path, digits, BATCH) for path in ("onepass", "array")}
+    spoiled(build["onepass"])
+    monkeypatch.setattr(training, "trainer", lambda path, *rest: build[path])
+    with pytest.raises(AssertionError, match="accuracy by 'onepass'"):
+        training.Epoch(digits, BATCH).prepare(["onepass"])
+
+
+def test_another_network_must_have_learned_something_and_no_more_is_asked(digits):
+    path = "sklearn without batch norm"
+    candidates = training.Epoch(digits, BATCH).prepare([path])
+    candidates[path].call()
+    reference = partial(trainer, "array", digits, BATCH)
+    with pytest.raises(AssertionError, match=r"batch norm' has an accuracy of 0\.00%"):
+        assert_accurate(digits, BATCH, {path: Ignorant(10, BATCH)}, reference)
+
+
+class Ignorant(Sklearn):
+    def train(self, data, epochs=1, validation=None):
+        history = super().train(data, epochs, validation)
+        history.val_accuracy[-1] = 0.0
+        return history
+
+
+def test_what_is_missing_is_told_with_its_remedy(monkeypatch):
+    monkeypatch.setattr(jax_steps, "find_spec", lambda name: None)
+    monkeypatch.setattr(trainers, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch_compile, "find_spec", lambda name: None)
+    for path, extra in (
+        ("jax scan", "peers"),
+        ("torch compile", "peers"),
+        ("sklearn without batch norm", "sklearn"),
+    ):
+        assert f'pip install "onepass[{extra}]"' in training.why_no_training(path)
+
+
+def test_torch_compile_says_that_it_has_no_compiler(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    assert "needs a C++ compiler, and there is no /no/such" in torch_compile.why_no_compile()
+    assert "CPU alone" in torch_compile.why_no_compile("cuda:0")
 
 
 def test_array_path_compiles_nothing(digits, monkeypatch):
@@ -126,6 +207,7 @@ def test_floor_fits_the_network(digits):
     assert widths == [(64, 256), (256, 128), (128, 10)]
 
 
+@pytest.mark.usefixtures("can_compile")
 @pytest.mark.parametrize("path", LEARNERS)
 def test_curves(digits, path):
     curve = training.train_curves(digits, path, epochs=3, batch=BATCH)
