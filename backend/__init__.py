@@ -1,7 +1,6 @@
 """Where arrays live: one device string picks NumPy on the CPU or CuPy on an NVIDIA GPU."""
 
 from .base import Backend, Memory
-from .cores import usable_cores
 from .detect import backend_of, device_of
 from .devices import DeviceStatus, describe_devices
 from .errors import (
@@ -12,6 +11,7 @@ from .errors import (
     MixedBackendsError,
 )
 from .foreign import as_array
+from .machine.cores import usable_cores
 from .select import get_backend, use_device, why_device
 from .types import Array
 

@@ -10,7 +10,7 @@ import numpy as np
 from .base import Backend, Memory
 from .devices import probe_cuda, require
 from .foreign import check_real, taken_in
-from .memory_limit import bytes_of
+from .machine.memory_limit import bytes_of
 from .types import Array
 
 

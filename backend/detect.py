@@ -8,9 +8,9 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from .base import Backend
+from .checks.plain_array import NOT_PLAIN, described, remedy
 from .errors import MixedBackendsError
 from .numpy_backend import CPU
-from .plain_array import NOT_PLAIN, described, remedy
 from .select import get_backend
 from .types import Array
 

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from .cores import usable_cores
 from .errors import DeviceUnavailableError
 from .failures import NO_COMPILER, OUR_FAULT, diagnose, first_line
+from .machine.cores import usable_cores
 
 ENVIRONMENT_VARIABLE = "ONEPASS_DEVICE"
 CHOICES = '"auto", "cpu", "cuda" or "cuda:N"'

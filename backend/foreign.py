@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_cupy_array
 
-from .plain_array import check_plain
+from .checks.plain_array import check_plain
 from .types import Array
 
 _TIMES = "such as days: (values - values.min()) / numpy.timedelta64(1, 'D')"

@@ -24,7 +24,7 @@ from weakref import ref
 
 import numpy as np
 
-from .memory_limit import default_limit
+from .machine.memory_limit import default_limit
 
 LARGE = 1 << 20
 """Bytes from which results lie in blocks; smaller ones the C library keeps itself."""

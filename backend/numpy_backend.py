@@ -10,7 +10,7 @@ from array_api_compat import is_cupy_array
 
 from .base import Backend, Memory
 from .foreign import check_real, taken_in
-from .memory_limit import bytes_of
+from .machine.memory_limit import bytes_of
 from .memory_pool import PERHAPS, POOL, converted, empty, empty_like
 from .types import Array
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, backend_of
-from ..backend.array_checks import check_writeable
-from ..backend.overlap import any_overlap
+from ..backend.checks.arrays import check_writeable
+from ..backend.checks.overlap import any_overlap
 from ..backend.types import DTYPES
 from .usable import numba_usable
 

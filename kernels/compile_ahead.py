@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, EngineUnavailableError, get_backend
-from ..backend.number_checks import flag
+from ..backend.checks.numbers import flag
 from .activation import activation_backward, activation_forward
 from .activation.arguments import check_options
 from .batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..backend.number_checks import Check
+from ..backend.checks.numbers import Check
 from .activation.arguments import OPTIONS as ACTIVATION
 from .batch_norm.arguments import OPTIONS as BATCH_NORM
 from .inverted_dropout.arguments import OPTIONS as DROPOUT

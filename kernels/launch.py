@@ -8,7 +8,7 @@ from typing import TypeAlias
 from numpy import ndarray
 
 from ..backend import Array
-from ..backend.array_checks import check_arrays
+from ..backend.checks.arrays import check_arrays
 from ..backend.failures import Explained
 from ..backend.foreign import taken_in
 from .engine_table import cpu_engine, find_engine

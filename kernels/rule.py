@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, TypeAlias, TypeVar
 
-from ..backend.number_checks import Check, finite_number, flag, non_negative
+from ..backend.checks.numbers import Check, finite_number, flag, non_negative
 
 COMMON: Mapping[str, Check] = {
     "weight_decay": non_negative,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.plain_array import check_plain
+from ..backend.checks.plain_array import check_plain
 from .types import Array
 
 

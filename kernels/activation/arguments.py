@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...backend import Array, backend_of
-from ...backend.array_checks import check_writeable
-from ...backend.number_checks import Check, one_of, positive
+from ...backend.checks.arrays import check_writeable
+from ...backend.checks.numbers import Check, one_of, positive
 from ..array_arguments import check_input, check_out, check_overlap, same_memory
 from .formula import KINDS
 

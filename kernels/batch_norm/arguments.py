@@ -8,8 +8,8 @@ from numbers import Integral
 from typing import Any
 
 from ...backend import Array, backend_of
-from ...backend.array_checks import check_writeable
-from ...backend.number_checks import Check, fraction, positive
+from ...backend.checks.arrays import check_writeable
+from ...backend.checks.numbers import Check, fraction, positive
 from ...backend.types import DTYPES
 from ..array_arguments import check_input
 from .layout import Layout, layout_of

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import RLock
 
-from ...backend.cores import allowed_cores, cpu_quota, usable_cores
-from ...backend.number_checks import count
+from ...backend.checks.numbers import count
+from ...backend.machine.cores import allowed_cores, cpu_quota, usable_cores
 
 VARIABLE = "ONEPASS_NUM_THREADS"
 OTHERS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ...backend.number_checks import WORD, Check, finite_number, random_word
+from ...backend.checks.numbers import WORD, Check, finite_number, random_word
 from .contract import Mask
 
 STEP = 2.0**-32

@@ -7,7 +7,7 @@ from typing import Any
 from numpy import sqrt
 
 from ...backend import Array
-from ...backend.number_checks import non_negative
+from ...backend.checks.numbers import non_negative
 from ..launch import launch
 from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 

@@ -8,7 +8,7 @@ from typing import Any
 from numpy import sqrt
 
 from ...backend import Array
-from ...backend.number_checks import decay_rates, flag, non_negative, step_number
+from ...backend.checks.numbers import decay_rates, flag, non_negative, step_number
 from ..launch import launch
 from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 

@@ -7,7 +7,7 @@ from typing import Any
 from numpy import maximum, sqrt
 
 from ...backend import Array
-from ...backend.number_checks import step_number
+from ...backend.checks.numbers import step_number
 from ..launch import launch
 from ..rule import Prepared, Rule
 from .adam import HYPERPARAMETERS as HYPERPARAMETERS

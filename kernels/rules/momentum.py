@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend import Array
-from ...backend.number_checks import decay_rate, flag, non_negative, one_of
+from ...backend.checks.numbers import decay_rate, flag, non_negative, one_of
 from ..launch import launch
 from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend import Array
-from ...backend.number_checks import non_negative
+from ...backend.checks.numbers import non_negative
 from ..launch import launch
 from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import Array, backend_of
-from ...backend.class_checks import check_labels
+from ...backend.checks.classes import check_labels
 from ..array_arguments import check_out, check_overlap, same_memory
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...backend import Array, backend_of
-from ...backend.class_checks import check_logits
+from ...backend.checks.classes import check_logits
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import backend_of
-from ...backend.number_checks import count, finite_number, non_negative, one_of
+from ...backend.checks.numbers import count, finite_number, non_negative, one_of
 from ..types import Array, Shape
 from .images import as_images, flip, move
 

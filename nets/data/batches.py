@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Backend
-from ...backend.number_checks import count
+from ...backend.checks.numbers import count
 from ..seeds import seeded
 from ..types import Array
 

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from ...backend import backend_of
-from ...backend.number_checks import finite_number
-from ...backend.plain_array import check_plain
+from ...backend.checks.numbers import finite_number
+from ...backend.checks.plain_array import check_plain
 from ..types import DTYPES, Array, HostArray, Shape
 
 _PIXELS = 1 << 22

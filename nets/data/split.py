@@ -10,8 +10,8 @@ import numpy as np
 from array_api_compat import is_cupy_array
 
 from ...backend import backend_of
+from ...backend.checks.numbers import finite_number, flag
 from ...backend.foreign import array_of
-from ...backend.number_checks import finite_number, flag
 from ..labels import numbered
 from ..seeds import seeded
 from ..types import Array, HostArray

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 
-from ...backend.number_checks import one_of
+from ...backend.checks.numbers import one_of
 from ..types import HostArray
 from .csv_file import CsvFile
 from .target_column import read_target

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...backend import backend_of
+from ...backend.checks.numbers import decay_rate, flag, one_of
+from ...backend.checks.plain_array import check_plain
 from ...backend.foreign import taken_in
-from ...backend.number_checks import decay_rate, flag, one_of
-from ...backend.plain_array import check_plain
 from ..types import Array
 
 

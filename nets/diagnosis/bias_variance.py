@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...backend.number_checks import fraction
+from ...backend.checks.numbers import fraction
 
 _ADVICE = {
     "high bias": (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...backend.number_checks import positive
+from ...backend.checks.numbers import positive
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..training.inputs import check_batches, check_loss, prepared

@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ...backend.checks.numbers import flag, non_negative
 from ...backend.foreign import taken_in
-from ...backend.number_checks import flag, non_negative
 from ..data.batches import batch_size_for
 from ..data.normalizer import Normalizer
 from ..data.split import split

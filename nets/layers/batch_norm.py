@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backend.number_checks import count, flag
+from ...backend.checks.numbers import count, flag
 from ...kernels import (
     batch_norm_backward,
     batch_norm_forward,

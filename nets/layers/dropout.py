@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...backend.number_checks import random_word
+from ...backend.checks.numbers import random_word
 from ...kernels import dropout, validate
 from ..state_checks import check_keys
 from ..types import Array

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...backend import backend_of
-from ...backend.class_checks import numbering
+from ...backend.checks.classes import numbering
 from ..types import Array, HostArray
 from .loss import Loss
 from .number_targets import (

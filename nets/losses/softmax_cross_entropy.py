@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...backend.class_checks import check_labels, check_logits
+from ...backend.checks.classes import check_labels, check_logits
 from ...kernels import softmax_cross_entropy
 from ..types import Array, HostArray
 from .loss import Loss

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ...backend.number_checks import count, flag
+from ...backend.checks.numbers import count, flag
 from ..layers.activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, Tanh
 from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense

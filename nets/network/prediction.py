@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...backend.checks.numbers import count
+from ...backend.checks.plain_array import check_plain
 from ...backend.memory_pool import joined
-from ...backend.number_checks import count
-from ...backend.plain_array import check_plain
 from ..losses.loss import Loss
 from ..types import Array, HostArray
 from .captured_forward import captured_loss, captured_outputs

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...backend import Backend
+from ...backend.checks.plain_array import check_plain
 from ...backend.foreign import taken_in
-from ...backend.plain_array import check_plain
 from ..layers.layer import Layer
 from ..seeds import seeded
 from ..state_checks import check_keys, check_values

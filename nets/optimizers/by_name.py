@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...backend.number_checks import decay_rate, flag
+from ...backend.checks.numbers import decay_rate, flag
 from .adagrad import AdaGrad
 from .adam import Adam, AdamW
 from .amsgrad import AMSGrad

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from ... import kernels
-from ...backend.number_checks import finite_number
+from ...backend.checks.numbers import finite_number
 from ..types import Array
 
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ... import kernels
-from ...backend.array_checks import check_arrays
-from ...backend.number_checks import step_number
+from ...backend.checks.arrays import check_arrays
+from ...backend.checks.numbers import step_number
 from ...kernels import in_order, prepare
 from ...kernels.engine_table import find_engine
 from ...kernels.launch import check_all, launch_all

@@ -9,7 +9,7 @@ from math import sqrt
 from numbers import Integral
 from typing import Any, TypeAlias
 
-from ...backend.number_checks import count, fraction, non_negative, one_of, positive, step_number
+from ...backend.checks.numbers import count, fraction, non_negative, one_of, positive, step_number
 
 Milestones: TypeAlias = Mapping[int, float] | Sequence[tuple[int, float] | list[Any]]
 """Epoch -> rate from that epoch on, or a list of such pairs."""

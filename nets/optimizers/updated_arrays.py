@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...backend import Backend, backend_of
-from ...backend.array_checks import check_arrays
+from ...backend.checks.arrays import check_arrays
+from ...backend.checks.overlap import any_overlap
 from ...backend.foreign import taken_in
-from ...backend.overlap import any_overlap
 from ..network.parameters import Parameters
 from ..state_checks import check_keys
 from ..types import Array, HostArray

@@ -7,7 +7,7 @@ from pathlib import Path
 from sys import maxsize
 from typing import Any
 
-from ...backend.number_checks import count
+from ...backend.checks.numbers import count
 from ..paths import expanded
 from ..training.callbacks import Callback, EarlyStopping
 from ..training.run import Run

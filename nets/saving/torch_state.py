@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ...backend.checks.plain_array import check_plain
 from ...backend.foreign import as_array
-from ...backend.plain_array import check_plain
 from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
 from ..layers.layer import Layer

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import inf, isnan
 from typing import TypeAlias
 
-from ...backend.number_checks import count, flag, non_negative
+from ...backend.checks.numbers import count, flag, non_negative
 from ..types import HostArray
 from .run import Run
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...backend.checks.numbers import count
 from ...backend.foreign import array_of
-from ...backend.number_checks import count
 from ..losses.loss import Loss
 from ..network.captured_forward import Uncapturable
 from ..network.sequential import Sequential

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...backend.checks.plain_array import check_plain
 from ...backend.foreign import taken_in
-from ...backend.plain_array import check_plain
 from ..types import HostArray
 
 ClassWeight: TypeAlias = str | Mapping[int, float] | Sequence[float] | HostArray | None

@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 
-from ...backend.number_checks import count
+from ...backend.checks.numbers import count
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer

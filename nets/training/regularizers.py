@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...backend.number_checks import flag, non_negative
+from ...backend.checks.numbers import flag, non_negative
 from ..network.sequential import Sequential
 from ..types import Array
 

@@ -7,7 +7,7 @@ from typing import Any
 from scipy.stats import loguniform
 from sklearn.utils import check_random_state
 
-from ...backend.number_checks import count, positive
+from ...backend.checks.numbers import count, positive
 
 Pair = tuple[int, int]
 

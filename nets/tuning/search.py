@@ -13,7 +13,7 @@ from sklearn.model_selection import RandomizedSearchCV
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ...backend.number_checks import count, fraction
+from ...backend.checks.numbers import count, fraction
 from .narrowing import narrow
 
 

@@ -19,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from onepass import get_backend, kernels
-from onepass.backend import memory_limit, memory_pool
-from onepass.backend.memory_limit import bytes_of, default_limit, memory_quota
+from onepass.backend import memory_pool
+from onepass.backend.machine import memory_limit
+from onepass.backend.machine.memory_limit import bytes_of, default_limit, memory_quota
 from onepass.backend.memory_pool import (
     LARGE,
     POOL,

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onepass import kernels
-from onepass.backend import cores, usable_cores
+from onepass.backend import usable_cores
+from onepass.backend.machine import cores
 from onepass.bench.machine import print_info
 from onepass.kernels.crew import threads as module
 from onepass.kernels.crew.crew import SHARED, get_crew

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .detect import backend_of
-from .types import Array
+from ..detect import backend_of
+from ..types import Array
 
 
 def check_logits(name: str, logits: Array) -> None:

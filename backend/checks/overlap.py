@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from .types import Array
+from ..types import Array
 
 _OVERLAP_WORK: Any = 100_000  # candidate solutions to look at before giving up
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy import may_share_memory, ndarray
 
-from .detect import backend_of
+from ..detect import backend_of
+from ..types import DTYPES, Array
 from .overlap import any_overlap, overlaps_itself
-from .types import DTYPES, Array
 
 _CHARS = frozenset("efd")
 _NATIVE = frozenset(map(np.dtype, DTYPES))

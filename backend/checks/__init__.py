@@ -1,0 +1,1 @@
+"""What arguments are held to: arrays, numbers, classes; and whether arrays share memory."""

@@ -1,0 +1,1 @@
+"""What this machine, or a limit on this process, has: cores and memory."""
