@@ -102,14 +102,8 @@ def test_numba_and_cupy_are_imported_in_engines_and_backend_only(path):
     heavy = {"numba", "cupy", "llvmlite"} & {
         module.partition(".")[0] for module, _ in imports(path)
     }
-    compiled = path.parent.name in {
-        "backend",
-        "checks",
-        "compiling",
-        "crew",
-        "rule_engines",
-        "simd",
-    }
+    rooms = {"backend", "checks", "compiling", "crew", "rule_engines", "simd"}
+    compiled = path.parent.name in rooms
     allowed = compiled or path.name in {"blas.py", "gradient_norm.py", "usable.py"}
     assert not heavy or allowed or path.name.startswith(("numba_", "cupy_")), heavy
     at_top = {m.partition(".")[0] for m, top in imports(path) if top} & {"cupy"}

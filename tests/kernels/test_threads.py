@@ -385,7 +385,7 @@ def test_info_tells_how_many_threads_and_why(fresh):
 
 def test_no_other_file_counts_cores():
     """Where cores are counted elsewhere, quotas would be forgotten."""
-    root = Path(cores.__file__).parents[1]
+    root = Path(cores.__file__).parents[2]
     words = ("cpu_count", "len(os.sched_getaffinity")
     files = [path for room in ("backend", "kernels", "nets", "bench")
              for path in (root / room).rglob("*.py")]  # fmt: skip
