@@ -153,6 +153,7 @@ VIEWS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_block_is_in_use_while_anything_reaches_it(pool, name):
     array = floats(1)

@@ -175,6 +175,7 @@ def stepped(name, size, dtype, offset=0, low=0, **options):
     return [array for key, array in zip(values, arrays, strict=True) if key in rule.written]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", LLVM_TYPE)
 @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.01}, {"grad_scale": 0.7}], ids=str)
 @pytest.mark.parametrize("name", ORACLES)

@@ -364,6 +364,7 @@ def test_after_it_was_held_up_runs_are_shared_again_once_the_pause_is_over(
     assert crew._leading.acquire(blocking=False), "the crew was not given back"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_impatient_runs_give_the_same_bits(crew_of, patience, dtype):
     """With patience 0 nearly every step is held up somewhere, and goes on with helpers."""
