@@ -27,8 +27,9 @@ def reports(kernel: Kernel, architecture: str) -> dict[str, Report]:
     """What a kernel's machine code takes of that GPU, by form."""
     engine, name, dtype = kernel
     if engine == "cupy":
-        texts = cuda_forms.texts(name, dtype).items()
-        return {form: nvrtc.report(text, architecture) for form, text in texts}
+        texts = cuda_forms.texts(name, dtype)
+        compiled = nvrtc.compiled((*texts.values(),), architecture)
+        return {form: each.report for form, each in zip(texts, compiled, strict=True)}
     if not ptxas.path():
         pytest.skip("ptxas is neither in the wheel nvidia-cuda-nvcc nor on the PATH")
     forms = cuda_forms.lowered(name, dtype).items()
@@ -50,6 +51,7 @@ def ptx(kernel: Kernel) -> list[str]:
     """A kernel's PTX in every form: Numba's for each GPU, NVRTC's for one."""
     engine, name, dtype = kernel
     if engine == "cupy":
-        return [nvrtc.ptx(text) for text in cuda_forms.texts(name, dtype).values()]
+        texts = (*cuda_forms.texts(name, dtype).values(),)
+        return [each.ptx for each in nvrtc.compiled(texts)]
     forms = cuda_forms.lowered(name, dtype).values()
     return [form.ptx(architecture) for form in forms for architecture in ARCHITECTURES]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -14,6 +15,28 @@ from proving.compiled import ptxas
 from proving.compiled.ptxas import Report
 
 Text = tuple[str, tuple[str, ...]]  # what is compiled, and the options
+_INCLUDE = re.compile(r"^\s*#\s*include.*", re.MULTILINE)
+_BOUNDS = r"(?:__launch_bounds__\([^)]*\)\s+)?"
+_KERNEL = re.compile(rf'extern "C" __global__ {_BOUNDS}void {_BOUNDS}(\w+)\s*\(')
+
+
+class Built(NamedTuple):
+    """Attributes: ptx, which became machine code; log, what ptxas reports of it."""
+
+    ptx: str
+    log: str
+
+
+class Compiled(NamedTuple):
+    """One kernel.
+
+    Attributes:
+        report: what its machine code takes of a GPU.
+        ptx: its own.
+    """
+
+    report: Report
+    ptx: str
 
 
 def needed() -> None:
@@ -102,30 +125,66 @@ def _assembled(code: str, **how: bool) -> Text:
     return text, options
 
 
-def build(text: Text, architecture: str = "90", form: str = "cubin") -> tuple[Any, str]:
-    """The machine code or "ptx", and what ptxas reports."""
+def build(text: Text, architecture: str = "90", *more: str) -> Built:
+    """What NVRTC makes of a text, with more options than CuPy's where they are given."""
     from cupy.cuda import compiler
+    from cupy_backends.cuda.libs import nvrtc
 
     code, options = text
-    options += ("-ftz=true", *(["--ptxas-options=-v"] if form == "cubin" else []))
-    log = io.StringIO()
+    options += ("-ftz=true", "--ptxas-options=-v", *more)
+    log, ptx = io.StringIO(), []
+    machine_code = nvrtc.getCUBIN
+
+    def both(program: Any) -> bytes:
+        ptx.append(nvrtc.getPTX(program).decode())
+        return machine_code(program)
+
     plain = compiler._get_arch_for_options_for_nvrtc.__wrapped__  # the memo asks for a device
     with (
         mock.patch.object(compiler, "_get_arch_for_options_for_nvrtc", plain),
-        mock.patch.object(compiler, "_use_ptx", form == "ptx"),
+        mock.patch.object(compiler, "_use_ptx", False),
+        mock.patch.object(nvrtc, "getCUBIN", both),
     ):
         built, _ = compiler.compile_using_nvrtc(code, options, architecture, log_stream=log)
-    return built, log.getvalue()
-
-
-@cache
-def report(text: Text, architecture: str) -> Report:
-    """What its machine code takes of a GPU."""
-    built, log = build(text, architecture)
     assert built.startswith(b"\x7fELF"), "not a cubin"
-    return ptxas.read(log)
+    return Built(ptx[0], log.getvalue())
 
 
 @cache
-def ptx(text: Text) -> str:
-    return build(text, form="ptx")[0].decode()
+def compiled(texts: tuple[Text, ...], architecture: str = "90") -> list[Compiled]:
+    """What becomes of each kernel for a GPU.
+
+    Several are one program, and its headers are read once for many programs: that takes longer than
+    compiling a kernel does.
+    """
+    from cupy_backends.cuda.libs import nvrtc
+
+    kept_headers = ("--pch",) if nvrtc.getVersion() >= (12, 8) else ()
+    program = texts[0] if len(texts) == 1 else _together(texts)
+    ptx, log = build(program, architecture, *kept_headers)
+    reports = ptxas.read(log)
+    head, *entries = re.split(r"(?=\.visible \.entry)", ptx)
+    found = {}
+    for entry in entries:
+        (name,) = re.findall(r"^\.visible \.entry (\w+)\(", entry)
+        found[name] = Compiled(reports.pop(name), head + entry)
+    assert len(found) == len(texts), f"not the kernels of {len(texts)} texts: {[*found]}"
+    assert not reports, f"not in the PTX: {[*reports]}"
+    return (
+        [found[f"kernel_{k}"] for k in range(len(texts))] if len(texts) > 1 else [*found.values()]
+    )
+
+
+def _together(texts: tuple[Text, ...]) -> Text:
+    """Each text as it is, in a namespace of its own; their kernels are kernel_0, kernel_1, ...
+
+    What they include comes before, where its guards see to it that nothing is included again.
+    """
+    (options,) = {options for _, options in texts}
+    includes = [line.strip() for code, _ in texts for line in _INCLUDE.findall(code)]
+    lines = [*dict.fromkeys(includes)]
+    for k, (code, _) in enumerate(texts):
+        (name,) = _KERNEL.findall(code)
+        lines += [f"namespace text_{k} {{", f"#define {name} kernel_{k}", code]
+        lines += [f"#undef {name}", "}"]
+    return "\n".join(lines), options

@@ -26,12 +26,16 @@ class Report(NamedTuple):
     spilled: int
 
 
-def read(log: str) -> Report:
-    """The report in what ptxas, or NVRTC's own, prints of one kernel under -v."""
-    registers = re.findall(r"Used (\d+) registers", log)
-    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
-    assert len(registers) == len(spills) == 1, f"not the report of one kernel:\n{log}"
-    return Report(int(registers[0]), sum(map(int, spills[0])))
+def read(log: str) -> dict[str, Report]:
+    """The report of each kernel in what ptxas, or NVRTC's own, prints under -v."""
+    _, *parts = log.split("Compiling entry function '")
+    reports = {}
+    for part in parts:
+        registers = re.findall(r"Used (\d+) registers", part)
+        spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
+        assert len(registers) == len(spills) == 1, f"not the report of one kernel:\n{part}"
+        reports[part.partition("'")[0]] = Report(int(registers[0]), sum(map(int, spills[0])))
+    return reports
 
 
 def assert_lean(report: Report, most: int, what: str) -> None:
@@ -68,4 +72,5 @@ def assemble(ptx: str, architecture: str) -> Report:
     if "Unsupported .version" in done.stderr:
         pytest.skip(f"this ptxas is older than the compiler: {done.stderr.splitlines()[0]}")
     assert done.returncode == 0, done.stderr
-    return read(done.stderr)
+    (report,) = read(done.stderr).values()
+    return report

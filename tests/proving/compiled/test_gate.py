@@ -88,7 +88,7 @@ def greedy():
 @pytest.mark.parametrize("engine", ADAM)
 def test_a_kernel_that_spills_is_refused(engine):
     if engine == "cupy":
-        report = nvrtc.report(nvrtc.raw(GREEDY), "90")
+        ((report, _),) = nvrtc.compiled((nvrtc.raw(GREEDY),))
     else:
         from numba import cuda, float32, void
 
@@ -116,7 +116,7 @@ def literal(p, g):
 @pytest.mark.usefixtures("compilers")
 def test_a_literal_that_promotes_to_double_is_seen():
     code = 'extern "C" __global__ void literal(float* p, const float* g) { *p -= *g * 0.1; }'
-    assert ".f64" in nvrtc.ptx(nvrtc.raw(code))
+    assert ".f64" in nvrtc.build(nvrtc.raw(code)).ptx
     rule = Lowered(*cuda_forms.numba_rule(Rule("planted", literal), "float32"))
     assert ".f64" in rule.ptx("90")
 
@@ -137,6 +137,25 @@ def test_numba_gives_the_same_ptx_when_asked_for_one_gpu(name, capability):
     (form, code), *_ = cuda_forms.lowered(name, "float32").items()
     alone = Lowered(*cuda_forms.numba_kernel(name, "float32", form), capability)
     assert renumbered(code.ptx(architecture)) == renumbered(alone.ptx(architecture))
+
+
+@pytest.mark.usefixtures("compilers")
+@pytest.mark.parametrize("name", ["adam", "moments", "softmax_lanes", "activation_tanh"])
+@pytest.mark.parametrize("architecture", ["75", "120"])
+def test_kernels_compiled_in_one_program_are_as_they_are_alone(name, architecture):
+    """The gate compiles the forms of one together; CuPy does each by itself."""
+    texts = (*cuda_forms.texts(name, "float16").values(),)
+    together = nvrtc.compiled(texts, architecture)
+    for text, (report, ptx) in zip(texts, together, strict=True):
+        ((alone, its_ptx),) = nvrtc.compiled((text,), architecture)
+        assert report == alone
+        assert instructions(ptx) == instructions(its_ptx)
+
+
+def instructions(ptx):
+    """Without names of the kernel's own: of labels, arguments and shared arrays."""
+    body = ptx.partition(".visible .entry")[2].partition("{")[2]
+    return re.sub(r"\$L__BB\d+|\w+_param|_ZZ\w+E", "", body).partition("\n}")[0]
 
 
 def renumbered(text):
