@@ -37,8 +37,8 @@ class Recorder:
     Attributes:
         program: what was written down so far.
         words: those of its jobs that change with the step.
-        loss, right: one number for each step of a run, that losses write: the mean loss (float64),
-            and the metric, added up over the rows.
+        loss, metric: one number for each step of a run, that losses write: the mean loss,
+            and the metric added up over the rows.
     """
 
     def __init__(self, dtype: np.dtype[Any], most: int, stops: bool = True) -> None:
