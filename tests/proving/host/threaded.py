@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from proving.host import elementwise as hostcuda
-from proving.host.raw import SANITIZERS, Call, RawKernel
+from proving.host.building import SANITIZERS
+from proving.host.raw import Call, RawKernel
 
 GRID, BLOCK = 3, 32  # few threads, so that each takes several elements
 CUPY_FOR = """
