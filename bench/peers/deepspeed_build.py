@@ -26,6 +26,19 @@ _BUILDERS = {"adam": "CPUAdamBuilder", "adagrad": "CPUAdagradBuilder"}
 _OPTIMIZERS = {"adam": "DeepSpeedCPUAdam", "adagrad": "DeepSpeedCPUAdagrad"}
 
 
+def lean(builder: Any) -> Any:
+    """A builder of DeepSpeed's that compiles the same machine code in half the time: without debug
+    information, and without PyTorch's headers for networks in C++, which it does not use."""
+    made = builder()
+    its_own = made.cxx_args
+
+    def cxx_args() -> list[str]:
+        return [each for each in its_own() if each != "-g"] + ["-DTORCH_INDUCTOR_CPP_WRAPPER"]
+
+    made.cxx_args = cxx_args
+    return made
+
+
 @cache
 def load_deepspeed(kernel: str) -> tuple[Any, str]:
     """(DeepSpeed's optimizer class for `kernel`, "adam" or "adagrad"; why there is none, or "").
@@ -39,7 +52,7 @@ def load_deepspeed(kernel: str) -> tuple[Any, str]:
     try:
         with undisturbed(**_settings()):
             builders = import_module("deepspeed.ops.op_builder.cpu")
-            getattr(builders, _BUILDERS[kernel])().load()
+            lean(getattr(builders, _BUILDERS[kernel])).load()
             return getattr(import_module(f"deepspeed.ops.{kernel}"), _OPTIMIZERS[kernel]), ""
     except Exception as error:  # whatever an import or a loader raises, the path is skipped
         return None, f"deepspeed is installed, but can't be loaded: {error}"
@@ -58,8 +71,9 @@ def _compile(kernel: str, limit: float = LIMIT) -> str:
     """Compile where that has not been done; why it failed, or ""."""
     program = (
         f"from deepspeed.ops.op_builder.cpu import {_BUILDERS[kernel]} as Builder\n"
+        f"from {__name__} import lean\n"
         "try:\n"
-        "    Builder().load()\n"
+        "    lean(Builder).load()\n"
         "except Exception as error:\n"
         "    cause = error.__cause__ or error\n"
         "    raise SystemExit(f'{type(cause).__name__}: {error}')\n"

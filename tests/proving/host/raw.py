@@ -2,7 +2,7 @@
 
 It takes the very text that CuPy's takes. The builds "exact", "fma" and "ftz" run here and write
 into the arrays, as a GPU would. "asan" (accesses out of bounds, undefined behaviour) and "tsan"
-(races) run in a Python of their own, on copies, and report what they find.
+(races) run in a program of their own, on copies, and report what they find.
 
 What stays unseen: threads run until they wait, so many a race shows under "tsan" alone, and one
 that spins until another block writes never ends. Nothing looks at local variables that are read
@@ -11,45 +11,26 @@ unset, at unsigned overflow, or at what is lost in a conversion to int.
 
 from __future__ import annotations
 
-import atexit
 import ctypes
-import inspect
 import math
 import os
-import pickle
-import platform
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from proving import account as proof
+from proving.host import building, sanitized
 from proving.host import elementwise as hostcuda
+from proving.host.building import SANITIZERS
+from proving.host.sanitized import Outcome, Settings
 
-HEADER = Path(__file__).with_name("cuda_on_host.h")
-SANITIZERS = {  # -O0: no access is optimized away, and it compiles fastest
-    "asan": ("-O0", "-g1", "-ffp-contract=off", "-fsanitize=address,undefined"),
-    "tsan": ("-O0", "-g1", "-ffp-contract=off", "-fsanitize=thread"),
-}
-BUILDS = {name: ("-O2", *flags) for name, flags in hostcuda.BUILDS.items()} | SANITIZERS
 RUNGS = {**dict.fromkeys(hostcuda.BUILDS, proof.HOST), "asan": proof.ASAN, "tsan": proof.TSAN}
 ORDERS: tuple[str | int, ...] = ("forward", "reverse", 0, 1)  # a number seeds a shuffle
 MAX_SHARED = 48 << 10  # bytes of shared memory that a block has without asking for more
-PATIENCE_S = 120
-
-_OPTIONS = ("ASAN_OPTIONS=detect_leaks=0", "TSAN_OPTIONS=exitcode=0:report_thread_leaks=0")
-_NOISE = "ASan doesn't fully support makecontext/swapcontext"  # it does what is asked of it here
-_STUBS = ("cuda_fp16.h", "cupy/carray.cuh", "cupy/float16.cuh")  # HEADER offers what they would
 _DTYPES = {
     "bool": "bool",
     "char": "int8",
@@ -170,9 +151,9 @@ class RawKernel:
         """The file of a build."""
         values = ", ".join(f"value[{k}]" for k in range(len(self.parameters)))
         launch = _LAUNCH.format(name=self.name, values=values)
-        head = f'#include "{HEADER.name}"\n{self.macros}#line 1 "{self.name}.cu"'
+        head = f'#include "{building.HEADER.name}"\n{self.macros}#line 1 "{self.name}.cu"'
         text = f"{head}\n{self.text}\n{launch}"
-        return _compile(text, self.name, BUILDS[build])
+        return building.library(text, self.name, build)
 
 
 @dataclass(frozen=True)
@@ -203,34 +184,27 @@ class Call:
         """Three sizes of the grid, then three of the block."""
         return (*(*self.grid, 1, 1)[:3], *(*self.block, 1, 1)[:3])
 
-    def settings(self, build: str) -> tuple[str, tuple[int, ...], int, int, int]:
+    def settings(self, build: str) -> Settings:
         """The arguments of `_launch`, all but the values."""
         seed = self.order
         order = ("reverse", "forward").index(seed) - 1 if isinstance(seed, str) else seed + 1
         limit = self.kernel.max_dynamic_shared_size_bytes
-        return self.kernel.library(build), self.shape, self.shared_mem, limit, order
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a sanitizer reports of a launch, "" if nothing, and the arguments as it left them.
-
-    There are no arguments if the launch was cut short.
-    """
-
-    report: str
-    args: tuple[Any, ...]
+        return Settings(self.kernel.library(build), self.shape, self.shared_mem, limit, order)
 
 
 def sanitize(kind: str, calls: Sequence[Call]) -> list[Outcome]:
-    """Run each call under "asan" or "tsan", in a Python of its own.
+    """Run each call under "asan" or "tsan", in a program of its own.
 
     Its arrays are copies in memory of exactly their size; those that overlap share it.
     """
-    assert not missing(kind), missing(kind)
+    assert not sanitized.missing(kind), sanitized.missing(kind)
     compile_all(kind, calls)
+
+    def run(call: Call) -> Outcome:
+        return sanitized.run(kind, call.kernel.name, call.settings(kind), call.args)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda call: _sanitized(kind, call), calls))
+        return list(pool.map(run, calls))
 
 
 def compile_all(build: str, calls: Sequence[Call]) -> None:
@@ -239,87 +213,6 @@ def compile_all(build: str, calls: Sequence[Call]) -> None:
     texts = {(kernel.name, kernel.macros, kernel.text): kernel for kernel in kernels}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda kernel: kernel.library(build), texts.values()))
-
-
-def missing(kind: str) -> str:
-    """Why "asan" or "tsan" can't run here; empty when it can."""
-    return _python(kind)[1]
-
-
-def _sanitized(kind: str, call: Call) -> Outcome:
-    pieces = _pieces(call.args)
-    starts = [start for start, _ in pieces]
-    values: list[Any] = []  # an array's is the number of its piece and its place in there
-    for arg in call.args:
-        if isinstance(arg, np.ndarray):
-            piece = bisect_right(starts, arg.ctypes.data) - 1
-            values.append((piece, arg.ctypes.data - starts[piece]))
-        else:
-            values.append(arg.tobytes())
-    memory = [(start % 16, ctypes.string_at(start, end - start)) for start, end in pieces]
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "call").write_bytes(pickle.dumps((call.settings(kind), values, memory)))
-        command = [*_python(kind)[0], f"{_worker()}\n_work({folder!r})"]
-        try:
-            done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            return Outcome(f"{call.kernel.name} still ran after {PATIENCE_S} s", ())
-        lines = done.stderr.decode(errors="replace").splitlines(keepends=True)
-        report = "".join(line for line in lines if _NOISE not in line)
-        after = Path(folder, "after")
-        if not after.exists():
-            return Outcome(report or f"{call.kernel.name} ended with {done.returncode}", ())
-        written = [bytearray(piece) for piece in pickle.loads(after.read_bytes())]
-    args = tuple(
-        np.ndarray(arg.shape, arg.dtype, written[value[0]], value[1], arg.strides)
-        if isinstance(arg, np.ndarray)
-        else arg
-        for arg, value in zip(call.args, values, strict=True)
-    )
-    return Outcome(report, args)
-
-
-def _pieces(args: Sequence[Any]) -> list[tuple[int, int]]:
-    """Start and end of the memory that arrays take; those that overlap share a piece."""
-    spans = [
-        np.lib.array_utils.byte_bounds(arg) if arg.size else (arg.ctypes.data, arg.ctypes.data)
-        for arg in args
-        if isinstance(arg, np.ndarray)
-    ]
-    pieces: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if pieces and start < pieces[-1][1]:
-            pieces[-1] = (pieces[-1][0], max(end, pieces[-1][1]))
-        else:
-            pieces.append((start, end))
-    return pieces
-
-
-def _work(folder: str) -> None:
-    """What the other Python does: it imports nothing that isn't needed, NumPy least of all."""
-    import ctypes
-    import pickle
-    import sys
-    from pathlib import Path
-
-    settings, values, memory = pickle.loads(Path(folder, "call").read_bytes())
-    malloc = ctypes.CDLL(None).malloc  # the sanitizer's
-    malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    starts = []
-    for skew, piece in memory:
-        starts.append(malloc(skew + len(piece)) + skew)
-        ctypes.memmove(starts[-1], piece, len(piece))
-    for k, value in enumerate(values):
-        if isinstance(value, tuple):
-            values[k] = (starts[value[0]] + value[1]).to_bytes(8, sys.byteorder)
-    library, shape, shared_mem, limit, order = settings
-    failure = _launch(library, shape, shared_mem, limit, order, values)
-    print(failure, end="", file=sys.stderr)
-    after = [
-        ctypes.string_at(start, len(piece))
-        for start, (_, piece) in zip(starts, memory, strict=True)
-    ]
-    Path(folder, "after").write_bytes(pickle.dumps(after))
 
 
 def _launch(
@@ -334,8 +227,6 @@ def _launch(
 
     Whatever lies at an argument's place is taken for what the kernel declares.
     """
-    import ctypes
-
     launch = ctypes.CDLL(library).onepass_launch
     launch.restype = ctypes.c_char_p
     held = [ctypes.create_string_buffer(value, 16) for value in values]
@@ -347,34 +238,6 @@ def _launch(
         ctypes.c_longlong(order),
     )
     return str(failure, "utf-8")
-
-
-@cache
-def _worker() -> str:
-    source = "\n".join(inspect.getsource(function) for function in (_launch, _work))
-    return f"from __future__ import annotations\n{source}"
-
-
-@cache
-def _python(kind: str) -> tuple[tuple[str, ...], str]:
-    """The command of a Python with the sanitizer's runtime in it; or why there is none."""
-    if hostcuda.MISSING:
-        return (), hostcuda.MISSING
-    runtime = ""
-    for library in ("libubsan.so", "libasan.so") if kind == "asan" else (f"lib{kind}.so",):
-        find = ["g++", f"-print-file-name={library}"]
-        runtime = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
-        if not Path(runtime).is_absolute():
-            return (), f"g++ has no {library}"
-    python = (sys.executable, "-I", "-S", "-c")
-    plain = ("env", f"LD_PRELOAD={Path(runtime).resolve()}", *_OPTIONS, *python)
-    # without randomized addresses first: some runtimes don't find their own place among them
-    fixed = ("setarch", platform.machine(), "-R", *plain)
-    for command in (fixed, plain) if shutil.which("setarch") else (plain,):
-        done = subprocess.run([*command, "import ctypes"], capture_output=True, text=True)
-        if done.returncode == 0 and not done.stderr:
-            return command, ""
-    return (), f"Python does not start with {runtime}: {done.stderr.strip()[:200]}"
 
 
 def _signature(code: str, name: str) -> tuple[tuple[Parameter, ...], int]:
@@ -422,27 +285,3 @@ def _declare(found: re.Match[str]) -> str:
                 f"static char {name}_key; {kind} (&{name}){sizes} = *({kind} (*){sizes}){memory}; "
             )
     return text + "\n" * found[0].count("\n")
-
-
-@cache
-def _workshop() -> Path:
-    """The folder of all builds and of empty headers, until this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="hostcuda-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for stub in _STUBS:
-        (folder / stub).parent.mkdir(exist_ok=True)
-        (folder / stub).touch()
-    return folder
-
-
-@cache
-def _compile(text: str, name: str, flags: tuple[str, ...]) -> str:
-    folder = Path(tempfile.mkdtemp(dir=_workshop()))
-    source, library = folder / f"{name}.cpp", folder / f"{name}.so"
-    source.write_text(text, encoding="utf-8")
-    command = ["g++", "-std=c++17", "-shared", "-fPIC", "-fvisibility=hidden"]
-    command += ["-fno-strict-aliasing", *flags]  # a float * read as float4 *, as kernels do
-    command += [f"-I{HEADER.parent}", f"-I{_workshop()}", "-o", str(library), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"g++ rejects {name}:\n{done.stderr}"
-    return str(library)

@@ -15,7 +15,8 @@ from tolerances import DTYPES, assert_close
 from proving import account as proof
 from proving.host import elementwise as hostcuda
 from proving.host.activation import Device
-from proving.host.raw import ORDERS, compile_all, missing
+from proving.host.raw import ORDERS, compile_all
+from proving.host.sanitized import missing
 from proving.host.threaded import BLOCK, GRID
 
 pytestmark = pytest.mark.hostcuda

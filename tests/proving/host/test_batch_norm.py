@@ -15,7 +15,8 @@ from proving import account as proof
 from proving.host import elementwise as hostcuda
 from proving.host.batch_norm import AS_SHIPPED, Device
 from proving.host.device import planted
-from proving.host.raw import ORDERS, missing, sanitize
+from proving.host.raw import ORDERS, sanitize
+from proving.host.sanitized import missing
 
 pytestmark = [
     pytest.mark.hostcuda,

@@ -16,7 +16,8 @@ from tolerances import DTYPES
 from proving.host import elementwise as hostcuda
 from proving.host.device import planted
 from proving.host.dropout import BLOCKS, THREADS, Device
-from proving.host.raw import ORDERS, Call, RawKernel, missing, sanitize
+from proving.host.raw import ORDERS, Call, RawKernel, sanitize
+from proving.host.sanitized import missing
 
 pytestmark = [
     pytest.mark.hostcuda,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from proving.host import elementwise as hostcuda
-from proving.host.raw import MAX_SHARED, ORDERS, Call, LaunchError, Parameter, RawKernel, missing
+from proving.host.raw import MAX_SHARED, ORDERS, Call, LaunchError, Parameter, RawKernel
 from proving.host.raw import sanitize as run_sanitized
+from proving.host.sanitized import missing
 
 pytestmark = [
     pytest.mark.hostcuda,
@@ -559,7 +560,7 @@ def test_a_launch_that_fails_leaves_the_next_alone():
 def test_a_launch_that_spins_is_given_up(monkeypatch):
     call = waiting("while (*(volatile int *)y == 0) {}")
     sanitize("asan", [waiting("")])
-    monkeypatch.setattr("proving.host.raw.PATIENCE_S", 0.5)
+    monkeypatch.setattr("proving.host.sanitized.PATIENCE_S", 0.5)
     (outcome,) = sanitize("asan", [call])
     assert outcome.report == "waiting still ran after 0.5 s"
 

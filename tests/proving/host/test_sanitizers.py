@@ -23,7 +23,8 @@ from proving import account as proof
 from proving.compiled import nvrtc
 from proving.host import elementwise as hostcuda
 from proving.host.batch_norm import SMALL, Device
-from proving.host.raw import Call, RawKernel, compile_all, missing, sanitize
+from proving.host.raw import Call, RawKernel, compile_all, sanitize
+from proving.host.sanitized import missing
 from proving.host.threaded import BLOCK, CUPY_FOR, GRID, ElementwiseKernel
 from proving.host.walk import walk
 

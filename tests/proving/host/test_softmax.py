@@ -18,7 +18,8 @@ from tolerances import DTYPES
 from proving import account as proof
 from proving.host import elementwise as hostcuda
 from proving.host.device import planted
-from proving.host.raw import ORDERS, RawKernel, compile_all, missing, sanitize
+from proving.host.raw import ORDERS, RawKernel, compile_all, sanitize
+from proving.host.sanitized import missing
 from proving.host.softmax import AS_SHIPPED, SMALL, SMALL_ROOM, Device
 
 pytestmark = [

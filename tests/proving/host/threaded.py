@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from proving.host import elementwise as hostcuda
-from proving.host.raw import SANITIZERS, Call, RawKernel
+from proving.host.building import SANITIZERS
+from proving.host.raw import Call, RawKernel
 
-GRID, BLOCK = 3, 32  # few threads, so that each takes several elements
+GRID, BLOCK = 3, 8  # few threads: each takes several elements, and tsan is slow to make one
 CUPY_FOR = """
 #define CUPY_FOR(i, n) \\
     for (ptrdiff_t i = \\
