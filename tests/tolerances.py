@@ -30,6 +30,7 @@ QUOTIENT_ULP = 1.6  # of the division by estimates in loops on vectors
 TANH_ULP = 3.0  # of their tanh, and of the exponential of both signs
 PRODUCT_LIMIT = 8.0  # of a matrix product: of |a| |b|, whatever the order of the sums
 LOSS_LIMIT = 8.0  # of a loss of numbers, and of its gradient
+ROWS_LIMIT = 16.0  # of what a network gives a row, about 1, alone or with others
 CAPTURED_LIMITS = {"float32": 1000.0, "float64": 1000.0}  # 100 steps, captured or layer by layer
 
 
