@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from onepass import kernels
 from runs import (  # noqa: F401
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -132,6 +133,14 @@ def _params(pairs: list[tuple[str, str]]) -> list[Any]:
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Every engine in turn; skipped, with the library's own reason, where it can't run."""
     return _usable(*request.param)
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """`kernels.set_num_threads`; afterwards the number is what it was."""
+    before = kernels.get_num_threads()
+    yield kernels.set_num_threads
+    kernels.set_num_threads(before)
 
 
 @pytest.fixture(scope="session", params=_params([("array", "cpu"), ("array", "cuda")]))

@@ -29,6 +29,7 @@ JOB = np.dtype([(name, "i8") for name in INTEGERS])
 """C = op(A) op(B) in Fortran's order, C (m, n): the address of gemm; whether A and B are turned;
 addresses and leading dimensions; where the parts of sums go, but for the first; the side that is
 cut, and into how long pieces."""
+LEFT = INTEGERS.index("b")
 M, N, K = range(3)
 
 NUMBER: Any = np.float32
@@ -136,19 +137,21 @@ def compiled(name: str, kind: str, bits: int) -> Any:
 
 def matmul(
     program: Program, blas: Blas, a: np.ndarray, b: np.ndarray, out: np.ndarray,
-    parts: np.ndarray | None = None,
+    parts: np.ndarray | None = None, job: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """out = a b, of two axes; `out` and either a and b or their transposes are contiguous.
 
-    parts: room for `parts_of(a, b)` results beside `out`, free again afterwards; None: new memory.
+    Args:
+        parts: room for `parts_of` it results beside `out`, free again afterwards; None: new memory.
+        job: a JOB to be filled in, whose word `LEFT` is the address of a; None: a new one.
     """
     (rows, inner), columns, kind = a.shape, b.shape[1], out.dtype.char
-    job = np.zeros(1, JOB)
+    job = np.zeros(1, JOB) if job is None else job
     turn_a, lda = _order(b)  # out.T = b.T a.T in Fortran's order
     turn_b, ldb = _order(a)
-    side, piece, pieces = cut(columns, rows, inner)
+    side, piece, pieces = cut(columns, rows, inner) if program.shared else (M, columns, 1)
     if parts is None:
-        parts = np.empty((parts_of(a, b), rows, columns), out.dtype)
+        parts = np.empty((parts_of(program, a, b), rows, columns), out.dtype)
     values = (
         blas.gemm(kind), turn_a, turn_b, columns, rows, inner, b.ctypes.data, lda, a.ctypes.data,
         ldb, out.ctypes.data, max(1, columns), parts.ctypes.data, side, piece,
@@ -168,10 +171,10 @@ def matmul(
     return out
 
 
-def parts_of(a: np.ndarray, b: np.ndarray) -> int:
+def parts_of(program: Program, a: np.ndarray, b: np.ndarray) -> int:
     """How many parts are added to a result whose products are cut along the inner side."""
     side, _, pieces = cut(b.shape[1], *a.shape)
-    return pieces - 1 if side == K else 0
+    return pieces - 1 if side == K and program.shared else 0
 
 
 def cut(m: int, n: int, k: int) -> tuple[int, int, int]:

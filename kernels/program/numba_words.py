@@ -79,9 +79,14 @@ class Words:
         if number == len(self._table):
             self._table = np.concatenate([self._table, np.zeros_like(self._table)])
             self._job[0] = self._table.ctypes.data
-        self._table[number] = job.ctypes.data + 8 * word, first, stride
+        self._table[number, 1:] = first, stride
+        self.point(number, job, word)
         self._job[2] += 1
         return number
+
+    def point(self, number: int, job: np.ndarray, word: int) -> None:
+        """Let it be word number `word` of `job`, which lives as long as the program."""
+        self._table[number, 0] = job.ctypes.data + 8 * word
 
     def start(self, number: int, first: int) -> None:
         """Let a word begin with another value from now on."""

@@ -22,6 +22,7 @@ class Program:
 
     Args:
         stops: whether instructions that find numbers that are not finite stop a run.
+        shared: whether threads share its instructions.
 
     Attributes:
         clock: words that instructions look at: the step within a run, counted from 0, the next
@@ -30,7 +31,8 @@ class Program:
             looks at.
     """
 
-    def __init__(self, stops: bool = True) -> None:
+    def __init__(self, stops: bool = True, shared: bool = True) -> None:
+        self.shared = shared
         self.clock = np.zeros(3, np.int64)
         self.asked = self.clock if stops else self.clock.copy()
         self._instructions: list[tuple[int, ...]] = []
@@ -71,6 +73,7 @@ class Program:
             name: what kind of work it is, for `timed`.
         """
         polls = PATIENCE + int(nanoseconds)
+        chunk = chunk if self.shared else 0
         self._instructions.append((function, size, chunk, job.ctypes.data, polls))
         self._names.append(name)
         self._kept += [job, kept]
@@ -81,11 +84,15 @@ class Program:
 
         Fewer, where an instruction has asked to stop: the last is then not done to its end.
         """
+        self.clock[:] = 0, start, 0
+        get_crew().follow(self.table(), self.clock, steps, self, self._pace)
+        return int(self.clock[0])
+
+    def table(self) -> np.ndarray:
+        """The instructions, as `board.follow` takes them."""
         if self._table is None:
             self._table = np.array(self._instructions, np.int64).reshape(-1, 5)
-        self.clock[:] = 0, start, 0
-        get_crew().follow(self._table, self.clock, steps, self, self._pace)
-        return int(self.clock[0])
+        return self._table
 
     def timed(self) -> list[tuple[str, int]]:
         """Run it for one step, and tell how long each instruction took: (its name, nanoseconds).

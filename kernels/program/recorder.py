@@ -41,14 +41,17 @@ class Recorder:
             and the metric added up over the rows.
     """
 
-    def __init__(self, dtype: np.dtype[Any], most: int, stops: bool = True) -> None:
+    def __init__(
+        self, dtype: np.dtype[Any], most: int, stops: bool = True, shared: bool = True
+    ) -> None:
         blas = find_blas()
         assert blas is not None
         self._blas, self.dtype = blas, dtype
-        self.program = Program(stops)
+        self.program = Program(stops, shared)
         self.words = Words(self.program)
         self.loss, self.metric = np.zeros(most), np.zeros(most)
         self._free: list[np.ndarray] = []
+        self._elsewhere: dict[int, int] = {}
         self._around: list[tuple[Callable[[], None], Callable[[int], None]]] = []
 
     def around(self, start: Callable[[], None], ended: Callable[[int], None]) -> None:
@@ -98,8 +101,11 @@ class Recorder:
     # --- kernels ----------------------------------------------------------------------------------
     def matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         out = self.empty(a.shape[0], b.shape[1]) if out is None else out
-        parts = self.empty(numba_product.parts_of(a, b), *out.shape)
-        numba_product.matmul(self.program, self._blas, a, b, out, parts)
+        parts = self.empty(numba_product.parts_of(self.program, a, b), *out.shape)
+        job = np.zeros(1, numba_product.JOB)
+        numba_product.matmul(self.program, self._blas, a, b, out, parts, job)
+        if (word := self._elsewhere.pop(id(a), None)) is not None:
+            self.words.point(word, job, numba_product.LEFT)
         self.release(parts)
         return out
 
@@ -187,9 +193,17 @@ class Recorder:
         job = take(self.program, source, out)
         return self.words.add(job, 1, 0, 8 * len(out))
 
-    def read(self, target: np.ndarray) -> int:
-        """Each step fills `target` from the next bytes; the number of the word that says where."""
-        return self.words.add(copy(self.program, target, target), 0, 0, target.nbytes)
+    def read(self, target: np.ndarray, multiplied: bool = False) -> int:
+        """Each step fills `target` from the next bytes; the number of the word that says where.
+
+        multiplied: nothing but the next `matmul` reads it, as its first matrix, and does so there:
+            `target` is left empty.
+        """
+        if not multiplied:
+            return self.words.add(copy(self.program, target, target), 0, 0, target.nbytes)
+        word = self.words.add(np.zeros(1, np.int64), 0, 0, target.nbytes)
+        self._elsewhere[id(target)] = word
+        return word
 
     def write(self, source: np.ndarray) -> int:
         """Each step writes `source` behind what the one before wrote; likewise."""

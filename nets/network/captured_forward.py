@@ -1,22 +1,29 @@
-"""A network's forward captured: written down once for a number of rows, then run as a program."""
+"""A network's forward captured: written down once for a number of rows, then run as a program.
+
+Rows don't need one another: each thread takes batches through all layers by itself.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from ...kernels.program import new_recorder, why_no_programs
+from ...kernels import get_num_threads
+from ...kernels.program import new_claims, new_recorder, why_no_programs
+from ..layers.dense import Dense
 from ..layers.layer import Layer
 from ..losses.loss import Loss
 from ..types import HostArray
 from .sequential import Sequential
 
-ROWS = 256  # of a batch, which a core's second cache holds with what is made of it
-LEAST = 2 * ROWS  # rows that are worth a program which may run once
+ROWS = 384  # of a batch, which a core's second cache holds with what is made of it
+LEAST = 512  # rows that are worth a program which may run once
+FEW, SHORT = 8, 128  # pairs of batches that are made even, and rows that one batch takes
 KEPT = 8  # programs of a network
 MOST = 64  # batches of a run
 
@@ -48,22 +55,10 @@ class CapturedForward:
         self, net: Sequential, rows: int, like: tuple[HostArray, ...], loss: Loss | None
     ) -> None:
         self._lock, self._rows, self._loss = Lock(), rows, loss
-        recorder = self._recorder = new_recorder(net.dtype, MOST, stops=False)
-        self._rooms = [recorder.program.empty((rows, *a.shape[1:]), a.dtype) for a in like]
-        self._reads = [recorder.read(room) for room in self._rooms]
-        x = self._rooms[0]
-        try:
-            for layer in net.layers:
-                y, _ = layer.record(recorder, x, False)
-                if y is not x and x is not self._rooms[0]:
-                    recorder.release(x)
-                x = y
-            if loss is not None:
-                loss.record(recorder, x, *(*self._rooms[1:], None)[:2])
-        except NotImplementedError as error:
-            raise Uncapturable(str(error)) from error
-        self.shape = x.shape
-        self._write = recorder.write(x) if loss is None else 0
+        self._copy = partial(_Copy, rows, like, loss)
+        self._copies = [self._copy(net)]
+        self._claims = new_claims([self._copies[0].recorder])
+        self.shape = self._copies[0].shape
         self._settings = self._now(net)
 
     def _now(self, net: Sequential) -> list[Any]:
@@ -74,28 +69,74 @@ class CapturedForward:
         """Whether the network is as it was when it was captured."""
         return same_settings(self._now(net), self._settings)
 
-    def run(self, given: tuple[HostArray, ...], out: HostArray | None) -> tuple[float, float]:
+    def run(
+        self, net: Sequential, given: tuple[HostArray, ...], out: HostArray | None
+    ) -> tuple[float, float]:
         """Work through all batches of `given`; outputs go to `out`.
 
         Returns the loss, as the sum over batches of mean times rows, and the metric's sum. Threads
         that call it at once take turns.
         """
         with self._lock:
-            return self._run(given, out)
+            batches = len(given[0]) // self._rows
+            self._copy_for(net, min(batches, get_num_threads()))
+            return self._run(given, out, batches)
 
-    def _run(self, given: tuple[HostArray, ...], out: HostArray | None) -> tuple[float, float]:
-        recorder, total, measured = self._recorder, 0.0, 0.0
-        batches = len(given[0]) // self._rows
+    def _copy_for(self, net: Sequential, threads: int) -> None:
+        """Have a copy for each thread."""
+        if threads > len(self._copies):
+            new = [self._copy(net) for _ in range(threads - len(self._copies))]
+            claims = new_claims([copy.recorder for copy in (*self._copies, *new)])
+            self._claims, self._copies = claims, self._copies + new
+
+    def _run(
+        self, given: tuple[HostArray, ...], out: HostArray | None, batches: int
+    ) -> tuple[float, float]:
+        total, measured, rows = 0.0, 0.0, self._rows
         for first in range(0, batches, MOST):
-            for word, array in zip(self._reads, given, strict=True):
-                recorder.words.start(word, array[first * self._rows :].ctypes.data)
-            if out is not None:
-                recorder.words.start(self._write, out[first * self._rows :].ctypes.data)
-            steps = recorder.run(min(MOST, batches - first))
+            left = [array[first * rows :] for array in given]
+            for copy in self._copies:
+                copy.start(left, None if out is None else out[first * rows :])
+            self._claims.run(min(MOST, batches - first))
             if self._loss is not None:
-                total += float(recorder.loss[:steps].sum()) * self._rows
-                measured += float(recorder.metric[:steps].sum())
+                found = [copy.recorder for copy in self._copies]
+                total += float(sum(each.loss for each in found).sum()) * rows
+                measured += float(sum(each.metric for each in found).sum())
         return total, measured
+
+
+class _Copy:
+    """The forward of a network written down once, with memory of its own."""
+
+    def __init__(
+        self, rows: int, like: tuple[HostArray, ...], loss: Loss | None, net: Sequential
+    ) -> None:
+        recorder = self.recorder = new_recorder(net.dtype, MOST, stops=False, shared=False)
+        rooms = [recorder.program.empty((rows, *a.shape[1:]), a.dtype) for a in like]
+        x, *others = rooms
+        multiplied = bool(net.layers) and type(net.layers[0]).record is Dense.record
+        self._reads = [recorder.read(x, multiplied), *map(recorder.read, others)]
+        try:
+            for layer in net.layers:
+                y, _ = layer.record(recorder, x, False)
+                if y is not x and x is not rooms[0]:
+                    recorder.release(x)
+                x = y
+            if loss is not None:
+                loss.record(recorder, x, *(*others, None)[:2])
+        except NotImplementedError as error:
+            raise Uncapturable(str(error)) from error
+        self.shape = x.shape
+        self._write = recorder.write(x) if loss is None else 0
+
+    def start(self, given: Sequence[HostArray], out: HostArray | None) -> None:
+        """Let the next run read and write there."""
+        recorder = self.recorder
+        for word, array in zip(self._reads, given, strict=True):
+            recorder.words.start(word, array.ctypes.data)
+        if out is not None:
+            recorder.words.start(self._write, out.ctypes.data)
+        recorder.loss[:] = recorder.metric[:] = 0.0
 
 
 def settings(net: Sequential, *others: Any) -> list[Any]:
@@ -157,7 +198,7 @@ def captured_outputs(net: Sequential, x: HostArray, batch_size: int) -> HostArra
             return None
         if out is None:
             out = net.backend.empty((len(x), *program.shape[1:]), net.dtype)
-        program.run((x[part],), out[part])
+        program.run(net, (x[part],), out[part])
     return out
 
 
@@ -174,7 +215,7 @@ def captured_loss(
     for rows, part in _batches(len(x), ROWS):
         if (program := _take(net, rows, given, loss)) is None:
             return None
-        sums = program.run(tuple(array[part] for array in given), None)
+        sums = program.run(net, tuple(array[part] for array in given), None)
         total, measured = total + sums[0], measured + sums[1]
     return total, measured
 
@@ -182,6 +223,9 @@ def captured_loss(
 def _batches(n: int, most: int) -> Iterator[tuple[int, slice]]:
     """(rows of a batch, the rows that go in such batches)."""
     rows = min(ROWS, most, n)
+    pairs = -(-n // (2 * rows))
+    if n > SHORT and pairs <= FEW:  # else one thread would wait for the other's last one
+        rows = n // (2 * pairs)
     whole = n - n % rows
     yield rows, slice(0, whole)
     if whole < n:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numba import njit
 from onepass import kernels
 from onepass.kernels.compiling.python_text import array_names, scalar_names
-from onepass.kernels.crew.threads import get_num_threads, set_num_threads
 from onepass.kernels.rule_engines import numba_loops
 from onepass.kernels.rules import RULES
 from onepass.kernels.simd import lanes
@@ -191,14 +190,11 @@ def test_results_do_not_depend_on_the_place_in_the_array(name, options, dtype):
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_results_do_not_depend_on_the_number_of_threads(name):
-    before, results = get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            set_num_threads(threads)
-            results.append(stepped(name, 1_000_003, "float32", threads))
-    finally:
-        set_num_threads(before)
+def test_results_do_not_depend_on_the_number_of_threads(set_threads, name):
+    results = []
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        results.append(stepped(name, 1_000_003, "float32", threads))
     for other in results[1:]:
         for array, same in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(array, same)

@@ -42,14 +42,6 @@ def digest(results):
     return hashlib.sha256(b"".join(each.tobytes() for each in results)).hexdigest()
 
 
-@pytest.fixture
-def crew_of():
-    """Use a crew of so many threads from now on."""
-    before = kernels.get_num_threads()
-    yield kernels.set_num_threads
-    kernels.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def cases():
     return {name: make(*each, seed=6) for name, each in SHARED.items()}
@@ -70,13 +62,13 @@ def posted(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARED)
-def test_every_number_of_threads_gives_the_same_bits_at_every_run(crew_of, cases, posted, name):
-    crew_of(1)
+def test_every_number_of_threads_gives_the_same_bits_at_every_run(set_threads, cases, posted, name):
+    set_threads(1)
     wanted = {digest(step(cases[name]))}
     assert set(posted) == {None}
     posted.clear()
     for threads in (2, 3, 7):
-        crew_of(threads)
+        set_threads(threads)
         wanted |= {digest(step(cases[name])), digest(step(cases[name]))}
     assert len(wanted) == 1
     assert {ENDED, UNENDED} & set(posted), "nothing was shared"
@@ -84,13 +76,13 @@ def test_every_number_of_threads_gives_the_same_bits_at_every_run(crew_of, cases
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHARED)
-def test_shared_work_follows_the_oracle(crew_of, cases, name):
-    crew_of(3)
+def test_shared_work_follows_the_oracle(set_threads, cases, name):
+    set_threads(3)
     check(Cpu("numba"), cases[name])
 
 
-def test_arrays_that_can_not_be_shared_are_refused_before_a_write(crew_of):
-    crew_of(2)
+def test_arrays_that_can_not_be_shared_are_refused_before_a_write(set_threads):
+    set_threads(2)
     x = np.ones((1_024, 1_024), "float32")
     with pytest.raises(ValueError, match="out and x overlap"):
         kernels.activation_forward(x[:-1], "relu", out=x[1:])
@@ -104,8 +96,8 @@ def test_small_arrays_are_not_shared(posted):
     assert posted == []
 
 
-def test_work_that_takes_longer_is_shared_sooner(posted, crew_of):
-    crew_of(2)
+def test_work_that_takes_longer_is_shared_sooner(posted, set_threads):
+    set_threads(2)
     x = np.ones((HELPED // 64, 4), "float32")  # a quarter of HELPED
     kernels.activation_forward(x, "relu")
     assert posted == []
@@ -113,8 +105,8 @@ def test_work_that_takes_longer_is_shared_sooner(posted, crew_of):
     assert len(posted) == 1
 
 
-def test_many_callers_at_once(crew_of, cases):
-    crew_of(3)
+def test_many_callers_at_once(set_threads, cases):
+    set_threads(3)
     names = ["rows", "few columns", "float64", "rows"]
     wanted = {name: digest(step(cases[name])) for name in names}
     small = make((6, 5), "tanh")

@@ -20,14 +20,6 @@ from programs import TESTS
 CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
 
-@pytest.fixture
-def crew_of():
-    """Use a crew of so many threads from now on."""
-    before = kernels.get_num_threads()
-    yield kernels.set_num_threads
-    kernels.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def cases():
     return {
@@ -37,18 +29,18 @@ def cases():
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_every_number_of_threads_gives_the_same_bits_at_every_run(crew_of, cases, name):
+def test_every_number_of_threads_gives_the_same_bits_at_every_run(set_threads, cases, name):
     digests = set()
     for threads in (1, 2, 3, 7):
-        crew_of(threads)
+        set_threads(threads)
         digests |= {digest(step(cases[name])), digest(step(cases[name]))}
     assert len(digests) == 1
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_shared_work_may_end_in_any_order(crew_of, cases, monkeypatch, name):
+def test_shared_work_may_end_in_any_order(set_threads, cases, monkeypatch, name):
     """The crew runs a job's chunks one by one, backwards."""
-    crew_of(1)
+    set_threads(1)
     want, jobs = step(cases[name]), []
 
     def backwards(self, function, size, job, kept, chunk=None, elements=None):
@@ -58,7 +50,7 @@ def test_shared_work_may_end_in_any_order(crew_of, cases, monkeypatch, name):
             call(low, min(low + length, size), job.ctypes.data)
 
     monkeypatch.setattr(Crew, "run", backwards)
-    crew_of(5)
+    set_threads(5)
     got = step(cases[name])
     assert max(jobs, default=0) > 1, "nothing was shared: this test has shown nothing"
     for one, other in zip(got, want, strict=True):
@@ -66,8 +58,8 @@ def test_shared_work_may_end_in_any_order(crew_of, cases, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_shared_work_follows_the_oracle(crew_of, cases, name):
-    crew_of(3)
+def test_shared_work_follows_the_oracle(set_threads, cases, name):
+    set_threads(3)
     assert_batch_norm(kernels.batch_norm_forward, kernels.batch_norm_backward, cases[name])
 
 
@@ -99,8 +91,8 @@ def test_processes_with_other_numbers_of_threads_give_the_same_bits():
     assert len(outputs.pop().split()) == 3
 
 
-def test_many_callers_at_once(crew_of, cases):
-    crew_of(3)
+def test_many_callers_at_once(set_threads, cases):
+    set_threads(3)
     names = ["many channels", "few columns", "channels last", "many channels"]
     wanted = {name: digest(step(cases[name])) for name in names}
     small = make((6, 5, 7), activation="relu")

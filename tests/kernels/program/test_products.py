@@ -1,4 +1,4 @@
-"""Matrix products in a program: any order of the operands, on any number of threads."""
+"""Matrix products in a program: any order of the operands, on any set_threads of threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onepass import kernels
 from onepass.kernels.crew.crew import get_crew
 from onepass.kernels.program import blas, why_no_programs
 from onepass.kernels.program.numba_product import cut, matmul
@@ -31,14 +30,6 @@ SHAPES = {  # of op(a) and op(b): rows, inner, columns
 CUT = [name for name, (rows, inner, columns) in SHAPES.items() if cut(columns, rows, inner)[2] > 1]
 each_order = pytest.mark.parametrize("orders", ["CC", "CT", "TC", "TT"])
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-@pytest.fixture
-def number():
-    """`set_num_threads`; afterwards the number is what it was."""
-    before = kernels.get_num_threads()
-    yield kernels.set_num_threads
-    kernels.set_num_threads(before)
 
 
 def operand(rng, shape, dtype, order):
@@ -93,12 +84,12 @@ def test_products_are_cut_along_each_side():
 @pytest.mark.parametrize(("dtype", "orders"), [("float32", "CC"), ("float32", "TC"),
                                                ("float32", "CT"), ("float64", "TT")])  # fmt: skip
 @pytest.mark.parametrize("name", CUT)
-def test_every_number_of_threads_gives_the_same_bits(number, name, dtype, orders):
+def test_every_number_of_threads_gives_the_same_bits(set_threads, name, dtype, orders):
     a, b = operands(name, dtype, orders)
-    number(1)
+    set_threads(1)
     alone = product(a, b).tobytes()
     for threads in (2, 3):
-        number(threads)
+        set_threads(threads)
         for _ in range(3):
             assert product(a, b).tobytes() == alone
         assert get_crew()._board[0] > 0, "nothing was shared"
@@ -136,7 +127,7 @@ sizes = st.integers(1, 5000)
 def test_cut_covers_every_element_once(m, n, k):
     side, piece, pieces = cut(m, n, k)
     length = (m, n, k)[side]
-    starts = [number * piece for number in range(pieces)]
+    starts = [set_threads * piece for set_threads in range(pieces)]
     taken = [min(piece, length - start) for start in starts]  # as `product` takes them
     assert min(taken) >= 1, "a piece is empty"
     assert sum(taken) == length

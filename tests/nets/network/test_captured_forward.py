@@ -45,12 +45,21 @@ def ran(monkeypatch):
     """Rows of each batch that went through a program, a number for each run."""
     seen, run = [], CapturedForward.run
 
-    def noted(self, given, out):
+    def noted(self, net, given, out):
         seen.append((self._rows, len(given[0])))
-        return run(self, given, out)
+        return run(self, net, given, out)
 
     monkeypatch.setattr(CapturedForward, "run", noted)
     return seen
+
+
+def assert_all_ran(ran, n, most=ROWS):
+    """n rows did, in batches of at most so many, and of one size but for what was left."""
+    assert sum(each[1] for each in ran) == n
+    assert len(ran) == 1 + (n % ran[0][0] > 0)
+    size = ran[0][0]
+    assert min(most, n) / 3 < size <= most
+    assert ran[1:] in ([], [(n % size, n % size)])
 
 
 def network(*layers, dtype="float32", seed=0, kind="classes"):
@@ -93,8 +102,7 @@ def test_outputs_are_those_of_the_layers(ran, n, dtype):
     net, x = network(dtype=dtype), rows(n, dtype)
     found = outputs(net, x)
     close(found, net(x))
-    whole = n - n % ROWS
-    assert ran == [(ROWS, whole)] + [(n % ROWS, n % ROWS)] * (n % ROWS > 0)
+    assert_all_ran(ran, n)
     assert type(found) is np.ndarray
     assert found.flags.owndata
     assert found.flags.writeable
@@ -127,7 +135,7 @@ def test_every_layer(ran, name, dtype):
     kept = x.copy()
     found = outputs(net, x)
     close(found, net(x))
-    assert len(ran) == 2
+    assert_all_ran(ran, len(x))
     assert net.random_state() == draws
     np.testing.assert_array_equal(x, kept, err_msg="x was written")
     assert not np.shares_memory(found, x)
@@ -151,9 +159,7 @@ def test_networks_of_any_layers(seed):
 def test_batches_of_other_sizes(ran, batch_size):
     net, x = network(), rows(LEAST + 9)
     close(outputs(net, x, batch_size), net(x))
-    size = min(batch_size, ROWS)
-    assert ran[0] == (size, len(x) - len(x) % size)
-    assert [each[1] for each in ran[1:]] == [len(x) % size] * (len(x) % size > 0)
+    assert_all_ran(ran, len(x), min(batch_size, ROWS))
 
 
 def test_more_batches_than_a_run_has():
@@ -230,7 +236,7 @@ def test_loss_and_metric_are_those_of_the_layers(ran, kind, n, weighted, dtype):
     close_to = 50 * LOSS_LIMIT * float(np.finfo(dtype).eps)
     assert found[0] == pytest.approx(float(mean[0]), rel=close_to)
     assert found[1] == pytest.approx(float(loss.measure(output, y)) / n, rel=close_to)
-    assert len(ran) == 1 + (n % ROWS > 0)
+    assert_all_ran(ran, n)
 
 
 def test_targets_of_any_layout_and_dtype():
@@ -410,7 +416,7 @@ def test_what_changes_counts_from_then_on(ran, change):
     close(outputs(net, x), expected)
     mean = float(KINDS["classes"](expected, y)[0])
     assert evaluate(net, x, y, KINDS["classes"])[0] == pytest.approx(mean, rel=1e-5)
-    assert len(ran) == 8
+    assert len(ran) == 4
     if change not in (set_keep_prob, bind_again):
         assert np.abs(expected - before).max() > 1e-3, "it changed nothing"
 
@@ -439,7 +445,7 @@ def test_programs_are_kept_and_not_too_many(monkeypatch):
             super().__init__(*given)
 
     monkeypatch.setattr(captured_forward, "CapturedForward", Counted)
-    net, x = network(), rows(3 * ROWS)
+    net, x = network(), rows(16 * ROWS)
     for _ in range(5):
         outputs(net, x)
         predict(net, x)
@@ -456,6 +462,16 @@ def test_layers_that_were_pickled_are_predicted_with_at_once():
 
 
 # --- threads --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("n", [LEAST, 3 * ROWS, 20 * ROWS + 5])
+def test_every_number_of_threads_gives_the_same_bits(set_threads, n):
+    net, x, y = network(), rows(n), targets("classes", n)
+    found = []
+    for threads in (1, 2, 3, 2, 1):
+        set_threads(threads)
+        found.append((outputs(net, x).tobytes(), *evaluate(net, x, y, KINDS["classes"])))
+    assert len(set(found)) == 1
+
+
 def test_several_threads_at_once_give_what_one_gives():
     net, other = network(), network(seed=1)
     y = targets("classes", LEAST + 5)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from cases.training import bits
-from onepass import kernels
 from onepass.kernels.crew.crew import get_crew
 from onepass.nets import (
     L1,
@@ -99,14 +98,6 @@ def by_layers(monkeypatch):
             yield
 
     return use
-
-
-@pytest.fixture
-def number():
-    """`set_num_threads`; afterwards the number is what it was."""
-    before = kernels.get_num_threads()
-    yield kernels.set_num_threads
-    kernels.set_num_threads(before)
 
 
 def body(*layers, width=3):
@@ -414,12 +405,12 @@ LARGE = Case(
 
 
 @each_dtype
-def test_every_number_of_threads_gives_the_same_bits(number, dtype):
+def test_every_number_of_threads_gives_the_same_bits(set_threads, dtype):
     rng = np.random.default_rng(0)
     data = rng.standard_normal((300, 128)), rng.integers(0, 3, 300)
     found = []
     for threads in (1, 2, 3):
-        number(threads)
+        set_threads(threads)
         ran = trained(LARGE, dtype, data)
         assert ran.history.path == "captured"
         assert (get_crew()._board[0] > 0) == (threads > 1), "nothing was shared"
