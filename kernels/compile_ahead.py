@@ -16,7 +16,7 @@ from .engine_table import find_engine
 from .inverted_dropout import dropout as run_dropout
 from .rules import RULES
 from .softmax import softmax_cross_entropy
-from .softmax.gpu_plan import every_width
+from .softmax.gpu.plan import every_width
 
 
 def warmup(

@@ -13,15 +13,15 @@ def _make(name: str) -> ActivationEngine:
 
             return ArrayActivation()
         case "numba":
-            from .numba_cpu import NumbaActivation
+            from .cpu.numba_cpu import NumbaActivation
 
             return NumbaActivation()
         case "cupy":
-            from .cupy_gpu import CupyActivation
+            from .gpu.cupy_gpu import CupyActivation
 
             return CupyActivation()
         case "numba-cuda":
-            from .numba_cuda import NumbaCudaActivation
+            from .gpu.numba_cuda import NumbaCudaActivation
 
             return NumbaCudaActivation()
     raise KeyError(name)

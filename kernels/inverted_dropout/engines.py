@@ -13,15 +13,15 @@ def _make(name: str) -> DropoutEngine:
 
             return ArrayDropout()
         case "numba":
-            from .numba_cpu import NumbaDropout
+            from .cpu.numba_cpu import NumbaDropout
 
             return NumbaDropout()
         case "cupy":
-            from .cupy_gpu import CupyDropout
+            from .gpu.cupy_gpu import CupyDropout
 
             return CupyDropout()
         case "numba-cuda":
-            from .numba_cuda import NumbaCudaDropout
+            from .gpu.numba_cuda import NumbaCudaDropout
 
             return NumbaCudaDropout()
     raise KeyError(name)

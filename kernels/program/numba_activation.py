@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from ..activation.numba_calls import SLOPE, WORDS, finish
-from ..activation.numba_compile import shared
-from ..activation.numba_tasks import cut
+from ..activation.cpu.numba_calls import SLOPE, WORDS, finish
+from ..activation.cpu.numba_compile import shared
+from ..activation.cpu.numba_tasks import cut
 from ..compiling.dtypes import COMPUTED as COMPUTED_OF
 from ..compiling.dtypes import STORED as STORED_OF
 from ..compiling.jit import cfunc, once

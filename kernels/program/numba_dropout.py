@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..inverted_dropout.contract import Mask
-from ..inverted_dropout.numba_cpu import numbers, shared
-from ..inverted_dropout.numba_loops import JOB
+from ..inverted_dropout.cpu.numba_cpu import numbers, shared
+from ..inverted_dropout.cpu.numba_loops import JOB
 from .numba_words import Words
 from .program import Program
 

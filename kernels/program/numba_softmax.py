@@ -13,7 +13,7 @@ from ..crew.atomics import pointer
 from ..crew.board import STOP
 from ..simd.loops import OPTIONS, inline
 from ..simd.memory import record
-from ..softmax.numba_rows import softmax_rows
+from ..softmax.cpu.numba_rows import softmax_rows
 from .program import Program
 
 STORED: Any = np.float32

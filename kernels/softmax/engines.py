@@ -13,15 +13,15 @@ def _make(name: str) -> SoftmaxEngine:
 
             return ArraySoftmax()
         case "numba":
-            from .numba_cpu import NumbaSoftmax
+            from .cpu.numba_cpu import NumbaSoftmax
 
             return NumbaSoftmax()
         case "cupy":
-            from .cupy_gpu import CupySoftmax
+            from .gpu.cupy_gpu import CupySoftmax
 
             return CupySoftmax()
         case "numba-cuda":
-            from .numba_cuda import NumbaCudaSoftmax
+            from .gpu.numba_cuda import NumbaCudaSoftmax
 
             return NumbaCudaSoftmax()
     raise KeyError(name)

@@ -14,18 +14,19 @@ import numba
 import numpy as np
 import onepass
 import pytest
-from onepass.kernels.activation import numba_compile
+from onepass.kernels.activation.cpu import numba_compile
 from onepass.kernels.batch_norm.cpu import numba_tasks
 from onepass.kernels.compiling import checksum as checksums
 from onepass.kernels.compiling import disk_cache
 from onepass.kernels.compiling import jit as compiling
 from onepass.kernels.compiling.specialize import specialize
 from onepass.kernels.crew import board
-from onepass.kernels.inverted_dropout import numba_orders, philox
+from onepass.kernels.inverted_dropout import philox
+from onepass.kernels.inverted_dropout.cpu import numba_orders
 from onepass.kernels.rule_engines import numba_bundle, numba_entry, numba_loops
 from onepass.kernels.rules.adam import ADAM
 from onepass.kernels.simd import transpose
-from onepass.kernels.softmax import numba_rows
+from onepass.kernels.softmax.cpu import numba_rows
 
 
 def add(a, b):

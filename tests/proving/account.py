@@ -51,7 +51,7 @@ def shipped() -> Iterator[Kernel]:
     from onepass.kernels.activation.formula import FORMULAS
     from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS
     from onepass.kernels.rules import RULES
-    from onepass.kernels.softmax.cuda_text import KERNELS as SOFTMAX
+    from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
     applying = ("normalize", "differentiate", "infer")

@@ -9,8 +9,8 @@ import pytest
 from cases.activation import KINDS
 from cases.optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 from numba import njit
-from onepass.kernels.activation import numba_compile, numba_loops
-from onepass.kernels.activation.numba_tasks import cut
+from onepass.kernels.activation.cpu import numba_compile, numba_loops
+from onepass.kernels.activation.cpu.numba_tasks import cut
 from onepass.kernels.simd import exp, tanh
 from onepass.kernels.simd.loops import OPTIONS
 from tolerances import TANH_ULP

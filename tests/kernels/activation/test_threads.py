@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases.activation import Cpu, check, make
 from onepass import kernels
-from onepass.kernels.activation.numba_compile import compiled
+from onepass.kernels.activation.cpu.numba_compile import compiled
 from onepass.kernels.crew.crew import ENDED, HELPED, UNENDED, Crew
 
 # shape, kind, dtype: all large enough to be shared

@@ -13,7 +13,7 @@ from cases.activation import KINDS, Case, Cpu, check, check_backward, check_forw
 from hypothesis import given
 from hypothesis import strategies as st
 from onepass import kernels
-from onepass.kernels.activation.numba_compile import compiled
+from onepass.kernels.activation.cpu.numba_compile import compiled
 from onepass.kernels.simd import half
 from oracles import activation as oracle
 from tolerances import DTYPES, LIMITS, assert_close
@@ -260,7 +260,7 @@ KEPT = """
 import sys
 import numpy as np
 from onepass import kernels
-from onepass.kernels.activation.numba_compile import compiled
+from onepass.kernels.activation.cpu.numba_compile import compiled
 for kind in sys.argv[1:]:
     y, dy = np.array([[0.0, np.inf]], "float32"), np.ones((1, 2), "float32")
     kernels.activation_forward(y, kind, out=y)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases.optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 from onepass.kernels.compiling.specialize import specialize
-from onepass.kernels.inverted_dropout import numba_loops
+from onepass.kernels.inverted_dropout.cpu import numba_loops
 from onepass.kernels.inverted_dropout.philox import philox_round
 from onepass.kernels.simd.loops import OPTIONS, inline
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from numba import njit
 from onepass import kernels
 from onepass.kernels.inverted_dropout import array as array_engine
-from onepass.kernels.inverted_dropout import numba_cpu, numba_loops
 from onepass.kernels.inverted_dropout import philox as formula
+from onepass.kernels.inverted_dropout.cpu import numba_cpu, numba_loops
 from onepass.kernels.simd import half
 from onepass.kernels.simd.loops import OPTIONS
 from oracles import dropout as oracle
@@ -430,7 +430,7 @@ def test_a_second_process_compiles_nothing(tmp_path):
     code = """
 import numpy as np
 from onepass.kernels import dropout
-from onepass.kernels.inverted_dropout import numba_cpu
+from onepass.kernels.inverted_dropout.cpu import numba_cpu
 numba_cpu.SHARED = 100
 for dtype in ("float16", "float32", "float64"):
     for size in (3, 300):

@@ -9,8 +9,8 @@ import pytest
 from onepass import KernelError, kernels
 from onepass.backend.failures import Explained, Failure
 from onepass.kernels.compiling import first_launch
-from onepass.kernels.softmax import gpu_plan
-from onepass.kernels.softmax.cuda_text import KERNELS, source
+from onepass.kernels.softmax.gpu import plan as gpu_plan
+from onepass.kernels.softmax.gpu.cuda_text import KERNELS, source
 from proving.absence.every_failure import ENGINES, check_every_failure, strided
 from proving.absence.made_up_gpu import Machine
 from proving.host import elementwise as hostcuda

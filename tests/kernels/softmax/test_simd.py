@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases.optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 from numba import njit
-from onepass.kernels.softmax import numba_loops
+from onepass.kernels.softmax.cpu import numba_loops
 from tolerances import EXP_ULP
 
 pytestmark = pytest.mark.slow

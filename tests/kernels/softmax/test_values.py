@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onepass import kernels
 from onepass.kernels.simd import half
-from onepass.kernels.softmax.numba_rows import BLOCK
+from onepass.kernels.softmax.cpu.numba_rows import BLOCK
 from tolerances import GRADIENT_RATIO
 
 SHAPES = [(1, 1), (1, 10), (3, 7), (128, 10), (5, 1023), (2, BLOCK + 1)]
@@ -330,7 +330,7 @@ def test_a_second_process_compiles_nothing(tmp_path):
     code = """
 import numpy as np
 from onepass.kernels import softmax_cross_entropy
-from onepass.kernels.softmax.numba_cpu import plain, weighted
+from onepass.kernels.softmax.cpu.numba_cpu import plain, weighted
 for dtype in ("float16", "float32", "float64"):
     for weights in (None, np.ones(2)):
         softmax_cross_entropy(np.zeros((2, 3), dtype), np.zeros(2, int), weights=weights)

@@ -12,9 +12,9 @@ from unittest import mock
 import numpy as np
 from cases.batch_norm import make
 from onepass import kernels
-from onepass.kernels.activation import cuda_elementwise as activation_elementwise
-from onepass.kernels.activation import numba_cuda as activation_numba
 from onepass.kernels.activation.formula import FORMULAS, KINDS
+from onepass.kernels.activation.gpu import cuda_elementwise as activation_elementwise
+from onepass.kernels.activation.gpu import numba_cuda as activation_numba
 from onepass.kernels.batch_norm.gpu import cuda_elementwise
 from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
@@ -22,8 +22,8 @@ from onepass.kernels.batch_norm.gpu.plan import NEIGHBOURS
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype
-from onepass.kernels.inverted_dropout import cupy_gpu as dropout_cupy
-from onepass.kernels.inverted_dropout import numba_cuda as dropout_numba
+from onepass.kernels.inverted_dropout.gpu import cupy_gpu as dropout_cupy
+from onepass.kernels.inverted_dropout.gpu import numba_cuda as dropout_numba
 from onepass.kernels.rule import Rule
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rules import RULES

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from onepass.kernels.compiling.dtypes import compute_dtype
-from onepass.kernels.softmax import cupy_gpu, numba_cuda
-from onepass.kernels.softmax.cuda_text import KERNELS
-from onepass.kernels.softmax.gpu_plan import (
+from onepass.kernels.softmax.gpu import cupy_gpu, numba_cuda
+from onepass.kernels.softmax.gpu.cuda_text import KERNELS
+from onepass.kernels.softmax.gpu.plan import (
     CUDA_C,
     NUMBA,
     THREADS,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from cases.activation import computed
-from onepass.kernels.activation import gpu_sums
+from onepass.kernels.activation.gpu import sums as gpu_sums
 
 from proving.host import device as host_device
 

@@ -12,9 +12,10 @@ from unittest import mock
 import numpy as np
 from cases import softmax as softmax_cases
 from cases.softmax import Case
-from onepass.kernels.softmax import gpu_launches, gpu_plan
-from onepass.kernels.softmax.cupy_gpu import CupySoftmax
-from onepass.kernels.softmax.gpu_plan import CUDA_C, Room
+from onepass.kernels.softmax.gpu import launches as gpu_launches
+from onepass.kernels.softmax.gpu import plan as gpu_plan
+from onepass.kernels.softmax.gpu.cupy_gpu import CupySoftmax
+from onepass.kernels.softmax.gpu.plan import CUDA_C, Room
 
 from proving.host import device as host_device
 from proving.host.elementwise import on_host

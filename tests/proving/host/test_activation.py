@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases.activation import KINDS, check, check_backward, check_forward, make
 from onepass import kernels
-from onepass.kernels.activation.cuda_elementwise import elementwise
+from onepass.kernels.activation.gpu.cuda_elementwise import elementwise
 from onepass.kernels.compiling import c_text as ctext
 from oracles import activation as oracle
 from tolerances import DTYPES, assert_close

@@ -8,7 +8,7 @@ import pytest
 from cases.dropout import BIG, SEEDS, assert_right, example, halves
 from onepass import kernels
 from onepass.kernels.compiling import cuda_launch
-from onepass.kernels.inverted_dropout import cuda_text
+from onepass.kernels.inverted_dropout.gpu import cuda_text
 from oracles import dropout as oracle
 from oracles.dropout import KNOWN
 from tolerances import DTYPES

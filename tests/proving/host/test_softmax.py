@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from cases import softmax as softmax_cases
 from cases.softmax import INTEGERS, Case, assert_right, make
-from onepass.kernels.softmax import gpu_plan as plans
-from onepass.kernels.softmax.cuda_text import KERNELS, source
-from onepass.kernels.softmax.gpu_plan import CUDA_C, NUMBA, WARP, gpu_plan
+from onepass.kernels.softmax.gpu import plan as plans
+from onepass.kernels.softmax.gpu.cuda_text import KERNELS, source
+from onepass.kernels.softmax.gpu.plan import CUDA_C, NUMBA, WARP, gpu_plan
 from tolerances import DTYPES
 
 from proving import account as proof
@@ -224,7 +224,7 @@ def test_launches_are_as_planned():
 
 
 def device_run(device, case):
-    from onepass.kernels.softmax.cupy_gpu import CupySoftmax
+    from onepass.kernels.softmax.gpu.cupy_gpu import CupySoftmax
 
     logits, labels, weights = map(hostcuda.on_host, case)
     CupySoftmax().run(logits, labels, weights, np.empty_like(logits))

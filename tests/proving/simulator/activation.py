@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from cases import activation as activation_cases
-from onepass.kernels.activation import formula, gpu_sums
+from onepass.kernels.activation import formula
+from onepass.kernels.activation.gpu import sums as gpu_sums
 from tolerances import DTYPES
 
 from proving.host.activation import add_rows

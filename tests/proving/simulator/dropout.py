@@ -9,9 +9,9 @@ from unittest import mock
 
 import numpy as np
 from cases.dropout import BIG, assert_right, example
-from onepass.kernels.inverted_dropout import numba_cuda_kernels
 from onepass.kernels.inverted_dropout.arguments import mask_of
 from onepass.kernels.inverted_dropout.array import ArrayDropout
+from onepass.kernels.inverted_dropout.gpu import numba_cuda_kernels
 from tolerances import DTYPES
 
 from proving.simulator import simulator

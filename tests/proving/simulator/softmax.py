@@ -11,9 +11,10 @@ from unittest import mock
 
 import numpy as np
 from cases import softmax as softmax_cases
-from onepass.kernels.softmax import formula, gpu_plan
-from onepass.kernels.softmax.gpu_plan import Room
-from onepass.kernels.softmax.numba_cuda import NumbaCudaSoftmax
+from onepass.kernels.softmax import formula
+from onepass.kernels.softmax.gpu import plan as gpu_plan
+from onepass.kernels.softmax.gpu.numba_cuda import NumbaCudaSoftmax
+from onepass.kernels.softmax.gpu.plan import Room
 
 from proving.host.softmax import memory_of_cupy
 from proving.simulator import simulator

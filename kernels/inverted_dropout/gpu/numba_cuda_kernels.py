@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .philox import HALF, ROUNDS, philox_round
+from ..philox import HALF, ROUNDS, philox_round
 
 cuda: Any = None
 COMPUTED: Any = np.float32  # what is computed in

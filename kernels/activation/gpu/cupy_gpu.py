@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...backend import Array
-from ..compiling.cuda_launch import ElementwiseKernel, made_once
+from ....backend import Array
+from ...compiling.cuda_launch import ElementwiseKernel, made_once
 from .cuda_elementwise import elementwise
-from .gpu_sums import GpuActivation
+from .sums import GpuActivation
 
 
 class CupyActivation(GpuActivation):

@@ -6,16 +6,16 @@ from types import FunctionType
 
 import numpy as np
 
-from ...backend import Array
-from ..compiling import cuda_launch
-from ..compiling.cuda_launch import NumbaKernel, blocks_for, made_once
-from ..compiling.dtypes import compute_dtype
-from ..compiling.python_text import rebound
+from ....backend import Array
+from ...compiling import cuda_launch
+from ...compiling.cuda_launch import NumbaKernel, blocks_for, made_once
+from ...compiling.dtypes import compute_dtype
+from ...compiling.python_text import rebound
+from ..contiguous import through_contiguous
+from ..contract import DropoutEngine, Mask
+from ..philox import philox_round
 from . import numba_cuda_kernels
-from .contiguous import through_contiguous
-from .contract import DropoutEngine, Mask
 from .cuda_text import NAME
-from .philox import philox_round
 
 
 class NumbaCudaDropout(DropoutEngine):

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ..crew.atomics import pointer
-from ..simd.denormals import flush_denormals, restore_denormals
-from ..simd.loops import inline
-from ..simd.transpose import SIDE, merged_axes, turn
+from ...crew.atomics import pointer
+from ...simd.denormals import flush_denormals, restore_denormals
+from ...simd.loops import inline
+from ...simd.transpose import SIDE, merged_axes, turn
 from .numba_loops import CALLS, JOB, drop, generate, mask, mask_in_place
 
 COMPUTED: Any = np.float32  # what is computed in

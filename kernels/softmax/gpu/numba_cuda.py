@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array
-from ..compiling.cuda_launch import NumbaKernel, made_once
-from ..compiling.dtypes import compute_dtype
-from ..compiling.numba_reductions import add, largest_across, sum_across, tree_of
-from ..compiling.python_text import rebound
-from . import formula, gpu_plan, numba_cuda_kernels
-from .gpu_launches import GpuSoftmax
-from .gpu_plan import NUMBA, GpuPlan
+from ....backend import Array
+from ...compiling.cuda_launch import NumbaKernel, made_once
+from ...compiling.dtypes import compute_dtype
+from ...compiling.numba_reductions import add, largest_across, sum_across, tree_of
+from ...compiling.python_text import rebound
+from .. import formula
+from . import numba_cuda_kernels
+from . import plan as plans
+from .launches import GpuSoftmax
+from .plan import NUMBA, GpuPlan
 
 # threads that a processor of the GPU must be able to hold, so that each has 64 or 128 registers
 RESIDENT = {"float32": 1024, "float64": 512}
@@ -42,7 +44,7 @@ class NumbaCudaSoftmax(GpuSoftmax):
         compiled(logits, blocks, threads, logits, labels, *factors, gradient, losses)
 
     def mean(self, logits: Array, losses: Array, mean: Array) -> None:
-        threads = gpu_plan.THREADS
+        threads = plans.THREADS
         compiled = kernel("softmax_mean", logits.dtype.name, threads)
         compiled(logits, 1, threads, losses, mean.reshape(1), np.float64(len(logits)))
 
@@ -73,8 +75,8 @@ def python_kernel(
         "THREADS": threads,
         "LANES": lanes,
         "KEPT": values,
-        "WARP": gpu_plan.WARP,
-        "WARPS": threads // gpu_plan.WARP,
+        "WARP": plans.WARP,
+        "WARPS": threads // plans.WARP,
     }
     names |= {each: cuda.jit(getattr(formula, each), device=True) for each in _FORMULAS}
     for part in (largest_across, sum_across):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backend import Array
-from ..compiling.cuda_launch import RawKernel, made_once
-from . import gpu_plan
+from ....backend import Array
+from ...compiling.cuda_launch import RawKernel, made_once
+from . import plan as plans
 from .cuda_text import source
-from .gpu_launches import GpuSoftmax
-from .gpu_plan import CUDA_C, GpuPlan
+from .launches import GpuSoftmax
+from .plan import CUDA_C, GpuPlan
 
 _NULL = np.uint64(0)
 
@@ -35,7 +35,7 @@ class CupySoftmax(GpuSoftmax):
         kernel(logits, plan.blocks, plan.threads, *arrays, *sizes)
 
     def mean(self, logits: Array, losses: Array, mean: Array) -> None:
-        threads = gpu_plan.THREADS
+        threads = plans.THREADS
         kernel = raw_kernel("softmax_mean", logits.dtype.name, "int64", threads, 1, 1, False)
         sizes = np.int32(losses.size), np.float64(len(logits))
         kernel(logits, 1, threads, losses, mean, *sizes)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
-from ...backend import Array, backend_of, device_of
-from ..compiling.dtypes import compute_dtype
-from ..compiling.first_launch import is_new, remember
-from .contract import SoftmaxEngine
-from .gpu_plan import GpuPlan, Room, gpu_plan
+from ....backend import Array, backend_of, device_of
+from ...compiling.dtypes import compute_dtype
+from ...compiling.first_launch import is_new, remember
+from ..contract import SoftmaxEngine
+from .plan import GpuPlan, Room, gpu_plan
 
 
 class GpuSoftmax(SoftmaxEngine):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..compiling import c_text
-from ..compiling.cuda_reductions import TREE, WARPS
-from ..compiling.dtypes import C_TYPES, compute_dtype
-from . import formula
-from .gpu_plan import WARP
+from ...compiling import c_text
+from ...compiling.cuda_reductions import TREE, WARPS
+from ...compiling.dtypes import C_TYPES, compute_dtype
+from .. import formula
+from .plan import WARP
 
 # threads that a processor of the GPU must be able to hold, so that each has 64 or 80 registers
 RESIDENT = {"float32": 1024, "float64": 768}

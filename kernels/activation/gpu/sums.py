@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from ...backend import Array, backend_of
-from .contract import ActivationEngine
+from ....backend import Array, backend_of
+from ..contract import ActivationEngine
 
 
 class GpuActivation(ActivationEngine):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backend import Array
-from ..compiling import cuda_launch
-from ..compiling.cuda_launch import RawKernel, blocks_for, made_once
-from ..compiling.dtypes import compute_dtype
-from .contiguous import through_contiguous
-from .contract import DropoutEngine, Mask
+from ....backend import Array
+from ...compiling import cuda_launch
+from ...compiling.cuda_launch import RawKernel, blocks_for, made_once
+from ...compiling.dtypes import compute_dtype
+from ..contiguous import through_contiguous
+from ..contract import DropoutEngine, Mask
 from .cuda_text import NAME, source
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ..crew.atomics import pointer
-from ..simd.denormals import flush_denormals, restore_denormals
-from ..simd.half import load, store
-from ..simd.loops import inline
-from .philox import HALF, ROUNDS, philox_round
+from ...crew.atomics import pointer
+from ...simd.denormals import flush_denormals, restore_denormals
+from ...simd.half import load, store
+from ...simd.loops import inline
+from ..philox import HALF, ROUNDS, philox_round
 
 _round = inline(philox_round)
 

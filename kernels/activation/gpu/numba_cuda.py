@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array
-from ..compiling import cuda_launch
-from ..compiling.cuda_launch import NumbaKernel, blocks_for, made_once
-from ..compiling.dtypes import compute_dtype
-from ..compiling.python_text import rebound
+from ....backend import Array
+from ...compiling import cuda_launch
+from ...compiling.cuda_launch import NumbaKernel, blocks_for, made_once
+from ...compiling.dtypes import compute_dtype
+from ...compiling.python_text import rebound
+from ..formula import FORMULAS, KINDS
 from . import numba_cuda_kernels
-from .formula import FORMULAS, KINDS
-from .gpu_sums import GpuActivation
+from .sums import GpuActivation
 
 
 class NumbaCudaActivation(GpuActivation):

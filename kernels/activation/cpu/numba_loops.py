@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..simd.half import load, store
-from ..simd.loops import inline
+from ...simd.half import load, store
+from ...simd.loops import inline
 
 FORMULA: Any = None  # one of formula.py
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from numba import types
 
-from ..compiling.dtypes import COMPUTED, STORED
-from ..compiling.jit import cfunc, njit, once
-from ..compiling.specialize import specialize
-from ..simd import exp, tanh
-from ..simd.half import NUMBERS
-from ..simd.loops import OPTIONS, inline
+from ...compiling.dtypes import COMPUTED, STORED
+from ...compiling.jit import cfunc, njit, once
+from ...compiling.specialize import specialize
+from ...simd import exp, tanh
+from ...simd.half import NUMBERS
+from ...simd.loops import OPTIONS, inline
+from ..formula import FORMULAS
 from . import numba_calls
-from .formula import FORMULAS
 
 
 @once

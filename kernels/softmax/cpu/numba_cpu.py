@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ...backend import Array
-from ...backend.memory_pool import LARGE, empty
-from ..compiling.dtypes import STORED
-from ..compiling.jit import njit, once
-from ..compiling.specialize import specialize
-from ..order import copy, order_of
-from ..simd.half import NUMBERS, why_no_half
-from ..simd.loops import OPTIONS
+from ....backend import Array
+from ....backend.memory_pool import LARGE, empty
+from ...compiling.dtypes import STORED
+from ...compiling.jit import njit, once
+from ...compiling.specialize import specialize
+from ...order import copy, order_of
+from ...simd.half import NUMBERS, why_no_half
+from ...simd.loops import OPTIONS
+from ..contract import SoftmaxEngine
 from . import numba_rows
-from .contract import SoftmaxEngine
 
 _LABEL, _WEIGHT = np.dtype(np.int64), np.dtype(np.float64)
 _FIT: Any = ("C", "A", "E")  # what compiled code takes: contiguous, aligned, no subclass

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ..crew.atomics import pointer
-from ..crew.board import lead
-from ..crew.crew import ENDED, REFUSED, UNENDED
-from ..simd.half import store
-from ..simd.loops import inline
+from ...crew.atomics import pointer
+from ...crew.board import lead
+from ...crew.crew import ENDED, REFUSED, UNENDED
+from ...simd.half import store
+from ...simd.loops import inline
 from .numba_loops import add
 from .numba_tasks import backward_tasks, cut, forward_tasks
 

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ...backend import Array
-from ...backend.memory_pool import LARGE, empty
-from ..compiling.dtypes import COMPUTED, NATIVE, STORED
-from ..compiling.jit import cfunc, njit, once
-from ..compiling.specialize import specialize
-from ..crew.crew import get_crew
-from ..order import order_of, run_like
-from ..simd.half import NUMBERS, why_no_half
-from ..simd.loops import OPTIONS
+from ....backend import Array
+from ....backend.memory_pool import LARGE, empty
+from ...compiling.dtypes import COMPUTED, NATIVE, STORED
+from ...compiling.jit import cfunc, njit, once
+from ...compiling.specialize import specialize
+from ...crew.crew import get_crew
+from ...order import order_of, run_like
+from ...simd.half import NUMBERS, why_no_half
+from ...simd.loops import OPTIONS
+from ..contract import DropoutEngine, Mask
 from . import numba_loops, numba_orders
-from .contract import DropoutEngine, Mask
 from .numba_loops import JOB
 from .numba_orders import plan
 

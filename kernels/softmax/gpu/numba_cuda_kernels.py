@@ -1,6 +1,6 @@
 """Softmax cross-entropy's CUDA kernels in Python, for Numba: the same sums as cuda_text.py.
 
-They are compiled once for each plan (gpu_plan.py) and dtype: the names in capitals, `cuda` and the
+They are compiled once for each plan (plan.py) and dtype: the names in capitals, `cuda` and the
 formulas are replaced then (numba_cuda.py). Where there are no
 weights, another array is in their place.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..compiling import numba_reductions
-from . import formula
+from ...compiling import numba_reductions
+from .. import formula
 
 COMPUTED: Any = float  # what is computed in
 INTEGER: Any = int

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiling import c_text
-from ..compiling.dtypes import C_TYPES, compute_dtype
-from .formula import FORMULAS, KINDS
+from ...compiling import c_text
+from ...compiling.dtypes import C_TYPES, compute_dtype
+from ..formula import FORMULAS, KINDS
 
 
 def elementwise(name: str, dtype: str, biased: bool = False) -> dict[str, str]:

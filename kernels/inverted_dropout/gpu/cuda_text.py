@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiling import c_text, cuda_launch
-from ..compiling.dtypes import C_TYPES
-from . import philox
+from ...compiling import c_text, cuda_launch
+from ...compiling.dtypes import C_TYPES
+from .. import philox
 
 NAME = "dropout"
 VECTORS = {"float16": ("uint2", 1), "float32": ("float4", 1), "float64": ("double2", 2)}

@@ -11,9 +11,9 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ..simd.denormals import flush_denormals, restore_denormals
-from ..simd.half import store
-from ..simd.loops import inline
+from ...simd.denormals import flush_denormals, restore_denormals
+from ...simd.half import store
+from ...simd.loops import inline
 from .numba_loops import exponentials, largest, scaled, shift, shift_in_place, total
 
 BLOCK = 4096  # elements of a block, if a row has no more

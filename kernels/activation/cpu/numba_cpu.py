@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array
-from ...backend.memory_pool import LARGE, empty
-from ..compiling.dtypes import NATIVE, STORED
-from ..crew.crew import HELPED, REFUSED, SHARED, get_crew
-from ..simd.half import why_no_half
-from .contract import ActivationEngine
-from .formula import KINDS
+from ....backend import Array
+from ....backend.memory_pool import LARGE, empty
+from ...compiling.dtypes import NATIVE, STORED
+from ...crew.crew import HELPED, REFUSED, SHARED, get_crew
+from ...simd.half import why_no_half
+from ..contract import ActivationEngine
+from ..formula import KINDS
 from .numba_calls import WORDS
 from .numba_compile import compiled, shared
 from .numba_tasks import cut

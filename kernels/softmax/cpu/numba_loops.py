@@ -8,9 +8,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from ..simd.exp import exp
-from ..simd.half import load, store
-from ..simd.loops import inline, reduction
+from ...simd.exp import exp
+from ...simd.half import load, store
+from ...simd.loops import inline, reduction
 
 PIECE = 1024  # numbers added up in their own precision; the sums of pieces add up in float64
 _WORDS = {types.float32: types.int32, types.float64: types.int64}

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..simd.denormals import flush_denormals, restore_denormals
-from ..simd.loops import copy, fill, inline
+from ...simd.denormals import flush_denormals, restore_denormals
+from ...simd.loops import copy, fill, inline
 from .numba_loops import (
     add,
     add_four,

@@ -1,0 +1,1 @@
+"""The CPU's fused engine, "numba": its loops, and how threads share them."""

@@ -1,0 +1,1 @@
+"""The GPU's fused engines, "cupy" and "numba-cuda", in both kernel languages."""
