@@ -13,6 +13,7 @@ from ...backend.failures import NO_TOOLKIT, first_line
 from ..compiling import cuda_launch, python_text
 from ..compiling.cuda_launch import NumbaKernel, blocks_for, configured, device_functions, made_once
 from ..compiling.dtypes import compute_dtype
+from ..compiling.load_numba_cuda import load_numba_cuda
 from ..rule import Rule
 from .all_or_none import GpuEngine
 
@@ -71,8 +72,7 @@ def _missing() -> tuple[str, str]:
     if not gpu.available:
         return gpu.reason, gpu.remedy
     try:
-        import numba_cuda  # noqa: F401
-        from numba import cuda
+        cuda = load_numba_cuda()
     except Exception as error:  # whatever releases that don't fit together raise
         remedy = 'pip install "onepass[numba-cuda]"'
         return f"numba-cuda can't be imported ({first_line(error)})", remedy

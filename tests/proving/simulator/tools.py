@@ -14,6 +14,7 @@ from unittest import mock
 
 import pytest
 from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.load_numba_cuda import load_numba_cuda
 from programs import PYTHONPATH
 
 from proving import account as proof
@@ -62,6 +63,7 @@ def needed() -> None:
 
 @cache
 def _missing() -> str:
+    load_numba_cuda()
     from numba.cuda.cudadrv.nvvm import NVVM
 
     try:
