@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 
-@cache
 def load_numba_cuda() -> Any:
     """`numba.cuda`.
 

@@ -1,15 +1,19 @@
-"""Engine "cupy": one CuPy ElementwiseKernel a rule, dtype and launch, on any array layout."""
+"""Engine "cupy": one RawKernel a rule on arrays without gaps, an ElementwiseKernel on others."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...backend import Array
 from ...backend.devices import best_gpu
+from ..compiling import cuda_launch
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
-from ..compiling.cuda_launch import ElementwiseKernel, made_once
+from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, blocks_for, made_once
 from ..compiling.dtypes import C_TYPES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .all_or_none import GpuEngine
+from .cuda_text import each, source, symbol
 
 
 class CupyEngine(GpuEngine):
@@ -29,12 +33,28 @@ class CupyEngine(GpuEngine):
         contiguous: bool,
     ) -> None:
         param, grad, *state = arrays
-        kernel(rule, param.dtype.name)(param, grad, *coefficients, param, *state)
+        dtype = param.dtype.name
+        if not contiguous:
+            strided_kernel(rule, dtype)(param, grad, *coefficients, param, *state)
+            return
+        scalar = np.dtype(compute_dtype(dtype)).type
+        raw_kernel(rule, dtype)(
+            *(param, blocks_for(param.size, each(dtype)), cuda_launch.THREADS),
+            *arrays,
+            np.int64(param.size),
+            *map(scalar, coefficients),
+        )
 
 
 @made_once
-def kernel(rule: Rule, dtype: str) -> ElementwiseKernel:
-    """The kernel (grad, *coefficients, param, *state) of a rule for one dtype."""
+def raw_kernel(rule: Rule, dtype: str) -> RawKernel:
+    """The kernel (*arrays, size, *coefficients) of a rule for arrays of one dtype without gaps."""
+    return RawKernel(rule.name, dtype, source(rule, dtype), symbol(rule, dtype))
+
+
+@made_once
+def strided_kernel(rule: Rule, dtype: str) -> ElementwiseKernel:
+    """The kernel (grad, *coefficients, param, *state) for arrays of one dtype, laid out anyhow."""
     return ElementwiseKernel(rule.name, parts(rule, dtype))
 
 
@@ -50,6 +70,6 @@ def parts(rule: Rule, dtype: str) -> dict[str, str]:
         "in_params": ", ".join(inputs),
         "out_params": ", ".join(f"{dtype} {name}" for name in ("p", *rule.state)),
         "operation": operation(rule, C_TYPES[compute]),
-        "name": f"onepass_{rule.name.replace('-', '_')}_{dtype}",
+        "name": f"{symbol(rule, dtype)}_strided",
         "preamble": PREAMBLE,
     }

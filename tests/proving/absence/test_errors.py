@@ -18,8 +18,9 @@ from onepass.kernels.batch_norm.gpu import cuda_text
 from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
 from onepass.kernels.compiling import cuda_launch, first_launch
-from onepass.kernels.compiling.cuda_launch import ElementwiseKernel, NumbaKernel
+from onepass.kernels.compiling.cuda_launch import ElementwiseKernel, NumbaKernel, RawKernel
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
+from onepass.kernels.rule_engines.cuda_text import source, symbol
 from onepass.kernels.rules import RULES
 from onepass.nets import Adam
 from programs import TESTS
@@ -340,21 +341,21 @@ def test_a_batch_norm_that_really_finds_no_memory(engine):
 def test_a_kernel_of_a_step_that_really_can_not_be_compiled(engine, monkeypatch):
     if engine.name == "array":
         pytest.skip("array expressions have no kernels of ours")
-    module = cupy_gpu if engine.name == "cupy" else numba_cuda
-    make = module.kernel.__wrapped__
+    module, which = (cupy_gpu, "raw_kernel") if engine.name == "cupy" else (numba_cuda, "kernel")
+    make = getattr(module, which).__wrapped__
 
     def kernel(rule, dtype):
         if dtype != "float16":
             return make(rule, dtype)
         if engine.name == "numba-cuda":
             return NumbaKernel("adam", lambda p, g, m, v, *_: cannot_be_typed(p, g))
-        parts = cupy_gpu.parts(rule, dtype)
-        return ElementwiseKernel("adam", parts | {"operation": "p = never_declared;"})
+        return RawKernel("adam", dtype, source(rule, dtype).replace("C p_ = p;", "never_declared;"),
+                         symbol(rule, dtype))  # fmt: skip
 
     params, grads, optimizer = mixed(engine)
     before = contents(engine, params, optimizer)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "kernel", kernel)
+        patch.setattr(module, which, kernel)
         patch.setattr(first_launch, "_compiled", set())
         with pytest.raises(KernelError, match=r"float16 arrays\) can't be compiled"):
             optimizer.step(grads)

@@ -58,7 +58,7 @@ def _biases(name: str) -> dict[str, bool]:
 def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     """What CuPy compiles for a kernel, by form."""
     if name in RULES:
-        return {form: _rule(rule, dtype) for form, rule in of_rule(name).items()}
+        return _rule(name, dtype)
     if name in APPLIED:
         return {form: _applied(name, dtype, relu) for form, relu in _gates(name).items()}
     if name == "dropout":
@@ -77,9 +77,14 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     return found
 
 
-def _rule(rule: Rule, dtype: str) -> nvrtc.Text:
-    """For contiguous arrays."""
-    return nvrtc.elementwise(cupy_gpu.parts(rule, dtype), ("g", "p", *rule.state))
+def _rule(name: str, dtype: str) -> dict[str, nvrtc.Text]:
+    """For arrays without gaps, and for others."""
+    found = {}
+    for form, rule in of_rule(name).items():
+        found[form] = nvrtc.launched(cupy_gpu.raw_kernel, rule, dtype)
+        strided = nvrtc.elementwise(cupy_gpu.parts(rule, dtype), (), ("g", "p", *rule.state), 2)
+        found[f"{form}, strided"] = strided
+    return found
 
 
 def _applied(name: str, dtype: str, relu: bool) -> nvrtc.Text:

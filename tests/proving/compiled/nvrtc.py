@@ -21,10 +21,11 @@ _KERNEL = re.compile(rf'extern "C" __global__ {_BOUNDS}void {_BOUNDS}(\w+)\s*\('
 
 
 class Built(NamedTuple):
-    """Attributes: ptx, which became machine code; log, what ptxas reports of it."""
+    """Attributes: ptx, which became machine code; log, what ptxas reports of it; the code."""
 
     ptx: str
     log: str
+    code: bytes
 
 
 class Compiled(NamedTuple):
@@ -147,7 +148,7 @@ def build(text: Text, architecture: str = "90", *more: str) -> Built:
     ):
         built, _ = compiler.compile_using_nvrtc(code, options, architecture, log_stream=log)
     assert built.startswith(b"\x7fELF"), "not a cubin"
-    return Built(ptx[0], log.getvalue())
+    return Built(ptx[0], log.getvalue(), built + b"\0")  # CuPy cuts the last byte off
 
 
 @cache
@@ -161,7 +162,7 @@ def compiled(texts: tuple[Text, ...], architecture: str = "90") -> list[Compiled
 
     kept_headers = ("--pch",) if nvrtc.getVersion() >= (12, 8) else ()
     program = texts[0] if len(texts) == 1 else _together(texts)
-    ptx, log = build(program, architecture, *kept_headers)
+    ptx, log, _ = build(program, architecture, *kept_headers)
     reports = ptxas.read(log)
     head, *entries = re.split(r"(?=\.visible \.entry)", ptx)
     found = {}

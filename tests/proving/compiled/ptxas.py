@@ -44,16 +44,21 @@ def assert_lean(report: Report, most: int, what: str) -> None:
     assert report.registers <= most, f"{what}: {report.registers} registers, {most} allowed"
 
 
-@cache
 def path() -> str:
-    """Of the wheel nvidia-cuda-nvcc, or else on the PATH; empty where there is none."""
+    """Of the assembler; empty where there is none."""
+    return tool("ptxas")
+
+
+@cache
+def tool(name: str) -> str:
+    """The path of one of NVIDIA's tools, in their wheels or else on the PATH; empty without it."""
     try:
         wheels = find_spec("nvidia.cu13")
     except ModuleNotFoundError:  # there is no package "nvidia"
         wheels = None
     folders = wheels.submodule_search_locations if wheels else None
     found = [str(Path(folder, "bin")) for folder in folders or ()]
-    return shutil.which("ptxas", path=":".join(found)) or shutil.which("ptxas") or ""
+    return shutil.which(name, path=":".join(found)) or shutil.which(name) or ""
 
 
 def version() -> str:

@@ -15,7 +15,7 @@ import ctypes
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -198,7 +198,7 @@ def sanitize(kind: str, calls: Sequence[Call]) -> list[Outcome]:
     Its arrays are copies in memory of exactly their size; those that overlap share it.
     """
     assert not sanitized.missing(kind), sanitized.missing(kind)
-    compile_all(kind, calls)
+    compile_all(kind, (each.kernel for each in calls))
 
     def run(call: Call) -> Outcome:
         return sanitized.run(kind, call.kernel.name, call.settings(kind), call.args)
@@ -207,9 +207,8 @@ def sanitize(kind: str, calls: Sequence[Call]) -> list[Outcome]:
         return list(pool.map(run, calls))
 
 
-def compile_all(build: str, calls: Sequence[Call]) -> None:
-    """The kernels of all calls, several at a time; what is launched later finds them built."""
-    kernels = [each.kernel for each in calls]
+def compile_all(build: str, kernels: Iterable[RawKernel]) -> None:
+    """Several at a time; what is launched later finds them built."""
     texts = {(kernel.name, kernel.macros, kernel.text): kernel for kernel in kernels}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda kernel: kernel.library(build), texts.values()))

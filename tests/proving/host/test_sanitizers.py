@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from cases import batch_norm as batchnorm_cases
 from cases.batch_norm import make, passes
-from onepass.kernels.batch_norm.gpu import cuda_text
+from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
 from onepass.kernels.batch_norm.gpu.cuda_elementwise import elementwise
 from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS, source
 from onepass.kernels.batch_norm.gpu.cupy_gpu import WIDE
+from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling.python_text import scalar_names
-from onepass.kernels.rule_engines import cupy_gpu
+from onepass.kernels.rule_engines import cuda_text, cupy_gpu
 from onepass.kernels.rules import RULES
 from tolerances import DTYPES
 
@@ -47,21 +49,40 @@ def usable(kind):
 
 
 # --- rules ----------------------------------------------------------------------------------------
+THREADS = {"threads": 8, "blocks": 3}  # few: each takes several packs, and tsan is slow to make one
+
+
 def rule_call(rule, dtype):
+    """A launch on arrays with gaps."""
     grad, *written = np.zeros((2 + len(rule.state), 1), dtype)
     coefficients = [0.0] * len(scalar_names(rule))
     kernel = ElementwiseKernel(**cupy_gpu.parts(rule, dtype))
     return kernel.threaded((grad, *coefficients, *written))
 
 
+def raw_kernel(rule, dtype):
+    """What is compiled for arrays without."""
+    with mock.patch.object(cuda_launch, "THREADS", THREADS["threads"]):
+        text = cuda_text.source(rule, dtype)
+    include = "#include <cupy/float16.cuh>\n" if dtype == "float16" else ""
+    return RawKernel(include + text, cuda_text.symbol(rule, dtype))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
 def test_a_rule_is_clean_with_and_without_decay(name, dtype, kind):
-    """On 257 elements: each thread takes two or three."""
+    """On 257 elements: each thread takes several packs, and one what is left."""
     rule = RULES[name]
-    compile_all(kind, [rule_call(each, dtype) for each in (rule, rule.without_decay)])
+    compile_all(kind, [raw_kernel(each, dtype) for each in (rule, rule.without_decay)])
     for extra in ("all", "plain"):
-        walk(name, dtype, extra, build=kind, steps=1)
+        walk(name, dtype, extra, build=kind, steps=1, **THREADS)
+    walk(name, dtype, "all", build=kind, steps=1, layout="beside them", **THREADS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_so_is_one_on_arrays_with_gaps(dtype, kind):
+    """Of which every rule has the same loop around the same text."""
+    walk("amsgrad", dtype, "all", build=kind, steps=1, layout="with gaps")
 
 
 def test_the_loop_is_the_one_that_cupy_generates():
@@ -121,7 +142,7 @@ def recorded(variant, dtype="float32"):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_batch_norm_is_clean(variant, dtype, kind):
     plan = recorded(variant, dtype)
-    compile_all(kind, plan.calls + plan.threaded)
+    compile_all(kind, (each.kernel for each in (*plan.calls, *plan.threaded)))
     device, case = device_of(variant, kind), case_of(variant, dtype)
     device.prove(batchnorm_cases.check, case)
     device.prove(batchnorm_cases.infer, case)
@@ -202,9 +223,9 @@ def test_a_product_of_sizes_in_32_bits_is_caught():
 
 
 def test_a_kernel_that_is_not_clean_is_not_proven(monkeypatch):
-    noted, guard, text = [], "if (c >= channels) return;", cuda_text._BODIES[KERNELS[-1]]
+    noted, guard, text = [], "if (c >= channels) return;", batchnorm_text._BODIES[KERNELS[-1]]
     assert guard in text
-    monkeypatch.setitem(cuda_text._BODIES, KERNELS[-1], text.replace(guard, ""))
+    monkeypatch.setitem(batchnorm_text._BODIES, KERNELS[-1], text.replace(guard, ""))
     monkeypatch.setattr(proof, "note", lambda *each: noted.append(each))
     variant = "planes, 64 bits"
     device, case = device_of(variant, usable("asan")), case_of(variant)

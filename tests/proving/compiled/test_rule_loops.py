@@ -1,0 +1,71 @@
+"""A rule's machine code moves sixteen bytes at a time, in few instructions an element."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from onepass.kernels.compiling.python_text import array_names
+from onepass.kernels.rule_engines.cuda_text import each
+from onepass.kernels.rules import RULES
+from tolerances import DTYPES
+
+from proving.compiled import forms, sass
+
+HOPPER = "90"
+MOST = {  # instructions an element in float32; about nine tenths are there
+    "sgd": 9, "momentum": 13, "nesterov": 15, "adagrad": 35, "rmsprop": 37,
+    "rmsprop-eps-inside": 37, "adam": 40, "amsgrad": 47,
+}  # fmt: skip
+HALF, DOUBLE = 1.1, 1.7  # times as many: conversions, and more steps to a root and a quotient
+FACTORS = dict(zip(DTYPES, (HALF, 1.0, DOUBLE), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", RULES)
+def test_each_array_is_moved_sixteen_bytes_at_a_time_in_few_instructions(name, dtype):
+    sass.needed()
+    loop = sass.first_loop(forms.texts(name, dtype)["decay"], HOPPER)
+    arrays = len(array_names(RULES[name]))
+    assert loop.loads == Counter({128: arrays})
+    assert loop.stores == Counter({128: arrays - 1})
+    assert loop.instructions / each(dtype) <= MOST[name] * FACTORS[dtype]
+
+
+@pytest.mark.slow
+def test_an_elementwise_kernel_moves_an_element_at_a_time_in_three_times_as_many():
+    """So that the bounds above say something."""
+    sass.needed()
+    loop = sass.first_loop(forms.texts("sgd", "float32")["decay, strided"], HOPPER)
+    assert loop.loads == Counter({32: 2})
+    assert loop.instructions > 3 * MOST["sgd"]
+
+
+LINES = """
+        /*0000*/                   LDG.E R0, desc[UR4][R2.64] ;
+.L_x_1:
+        /*0010*/                   LDG.E.128 R12, desc[UR10][R30.64] ;
+        /*0020*/                   LDG.E.U16 R12, desc[UR10][R30.64] ;
+        /*0030*/              @!P0 BRA `(.L_x_3) ;
+        /*0040*/                   MOV R34, R12 ;
+        /*0050*/                   CALL.REL.NOINC `($__internal_0) ;
+        /*0060*/                   BRA `(.L_x_4) ;
+.L_x_3:
+        /*0070*/                   FFMA R12, R12, R0, R33 ;
+.L_x_4:
+        /*0080*/               @P1 BRA `(.L_x_4) ;
+        /*0090*/                   STG.E desc[UR10][R30.64], R12 ;
+        /*00a0*/              @!P2 BRA `(.L_x_1) ;
+        /*00b0*/                   EXIT ;
+"""
+
+
+def test_a_turn_is_counted_without_what_is_called_for_rare_numbers():
+    loop = sass.loop_of(LINES)
+    assert loop == sass.Loop(7, Counter({128: 1, 16: 1}), Counter({32: 1}))
+
+
+def test_a_loop_that_stores_nothing_is_none():
+    with pytest.raises(AssertionError, match="no loop stores anything"):
+        sass.loop_of(LINES.replace("STG", "LDG"))
