@@ -54,7 +54,7 @@ def _takes_long(item: pytest.Item) -> bool:
     if "proving" in item.path.parts or item.get_closest_marker("hostcuda"):
         return True
     given = getattr(getattr(item, "callspec", None), "params", {})
-    compiled = {"activation", "batch_norm"} & {*item.path.parts}
+    compiled = {"activation", "batch_norm", "layers", "saving"} & {*item.path.parts}
     compiled = compiled or item.path.name.startswith("test_capture")
     return bool(compiled) and str(given.get("dtype")) in ("float16", "float64")
 
