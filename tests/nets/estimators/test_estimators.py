@@ -146,6 +146,7 @@ def test_the_dtype_is_that_of_the_samples_or_the_one_asked_for(given, dtype, exp
     assert made.predict_proba(x.astype(given)).dtype == expected
 
 
+@pytest.mark.slow
 def test_what_a_network_in_float16_gives_goes_into_scikit_learns_metrics_and_calibration():
     x, y = point_cloud()
     made = NetClassifier(epochs=3, dtype="float16", random_state=0, device="cpu").fit(x, y)
