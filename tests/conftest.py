@@ -22,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from runs import (  # noqa: F401
     pytest_addoption,
+    pytest_collection,
     pytest_collection_modifyitems,
     pytest_runtest_logreport,
     pytest_sessionfinish,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -58,6 +60,17 @@ def _takes_long(item: pytest.Item) -> bool:
     given = getattr(getattr(item, "callspec", None), "params", {})
     compiled = _ROOMS & {*item.path.parts} or item.path.name.startswith("test_capture")
     return bool(compiled) and str(given.get("dtype")) in ("float16", "float64")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """No garbage is looked for among 30,000 tests, which takes a second: not now, nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
