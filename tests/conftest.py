@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, settings
 from onepass import kernels
 from runs import (  # noqa: F401
     pytest_addoption,
+    pytest_collection,
     pytest_collection_modifyitems,
     pytest_runtest_logreport,
     pytest_sessionfinish,

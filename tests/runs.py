@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ from proving import account
 
 _gpu_tests: set[str] = set()
 _passed: set[str] = set()
+_OPERATIONS = {"activation", "batch_norm", "inverted_dropout", "program", "softmax"}
+_ROOMS = _OPERATIONS | {"layers", "saving"}  # whose tests compile operations
 _LAST = "onepass/last"  # what has passed and what was proven, for --rest
 
 
@@ -54,9 +58,19 @@ def _takes_long(item: pytest.Item) -> bool:
     if "proving" in item.path.parts or item.get_closest_marker("hostcuda"):
         return True
     given = getattr(getattr(item, "callspec", None), "params", {})
-    compiled = {"activation", "batch_norm"} & {*item.path.parts}
-    compiled = compiled or item.path.name.startswith("test_capture")
+    compiled = _ROOMS & {*item.path.parts} or item.path.name.startswith("test_capture")
     return bool(compiled) and str(given.get("dtype")) in ("float16", "float64")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """No garbage is looked for among 30,000 tests, which takes a second: not now, nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

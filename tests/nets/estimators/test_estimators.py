@@ -11,6 +11,7 @@ import pytest
 from onepass.nets import ExponentialDecay
 
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
+from cases.estimator_checks import checks_of
 from onepass.nets import NetClassifier, NetRegressor
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -18,7 +19,6 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 EXPECTED_FAILED_CHECKS = {}
 """Name of a check -> why it can't pass; there are none."""
@@ -38,7 +38,7 @@ def line(n=80, seed=0):
     return x, 1e4 * (x[:, 0] - 2 * x[:, 1]) + 3e5
 
 
-@parametrize_with_checks(
+@checks_of(
     [NetClassifier(device="cpu"), NetRegressor(device="cpu")],
     expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS,
 )
@@ -146,6 +146,7 @@ def test_the_dtype_is_that_of_the_samples_or_the_one_asked_for(given, dtype, exp
     assert made.predict_proba(x.astype(given)).dtype == expected
 
 
+@pytest.mark.slow
 def test_what_a_network_in_float16_gives_goes_into_scikit_learns_metrics_and_calibration():
     x, y = point_cloud()
     made = NetClassifier(epochs=3, dtype="float16", random_state=0, device="cpu").fit(x, y)

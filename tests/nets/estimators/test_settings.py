@@ -10,16 +10,14 @@ from onepass.__main__ import main
 from onepass.nets import Adam, MeanSquaredError, fit
 
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
+from cases.estimator_checks import checks_of
 from onepass.nets import NetClassifier, NetRegressor
 from onepass.nets.estimators import estimator
 from onepass.nets.network.multilayer import multilayer
 from onepass.nets.optimizers.by_name import optimizer_by_name, optimizer_type
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
-from sklearn.utils.estimator_checks import (
-    check_methods_subset_invariance,
-    parametrize_with_checks,
-)
+from sklearn.utils.estimator_checks import check_methods_subset_invariance
 from tolerances import ROWS_LIMIT
 
 # scikit-learn's own checks
@@ -56,7 +54,7 @@ def made(settings, *kinds):
 
 
 @pytest.mark.slow
-@parametrize_with_checks(made(BOTH, NetClassifier, NetRegressor) + made(OF_CLASSES, NetClassifier))
+@checks_of(made(BOTH, NetClassifier, NetRegressor) + made(OF_CLASSES, NetClassifier))
 def test_scikit_learns_checks(estimator, check):
     if estimator.dtype == "float32" and check.func is check_methods_subset_invariance:
         pytest.skip("of float64 samples it asks for 1e-7, which is eps of float32: see below")

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from onepass.kernels.rules import RULES
 
-from proving.account import ARCHITECTURES, Kernel
+from proving.account import ARCHITECTURES, Kernel, shipped
 from proving.compiled import forms as cuda_forms
 from proving.compiled import nvrtc, ptxas, softmax_forms
 from proving.compiled.ptxas import Report
@@ -28,13 +28,23 @@ def reports(kernel: Kernel, architecture: str) -> dict[str, Report]:
     """What a kernel's machine code takes of that GPU, by form."""
     engine, name, dtype = kernel
     if engine == "cupy":
-        texts = cuda_forms.texts(name, dtype)
-        compiled = nvrtc.compiled((*texts.values(),), architecture)
-        return {form: each.report for form, each in zip(texts, compiled, strict=True)}
+        return {form: each.report for form, each in of_cupy(dtype, architecture)[name].items()}
     if not ptxas.path():
         pytest.skip("ptxas is neither in the wheel nvidia-cuda-nvcc nor on the PATH")
     forms = cuda_forms.lowered(name, dtype).items()
     return {form: ptxas.assemble(code.ptx(architecture), architecture) for form, code in forms}
+
+
+@cache
+def of_cupy(dtype: str, architecture: str) -> dict[str, dict[str, nvrtc.Compiled]]:
+    """Each form of each kernel, by name: all of them are one program."""
+    names = [kernel.name for kernel in shipped() if kernel[::2] == ("cupy", dtype)]
+    forms = [(name, *form) for name in names for form in cuda_forms.texts(name, dtype).items()]
+    compiled = nvrtc.compiled(tuple(text for _, _, text in forms), architecture)
+    found: dict[str, dict[str, nvrtc.Compiled]] = {name: {} for name in names}
+    for (name, form, _), each in zip(forms, compiled, strict=True):
+        found[name][form] = each
+    return found
 
 
 def budget(kernel: Kernel) -> int:
@@ -54,7 +64,6 @@ def ptx(kernel: Kernel) -> list[str]:
     """A kernel's PTX in every form: Numba's for each GPU, NVRTC's for one."""
     engine, name, dtype = kernel
     if engine == "cupy":
-        texts = (*cuda_forms.texts(name, dtype).values(),)
-        return [each.ptx for each in nvrtc.compiled(texts)]
+        return [each.ptx for each in of_cupy(dtype, "90")[name].values()]
     forms = cuda_forms.lowered(name, dtype).values()
     return [form.ptx(architecture) for form in forms for architecture in ARCHITECTURES]

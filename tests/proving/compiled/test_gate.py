@@ -143,10 +143,10 @@ def test_numba_gives_the_same_ptx_when_asked_for_one_gpu(name, capability):
 @pytest.mark.parametrize("name", ["adam", "moments", "softmax_lanes", "activation_tanh"])
 @pytest.mark.parametrize("architecture", ["75", "120"])
 def test_kernels_compiled_in_one_program_are_as_they_are_alone(name, architecture):
-    """The gate compiles the forms of one together; CuPy does each by itself."""
-    texts = (*cuda_forms.texts(name, "float16").values(),)
-    together = nvrtc.compiled(texts, architecture)
-    for text, (report, ptx) in zip(texts, together, strict=True):
+    """The gate compiles all forms of all together; CuPy does each by itself."""
+    together = cuda_gate.of_cupy("float16", architecture)[name]
+    for form, text in cuda_forms.texts(name, "float16").items():
+        report, ptx = together[form]
         ((alone, its_ptx),) = nvrtc.compiled((text,), architecture)
         assert report == alone
         assert instructions(ptx) == instructions(its_ptx)
