@@ -9,11 +9,12 @@ from ...backend.devices import best_gpu
 from ..compiling import cuda_launch
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
 from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, blocks_for, made_once
+from ..compiling.cuda_packs import each
 from ..compiling.dtypes import C_TYPES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .all_or_none import GpuEngine
-from .cuda_text import each, source, symbol
+from .cuda_text import source, symbol
 
 
 class CupyEngine(GpuEngine):

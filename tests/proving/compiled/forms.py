@@ -13,7 +13,8 @@ import numpy as np
 from cases.batch_norm import make
 from onepass import kernels
 from onepass.kernels.activation.formula import FORMULAS, KINDS
-from onepass.kernels.activation.gpu import cuda_elementwise as activation_elementwise
+from onepass.kernels.activation.gpu import cuda_text as activation_text
+from onepass.kernels.activation.gpu import cupy_gpu as activation_cupy
 from onepass.kernels.activation.gpu import numba_cuda as activation_numba
 from onepass.kernels.batch_norm.gpu import cuda_elementwise
 from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
@@ -64,7 +65,7 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     if name == "dropout":
         return {"": nvrtc.launched(dropout_cupy.raw_kernel, dtype)}
     if name in ACTIVATIONS:
-        return {form: _activation(name, dtype, bias) for form, bias in _biases(name).items()}
+        return _activation(ACTIVATIONS[name], dtype, _biases(name))
     if name in softmax_forms.KERNELS:
         return softmax_forms.texts(name, dtype)
     found = {}
@@ -93,11 +94,15 @@ def _applied(name: str, dtype: str, relu: bool) -> nvrtc.Text:
     return nvrtc.elementwise(parts, ("x", "y", "dy", "dx"), vectors, ndim=3)
 
 
-def _activation(name: str, dtype: str, biased: bool) -> nvrtc.Text:
-    """For contiguous arrays; a bias is stretched along rows."""
-    parts = activation_elementwise.elementwise(ACTIVATIONS[name], dtype, biased)
-    ndim = 2 if biased else 1
-    return nvrtc.elementwise(parts, ("x", "y", "dy", "dz"), {"bias"} if biased else (), ndim)
+def _activation(name: str, dtype: str, biases: dict[str, bool]) -> dict[str, nvrtc.Text]:
+    """For arrays without gaps, and for others."""
+    found = {}
+    for form, biased in biases.items():
+        found[form] = nvrtc.launched(activation_cupy.raw_kernel, name, dtype, biased)
+        parts, arrays = activation_text.elementwise(name, dtype, biased), ("x", "y", "dy", "dz")
+        strided = nvrtc.elementwise(parts, (), (*arrays, "bias"), 2)
+        found[", ".join(filter(None, (form, "strided")))] = strided
+    return found
 
 
 # --- the engine "numba-cuda" ----------------------------------------------------------------------

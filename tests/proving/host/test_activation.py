@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases.activation import KINDS, check, check_backward, check_forward, make
 from onepass import kernels
-from onepass.kernels.activation.gpu.cuda_elementwise import elementwise
+from onepass.kernels.activation.gpu.cuda_text import source
 from onepass.kernels.compiling import c_text as ctext
 from oracles import activation as oracle
 from tolerances import DTYPES, assert_close
@@ -28,8 +28,9 @@ BUILDS = [
     ),
     pytest.param("ftz", marks=pytest.mark.skipif(not hostcuda.X86, reason="it is x86's")),
 ]
-SHAPES = [(1,), (1023,), (7, 10), (33, 255), (3, 2, 5)]
-SANITIZED = (5, 51)  # each of the threads takes several, one of them one more
+SHAPES = [(1,), (1023,), (7, 10), (33, 255), (3, 2, 5), (9, 64)]  # rows of whole packs, or not
+SANITIZED = [(5, 48), (5, 51)]  # each of the threads takes several, one of them one more
+THREADS = {"threads": 8, "blocks": 3}
 
 
 # --- the text that ships, under the public functions ----------------------------------------------
@@ -89,44 +90,59 @@ def test_special_numbers_are_those_of_array_expressions(kind):
 def test_text_is_clean_under_the_sanitizers(kind, dtype, sanitizer):
     if reason := missing(sanitizer):
         pytest.skip(reason)
-    cases = [make(SANITIZED, kind, dtype, biased=biased) for biased in (True, False)]
-    dry = Device("")
+    cases = [make(shape, kind, dtype, biased=biased) for biased in (True, False)
+             for shape in SANITIZED]  # fmt: skip
+    dry = Device("", **THREADS)
     for case in cases:
         dry.kernel("activation_forward")(
             *(dry.asarray(case.x), kind),
             bias=None if case.bias is None else dry.asarray(case.bias),
         )
-    dry.kernel("activation_backward")(*map(dry.asarray, (case.dy, case.dy)), kind)
-    compile_all(sanitizer, (each.kernel for each in dry.threaded))
-    device = Device(sanitizer)
-    device.prove(check_forward, cases[0])
-    device.prove(check_forward, cases[1])
-    y = check_forward(Device(), cases[0])
-    device.prove(check_backward, cases[0], y=y)
+    for case in cases[:2]:
+        dry.kernel("activation_backward")(*map(dry.asarray, (case.dy, case.dy)), kind)
+    compile_all(sanitizer, (each.kernel for each in dry.calls))
+    device = Device(sanitizer, **THREADS)
+    for case in cases:
+        device.prove(check_forward, case)
+    for case in cases[:2]:
+        device.prove(check_backward, case, y=check_forward(Device(), case))
     assert device.launched == dry.launched
-    size = int(np.prod(SANITIZED))
-    assert size % (GRID * BLOCK) % BLOCK
+
+
+@on_cpu
+@pytest.mark.parametrize("sanitizer", ["asan", "tsan"])
+def test_so_is_that_for_arrays_with_gaps(sanitizer):
+    """Of which every activation has the same loop around the same text."""
+    if reason := missing(sanitizer):
+        pytest.skip(reason)
+    case, device = make((5, 51), "sigmoid"), Device(sanitizer)
+    x, dy = (VIEWS["columns"](each).view(hostcuda.OnHost) for each in (case.x, case.dy))
+    y = device.kernel("activation_forward")(x, "sigmoid", bias=device.asarray(case.bias))
+    assert_close(np.asarray(y), oracle.forward(case.x + case.bias, "sigmoid", 0), "float32")
+    device.kernel("activation_backward")(dy, y, "sigmoid")
+    assert device.calls == []
+    assert 5 * 51 % (GRID * BLOCK) % BLOCK
 
 
 @on_cpu
 def test_results_do_not_depend_on_the_order_of_threads():
     if reason := missing("asan"):
         pytest.skip(reason)
-    case, found = make(SANITIZED, "tanh"), set()
+    case, found = make(SANITIZED[0], "tanh"), set()
     for order in ORDERS:
-        y = check_forward(Device("asan", order=order), case)
+        y = check_forward(Device("asan", order=order, **THREADS), case)
         found.add(np.asarray(y).tobytes())
     assert len(found) == 1
 
 
 # --- planted mistakes -----------------------------------------------------------------------------
 PLANTED = {
-    "bias left out": ("relu", "(x) + float(bias)", "(x)"),
-    "bias taken twice": ("tanh", "float(bias)", "2 * float(bias)"),
-    "slope for one": ("leaky_relu", "slope, float(0), float(1)", "float(1), float(0), float(1)"),
-    "one for zero": ("relu", "float(0), float(1)", "float(1), float(1)"),
-    "two for one": ("sigmoid", "float(1)", "float(2)"),
-    "x and y swapped": ("sigmoid", "float(dy), float(y)", "float(y), float(dy)"),
+    "bias left out": ("relu", "(x) + C(bias)", "(x)"),
+    "bias taken twice": ("tanh", "C(bias)", "2 * C(bias)"),
+    "slope for one": ("leaky_relu", "slope, C(0), C(1)", "C(1), C(0), C(1)"),
+    "one for zero": ("relu", "C(0), C(1)", "C(1), C(1)"),
+    "two for one": ("sigmoid", "C(1)", "C(2)"),
+    "x and y swapped": ("sigmoid", "C(dy), C(y)", "C(y), C(dy)"),
     "not stored": ("tanh", "dz = value;", ""),
 }
 
@@ -135,10 +151,10 @@ PLANTED = {
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_a_planted_mistake_is_caught(mistake):
     kind, right, wrong = PLANTED[mistake]
-    texts = [elementwise(kind, "float32", True), elementwise(f"{kind}_gradient", "float32")]
-    assert any(right in text["operation"] for text in texts)
+    texts = source(kind, "float32", True), source(f"{kind}_gradient", "float32")
+    assert any(right in text for text in texts)
     with pytest.raises(AssertionError, match="eps of float32"):
-        check(Device(edit=lambda _, text: text.replace(right, wrong)), make((7, 10), kind))
+        check(Device(edit=lambda _, text: text.replace(right, wrong)), make((7, 12), kind))
 
 
 @on_cpu

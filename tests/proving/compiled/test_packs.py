@@ -1,12 +1,12 @@
-"""A rule's machine code moves sixteen bytes at a time, in few instructions an element."""
+"""On arrays without gaps machine code moves sixteen bytes at a time, in few instructions."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
+from onepass.kernels.compiling.cuda_packs import each
 from onepass.kernels.compiling.python_text import array_names
-from onepass.kernels.rule_engines.cuda_text import each
 from onepass.kernels.rules import RULES
 from tolerances import DTYPES
 
@@ -17,6 +17,11 @@ MOST = {  # instructions an element in float32; about nine tenths are there
     "sgd": 9, "momentum": 13, "nesterov": 15, "adagrad": 35, "rmsprop": 37,
     "rmsprop-eps-inside": 37, "adam": 40, "amsgrad": 47,
 }  # fmt: skip
+MOST_OF_ACTIVATIONS = {
+    "linear": 5, "relu": 7, "leaky_relu": 7, "sigmoid": 26, "tanh": 22, "linear_gradient": 5,
+    "relu_gradient": 8, "leaky_relu_gradient": 8, "sigmoid_gradient": 9, "tanh_gradient": 10,
+}  # fmt: skip
+BIAS = 8  # instructions more: the place in a row
 HALF, DOUBLE = 1.1, 1.7  # times as many: conversions, and more steps to a root and a quotient
 FACTORS = dict(zip(DTYPES, (HALF, 1.0, DOUBLE), strict=True))
 
@@ -31,6 +36,24 @@ def test_each_array_is_moved_sixteen_bytes_at_a_time_in_few_instructions(name, d
     assert loop.loads == Counter({128: arrays})
     assert loop.stores == Counter({128: arrays - 1})
     assert loop.instructions / each(dtype) <= MOST[name] * FACTORS[dtype]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("name", forms.ACTIVATIONS)
+def test_so_is_each_array_of_an_activation(name, dtype):
+    """float64's exponentials take a hundred instructions, and are left out."""
+    sass.needed()
+    kind = forms.ACTIVATIONS[name]
+    most = MOST_OF_ACTIVATIONS[kind]
+    read = 2 if kind.endswith("gradient") and kind != "linear_gradient" else 1  # y tells nothing
+    found = forms.texts(name, dtype)
+    for form in {"", "bias"} & found.keys():
+        loop = sass.first_loop(found[form], HOPPER)
+        assert loop.loads == Counter({128: read + (form == "bias")})
+        assert loop.stores == Counter({128: 1})
+        limit = (most + BIAS * (form == "bias")) * FACTORS[dtype]
+        assert loop.instructions / each(dtype) <= limit
 
 
 @pytest.mark.slow

@@ -1,0 +1,103 @@
+"""CUDA C text of kernels that do the same to each element of arrays without gaps: by sixteen bytes.
+
+With one element a thread and access a GPU's processors have too few bytes under way to fill its
+memory's pipe. Plain text, so that it can be proven without a GPU.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from . import cuda_launch
+from .dtypes import C_TYPES, compute_dtype
+
+BYTES = 16
+READ, WRITTEN, BOTH = "read", "written", "both"
+
+_TEXT = """
+struct __align__(BYTES) Pack { T at[EACH]; };
+#define PACK(array, k) (((Pack *)array)[k])
+
+__device__ __forceinline__ void step(ELEMENTS, SCALARS) {
+OPERATION
+}
+
+extern "C" __global__ __launch_bounds__(THREADS)
+void SYMBOL(ARRAYS, long long size, SCALARS) {
+    const bool aligned = (ADDRESSES) % BYTES == 0SHARED;
+    const long long packs = aligned ? size / EACH : 0;
+    const long long all = (long long)gridDim.x * blockDim.x;
+    const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    #pragma unroll 1
+    for (long long k = first; k < packs; k += all) {
+        LOADS
+        #pragma unroll
+        for (int j = 0; j < EACH; ++j) step(PARTS, VALUES);
+        STORES
+    }
+    #pragma unroll 1
+    for (long long k = packs * EACH + first; k < size; k += all) step(SINGLES, VALUES);
+}
+"""
+
+
+def each(dtype: str) -> int:
+    """Elements that a thread takes at a time."""
+    return BYTES // np.dtype(dtype).itemsize
+
+
+def packed(
+    symbol: str,
+    dtype: str,
+    arrays: Mapping[str, str],
+    scalars: tuple[str, ...],
+    operation: str,
+    preamble: str = "",
+    row: str = "",
+) -> str:
+    """The text of the kernel `symbol`(*arrays, size, *scalars), of arrays of `dtype`.
+
+    Args:
+        arrays: whether the operation reads each, writes it, or does both.
+        scalars: of the type that is computed in, which the text calls C; elements are of type T.
+        operation: what is done to an element; arrays and scalars are called by their names.
+        preamble: what comes before.
+        row: one array more, which is read, of as many elements as a row of the others has; the
+            kernel is then `symbol`(*arrays, row, columns, size, *scalars).
+    """
+    names = [*arrays, *([row] if row else [])]
+    kinds = {**arrays, row: READ}
+    written = [name for name in arrays if kinds[name] != READ]
+
+    def const(name: str) -> str:
+        return "const " if kinds[name] == READ else ""
+
+    def load(name: str) -> str:
+        at = "k % (columns / EACH)" if name == row else "k"
+        found = f" = PACK({name}, {at})" if kinds[name] != WRITTEN else ""
+        return f"{const(name)}Pack {name}_k{found};"
+
+    words = {
+        "ELEMENTS": ", ".join(f"{const(name)}T &{name}" for name in names),
+        "SCALARS": ", ".join(f"C {name}" for name in scalars),
+        "OPERATION": operation,
+        "SYMBOL": symbol,
+        "ARRAYS": ", ".join(f"{const(name)}T *{name}" for name in names)
+        + (", long long columns" if row else ""),
+        "ADDRESSES": " | ".join(f"(size_t){name}" for name in names),
+        "SHARED": " && columns % EACH == 0" if row else "",
+        "LOADS": " ".join(map(load, names)),
+        "PARTS": ", ".join(f"{name}_k.at[j]" for name in names),
+        "VALUES": ", ".join(scalars),
+        "STORES": " ".join(f"PACK({name}, k) = {name}_k;" for name in written),
+        "SINGLES": ", ".join(f"{name}[{'k % columns' if name == row else 'k'}]" for name in names),
+        "BYTES": str(BYTES),
+        "THREADS": str(cuda_launch.THREADS),
+    }
+    text = re.sub(r"[A-Z]{4,}", lambda found: words.get(found[0], found[0]), _TEXT)
+    text = text.replace("EACH", str(each(dtype)))
+    types = f"typedef {C_TYPES[dtype]} T;\ntypedef {C_TYPES[compute_dtype(dtype)]} C;\n"
+    return f"{types}{preamble}{text}"
