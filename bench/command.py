@@ -113,7 +113,7 @@ def write_page_of(result: str, page: str, console: Console) -> None:
 def _measure(
     workload: Workload, mode: str, report: Report, failures: list[str] | None = None
 ) -> None:
-    reasons = {path: workload.missing(path) for path in workload.paths}
+    reasons = {path: workload.missing(path) or left_out(path, mode) for path in workload.paths}
     found = [Skipped(workload.section, path, reason) for path, reason in reasons.items() if reason]
     report.skipped += [skipped for skipped in found if skipped not in report.skipped]
     paths = [path for path, reason in reasons.items() if not reason]
@@ -123,6 +123,12 @@ def _measure(
         report.measurements += measure(workload, paths, EFFORTS[mode])
     else:
         report.measurements += measure_what_works(workload, paths, EFFORTS[mode], failures)
+
+
+def left_out(path: str, mode: str) -> str:
+    """Why a run of that length does without a path; "" if it does not."""
+    slow = mode == "quick" and path.startswith(("jax", "torch compile"))
+    return "it compiles for seconds: not in a quick run" if slow else ""
 
 
 def _curves(choice: Choice) -> Iterator[tuple[str, Callable[[], Curve]]]:

@@ -258,6 +258,13 @@ def test_what_cannot_be_done_is_told_before_anything_is_measured(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_quick_run_does_without_what_compiles_for_seconds():
+    for path in ("jax step", "jax scan", "jax", "torch compile"):
+        assert "not in a quick run" in command.left_out(path, "quick")
+        assert command.left_out(path, "small") == command.left_out(path, "default") == ""
+    assert command.left_out("torch fused", "quick") == ""
+
+
 def test_quick_and_full_exclude_each_other(capsys):
     with pytest.raises(SystemExit) as left:
         main(["bench", "--quick", "--full"])
