@@ -260,9 +260,9 @@ def test_what_cannot_be_done_is_told_before_anything_is_measured(
 
 def test_a_quick_run_does_without_what_compiles_for_seconds():
     for path in ("jax step", "jax scan", "jax", "torch compile"):
-        assert "not in a quick run" in command.left_out(path, "quick")
-        assert command.left_out(path, "small") == command.left_out(path, "default") == ""
-    assert command.left_out("torch fused", "quick") == ""
+        assert "not in a quick run" in run.left_out(path, "quick")
+        assert run.left_out(path, "small") == run.left_out(path, "default") == ""
+    assert run.left_out("torch fused", "quick") == ""
 
 
 def test_quick_and_full_exclude_each_other(capsys):
