@@ -59,7 +59,7 @@ def _command() -> list[str]:
     headers = {
         "all.h": '#include "cupy_on_host.h"\n#include "cupy/carray.cuh"\n',
         "cupy_on_host.h": Path(__file__).with_name("cupy_on_host.h").read_text("utf-8"),
-        "cuda_on_host.h": (_HOST / "cuda_on_host.h").read_text("utf-8"),
+        **{name: (_HOST / name).read_text("utf-8") for name in ("cuda_on_host.h", "fiber.h")},
         "cupy/carray.cuh": _of_cupy("carray.cuh"),
         "cupy/type_dispatcher.cuh": _of_cupy("type_dispatcher.cuh"),
         **{f"cupy/{name}.cuh": "" for name in _EMPTY},
