@@ -49,6 +49,7 @@ class Array:
 
     def __init__(self, values, device):
         self.values, self.device = np.array(values), SimpleNamespace(id=device)
+        self.data = SimpleNamespace(ptr=self.values.ctypes.data)
 
     def __getattr__(self, name):
         return getattr(self.values, name)
