@@ -91,7 +91,7 @@ def account() -> list[str]:
     return lines
 
 
-def watch(rung: str) -> None:
+def watch(rung: str = GPU) -> None:
     """Note every kernel that is launched from now on, as on this rung."""
     from onepass.kernels.compiling import cuda_launch
 

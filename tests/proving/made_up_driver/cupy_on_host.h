@@ -75,6 +75,12 @@ extern "C" __attribute__((visibility("default"))) const char *onepass_where() {
     return text;
 }
 
+// Stacks for the threads of any block; without any, how many bytes that takes.
+extern "C" __attribute__((visibility("default"))) size_t onepass_lend(void *stacks) {
+    onepass::lent = stacks;
+    return 1024 * onepass::STACK_BYTES;
+}
+
 #define MADE_UP_KERNEL(name, flat)                                                                 \
     extern "C" __attribute__((visibility("default"))) const char *onepass_launch_##name(           \
         const onepass::Argument *values, const unsigned *shape, size_t dynamic, size_t limit,      \

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 typedef const char *Run(void *const *values, const unsigned *shape, size_t dynamic, size_t limit,
                         long long order);
@@ -16,6 +17,12 @@ API CUresult cuModuleLoadData(CUmodule *module, const void *image) {
                       "the made-up driver runs no machine code of GPUs, only CUDA C text");
     void *library = dlopen((const char *)image + sizeof MARK - 1, RTLD_NOW | RTLD_LOCAL);
     if (!library) return failed(CUDA_ERROR_NO_BINARY_FOR_GPU, "%s", dlerror());
+    static char *stacks;  // one launch at a time has them
+    size_t (*lend)(void *) = (size_t (*)(void *))dlsym(library, "onepass_lend");
+    if (!stacks)
+        stacks = mmap(NULL, lend(NULL), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stacks != MAP_FAILED) lend(stacks);
     return *module = library, CUDA_SUCCESS;
 }
 // Numba's way in.
