@@ -115,6 +115,17 @@ def test_memory_has_a_device_and_an_end(cupy):
         cupy.cuda.alloc(1 << 40)
 
 
+def test_memory_that_was_released_is_not_touched_again(cupy):
+    with cupy.cuda.using_allocator(None):
+        old = cupy.zeros(4, "float32")
+        address = np.uint64(old.data.ptr)
+        del old
+        other = cupy.zeros(4, "float32")
+        with pytest.raises(cupy.cuda.driver.CUDADriverError, match="illegal memory access"):
+            raw(cupy, "x[0] = 1;")((1,), (1,), (address,))
+    assert not other.any()
+
+
 def test_a_stream_is_of_one_device(cupy):
     with cupy.cuda.Device(1):
         stream = cupy.cuda.Stream(non_blocking=True)

@@ -1,5 +1,5 @@
-// Memory of the devices: pages of the host's, each allocation between pages that nobody may touch,
-// full of NaN bits at first.
+// Memory of the devices: pages of the host's, full of NaN bits at first. They lie in a range of
+// addresses of their own, where nobody may touch what is not allocated, or no longer.
 #include "state.h"
 #include <sys/mman.h>
 
@@ -7,6 +7,8 @@ static const size_t PAGE = 4096, POISONED = 16 << 20;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct Memory *blocks;  // in order of their addresses
 static size_t count, room, used[DEVICES];
+static const size_t RANGE = 1ull << 40;
+static char *range, *next;  // allocations begin in its middle half, each behind the one before
 
 // The place of the first block that begins behind `address`.
 static size_t behind(const void *address) {
@@ -31,6 +33,26 @@ struct Memory *memory_at(const void *address) {
 
 size_t free_memory(int device) { return MEMORY - used[device]; }
 
+// Addresses that no block has, from page to page, with a page before and behind.
+static char *free_pages(size_t bytes) {
+    if (!range) {
+        range = mmap(NULL, RANGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        next = range == MAP_FAILED ? NULL : range + RANGE / 4;
+    }
+    while (next) {
+        if (next + bytes + 2 * PAGE > range + RANGE / 4 * 3) next = range + RANGE / 4;
+        const size_t before = behind(next + bytes + 2 * PAGE);
+        if (!before) break;
+        const struct Memory *last = &blocks[before - 1];
+        char *end = (char *)((uintptr_t)last->start & -PAGE) + last->mapped;
+        if (end <= next) break;
+        next = end;
+    }
+    char *found = next ? next + PAGE : NULL;
+    next += bytes + PAGE;
+    return found;
+}
+
 // The end of what was asked for, rounded up to what CUDA aligns to, lies at a page of no access.
 static int allocate(void **result, size_t bytes, int device, enum cudaMemoryType type) {
     *result = NULL;
@@ -39,9 +61,9 @@ static int allocate(void **result, size_t bytes, int device, enum cudaMemoryType
     pthread_mutex_lock(&lock);
     int status = cudaErrorMemoryAllocation;
     if (type == cudaMemoryTypeHost || (bytes <= MEMORY && pages <= free_memory(device))) {
-        char *start = mmap(NULL, pages + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (start != MAP_FAILED && !mprotect(start + PAGE, pages, PROT_READ | PROT_WRITE)) {
-            start += PAGE + pages - whole;
+        char *start = free_pages(pages);
+        if (start && !mprotect(start, pages, PROT_READ | PROT_WRITE)) {
+            start += pages - whole;
             memset(start, 0xff, whole < POISONED ? whole : POISONED);
             if (count == room) blocks = realloc(blocks, (room = 2 * room + 64) * sizeof *blocks);
             const size_t place = behind(start);
@@ -62,7 +84,8 @@ static int release(void *start, enum cudaMemoryType type) {
     const bool known = place && blocks[place - 1].start == start && blocks[place - 1].type == type;
     if (known) {
         const struct Memory block = blocks[place - 1];
-        munmap((char *)((uintptr_t)start & -PAGE) - PAGE, block.mapped + 2 * PAGE);
+        mmap((void *)((uintptr_t)start & -PAGE), block.mapped, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
         memmove(blocks + place - 1, blocks + place, (count-- - place) * sizeof *blocks);
         if (type == cudaMemoryTypeDevice) used[block.device] -= block.mapped;
     }
