@@ -154,7 +154,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Lines that can't be missed: a green run without a GPU has proved nothing about GPUs."""
     for line in account.account():
         terminalreporter.write_line(line)
-    terminalreporter.write_line(_gpu_line(terminalreporter.stats))
+    where = " on the made-up driver" if config.getoption("--made-up-gpu") else ""
+    terminalreporter.write_line(_gpu_line(terminalreporter.stats, where))
     if config.getoption("--prove"):
         for line in _unproven():
             terminalreporter.write_line(line, red=True)
@@ -168,7 +169,8 @@ def _unproven() -> list[str]:
     ]
 
 
-def _gpu_line(stats: Any) -> str:
+def _gpu_line(stats: Any, where: str) -> str:
     ran = sum(r.nodeid in _gpu_tests for kind in ("passed", "failed") for r in stats.get(kind, ()))
     why = why_not("cupy", "cuda").partition(": ")[2]
-    return f"GPU tests: {ran} ran, {len(_gpu_tests) - ran} did not" + (f" ({why})" if why else "")
+    told = f" ({why})" if why else ""
+    return f"GPU tests: {ran} ran{where}, {len(_gpu_tests) - ran} did not{told}"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,9 +37,11 @@ def missing() -> str:
     for tool in ("g++", "gcc", "nm"):
         if not shutil.which(tool):
             return f"{tool} is not on the PATH"
-    for module in ("cupy", "nvidia.cu13"):
-        if importlib.util.find_spec(module) is None:
-            return f"{module} is not installed: onepass[cuda-check] has it"
+    for package in ("cupy-cuda13x", "nvidia-cuda-runtime", "nvidia-cuda-nvrtc"):
+        try:
+            distribution(package)
+        except PackageNotFoundError:
+            return f"{package} is not installed: onepass[cuda-check] has it"
     return MISSING
 
 
