@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..backend import get_backend
+from ..nets import load_mnist
 from ..nets.saving.atomic_write import target_of
 from .cases.data_sets import data_sets, missing_data
 from .machine import hardware, versions
@@ -63,6 +64,8 @@ def bench(
     backend = get_backend(device)
     choice = Choice(mode, backend.device, mnist)
     _check_writeable((json, page), png)
+    if mnist is not None:
+        load_mnist(mnist)  # whatever is measured, and wherever: a wrong folder is told first
     if page or png:
         _require_matplotlib()
     report = Report(datetime.date.today().isoformat(), mode, versions(), hardware())

@@ -25,6 +25,8 @@ from runs import (  # noqa: F401
     pytest_addoption,
     pytest_collection,
     pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_call,
     pytest_runtest_logreport,
     pytest_sessionfinish,
     pytest_sessionstart,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from proving import account
+from proving.made_up_driver import only_a_gpu
 
 _gpu_tests: set[str] = set()
 _passed: set[str] = set()
@@ -34,11 +35,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail unless every CUDA kernel was proven in every way that needs no GPU",
     )
     parser.addoption(
+        "--made-up-gpu",
+        action="store_true",
+        help="run CuPy on a made-up CUDA driver, which computes on the CPU: for -m gpu",
+    )
+    parser.addoption(
         "--rest",
         action="store_true",
         help="only what has not passed in the last run, which may have lacked a package, and what "
         "does more beside such a package; kernels that were proven there count as proven",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--made-up-gpu"):
+        from proving.made_up_driver import installing
+
+        if why := installing.missing():
+            raise pytest.UsageError(f"--made-up-gpu: {why}")
+        installing.install()
 
 
 def _last(config: pytest.Config) -> dict[str, Any]:
@@ -48,9 +63,9 @@ def _last(config: pytest.Config) -> dict[str, Any]:
     return nothing if cache is None else cache.get(_LAST, nothing)
 
 
-def pytest_sessionstart() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     if not why_not("cupy", "cuda"):
-        account.watch()
+        account.watch(account.MADE_UP if session.config.getoption("--made-up-gpu") else account.GPU)
 
 
 def _takes_long(item: pytest.Item) -> bool:
@@ -78,6 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _takes_long(item):
             item.add_marker("slow")
+        if config.getoption("--made-up-gpu") and (why := only_a_gpu.why(item.nodeid)):
+            item.add_marker(pytest.mark.skip(reason=why))
     _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
     before = set(_last(config)["passed"]) if config.getoption("--rest") else ()
     left_out = [
@@ -89,6 +106,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         gone = {item.nodeid for item in left_out}
         items[:] = [item for item in items if item.nodeid not in gone]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A call that the made-up driver refused fails the test, whoever caught the error."""
+    yield
+    if item.config.getoption("--made-up-gpu"):
+        from proving.made_up_driver.counting import refused
+
+        if what := refused():
+            pytest.fail(f"the made-up driver was asked for {what}")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -139,7 +167,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Lines that can't be missed: a green run without a GPU has proved nothing about GPUs."""
     for line in account.account():
         terminalreporter.write_line(line)
-    terminalreporter.write_line(_gpu_line(terminalreporter.stats))
+    where = " on the made-up driver" if config.getoption("--made-up-gpu") else ""
+    terminalreporter.write_line(_gpu_line(terminalreporter.stats, where))
     if config.getoption("--prove"):
         for line in _unproven():
             terminalreporter.write_line(line, red=True)
@@ -153,7 +182,8 @@ def _unproven() -> list[str]:
     ]
 
 
-def _gpu_line(stats: Any) -> str:
+def _gpu_line(stats: Any, where: str) -> str:
     ran = sum(r.nodeid in _gpu_tests for kind in ("passed", "failed") for r in stats.get(kind, ()))
     why = why_not("cupy", "cuda").partition(": ")[2]
-    return f"GPU tests: {ran} ran, {len(_gpu_tests) - ran} did not" + (f" ({why})" if why else "")
+    told = f" ({why})" if why else ""
+    return f"GPU tests: {ran} ran{where}, {len(_gpu_tests) - ran} did not{told}"

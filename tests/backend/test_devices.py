@@ -49,6 +49,7 @@ class Array:
 
     def __init__(self, values, device):
         self.values, self.device = np.array(values), SimpleNamespace(id=device)
+        self.data = SimpleNamespace(ptr=self.values.ctypes.data)
 
     def __getattr__(self, name):
         return getattr(self.values, name)
@@ -295,6 +296,9 @@ NUMBA_ABSENCES = {
     "releases that don't fit": (ModuleType("numba_cuda"), NumbaCuda(failure=TypingError(
         "Failed in cuda mode pipeline (step: native lowering)\nno such function")),
         "(TypingError: no such function)", "numba-cuda[cu13]"),
+    "NumPy 2.5": (ModuleType("numba_cuda"), NumbaCuda(failure=AttributeError(
+        "module 'numpy' has no attribute 'row_stack'")), "has no attribute 'row_stack')",
+        'pip install "numpy<2.5"'),
     "wrong numbers": (ModuleType("numba_cuda"), NumbaCuda(factor=3.0),
                       "a trial kernel gave 3.0 instead of 2", "numba-cuda[cu13]"),
 }  # fmt: skip

@@ -100,6 +100,19 @@ def test_tensors_on_a_gpu_share_their_memory(torch):
     assert tensor.tolist() == [0.5] * 5
 
 
+@pytest.mark.gpu
+def test_foreign_arrays_of_one_memory_on_a_gpu_overlap(reference):
+    if reference.device == "cpu":
+        pytest.skip("on the CPU, test_a_foreign_array_that_does_not_fit tells")
+    param, grad, both, grown = (reference.asarray(np.full(8, k / 9, "float32")) for k in range(4))
+    with pytest.raises(ValueError, match="m and v overlap"):
+        kernels.adam_step(param, grad, OnlyDLPack(both), OnlyDLPack(both), step=1)
+    with pytest.raises(ValueError, match="m and v overlap"):
+        kernels.adam_step(param[:6], grad[:6], OnlyDLPack(both[:6]), OnlyDLPack(both[2:]), step=1)
+    kernels.adam_step(param, grad, OnlyDLPack(both), OnlyDLPack(grown), step=1)
+    assert (reference.to_numpy(both) != np.float32(2 / 9)).all()
+
+
 # --- updated in place -----------------------------------------------------------------------------
 @pytest.mark.parametrize("wrap", [OnlyDLPack, OnlyInterface])
 def test_a_step_writes_foreign_memory(wrap):

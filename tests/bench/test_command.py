@@ -242,6 +242,7 @@ def no_measuring(monkeypatch):
         (["--data", "mnist"], "--data is 'mnist'; expected mnist:FOLDER"),
         (["--data", "mnist:"], "--data is 'mnist:'; expected mnist:FOLDER"),
         (["--data", "mnist:/no/such/folder"], "/no/such/folder is not a folder"),
+        (["--data", "mnist:/no/such/one", "--only", "steps"], "/no/such/one is not a folder"),
         (["--device", "tpu"], "device is 'tpu'; expected"),
         (["--device", "cuda:99"], "device asks for 'cuda:99', which can't be used"),
     ],

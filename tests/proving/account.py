@@ -18,6 +18,7 @@ ASAN = "clean under the address and undefined behaviour sanitizers"
 TSAN = "clean under the thread sanitizer"
 SIMULATOR = "executed in Numba's simulator against the oracle"
 COMPILED = tuple(f"compiled for sm_{architecture}" for architecture in ARCHITECTURES)
+MADE_UP = "launched by CuPy on the made-up driver"
 GPU = "launched on a GPU"
 
 # rung -> the engines whose kernels stand on it
@@ -38,7 +39,7 @@ class Kernel(NamedTuple):
     dtype: str
 
 
-_proven: dict[str, set[Kernel]] = {rung: set() for rung in (*WITHOUT_GPU, GPU)}
+_proven: dict[str, set[Kernel]] = {rung: set() for rung in (*WITHOUT_GPU, MADE_UP, GPU)}
 
 
 def note(rung: str, engine: str, name: str, dtype: str) -> None:
@@ -65,7 +66,7 @@ def shipped() -> Iterator[Kernel]:
 
 def missing(rung: str) -> list[Kernel]:
     """What ships, belongs on a rung, and was not proven there."""
-    engines = WITHOUT_GPU.get(rung, ("cupy", "numba-cuda"))
+    engines = ("cupy",) if rung == MADE_UP else WITHOUT_GPU.get(rung, ("cupy", "numba-cuda"))
     return [each for each in shipped() if each.engine in engines and each not in _proven[rung]]
 
 
@@ -90,10 +91,10 @@ def account() -> list[str]:
     return lines
 
 
-def watch() -> None:
-    """Note every kernel that is launched on a GPU from now on."""
+def watch(rung: str = GPU) -> None:
+    """Note every kernel that is launched from now on, as on this rung."""
     from onepass.kernels.compiling import cuda_launch
 
     cuda_launch.observers.append(
-        lambda engine, name, like, args: note(GPU, engine, name, like.dtype.name)
+        lambda engine, name, like, args: note(rung, engine, name, like.dtype.name)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases.resized import resize
 from cases.six_gradients import KINDS, flat_parameters, frozen, start
 from onepass.kernels import adam_step
 from onepass.kernels.rule_engines.array import ArrayEngine
@@ -210,7 +211,7 @@ def locked(array):
 
 
 def reshaped(array):
-    array.resize(array.size, refcheck=False)
+    resize(array, (array.size,))
     return array
 
 

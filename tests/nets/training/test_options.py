@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -380,7 +381,7 @@ def test_a_run_repeats_in_another_process():
         "print(hash(tuple(bits(train()[0]).values())))"
     )
     command = [sys.executable, "-c", code, str(TESTS)]
-    env = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
     found = [
         subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
         for _ in range(2)

@@ -313,9 +313,6 @@ class CuPy(ModuleType):
         array.values[...] = 0  # by cudaMemset
         return array
 
-    def may_share_memory(self, a: Array, b: Array) -> bool:
-        return np.may_share_memory(a.values, b.values)
-
     def __getattr__(self, name: str) -> Any:
         if name in ("stack", "concatenate"):
             return lambda arrays: self.call(name, *arrays)

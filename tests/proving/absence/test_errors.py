@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from contextlib import contextmanager
 from types import SimpleNamespace
 from unittest import mock
 
@@ -294,23 +295,26 @@ def contents(engine, params, optimizer):
     return optimizer.steps, [engine.to_numpy(array).tobytes() for array in arrays]
 
 
+@contextmanager
+def memory_of(limit):
+    """New arrays on a GPU share so many bytes, and no free halves of another pool's chunks."""
+    import cupy
+
+    pool = cupy.cuda.MemoryPool()
+    pool.set_limit(size=limit)
+    with cupy.cuda.using_allocator(pool.malloc):
+        yield
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("engine", GPU_ENGINES[:1], indirect=True, ids="-".join)
 @pytest.mark.parametrize("kilobytes", [1, 60, 200])  # the first array takes 30, the next over 300
 def test_memory_that_really_runs_out(engine, kilobytes):
-    import cupy
-
     params, grads, optimizer = mixed(engine)
     before = contents(engine, params, optimizer)
-    pool = cupy.get_default_memory_pool()
-    limit = pool.get_limit()
-    pool.free_all_blocks()
-    pool.set_limit(size=pool.total_bytes() + kilobytes * 1024)
-    try:
-        with pytest.raises(DeviceMemoryError, match=r"Out of memory allocating .* bytes are free"):
-            optimizer.step(grads)
-    finally:
-        pool.set_limit(size=limit)
+    told = r"Out of memory allocating .* bytes are free"
+    with memory_of(kilobytes * 1024), pytest.raises(DeviceMemoryError, match=told):
+        optimizer.step(grads)
     assert contents(engine, params, optimizer) == before
     optimizer.step(grads)
     assert optimizer.steps == 1
@@ -319,20 +323,11 @@ def test_memory_that_really_runs_out(engine, kilobytes):
 @pytest.mark.gpu
 @on_a_gpu
 def test_a_batch_norm_that_really_finds_no_memory(engine):
-    import cupy
-
     x = engine.asarray(np.random.default_rng(0).random((64, 32, 16), dtype="float32"))
     vectors = [engine.asarray(np.full(32, value, "float32")) for value in (1, 0, 0, 1)]
     before = [engine.to_numpy(each).tobytes() for each in (x, *vectors)]
-    pool = cupy.get_default_memory_pool()
-    limit = pool.get_limit()
-    pool.free_all_blocks()
-    pool.set_limit(size=pool.total_bytes() + 1024)
-    try:
-        with pytest.raises(DeviceMemoryError, match="batch_norm_forward"):
-            engine.kernel("batch_norm_forward")(x, *vectors)
-    finally:
-        pool.set_limit(size=limit)
+    with memory_of(1024), pytest.raises(DeviceMemoryError, match="batch_norm_forward"):
+        engine.kernel("batch_norm_forward")(x, *vectors)
     assert [engine.to_numpy(each).tobytes() for each in (x, *vectors)] == before
 
 

@@ -1,6 +1,6 @@
 // CUDA C on the CPU: what g++ needs in front of a RawKernel's text, and the launch behind it.
 //
-// Each thread of a block is a fiber (ucontext) that runs until it waits for others or leaves; the
+// Each thread of a block is a fiber that runs until it waits for others or leaves; the
 // blocks run one after another. hostcuda_raw.py turns the declarations of __shared__ memory into
 // calls of `shared_memory` and changes nothing else in the text.
 //
@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
+#include "fiber.h"
 
 #define __CUDA_ARCH__ 750
 #define __global__
@@ -104,8 +104,7 @@ struct Call {
 struct Thread {
     uint3 index;
     unsigned rank;  // its place in the block; rank / 32 is its warp
-    char name[100];
-    ucontext_t context;
+    Fiber place;
     void *fiber;        // what ThreadSanitizer knows it by
     bool left, fenced;  // it has left the kernel; it has passed a __threadfence
     const Call *call;   // where it waits, null while it can run
@@ -121,7 +120,7 @@ struct Argument {  // becomes what the kernel declares
 
 static Thread *threads, *running;
 static unsigned size;  // threads in a block
-static ucontext_t scheduler;
+static Fiber scheduler;
 static void *host, *done;  // for ThreadSanitizer: who launched; the end of all threads
 static void (*body)(const Argument *);
 static const Argument *arguments;
@@ -129,7 +128,9 @@ static struct { const void *key; void *memory; } shared[64];
 static unsigned shared_count;
 static size_t shared_bytes, shared_limit;
 static char failure[500];
-static const size_t STACK_BYTES = 128 << 10;  // a sanitizer's report is written on it too
+// A sanitizer's report is written on it too; stacks that begin in one place of the cache are slow.
+static const size_t STACK_BYTES = (128 << 10) + 4096 + 192;
+static void *lent;  // stacks for a block of any size, from whoever launches; null if there are none
 
 QUIET static void fail(const char *format, ...) {
     va_list values;
@@ -139,6 +140,14 @@ QUIET static void fail(const char *format, ...) {
     AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
     va_end(values);
 }
+
+struct Name {  // what messages call a thread
+    char text[100];
+    QUIET Name(const Thread &one) {
+        snprintf(text, sizeof text, "thread (%u,%u,%u) of block (%u,%u,%u)", one.index.x,
+                 one.index.y, one.index.z, blockIdx.x, blockIdx.y, blockIdx.z);
+    }
+};
 
 // New memory of NaN bits; no access to what was there before is held against those to come.
 QUIET static void *renew(void *old, size_t bytes, bool poison = true) {
@@ -154,14 +163,14 @@ QUIET static void switch_to(void *fiber) { __tsan_switch_to_fiber(fiber, 1); }  
 
 QUIET static void pause() {
     switch_to(host);
-    swapcontext(&running->context, &scheduler);
+    change(running->place, scheduler);
 }
 
 QUIET static void resume(Thread &thread) {
     running = &thread;
     threadIdx = thread.index;
     switch_to(thread.fiber);
-    swapcontext(&scheduler, &thread.context);
+    change(scheduler, thread.place);
 }
 
 QUIET static void enter() {
@@ -201,12 +210,14 @@ QUIET static bool release(Thread &first) {
     const unsigned warp = first.rank / 32 * 32;
     const unsigned speaker = first.call->block ? 0 : warp + __builtin_ctz(first.mask);
     if (first.rank != speaker) return false;  // one of a group speaks for it
-    for (unsigned i = 0; i < size; ++i)
+    const unsigned begin = first.call->block ? 0 : warp;
+    const unsigned end = first.call->block || warp + 32 > size ? size : warp + 32;
+    for (unsigned i = begin; i < end; ++i)
         if (needs(first, threads[i]) && !together(first, threads[i])) return false;
     const Thread group = first;  // as it waits, while `first` is changed
     void *meeting = renew(nullptr, 8);
     unsigned ballot = 0;
-    for (unsigned i = 0; i < size; ++i)
+    for (unsigned i = begin; i < end; ++i)
         if (Thread &one = threads[i]; needs(group, one)) {
             ballot |= one.vote << i % 32;
             const unsigned from = warp + one.source;
@@ -215,7 +226,7 @@ QUIET static bool release(Thread &first) {
             switch_to(one.fiber);
             if (group.call->orders) __tsan_release(meeting);
         }
-    for (unsigned i = 0; i < size; ++i)
+    for (unsigned i = begin; i < end; ++i)
         if (Thread &one = threads[i]; needs(group, one)) {
             one.ballot = ballot;
             one.call = nullptr;
@@ -264,8 +275,8 @@ QUIET static void report_deadlock() {
             if (other.call)
                 snprintf(where, sizeof where, "waits in %s at line %d with mask %#x",
                          other.call->name, other.line, other.mask);
-            fail("deadlock: %s waits in %s at line %d with mask %#x, and %s %s", one.name,
-                 one.call->name, one.line, one.mask, other.name, where);
+            fail("deadlock: %s waits in %s at line %d with mask %#x, and %s %s", Name(one).text,
+                 one.call->name, one.line, one.mask, Name(other).text, where);
             return;
         }
 }
@@ -297,14 +308,9 @@ QUIET static void run_block(unsigned block, char *stacks, unsigned *places, int6
         memset(&one, 0, sizeof one);
         one.rank = i;
         one.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
-        snprintf(one.name, sizeof one.name, "thread (%u,%u,%u) of block (%u,%u,%u)", one.index.x,
-                 one.index.y, one.index.z, blockIdx.x, blockIdx.y, blockIdx.z);
-        getcontext(&one.context);
-        one.context.uc_stack.ss_sp = stacks + i * STACK_BYTES;
-        one.context.uc_stack.ss_size = STACK_BYTES;
-        makecontext(&one.context, enter, 0);
+        begin(one.place, stacks + i * STACK_BYTES, STACK_BYTES, enter);
         one.fiber = __tsan_create_fiber(0);
-        __tsan_set_fiber_name(one.fiber, one.name);
+        if (one.fiber) __tsan_set_fiber_name(one.fiber, Name(one).text);
     }
     destroy_previous();
     for (unsigned i = 0; i < size; ++i) previous[i] = threads[i].fiber;
@@ -332,12 +338,12 @@ QUIET static const char *launch(void (*kernel)(const Argument *), const Argument
     body = kernel, arguments = values, shared_limit = limit, *failure = 0;
     host = __tsan_get_current_fiber(), done = renew(nullptr, 8);
     const unsigned count = gridDim.x * gridDim.y * gridDim.z;
+    void *stacks = lent;
     unsigned *blocks = (unsigned *)malloc((count + size) * sizeof(unsigned));
     threads = (Thread *)malloc(size * sizeof(Thread));
     arrange(blocks, count, order);
-    void *stacks = nullptr;
     for (unsigned i = 0; i < count && !*failure; ++i) {
-        stacks = renew(stacks, size * STACK_BYTES, false);
+        if (!stacks || WATCHED) stacks = renew(stacks, size * STACK_BYTES, false);
         shared_bytes = shared_count = 0;
         shared_memory(nullptr, dynamic);
         run_block(blocks[i], (char *)stacks, blocks + count, order);
@@ -345,7 +351,7 @@ QUIET static const char *launch(void (*kernel)(const Argument *), const Argument
     }
     destroy_previous();
     __tsan_acquire(done);
-    free(done), free(stacks), free(threads), free(blocks);
+    free(done), free(stacks == lent ? nullptr : stacks), free(threads), free(blocks);
 #ifdef FLUSH
     __builtin_ia32_ldmxcsr(before);
 #endif

@@ -27,6 +27,7 @@ from proving.host import building, sanitized
 from proving.host import elementwise as hostcuda
 from proving.host.building import SANITIZERS
 from proving.host.sanitized import Outcome, Settings
+from proving.host.shared_memory import with_shared_memory, without_comments
 
 RUNGS = {**dict.fromkeys(hostcuda.BUILDS, proof.HOST), "asan": proof.ASAN, "tsan": proof.TSAN}
 ORDERS: tuple[str | int, ...] = ("forward", "reverse", 0, 1)  # a number seeds a shuffle
@@ -57,11 +58,6 @@ _ELEMENTS = _DTYPES | {  # what a pointer may point at, and the dtype of the arr
     for name, dtype in [("float", "float32"), ("double", "float64"), ("int", "int32")]
     for lanes in (2, 4)
 }
-_DECLARATOR = r"\w+(?:\s*\[[^\]]*\])*"
-_SHARED = re.compile(
-    r"(?P<extern>extern\s+)?__shared__\s+(?:__align__\(\w+\)\s+)?(?P<type>(?:\w+\s+)+)"
-    rf"(?P<names>{_DECLARATOR}(?:\s*,\s*{_DECLARATOR})*)\s*;"
-)
 _LAUNCH = """
 extern "C" __attribute__((visibility("default"))) const char *onepass_launch(
     const onepass::Argument *values, const unsigned *shape, size_t dynamic, size_t limit,
@@ -111,12 +107,10 @@ class RawKernel:
             known = re.fullmatch(r"-D(\w+)(?:=(.*))?|--?std=c\+\+17", option)
             assert known, f"{name}: the host takes the options -D and -std=c++17, not {option}"
             self.macros += f"#define {known[1]} {known[2] or 1}\n" if known[1] else ""
-        comment = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-        code = comment.sub(lambda found: "\n" * found[0].count("\n"), code)
+        code = without_comments(code)
         self.parameters, self.max_threads = _signature(self.macros + code, name)
         self.max_dynamic_shared_size_bytes = MAX_SHARED
-        self.text = _SHARED.sub(_declare, code)
-        assert "__shared__" not in self.text, f"{name}: a declaration of __shared__ is unreadable"
+        self.text = with_shared_memory(code, name)
 
     def __call__(
         self,
@@ -268,19 +262,3 @@ def _signature(code: str, name: str) -> tuple[tuple[Parameter, ...], int]:
         parameters.append(Parameter(last, kind, stars == 1, const))
     bound = resolved((found[1] or found[2] or "").split(",")[0])
     return tuple(parameters), int(bound) if bound.isdigit() else 1024
-
-
-def _declare(found: re.Match[str]) -> str:
-    """A declaration of shared memory, as one of a reference into what the block has."""
-    kind, text = found["type"].strip(), ""
-    for declarator in found["names"].split(","):
-        name = declarator.split("[")[0].strip()
-        sizes = declarator.strip().removeprefix(name)
-        if found["extern"]:
-            text += f"{kind} *const {name} = ({kind} *)onepass::shared_memory(nullptr, 0); "
-        else:
-            memory = f"onepass::shared_memory(&{name}_key, sizeof({kind} {sizes}))"
-            text += (
-                f"static char {name}_key; {kind} (&{name}){sizes} = *({kind} (*){sizes}){memory}; "
-            )
-    return text + "\n" * found[0].count("\n")

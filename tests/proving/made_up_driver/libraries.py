@@ -1,0 +1,81 @@
+"""The made-up libcuda and libcublas: compiled once, loaded before CuPy looks for NVIDIA's."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+from functools import cache
+from importlib.metadata import distribution
+from importlib.util import find_spec
+from pathlib import Path
+
+from .built import built
+
+_DRIVER = Path(__file__).with_name("driver")
+_FLAGS = ["gcc", "-std=gnu11", "-O3", "-g0", "-w", "-shared", "-fPIC", "-fvisibility=hidden"]
+
+
+@cache
+def libcuda() -> ctypes.CDLL:
+    """The driver, and the functions that stand in for the CUDA runtime's; loaded for all."""
+    headers = _cuda_headers()
+    names = set(re.findall(r"CUDAAPI\s+(cu\w+)\s*\(", (headers / "cuda.h").read_text("utf-8")))
+    parts = ["note.c", "devices.c", "memory.c", "streams.c", "launches.c"]
+    flags = [*_FLAGS, "-Wl,-soname,libcuda.so.1", f"-I{headers}"]
+    return _load("libcuda", parts, names, "made_up_refuse", flags)
+
+
+@cache
+def libcublas() -> ctypes.CDLL:
+    """The matrix products."""
+    wanted = _undefined("cupy_backends.cuda.libs.cublas", "cublas")
+    flags = [*_FLAGS, f"-I{_cuda_headers()}", "-Wl,-soname,libcublas.so.13"]
+    flags += ["-Wl,--version-script=versions", libcuda()._name]
+    return _load("libcublas", ["blas.c"], wanted, "15 + 0 * made_up_refuse", flags)
+
+
+@cache
+def libcublaslt() -> ctypes.CDLL:
+    """Nothing: cuBLAS needs it to be there, and CuPy looks."""
+    names = {"cublasLtGetVersion"}
+    flags = [*_FLAGS, "-Wl,-soname,libcublasLt.so.13", libcuda()._name]
+    return _load("libcublasLt", [], names, "made_up_refuse", flags)
+
+
+def _load(
+    name: str, parts: list[str], names: set[str], refusal: str, flags: list[str]
+) -> ctypes.CDLL:
+    """A library of `parts`; what else of `names` is called, is refused by its name."""
+    texts = {part: (_DRIVER / part).read_text("utf-8") for part in parts}
+    defined = set(re.findall(r"^(?:API \w+ |GEMM\()(cu\w+)", "\n".join(texts.values()), re.M))
+    missing = sorted(names - defined)
+    refusals = "int made_up_refuse(const char *);\n" + "".join(
+        '__attribute__((visibility("default"))) '
+        f'int {each}(void) {{ return {refusal}("{each}"); }}\n'
+        for each in missing
+    )
+    listed = "".join(f'"{each}", ' for each in missing)
+    refusals += f"const char *const made_up_refusals[] = {{{listed}0}};\n"
+    sources = {f"{name}.c": refusals, "state.h": (_DRIVER / "state.h").read_text("utf-8"), **texts}
+    sources["versions"] = "libcublas.so.13 { global: cublas*; local: *; };\n"
+    found = built(name, sources, [*flags, *parts], ".so")
+    return ctypes.CDLL(str(found), mode=ctypes.RTLD_GLOBAL)
+
+
+def _undefined(module: str, prefix: str) -> set[str]:
+    """The functions of other libraries that an extension module calls."""
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    listed = subprocess.run(
+        ["nm", "-D", "--undefined-only", spec.origin], capture_output=True, text=True, check=True
+    )
+    return set(re.findall(rf" U ({prefix}\w+)", listed.stdout))
+
+
+def _cuda_headers() -> Path:
+    """The folder of cuda.h and cuda_runtime_api.h."""
+    files = distribution("nvidia-cuda-runtime").files or []
+    found = next(file for file in files if file.name == "cuda.h")
+    return Path(str(found.locate())).parent
