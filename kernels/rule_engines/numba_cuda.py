@@ -17,8 +17,6 @@ from ..compiling.load_numba_cuda import load_numba_cuda
 from ..rule import Rule
 from .all_or_none import GpuEngine
 
-_OLDER_NUMPY = 'numba-cuda 0.30 calls what NumPy 2.5 no longer has: pip install "numpy<2.5"'
-
 
 class NumbaCudaEngine(GpuEngine):
     """A grid-stride loop."""
@@ -89,8 +87,7 @@ def _missing() -> tuple[str, str]:
             result = float(cell.get()[0])
     except Exception as error:  # whatever a mismatched toolkit raises: the reason is kept
         reason = f"{type(error).__name__}: {first_line(error)}"
-        remedy = _OLDER_NUMPY if "row_stack" in reason else NO_TOOLKIT
-        return f"a trial kernel can't be compiled or run ({reason})", remedy
+        return f"a trial kernel can't be compiled or run ({reason})", NO_TOOLKIT
     if result != 2.0:
         return f"a trial kernel gave {result} instead of 2", NO_TOOLKIT
     return "", ""

@@ -296,9 +296,6 @@ NUMBA_ABSENCES = {
     "releases that don't fit": (ModuleType("numba_cuda"), NumbaCuda(failure=TypingError(
         "Failed in cuda mode pipeline (step: native lowering)\nno such function")),
         "(TypingError: no such function)", "numba-cuda[cu13]"),
-    "NumPy 2.5": (ModuleType("numba_cuda"), NumbaCuda(failure=AttributeError(
-        "module 'numpy' has no attribute 'row_stack'")), "has no attribute 'row_stack')",
-        'pip install "numpy<2.5"'),
     "wrong numbers": (ModuleType("numba_cuda"), NumbaCuda(factor=3.0),
                       "a trial kernel gave 3.0 instead of 2", "numba-cuda[cu13]"),
 }  # fmt: skip

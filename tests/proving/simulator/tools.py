@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
-import numpy as np
 import pytest
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling.load_numba_cuda import load_numba_cuda
@@ -67,8 +66,6 @@ def _missing() -> str:
     load_numba_cuda()
     from numba.cuda.cudadrv.nvvm import NVVM
 
-    if not hasattr(np, "row_stack"):
-        return "numba-cuda 0.30 compiles nothing with NumPy 2.5: it needs numpy<2.5"
     try:
         NVVM()
     except (ImportError, OSError) as error:  # NvvmSupportError is an ImportError
