@@ -73,7 +73,7 @@ def trained(device, name, dtype):
     return figures, net.state_dict()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 5e-6)])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training_on_a_gpu_is_training_on_the_cpu(reference, name, dtype, tolerance):
     figures, state = trained("cpu", name, dtype)
