@@ -191,7 +191,7 @@ MADE = {  # what is specialized, and some of the modules that are compiled into 
     ),
     "activation backward": (
         activation("posted_backward", "relu"),
-        {*SIMD, "crew.board", "crew.crew", "activation.formula", "activation.numba_loops"},
+        {*SIMD, "crew.board", "crew.crew", "activation.formula", "activation.cpu.numba_loops"},
     ),
     "batch norm": (
         operation(numba_tasks, "forward"),
@@ -201,7 +201,10 @@ MADE = {  # what is specialized, and some of the modules that are compiled into 
         operation(numba_orders, "permuted"),
         {*SIMD, "crew.atomics", "simd.transpose", "inverted_dropout.philox"},
     ),
-    "softmax": (operation(numba_rows, "plain_rows"), {*SIMD, "simd.exp", "softmax.numba_loops"}),
+    "softmax": (
+        operation(numba_rows, "plain_rows"),
+        {*SIMD, "simd.exp", "softmax.cpu.numba_loops"},
+    ),
     "copy": (operation(transpose, "_turned"), {"simd.transpose"}),
     "rule": (rule_loop, {*SIMD, "rule", "rules.adam", "compiling.python_text", "simd.loops"}),
 }
