@@ -15,6 +15,7 @@ from . import cuda_launch
 from .dtypes import C_TYPES, compute_dtype
 
 BYTES = 16
+RESIDENT = 4  # blocks that a GPU's processor is to hold: a thread then has 64 registers
 READ, WRITTEN, BOTH = "read", "written", "both"
 
 _TEXT = """
@@ -25,7 +26,7 @@ __device__ __forceinline__ void step(ELEMENTS, SCALARS) {
 OPERATION
 }
 
-extern "C" __global__ __launch_bounds__(THREADS)
+extern "C" __global__ __launch_bounds__(THREADS, RESIDENT)
 void SYMBOL(ARRAYS, long long size, SCALARS) {
     const bool aligned = (ADDRESSES) % BYTES == 0SHARED;
     const long long packs = aligned ? size / EACH : 0;
@@ -96,6 +97,7 @@ def packed(
         "SINGLES": ", ".join(f"{name}[{'k % columns' if name == row else 'k'}]" for name in names),
         "BYTES": str(BYTES),
         "THREADS": str(cuda_launch.THREADS),
+        "RESIDENT": str(RESIDENT),
     }
     text = re.sub(r"[A-Z]{4,}", lambda found: words.get(found[0], found[0]), _TEXT)
     text = text.replace("EACH", str(each(dtype)))
