@@ -11,7 +11,9 @@ from ..backend import Array, EngineUnavailableError, device_of
 from .rule_engines.base import Engine, EngineStatus
 from .usable import numba_missing, numba_usable
 
-__all__ = ["Engine", "EngineStatus", "cpu_engine", "engines", "find_engine", "get_engine"]
+__all__ = [
+    "Engine", "EngineStatus", "cpu_engine", "engines", "find_engine", "get_engine", "gpu_engine"
+]  # fmt: skip
 
 
 def _array() -> Engine:
@@ -109,7 +111,17 @@ def find_engine(name: str, param: Array, contiguous: bool) -> Engine:
             f"engine {name!r} takes C-contiguous arrays only and one here is not; use "
             "engine='auto', or pass contiguous arrays"
         )
+    if name == _AUTO["cuda"]:
+        _gpu_engines[type(param)] = engine
     return engine
+
+
+_gpu_engines: dict[type, Engine] = {}
+
+
+def gpu_engine(kind: type) -> Engine | None:
+    """What "auto" takes for arrays of that very type on a GPU, once it was found for some."""
+    return _gpu_engines.get(kind)
 
 
 def _status(name: str) -> EngineStatus:

@@ -11,7 +11,7 @@ from ..backend import Array
 from ..backend.checks.arrays import check_arrays
 from ..backend.failures import Explained
 from ..backend.foreign import taken_in
-from .engine_table import cpu_engine, find_engine
+from .engine_table import cpu_engine, find_engine, gpu_engine
 from .rule import Prepared
 
 Columns: TypeAlias = tuple[tuple[Array, ...], ...]
@@ -25,8 +25,14 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
     raises KernelError or DeviceMemoryError and has written nothing.
     """
     rule, coefficients = prepared
-    if _on_cpu(arrays[0], engine) and cpu_engine().quick(rule, arrays, coefficients):
+    first = arrays[0]
+    if _on_cpu(first, engine) and cpu_engine().quick(rule, arrays, coefficients):
         return
+    gpu = gpu_engine(type(first))
+    if gpu is not None and (engine == "auto" or engine == gpu.name):
+        with Explained(rule.name, first, gpu.name):
+            if gpu.quick(rule, arrays, coefficients):
+                return
     arrays = taken_in(rule.arguments, arrays)
     contiguous = check_arrays(rule.arguments, arrays)
     chosen = find_engine(engine, arrays[0], contiguous)

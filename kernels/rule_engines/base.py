@@ -48,10 +48,10 @@ class Engine(ABC):
         """(reason, remedy) where the engine can't run on this machine, ("", "") where it can."""
 
     def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
-        """Run `rule` on unchecked NumPy arrays if that is safe; False if nothing was done.
+        """Run `rule` on unchecked arrays of its devices if that is safe; False if nothing was done.
 
-        An engine whose compiled code refuses what it was not made for, before any write, can take
-        a small step at once; whatever is refused, the checks then explain.
+        An engine that refuses what it was not made for, before any write, can take a small step at
+        once; whatever is refused, the checks then explain.
         """
         return False
 

@@ -14,6 +14,7 @@ from ..compiling.dtypes import C_TYPES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .all_or_none import GpuEngine
+from .base import Engine
 from .cuda_text import source, symbol
 
 
@@ -26,6 +27,30 @@ class CupyEngine(GpuEngine):
         status = best_gpu()
         return (status.reason, status.remedy) if status.reason else sources_missing()
 
+    def quick(self, rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> bool:
+        """On arrays of one type, dtype, shape and device, without gaps, that share no memory."""
+        first = arrays[0]
+        kind, dtype, nbytes = type(first), first.dtype, first.nbytes
+        shape, strides, memory = first.shape, first.strides, first.data
+        if dtype not in _NATIVE or not nbytes or not first.flags.c_contiguous:
+            return False
+        device, places = memory.device_id, [memory.ptr]
+        for array in arrays[1:]:
+            if type(array) is not kind or array.dtype is not dtype or array.strides != strides:
+                return False
+            memory = array.data
+            if memory.device_id != device or array.shape != shape:
+                return False
+            places.append(memory.ptr)
+        places.sort()
+        before = -nbytes
+        for place in places:
+            if place - before < nbytes:
+                return False
+            before = place
+        _run(rule, arrays, coefficients)
+        return True
+
     def run(
         self,
         rule: Rule,
@@ -33,18 +58,25 @@ class CupyEngine(GpuEngine):
         coefficients: tuple[float, ...],
         contiguous: bool,
     ) -> None:
-        param, grad, *state = arrays
-        dtype = param.dtype.name
-        if not contiguous:
-            strided_kernel(rule, dtype)(param, grad, *coefficients, param, *state)
-            return
-        scalar = np.dtype(compute_dtype(dtype)).type
-        raw_kernel(rule, dtype)(
-            *(param, blocks_for(param.size, each(dtype)), cuda_launch.THREADS),
-            *arrays,
-            np.int64(param.size),
-            *map(scalar, coefficients),
-        )
+        if contiguous:
+            _run(rule, arrays, coefficients)
+        else:
+            param, grad, *state = arrays
+            kernel = strided_kernel(rule, param.dtype.name)
+            kernel(param, grad, *coefficients, param, *state)
+
+
+_NATIVE = {np.dtype(name): name for name in Engine.dtypes}
+_SCALARS = {name: np.dtype(compute_dtype(name)).type for name in Engine.dtypes}
+
+
+def _run(rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:
+    """On arrays without gaps."""
+    first = arrays[0]
+    dtype, size = _NATIVE[first.dtype], first.size
+    kernel, blocks = raw_kernel(rule, dtype), blocks_for(size, each(dtype))
+    scalars = map(_SCALARS[dtype], coefficients)
+    kernel(first, blocks, cuda_launch.THREADS, *arrays, np.int64(size), *scalars)
 
 
 @made_once

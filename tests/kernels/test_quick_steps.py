@@ -10,6 +10,9 @@ import pytest
 from cases.six_gradients import KINDS
 from onepass import kernels
 from onepass.kernels import launch as launching
+from onepass.kernels import rules
+from onepass.kernels.compiling.python_text import scalar_names
+from onepass.kernels.engine_table import get_engine
 from onepass.kernels.rule_engines import entry, numba_cpu
 from onepass.kernels.rule_engines import numba_fields as fields
 from onepass.kernels.simd import half
@@ -207,3 +210,47 @@ def test_fields_that_lie_elsewhere_are_not_read(field):
     assert fields.fields_known(*map(int, places))
     places[field] += 8
     assert not fields.fields_known(*map(int, places))
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+on_cupy = pytest.mark.parametrize("engine", [("cupy", "cuda")], indirect=True, ids="-".join)
+
+
+@pytest.mark.gpu
+@on_cupy
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", RULES)
+def test_a_gpu_s_step_takes_the_short_way_once_its_engine_was_found(engine, name, dtype, request):
+    rule = RULES[name]
+    step, options = engine.kernel(name), engine.options(rule)
+    step(*engine.arrays(rule, dtype=dtype).values(), **options)
+    request.getfixturevalue("quick_only")
+    assert_step(
+        step, rule, engine.arrays(rule, (7, 3), dtype), options, factor=engine.factor,
+        to_numpy=engine.to_numpy,
+    )  # fmt: skip
+
+
+UNFIT = {
+    "a shape of its own": lambda a: a | {"m": a["m"].reshape(2, 10)},
+    "a dtype of its own": lambda a: a | {"m": a["m"].astype("float64")},
+    "gaps": lambda a: {name: array[::2] for name, array in a.items()},
+    "one with gaps": lambda a: {n: x[::2] if n == "v" else x[:10] for n, x in a.items()},
+    "one array twice": lambda a: a | {"v": a["m"]},
+    "overlapping": lambda a: {n: a["m"][:10] if n == "m" else a["m"][9:19] if n == "v" else x[:10]
+                              for n, x in a.items()},
+    "no elements": lambda a: {name: array[:0] for name, array in a.items()},
+    "integers": lambda a: {name: array.astype("int32") for name, array in a.items()},
+}  # fmt: skip
+
+
+@pytest.mark.gpu
+@on_cupy
+@pytest.mark.parametrize("what", UNFIT)
+def test_a_gpu_s_short_way_leaves_what_it_was_not_made_for(engine, what):
+    arrays = UNFIT[what](engine.arrays(RULES["adam_step"], 20))
+    before = [engine.to_numpy(array).tobytes() for array in arrays.values()]
+    rule = rules.RULES["adam"]
+    coefficients = (0.1,) * len(scalar_names(rule))
+    assert not get_engine("cupy").quick(rule, tuple(arrays.values()), coefficients)
+    assert [engine.to_numpy(array).tobytes() for array in arrays.values()] == before
