@@ -49,7 +49,7 @@ class Array:
 
     def __init__(self, values, device):
         self.values, self.device = np.array(values), SimpleNamespace(id=device)
-        self.data = SimpleNamespace(ptr=self.values.ctypes.data)
+        self.data = SimpleNamespace(ptr=self.values.ctypes.data, device_id=0)
 
     def __getattr__(self, name):
         return getattr(self.values, name)

@@ -185,7 +185,7 @@ class Array(NDArrayOperatorsMixin):
             f_contiguous=values.flags.f_contiguous,
             owndata=values.base is None,
         )
-        self.data = SimpleNamespace(ptr=values.ctypes.data)
+        self.data = SimpleNamespace(ptr=values.ctypes.data, device_id=0)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("shape", "dtype", "ndim", "size", "strides", "nbytes", "itemsize", "base"):
