@@ -11,7 +11,7 @@ from ..backend import Array
 from ..backend.checks.arrays import check_arrays
 from ..backend.failures import Explained
 from ..backend.foreign import taken_in
-from .engine_table import cpu_engine, find_engine, gpu_engine
+from .engine_table import Engine, cpu_engine, find_engine, gpu_engine
 from .rule import Prepared
 
 Columns: TypeAlias = tuple[tuple[Array, ...], ...]
@@ -25,14 +25,9 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
     raises KernelError or DeviceMemoryError and has written nothing.
     """
     rule, coefficients = prepared
-    first = arrays[0]
-    if _on_cpu(first, engine) and cpu_engine().quick(rule, arrays, coefficients):
+    at_once = _at_once(arrays[0], engine)
+    if at_once is not None and at_once.quick(rule, arrays, coefficients):
         return
-    gpu = gpu_engine(type(first))
-    if gpu is not None and (engine == "auto" or engine == gpu.name):
-        with Explained(rule.name, first, gpu.name):
-            if gpu.quick(rule, arrays, coefficients):
-                return
     arrays = taken_in(rule.arguments, arrays)
     contiguous = check_arrays(rule.arguments, arrays)
     chosen = find_engine(engine, arrays[0], contiguous)
@@ -60,7 +55,8 @@ def launch_all(
     """
     rule, coefficients = prepared
     first = columns[0][0]
-    if _on_cpu(first, engine) and cpu_engine().quick_each(rule, columns, coefficients, order):
+    at_once = _at_once(first, engine)
+    if at_once is not None and at_once.quick_each(rule, columns, coefficients, order):
         return
     _check(columns, engine, check)
     calls = list(zip(*columns, strict=True))
@@ -73,7 +69,8 @@ def launch_all(
 
 def check_all(columns: Columns, engine: str, order: ndarray, check: Check) -> None:
     """Raise where `launch_all` would, before anything is written."""
-    if not (_on_cpu(columns[0][0], engine) and cpu_engine().fits_each(columns, order)):
+    at_once = _at_once(columns[0][0], engine)
+    if at_once is None or not at_once.fits_each(columns, order):
         _check(columns, engine, check)
 
 
@@ -99,5 +96,7 @@ def _launch_each(prepared: Prepared, calls: Sequence[tuple[Array, ...]], engine:
         chosen.run_each(rule, [calls[k] for k in full], coefficients, runs)
 
 
-def _on_cpu(first: Array, engine: str) -> bool:
-    return type(first) is ndarray and (engine == "auto" or engine == cpu_engine().name)
+def _at_once(first: Array, engine: str) -> Engine | None:
+    """Who may run on unchecked arrays, of which this is the first."""
+    found = cpu_engine() if type(first) is ndarray else gpu_engine(type(first))
+    return found if found is not None and (engine == "auto" or engine == found.name) else None

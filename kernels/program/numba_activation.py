@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import carray
 
 from ..activation.cpu.numba_calls import SLOPE, WORDS, finish
 from ..activation.cpu.numba_compile import shared
 from ..activation.cpu.numba_tasks import cut
 from ..compiling.dtypes import COMPUTED as COMPUTED_OF
 from ..compiling.dtypes import STORED as STORED_OF
-from ..compiling.jit import cfunc, once
+from ..compiling.jit import once
 from ..compiling.specialize import specialize
 from ..crew.atomics import pointer
-from ..simd.loops import OPTIONS
+from ..simd.loops import c_function
 from .program import Program
 
 COMPUTED: Any = np.float32  # what is computed in
@@ -33,8 +33,7 @@ def finish_sums(low: Any, high: Any, place: Any) -> None:
 @once
 def _finish(kind: str) -> Any:
     names = {"COMPUTED": COMPUTED_OF[kind], "STORED": STORED_OF[kind]}
-    signature = types.void(types.int64, types.int64, types.voidptr)
-    return cfunc(signature, **OPTIONS)(specialize(finish_sums, **names))
+    return c_function(specialize(finish_sums, **names))
 
 
 def forward(

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import carray
 
-from ..compiling.jit import cfunc, once
+from ..compiling.jit import once
 from ..compiling.specialize import specialize
 from ..crew.atomics import add, call, pointer
 from ..crew.board import FUNCTION, JOB, SIZE, STEP
 from ..crew.crew import get_crew
-from ..simd.loops import OPTIONS
+from ..simd.loops import c_function
 from .blas import one_thread
 from .recorder import Recorder
 
@@ -46,8 +46,7 @@ def claim_steps(low: Any, high: Any, place: Any) -> None:
 
 @once
 def _compiled() -> Any:
-    signature = types.void(types.int64, types.int64, types.voidptr)
-    return cfunc(signature, **OPTIONS)(specialize(claim_steps))
+    return c_function(specialize(claim_steps))
 
 
 class Claims:

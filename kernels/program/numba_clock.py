@@ -12,9 +12,9 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
-from ..compiling.jit import cfunc, once
+from ..compiling.jit import once
 from ..compiling.specialize import specialize
-from ..simd.loops import OPTIONS
+from ..simd.loops import c_function
 
 SECONDS, NANOSECONDS, GETTIME, KIND = range(4)
 """Words of a job: what the clock told (both parts), its address, and which clock it is."""
@@ -42,8 +42,7 @@ def write_time(low: Any, high: Any, place: Any) -> None:
 
 @once
 def _compiled() -> Any:
-    signature = types.void(types.int64, types.int64, types.voidptr)
-    return cfunc(signature, **OPTIONS)(specialize(write_time))
+    return c_function(specialize(write_time))
 
 
 @cache

@@ -5,22 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import carray
 
-from ..compiling.jit import cfunc, once
+from ..compiling.jit import once
 from ..compiling.specialize import specialize
 from ..crew.atomics import pointer
-from ..crew.board import STOP
-from ..simd.loops import OPTIONS, inline
+from ..simd.loops import c_function, inline
 from ..simd.memory import record
+from .numba_loss_job import JOB, add_loss, tell
 from .program import Program
 
 NUMBER: Any = np.float32
 FORMULA: Any = None
-INTEGERS = ("output", "targets", "weights", "gradient", "rows", "width", "loss", "metric", "clock")
-JOB = np.dtype([(name, "i8") for name in INTEGERS])
-"""Addresses; `weights` is 0 for none, `loss` and `metric` of one float64 each."""
-LOSS, METRIC = INTEGERS.index("loss"), INTEGERS.index("metric")
 
 
 def squared_error(z: Any, y: Any, zero: Any, one: Any) -> Any:
@@ -55,17 +51,13 @@ def number_loss(low: Any, high: Any, place: Any) -> None:
             gradient[i, j] = slope * factor
             total += loss * factor
             metric += measured
-    carray(pointer(job.loss), (1,), np.float64)[0] = total
-    carray(pointer(job.metric), (1,), np.float64)[0] = metric / width
-    if not abs(total) < np.inf:
-        carray(pointer(job.clock), (STOP + 1,), np.int64)[STOP] = 1
+    tell(job, total, metric / width)
 
 
 @once
 def _compiled(name: str, kind: str) -> Any:
-    signature = types.void(types.int64, types.int64, types.voidptr)
     names = {"NUMBER": np.dtype(kind).type, "FORMULA": inline(globals()[name])}
-    return cfunc(signature, **OPTIONS)(specialize(number_loss, **names))
+    return c_function(specialize(number_loss, **names))
 
 
 def loss_of_numbers(
@@ -74,21 +66,7 @@ def loss_of_numbers(
 ) -> np.ndarray:  # fmt: skip
     """The mean loss, the metric added up over rows, and the gradient, which may be `output`.
 
-    A loss that is not finite asks the program to stop. Returns the job, whose words LOSS and METRIC
-    are the addresses of the first two.
+    Returns the job, as `add_loss` does.
     """
-    job = np.zeros(1, JOB)
-    given = (output, targets, weights, gradient)
-    places = [0 if array is None else array.ctypes.data for array in given]
-    values = (
-        *places,
-        *output.shape,
-        loss.ctypes.data,
-        metric.ctypes.data,
-        program.asked.ctypes.data,
-    )
-    for name_, value in zip(INTEGERS, values, strict=True):
-        job[name_] = value
     function = _compiled(name, output.dtype.char).address
-    program.add(function, job, given, loss, metric, name="loss")
-    return job.view(np.int64)
+    return add_loss(program, function, output, targets, weights, gradient, loss, metric, "loss")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import carray
 
-from ..compiling.jit import cfunc, once
+from ..compiling.jit import once
 from ..compiling.specialize import specialize
 from ..crew.atomics import pointer
 from ..crew.board import STOP
-from ..simd.loops import OPTIONS, reduction
+from ..simd.loops import c_function, reduction
 from ..simd.memory import memory, record
 from ..simd.sum_of_squares import sum_of_squares
 from .program import Program
@@ -86,13 +86,12 @@ def clip(low: Any, high: Any, place: Any) -> None:
 
 @once
 def _compiled(name: str, kind: str) -> Any:
-    signature = types.void(types.int64, types.int64, types.voidptr)
     names: dict[str, Any] = {"NUMBER": np.dtype(kind).type}
     function = clip
     if name != "clip":
         function = penalty
         names |= {"SIZE": globals()[f"{name}_size"], "DERIVATIVE": globals()[f"{name}_derivative"]}
-    return cfunc(signature, **OPTIONS)(specialize(function, **names))
+    return c_function(specialize(function, **names))
 
 
 def add_penalty(

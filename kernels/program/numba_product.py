@@ -14,9 +14,9 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..compiling.jit import cfunc, once
+from ..compiling.jit import once
 from ..compiling.specialize import specialize
-from ..simd.loops import OPTIONS, inline
+from ..simd.loops import c_function, inline
 from ..simd.memory import memory, record, span
 from .blas import Blas
 from .program import Program
@@ -131,8 +131,7 @@ def add(source: Any, target: Any) -> None:
 def compiled(name: str, kind: str, bits: int) -> Any:
     number, integer = np.dtype(kind), np.int32 if bits == 32 else np.int64
     names = {"NUMBER": number.type, "ITEMSIZE": number.itemsize, "INTEGER": integer}
-    signature = types.void(types.int64, types.int64, types.voidptr)
-    return cfunc(signature, **OPTIONS)(specialize(globals()[name], **names))
+    return c_function(specialize(globals()[name], **names))
 
 
 def matmul(

@@ -5,22 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import carray
 
-from ..compiling.jit import cfunc, once
+from ..compiling.jit import once
 from ..compiling.specialize import specialize
 from ..crew.atomics import pointer
-from ..crew.board import STOP
-from ..simd.loops import OPTIONS, inline
+from ..simd.loops import c_function, inline
 from ..simd.memory import record
 from ..softmax.cpu.numba_rows import softmax_rows
+from .numba_loss_job import JOB, add_loss, tell
 from .program import Program
 
 STORED: Any = np.float32
-INTEGERS = ("logits", "labels", "weights", "gradient", "rows", "width", "loss", "right", "clock")
-JOB = np.dtype([(name, "i8") for name in INTEGERS])
-"""Addresses; `loss` and `right` of one float64 each."""
-LOSS, RIGHT = INTEGERS.index("loss"), INTEGERS.index("right")
 
 
 @inline
@@ -40,35 +36,28 @@ def right_rows(logits: Any, labels: Any) -> int:
 def plain(low: Any, high: Any, place: Any) -> None:
     job = record(place, JOB)
     shape = (job.rows, job.width)
-    logits = carray(pointer(job.logits), shape, STORED)
-    labels = carray(pointer(job.labels), (job.rows,), np.int64)
+    logits = carray(pointer(job.output), shape, STORED)
+    labels = carray(pointer(job.targets), (job.rows,), np.int64)
     gradient = carray(pointer(job.gradient), shape, STORED)
-    carray(pointer(job.right), (1,), np.float64)[0] = right_rows(logits, labels)
-    loss = softmax_rows(logits, labels, None, gradient)
-    carray(pointer(job.loss), (1,), np.float64)[0] = loss
-    if not abs(loss) < np.inf:
-        carray(pointer(job.clock), (STOP + 1,), np.int64)[STOP] = 1
+    right = right_rows(logits, labels)  # the gradient may replace them
+    tell(job, softmax_rows(logits, labels, None, gradient), right)
 
 
 def weighted(low: Any, high: Any, place: Any) -> None:
     job = record(place, JOB)
     shape = (job.rows, job.width)
-    logits = carray(pointer(job.logits), shape, STORED)
-    labels = carray(pointer(job.labels), (job.rows,), np.int64)
+    logits = carray(pointer(job.output), shape, STORED)
+    labels = carray(pointer(job.targets), (job.rows,), np.int64)
     weights = carray(pointer(job.weights), (job.rows,), np.float64)
     gradient = carray(pointer(job.gradient), shape, STORED)
-    carray(pointer(job.right), (1,), np.float64)[0] = right_rows(logits, labels)
-    loss = softmax_rows(logits, labels, weights, gradient)
-    carray(pointer(job.loss), (1,), np.float64)[0] = loss
-    if not abs(loss) < np.inf:
-        carray(pointer(job.clock), (STOP + 1,), np.int64)[STOP] = 1
+    right = right_rows(logits, labels)  # the gradient may replace them
+    tell(job, softmax_rows(logits, labels, weights, gradient), right)
 
 
 @once
 def _compiled(name: str, kind: str) -> Any:
-    signature = types.void(types.int64, types.int64, types.voidptr)
     function = specialize(globals()[name], STORED=np.dtype(kind).type)
-    return cfunc(signature, **OPTIONS)(function)
+    return c_function(function)
 
 
 def cross_entropy(
@@ -77,21 +66,8 @@ def cross_entropy(
 ) -> np.ndarray:  # fmt: skip
     """The mean loss, the rows that are right, and the gradient, which may be `logits`.
 
-    A loss that is not finite asks the program to stop. Returns the job, whose words LOSS and RIGHT
-    are the addresses of the first two.
+    Returns the job, as `add_loss` does.
     """
-    job = np.zeros(1, JOB)
-    given = (logits, labels, weights, gradient)
-    places = [0 if array is None else array.ctypes.data for array in given]
-    values = (
-        *places,
-        *logits.shape,
-        loss.ctypes.data,
-        right.ctypes.data,
-        program.asked.ctypes.data,
-    )
-    for name, value in zip(INTEGERS, values, strict=True):
-        job[name] = value
-    function = _compiled("plain" if weights is None else "weighted", logits.dtype.char)
-    program.add(function.address, job, given, loss, right, name="softmax")
-    return job.view(np.int64)
+    form = "plain" if weights is None else "weighted"
+    function = _compiled(form, logits.dtype.char).address
+    return add_loss(program, function, logits, labels, weights, gradient, loss, right, "softmax")

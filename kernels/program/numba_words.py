@@ -10,14 +10,13 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..compiling.jit import cfunc, once
+from ..compiling.jit import once
 from ..compiling.specialize import specialize
 from ..crew.atomics import pointer
 from ..crew.board import STEP
-from ..simd.loops import OPTIONS
+from ..simd.loops import c_function
 from .program import Program
 
-_SIGNATURE = types.void(types.int64, types.int64, types.voidptr)
 SHARED = 1 << 16  # bytes of rows from which threads share them
 ROWS, BYTES = 16, 1 << 14  # that a thread takes at a time
 
@@ -61,7 +60,7 @@ def take_rows(low: Any, high: Any, place: Any) -> None:
 @once
 def compiled(name: str) -> Any:
     """The C function of one of them."""
-    return cfunc(_SIGNATURE, **OPTIONS)(specialize(globals()[name]))
+    return c_function(specialize(globals()[name]))
 
 
 class Words:

@@ -18,6 +18,7 @@ from . import (
     numba_activation,
     numba_batch_norm,
     numba_dropout,
+    numba_loss_job,
     numba_number_losses,
     numba_penalty,
     numba_product,
@@ -160,7 +161,7 @@ class Recorder:
         """The gradient; the loss, and as metric the rows that are right, go where they belong."""
         first = self.loss[:1], self.metric[:1]
         job = numba_softmax.cross_entropy(self.program, logits, labels, weights, out, *first)
-        self._results(job, numba_softmax.LOSS, numba_softmax.RIGHT)
+        self._results(job)
         return out
 
     def loss_of_numbers(
@@ -172,7 +173,7 @@ class Recorder:
         job = numba_number_losses.loss_of_numbers(
             self.program, name, output, targets, weights, out, *first
         )
-        self._results(job, numba_number_losses.LOSS, numba_number_losses.METRIC)
+        self._results(job)
         return out
 
     def penalty(
@@ -209,6 +210,6 @@ class Recorder:
         """Each step writes `source` behind what the one before wrote; likewise."""
         return self.words.add(copy(self.program, source, source), 1, 0, source.nbytes)
 
-    def _results(self, job: np.ndarray, loss: int, metric: int) -> None:
-        self.words.add(job, loss, self.loss.ctypes.data, 8)
-        self.words.add(job, metric, self.metric.ctypes.data, 8)
+    def _results(self, job: np.ndarray) -> None:
+        self.words.add(job, numba_loss_job.LOSS, self.loss.ctypes.data, 8)
+        self.words.add(job, numba_loss_job.METRIC, self.metric.ctypes.data, 8)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...backend import Array
 from ...backend.devices import best_gpu
+from ...backend.failures import Explained
 from ..compiling import cuda_launch
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
 from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, blocks_for, made_once
@@ -48,8 +49,20 @@ class CupyEngine(GpuEngine):
             if place - before < nbytes:
                 return False
             before = place
-        _run(rule, arrays, coefficients)
+        with Explained(rule.name, first, self.name):
+            _run(rule, arrays, coefficients)
         return True
+
+    def quick_each(
+        self,
+        rule: Rule,
+        columns: tuple[tuple[Array, ...], ...],
+        coefficients: tuple[float, ...],
+        order: np.ndarray,
+    ) -> bool:
+        """Of one call; several are launches, and all of them or none are to run."""
+        alone = len(columns[0]) == 1
+        return alone and self.quick(rule, tuple(column[0] for column in columns), coefficients)
 
     def run(
         self,

@@ -9,14 +9,14 @@ import numpy as np
 from numba import carray, types
 
 from ..compiling import python_text
-from ..compiling.jit import cfunc, njit, once
+from ..compiling.jit import njit, once
 from ..compiling.specialize import specialize
 from ..crew import atomics
 from ..rule import Rule, undecayed
 from ..simd import lanes
 from ..simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
 from ..simd.half import load, store
-from ..simd.loops import OPTIONS, inline
+from ..simd.loops import OPTIONS, c_function, inline
 
 LINE = 64  # bytes of a cache line, and of the widest SIMD register
 FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
@@ -153,6 +153,5 @@ def shared_loop(rule: Rule, dtype: str) -> Any:
         "dtype": numba.from_dtype(np.dtype("uint16" if half else dtype)),
         "itemsize": np.dtype(dtype).itemsize,
     }
-    signature = types.void(types.int64, types.int64, types.voidptr)
     function = python_text.build(rule, f"shared_{dtype}", text, namespace)
-    return cfunc(signature, **OPTIONS)(function)
+    return c_function(function)

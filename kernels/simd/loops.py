@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba import types
 
+from ..compiling.jit import cfunc
 from ..compiling.parts import part as part_with
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
@@ -18,6 +21,13 @@ inline = numba.njit(**OPTIONS, **_INNER)
 loop = numba.njit(**OPTIONS, **_INNER, forceinline=True)  # a call costs what a short loop does
 part = part_with(**OPTIONS)
 reduction = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"}, **_INNER)
+
+_CALL = types.void(types.int64, types.int64, types.voidptr)
+
+
+def c_function(function: Callable[..., None]) -> Any:
+    """`function`(low, high, address of a job) in C's convention, as a crew calls it."""
+    return cfunc(_CALL, **OPTIONS)(function)
 
 
 @inline

@@ -8,11 +8,11 @@ from typing import Any
 from numba import types
 
 from ...compiling.dtypes import COMPUTED, STORED
-from ...compiling.jit import cfunc, njit, once
+from ...compiling.jit import njit, once
 from ...compiling.specialize import specialize
 from ...simd import exp, tanh
 from ...simd.half import NUMBERS
-from ...simd.loops import OPTIONS, inline
+from ...simd.loops import OPTIONS, c_function, inline
 from ..formula import FORMULAS
 from . import numba_calls
 
@@ -32,9 +32,8 @@ def compiled(name: str, kind: str, char: str) -> Any:
 @once
 def shared(name: str, kind: str, char: str) -> int:
     """The address of the C function void(low, high, job) for "forward" or "backward"."""
-    signature = types.void(types.int64, types.int64, types.voidptr)
     function = _specialized(f"shared_{name}", kind, char)
-    return int(cfunc(signature, **OPTIONS)(function).address)
+    return int(c_function(function).address)
 
 
 def _signature(name: str, number: Any) -> Any:

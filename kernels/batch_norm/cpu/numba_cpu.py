@@ -5,16 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from ....backend import Array
 from ...compiling.dtypes import COMPUTED, STORED
-from ...compiling.jit import cfunc, once
+from ...compiling.jit import once
 from ...compiling.specialize import specialize
 from ...crew.crew import get_crew
 from ...simd.half import why_no_half
-from ...simd.loops import OPTIONS
+from ...simd.loops import c_function
 from ..contract import BatchNormEngine, How, Running
 from ..layout import Layout
 from . import numba_tasks
@@ -198,5 +197,4 @@ def task(name: str, kind: str) -> int:
 @once
 def compiled(name: str, kind: str) -> Any:
     names = {"COMPUTED": COMPUTED[kind], "STORED": STORED[kind]}
-    signature = numba.types.void(numba.types.int64, numba.types.int64, numba.types.voidptr)
-    return cfunc(signature, **OPTIONS)(specialize(getattr(numba_tasks, name), **names))
+    return c_function(specialize(getattr(numba_tasks, name), **names))

@@ -17,12 +17,12 @@ from numba import types
 from ....backend import Array
 from ....backend.memory_pool import LARGE, empty
 from ...compiling.dtypes import COMPUTED, NATIVE, STORED
-from ...compiling.jit import cfunc, njit, once
+from ...compiling.jit import njit, once
 from ...compiling.specialize import specialize
 from ...crew.crew import get_crew
 from ...order import order_of, run_like
 from ...simd.half import NUMBERS, why_no_half
-from ...simd.loops import OPTIONS
+from ...simd.loops import OPTIONS, c_function
 from ..contract import DropoutEngine, Mask
 from . import numba_loops, numba_orders
 from .numba_loops import JOB
@@ -144,15 +144,13 @@ def compiled(kind: str) -> Any:
 @once
 def shared(kind: str) -> Any:
     """The same over elements low to high of a job, as a C function that the crew calls."""
-    signature = types.void(types.int64, types.int64, types.voidptr)
-    return cfunc(signature, **OPTIONS)(_specialized(numba_loops.shared, kind))
+    return c_function(_specialized(numba_loops.shared, kind))
 
 
 @once
 def permuted(kind: str) -> Any:
     """`numba_orders.permuted` for one dtype, as a C function that the crew calls."""
-    signature = types.void(types.int64, types.int64, types.voidptr)
-    return cfunc(signature, **OPTIONS)(_specialized(numba_orders.permuted, kind))
+    return c_function(_specialized(numba_orders.permuted, kind))
 
 
 def _specialized(function: Any, kind: str) -> FunctionType:
