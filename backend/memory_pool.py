@@ -222,6 +222,12 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.empty(shape, dtype)
 
 
+def empty_as(array: np.ndarray) -> np.ndarray:
+    """`empty` of the shape and dtype of a plain array, at once where it is small."""
+    new = np.empty if array.nbytes < LARGE else empty
+    return new(array.shape, array.dtype)
+
+
 def empty_like(array: np.ndarray, dtype: Any = None) -> np.ndarray:
     """As numpy.empty_like, in the order of the array's axes; likewise."""
     dtype = array.dtype if dtype is None else np.dtype(dtype)

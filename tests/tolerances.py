@@ -48,7 +48,7 @@ def assert_close(
 
     The smallest subnormal is allowed on top: below it a dtype has nothing to say. `flushed` allows
     the smallest normal number of the dtype that is computed in: compiled loops flush what is below
-    it to zero (CuPy by -ftz=true, Numba on the CPU by engines/denormals.py).
+    it to zero (CuPy by -ftz=true, Numba on the CPU by simd/denormals.py).
     """
     limit = LIMITS[dtype][0] if limit is None else limit
     actual, expected = np.asarray(actual), np.asarray(expected, dtype=np.float64)

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+T = TypeVar("T", int, float)
+
+
+def least_limit(controller: str, limit: Callable[[Path], T | None], proc: str) -> T | None:
+    """The least that `limit` finds in `group_folders`; None where no group has one."""
+    found = map(limit, group_folders(controller, proc))
+    return min((each for each in found if each is not None), default=None)
 
 
 def group_folders(controller: str, proc: str = "/proc/self") -> list[Path]:

@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from .control_groups import group_folders
+from .control_groups import least_limit
 
 
 def usable_cores() -> int:
@@ -38,8 +38,7 @@ def cpu_quota(proc: str = "/proc/self") -> float | None:
     Args:
         proc: the folder that tells of a process.
     """
-    limits = [_quota(folder) for folder in group_folders("cpu", proc)]
-    return min((limit for limit in limits if limit is not None), default=None)
+    return least_limit("cpu", _quota, proc)
 
 
 def _quota(folder: Path) -> float | None:

@@ -8,7 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from .control_groups import group_folders
+from .control_groups import least_limit
 
 MEMORY_VARIABLE = "ONEPASS_MEMORY_LIMIT"
 _WRITTEN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
@@ -50,8 +50,7 @@ def memory_quota(proc: str = "/proc/self") -> int | None:
     Args:
         proc: the folder that tells of a process.
     """
-    limits = [_quota(folder) for folder in group_folders("memory", proc)]
-    return min((limit for limit in limits if limit is not None), default=None)
+    return least_limit("memory", _quota, proc)
 
 
 def _quota(folder: Path) -> int | None:

@@ -7,7 +7,7 @@ import numpy as np
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
-from ...backend.memory_pool import LARGE, empty
+from ...backend.memory_pool import empty_as
 from ..array_arguments import asks_for_cpu, check_out, check_overlap, same_memory
 from ..order import place_of, put_back, run_like
 from .arguments import check_pair
@@ -62,7 +62,7 @@ def batch_norm_backward(
         )
     x, layout, dtype = saved.x, _layout_of_saved(saved), computed(saved.x)
     if asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x):
-        dx = (np.empty if x.nbytes < LARGE else empty)(x.shape, x.dtype)
+        dx = empty_as(x)
         gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
         return _typed(dx, gradients, saved)
     dy, out = taken_in(("dy", "out"), (dy, out))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
-from ...backend.memory_pool import LARGE, empty
+from ...backend.memory_pool import empty_as
 from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
 from ..compiling.first_launch import remember
 from ..order import place_of, put_back, run_like
@@ -91,7 +89,7 @@ def batch_norm_forward(
         if layout is not None:
             momentum, eps, relu = options(momentum, eps, activation)
             pair = None if running_mean is None else Running(*running, momentum)
-            y = (np.empty if x.nbytes < LARGE else empty)(x.shape, x.dtype)
+            y = empty_as(x)
             kept = get("numba").forward(x, y, How(layout, gamma, beta, eps, relu), pair)
             return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
     names = ("x", "gamma", "beta", "running_mean", "running_var", "out")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
-from ...backend.memory_pool import LARGE, empty
+from ...backend.memory_pool import empty_as
 from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
 from ..order import place_of, put_back, run_like
 from .arguments import check_layout, check_vectors, options
@@ -61,7 +59,7 @@ def batch_norm_inference(
         layout = quick_layout(x, channel_axis, (gamma, beta, *statistics))
         if layout is not None:
             _, eps, relu = options(0.0, eps, activation)
-            y = (np.empty if x.nbytes < LARGE else empty)(x.shape, x.dtype)
+            y = empty_as(x)
             get("numba").inference(x, y, How(layout, gamma, beta, eps, relu), *statistics)
             return y
     names = ("x", "gamma", "beta", "running_mean", "running_var", "out")

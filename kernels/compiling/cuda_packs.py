@@ -7,7 +7,8 @@ memory's pipe. Plain text, so that it can be proven without a GPU.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,23 @@ void SYMBOL(ARRAYS, long long size, SCALARS) {
 def each(dtype: str) -> int:
     """Elements that a thread takes at a time."""
     return BYTES // np.dtype(dtype).itemsize
+
+
+_KINDS = {
+    np.dtype(name): (each(name), np.dtype(compute_dtype(name)).type)
+    for name in ("float16", "float32", "float64")
+}
+
+
+def launch_packed(
+    kernel: cuda_launch.RawKernel, arrays: Sequence[Any], scalars: Iterable[float]
+) -> None:
+    """Launch a kernel of such text; `arrays` end with the columns where it has a `row`."""
+    first = arrays[0]
+    elements, scalar = _KINDS[first.dtype]
+    blocks = cuda_launch.blocks_for(first.size, elements)
+    given = (*arrays, np.int64(first.size), *map(scalar, scalars))
+    kernel(first, blocks, cuda_launch.THREADS, *given)
 
 
 def packed(

@@ -56,7 +56,6 @@ class Crew:
         self._kept: Any = None  # what the posted job reads and writes, kept alive until it ended
         self._rest = 0  # jobs still to be done alone
         self._next_rest = 1
-        self._alone_until = 0.0  # on the clock of perf_counter_ns: what follow finds better
         self._last = 0  # when the last loop ended that could have been shared
         self._dismissed = False
 
@@ -138,7 +137,7 @@ class Crew:
         """
         while clock[STEP] < end and not clock[STOP]:
             start, done = perf_counter_ns(), _steps(instructions, clock)
-            leads = start >= self._alone_until and self._take(wake=True)
+            leads = start >= pace.alone_until and self._take(wake=True)
             threads, held_up = self.threads if leads else 1, False
             try:
                 if leads:
@@ -151,7 +150,7 @@ class Crew:
             now = perf_counter_ns()
             steps = _steps(instructions, clock) - done
             if pause := pace.took(leads, now - start, steps, held_up):
-                self._alone_until = now + pause
+                pace.alone_until = now + pause
 
     def ended(self) -> None:
         """Remember that a loop ended now which helpers could have shared."""

@@ -13,9 +13,14 @@ LEAST, MOST = 2e7, 2e9  # nanoseconds that it does so
 
 
 class Pace:
-    """What a step of one list takes, with helpers and alone."""
+    """What a step of one list takes, with helpers and alone.
+
+    Attributes:
+        alone_until: on the clock of perf_counter_ns: until then the caller goes on alone.
+    """
 
     def __init__(self) -> None:
+        self.alone_until = 0.0
         self._shared = self._alone = 0.0  # nanoseconds of a step; 0: not known yet
 
     def took(self, shared: bool, nanoseconds: int, steps: float, held_up: bool) -> float:

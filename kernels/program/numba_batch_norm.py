@@ -15,7 +15,7 @@ from ..batch_norm.cpu.numba_cpu import (
     inference_call,
     kept_of,
 )
-from ..batch_norm.cpu.numba_job import ALL, STEP, start, template
+from ..batch_norm.cpu.numba_job import ALL, start, template
 from ..batch_norm.layout import layout_of
 from .numba_words import copy
 from .program import Program
@@ -62,6 +62,5 @@ def _add(program: Program, call: Call) -> None:
     for step in call.steps if cut.parts > 1 else (ALL,):
         job = template(cut).copy()
         start(job, call.function, 0, step, 1, *call.options, *call.arrays)
-        job[STEP] = step
         chunk = int(shared and tasks > 1 and step in WHOLE)
         program.add(call.function, job, *call.arrays, size=tasks, chunk=chunk, name=NAME)

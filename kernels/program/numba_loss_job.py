@@ -10,7 +10,7 @@ from numba import carray
 from ..crew.atomics import pointer
 from ..crew.board import STOP
 from ..simd.loops import inline
-from .program import Program
+from .program import NOT_FINITE, Program
 
 INTEGERS = ("output", "targets", "weights", "gradient", "rows", "width", "loss", "metric", "clock")
 JOB = np.dtype([(name, "i8") for name in INTEGERS])
@@ -24,7 +24,7 @@ def tell(job: Any, loss: float, metric: float) -> None:
     carray(pointer(job.loss), (1,), np.float64)[0] = loss
     carray(pointer(job.metric), (1,), np.float64)[0] = metric
     if not abs(loss) < np.inf:
-        carray(pointer(job.clock), (STOP + 1,), np.int64)[STOP] = 1
+        carray(pointer(job.clock), (STOP + 1,), np.int64)[STOP] = NOT_FINITE
 
 
 def add_loss(

@@ -64,7 +64,7 @@ def loss_of_numbers(
     program: Program, name: str, output: np.ndarray, targets: np.ndarray,
     weights: np.ndarray | None, gradient: np.ndarray, loss: np.ndarray, metric: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """The mean loss, the metric added up over rows, and the gradient, which may be `output`.
+    """The mean loss, the metric added up over rows, and the gradient.
 
     Returns the job, as `add_loss` does.
     """

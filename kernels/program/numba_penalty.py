@@ -14,7 +14,7 @@ from ..crew.board import STOP
 from ..simd.loops import c_function, reduction
 from ..simd.memory import memory, record
 from ..simd.sum_of_squares import sum_of_squares
-from .program import Program
+from .program import CARE, NOT_FINITE, Program
 
 NUMBER: Any = np.float32
 SIZE: Any = None
@@ -27,8 +27,6 @@ LOSS = 3
 NORM = np.dtype(
     [(name, "i8") for name in ("gradients", "size", "scale", "clock")] + [("most", "f8")]
 )
-CARE = 2
-"""What the clock's word STOP is where a norm is better taken by `kernels.global_norm`."""
 LEAST = 1e-270  # a sum of squares that lost nothing to underflow
 
 
@@ -68,7 +66,7 @@ def penalty(low: Any, high: Any, place: Any) -> None:
     loss[0] += job.factor * SIZE(w)
     DERIVATIVE(w, g, NUMBER(job.slope))
     if not abs(loss[0]) < np.inf:
-        carray(pointer(job.clock), (STOP + 1,), np.int64)[STOP] = 1
+        carray(pointer(job.clock), (STOP + 1,), np.int64)[STOP] = NOT_FINITE
 
 
 def clip(low: Any, high: Any, place: Any) -> None:

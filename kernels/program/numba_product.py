@@ -136,21 +136,18 @@ def compiled(name: str, kind: str, bits: int) -> Any:
 
 def matmul(
     program: Program, blas: Blas, a: np.ndarray, b: np.ndarray, out: np.ndarray,
-    parts: np.ndarray | None = None, job: np.ndarray | None = None,
+    parts: np.ndarray, job: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """out = a b, of two axes; `out` and either a and b or their transposes are contiguous.
 
     Args:
-        parts: room for `parts_of` it results beside `out`, free again afterwards; None: new memory.
-        job: a JOB to be filled in, whose word `LEFT` is the address of a; None: a new one.
+        parts: room for `parts_of` it results beside `out`, free again afterwards.
+        job: a JOB to be filled in, whose word `LEFT` is the address of a.
     """
     (rows, inner), columns, kind = a.shape, b.shape[1], out.dtype.char
-    job = np.zeros(1, JOB) if job is None else job
     turn_a, lda = _order(b)  # out.T = b.T a.T in Fortran's order
     turn_b, ldb = _order(a)
     side, piece, pieces = cut(columns, rows, inner) if program.shared else (M, columns, 1)
-    if parts is None:
-        parts = np.empty((parts_of(program, a, b), rows, columns), out.dtype)
     values = (
         blas.gemm(kind), turn_a, turn_b, columns, rows, inner, b.ctypes.data, lda, a.ctypes.data,
         ldb, out.ctypes.data, max(1, columns), parts.ctypes.data, side, piece,

@@ -33,25 +33,23 @@ def right_rows(logits: Any, labels: Any) -> int:
     return count
 
 
-def plain(low: Any, high: Any, place: Any) -> None:
-    job = record(place, JOB)
+@inline
+def walk(job: Any, weights: Any, number: Any) -> None:
     shape = (job.rows, job.width)
-    logits = carray(pointer(job.output), shape, STORED)
+    logits = carray(pointer(job.output), shape, number)
     labels = carray(pointer(job.targets), (job.rows,), np.int64)
-    gradient = carray(pointer(job.gradient), shape, STORED)
-    right = right_rows(logits, labels)  # the gradient may replace them
-    tell(job, softmax_rows(logits, labels, None, gradient), right)
+    gradient = carray(pointer(job.gradient), shape, number)
+    right = right_rows(logits, labels)  # before the gradient, which may replace them
+    tell(job, softmax_rows(logits, labels, weights, gradient), right)
+
+
+def plain(low: Any, high: Any, place: Any) -> None:
+    walk(record(place, JOB), None, STORED)
 
 
 def weighted(low: Any, high: Any, place: Any) -> None:
     job = record(place, JOB)
-    shape = (job.rows, job.width)
-    logits = carray(pointer(job.output), shape, STORED)
-    labels = carray(pointer(job.targets), (job.rows,), np.int64)
-    weights = carray(pointer(job.weights), (job.rows,), np.float64)
-    gradient = carray(pointer(job.gradient), shape, STORED)
-    right = right_rows(logits, labels)  # the gradient may replace them
-    tell(job, softmax_rows(logits, labels, weights, gradient), right)
+    walk(job, carray(pointer(job.weights), (job.rows,), np.float64), STORED)
 
 
 @once
@@ -64,7 +62,7 @@ def cross_entropy(
     program: Program, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None,
     gradient: np.ndarray, loss: np.ndarray, right: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """The mean loss, the rows that are right, and the gradient, which may be `logits`.
+    """The mean loss, the rows that are right, and the gradient.
 
     Returns the job, as `add_loss` does.
     """

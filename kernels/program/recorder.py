@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..batch_norm.contract import Running
+from ..crew.board import STOP
 from ..inverted_dropout.arguments import mask_of
 from ..rule import Rule
 from . import (
@@ -27,7 +28,7 @@ from . import (
 )
 from .blas import find_blas, one_thread
 from .numba_words import Words, copy, take
-from .program import Program
+from .program import NOT_FINITE, Program
 
 LINE = 16  # elements that what is left of a block begins at a multiple of
 
@@ -76,6 +77,11 @@ class Recorder:
             ended = self.program.run(steps)
         self.ended(ended)
         return ended
+
+    @property
+    def not_finite(self) -> bool:
+        """Whether the last run ended because a loss was not."""
+        return bool(self.program.clock[STOP] == NOT_FINITE)
 
     def ended(self, steps: int) -> None:
         """So many more steps have ended."""

@@ -7,10 +7,9 @@ import numpy as np
 from ...backend import Array
 from ...backend.devices import best_gpu
 from ...backend.failures import Explained
-from ..compiling import cuda_launch
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
-from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, blocks_for, made_once
-from ..compiling.cuda_packs import each
+from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
+from ..compiling.cuda_packs import launch_packed
 from ..compiling.dtypes import C_TYPES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
@@ -80,16 +79,11 @@ class CupyEngine(GpuEngine):
 
 
 _NATIVE = {np.dtype(name): name for name in Engine.dtypes}
-_SCALARS = {name: np.dtype(compute_dtype(name)).type for name in Engine.dtypes}
 
 
 def _run(rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:
     """On arrays without gaps."""
-    first = arrays[0]
-    dtype, size = _NATIVE[first.dtype], first.size
-    kernel, blocks = raw_kernel(rule, dtype), blocks_for(size, each(dtype))
-    scalars = map(_SCALARS[dtype], coefficients)
-    kernel(first, blocks, cuda_launch.THREADS, *arrays, np.int64(size), *scalars)
+    launch_packed(raw_kernel(rule, _NATIVE[arrays[0].dtype]), arrays, coefficients)
 
 
 @made_once

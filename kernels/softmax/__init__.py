@@ -6,7 +6,7 @@ which also checks labels and weights; "cupy" and "numba-cuda" are two launches, 
 one that adds up the losses of their blocks.
 
 On the CPU, reading the loops' maxima as integers (numba_loops.py) and the exponential as a
-polynomial (../engines/exp.py) is what lets them be SIMD on every processor. Taking one logarithm of
+polynomial (../simd/exp.py) is what lets them be SIMD on every processor. Taking one logarithm of
 a product of many rows' sums, instead of one a row, brought nothing. Turning narrow rows into
 columns, so that their maxima and sums are SIMD too, halves the time of 128 rows of 10 classes, but
 changes nothing for 16 such rows and is slower from about 60 classes on; it would take a second set

@@ -93,7 +93,7 @@ class BinaryCrossEntropy(Loss):
 
     def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
         return recorder.loss_of_numbers(
-            "binary_cross_entropy", output, targets, weights, out=output
+            "binary_cross_entropy", output, targets, weights, out=recorder.empty(*output.shape)
         )
 
     def measure(self, output: Array, targets: Array) -> Array:

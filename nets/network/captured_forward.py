@@ -206,7 +206,10 @@ def captured_loss(
     net: Sequential, x: HostArray, y: HostArray, loss: Loss, weights: HostArray | None
 ) -> tuple[float, float] | None:
     """(sum of the loss over rows, sum of the metric); None likewise."""
-    if net.backend.device != "cpu":
+    try:
+        check_layers(net)
+        check_loss(loss)
+    except Uncapturable:
         return None
     targets, factors = loss.given_to_record(y, weights, net.dtype)
     x = np.ascontiguousarray(x)

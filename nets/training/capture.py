@@ -9,11 +9,10 @@ import numpy as np
 from ...backend.checks.numbers import count
 from ...backend.foreign import array_of
 from ..losses.loss import Loss
-from ..network.captured_forward import Uncapturable
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..types import Array
-from .captured import Captured, check
+from .captured import Captured, Kept
 from .divergence import first_fault
 from .finite import all_finite
 from .inputs import check_batches, check_loss, check_optimizer, prepared
@@ -61,7 +60,7 @@ def capture(
     return CapturedStep(net, loss, optimizer, regularizers, m, count("batch_size", batch_size))
 
 
-class CapturedStep:
+class CapturedStep(Kept):
     """A training step as one call, from `capture`.
 
     A network that changed since (a layer's settings, the device, an optimizer's rule or states) is
@@ -81,15 +80,10 @@ class CapturedStep:
         samples: int,
         batch_size: int,
     ) -> None:
+        super().__init__(net, loss, optimizer)
         self._net, self._loss, self._optimizer = net, loss, optimizer
         self._regularizers, self._samples = regularizers, samples
-        self._made: dict[Any, Captured] = {}
         self.metric = float("nan")
-        self.why_not = ""
-        try:
-            check(net, loss, optimizer)
-        except Uncapturable as error:
-            self.why_not = str(error)
         if not self.why_not:
             width = net.out_features or net.in_features or 1
             rows = np.zeros((batch_size, net.in_features or width), net.dtype)
@@ -113,17 +107,18 @@ class CapturedStep:
         net, loss = self._net, self._loss
         x, y = prepared(net, (x, y), loss, "the batch")
         check_batches(net, len(x), len(x))
-        if weights is not None:
-            weights = _row_weights(weights, len(x), net)
-        try:
-            mean, metric = self._captured(x, y, weights) or update(
-                net, loss, self._optimizer, self._regularizers, self._samples, x, y, weights
-            )
-        except NotFiniteError as error:
-            fault = first_fault(net, x, y, loss, training=True)
-            raise FloatingPointError(f"{error}{': ' if fault else ''}{fault}") from error
-        self.metric = float(metric) / len(x)
-        return float(mean)
+        with net.backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            if weights is not None:
+                weights = _row_weights(weights, len(x), net)
+            try:
+                mean, metric = self._captured(x, y, weights) or update(
+                    net, loss, self._optimizer, self._regularizers, self._samples, x, y, weights
+                )
+            except NotFiniteError as error:
+                fault = first_fault(net, x, y, loss, training=True)
+                raise FloatingPointError(f"{error}{': ' if fault else ''}{fault}") from error
+            self.metric = float(metric) / len(x)
+            return float(mean)
 
     def _captured(self, x: Array, y: Array, weights: Array | None) -> tuple[float, float] | None:
         """What `update` gives, by the captured step; None where there can be none."""
@@ -143,19 +138,15 @@ class CapturedStep:
     def _ready(self, x: Array, y: Array, weights: Array | None) -> Any:
         """The captured step for such a batch, and what it is given; None likewise."""
         given = x, *self._loss.given_to_record(y, weights, self._net.dtype)
-        key = len(x), weights is None
-        step = self._made.get(key)
-        if step is None or not step.holds():
-            try:
-                step = Captured(
-                    self._net, self._loss, self._optimizer, len(x), given, self._regularizers,
-                    self._samples, gathered=False,
-                )  # fmt: skip
-            except Uncapturable as error:
-                self.why_not = str(error)
-                return None
-            self._made[key] = step
-        return step, given
+
+        def make() -> Captured:
+            return Captured(
+                self._net, self._loss, self._optimizer, len(x), given, self._regularizers,
+                self._samples, gathered=False,
+            )  # fmt: skip
+
+        step = self._step((len(x), weights is None), make)
+        return None if step is None else (step, given)
 
 
 def _row_weights(weights: Array, rows: int, net: Sequential) -> Array:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...kernels.program import new_recorder
 from ..losses.loss import Loss
 from ..network.captured_forward import (
+    KEPT,
     Uncapturable,
     check_layers,
     check_loss,
@@ -24,12 +25,10 @@ from .regularizers import Regularizer
 from .run import Run
 from .update import NotFiniteError, step
 
-T = TypeVar("T")
 Batch: TypeAlias = tuple[Array, Array, Array | None]
 """x, y and weights, or None where rows are not weighted."""
 
 MOST = 256  # steps of a run
-STOP, NOT_FINITE = 2, 1  # the word of a program's clock that says why it stopped, and what it says
 PENALTY = "penalty", "add_gradient", "_pairs", "_factor", "_size", "_derivative"
 """The methods of a regularizer that its `record` writes down."""
 ROUND = 0.01  # seconds that a run should take: Ctrl-C waits for it
@@ -69,7 +68,6 @@ class Captured:
         self.batch_size, self._samples = batch_size, samples
         recorder = self._recorder = new_recorder(net.dtype, MOST)
         self.loss, self.metric = recorder.loss, recorder.metric
-        self._data = data
         self._orders: list[int] = []
         x, y, weights = data
         x, y = self._room(x, gathered), self._room(y, gathered)
@@ -161,7 +159,7 @@ class Captured:
         self.taken = recorder.run(steps)
         self._optimizer.stepped(self.taken)
         self.unfinished = self.taken < steps
-        if self.unfinished and recorder.program.clock[STOP] == NOT_FINITE:
+        if self.unfinished and recorder.not_finite:
             raise NotFiniteError("loss", float(self.loss[self.taken]))
 
     def finish(self) -> None:
@@ -185,8 +183,42 @@ def check(net: Sequential, loss: Loss, optimizer: Optimizer) -> None:
         raise Uncapturable(f"the optimizer's engine is {optimizer.engine!r}")
 
 
-class CapturedSteps:
-    """The captured steps of a run of `fit`, one for each size of batch; made when first needed.
+class Kept:
+    """Captured steps by what tells them apart: those that no longer hold go, and the oldest.
+
+    Attributes:
+        why_not: why there are none; "" where there are.
+    """
+
+    def __init__(self, net: Sequential, loss: Loss, optimizer: Optimizer) -> None:
+        self._made: dict[Hashable, Captured] = {}
+        self.why_not = ""
+        try:
+            check(net, loss, optimizer)
+        except Uncapturable as error:
+            self.why_not = str(error)
+
+    def _step(self, key: Hashable, make: Callable[[], Captured]) -> Captured | None:
+        """The one of that key, made where it is not there; None where it can't be."""
+        made = self._made
+        found = made.get(key)
+        if found is not None and not found.holds():
+            made.clear()
+            found = None
+        if found is None:
+            try:
+                found = make()
+            except Uncapturable as error:
+                self.why_not = str(error)
+                return None
+            while len(made) >= KEPT:
+                made.pop(next(iter(made)))
+            made[key] = found
+        return found
+
+
+class CapturedSteps(Kept):
+    """Those of a run of `fit`, one for each size of batch; made when first needed.
 
     Args:
         gathered: whether batches are taken from `data` by number, or given.
@@ -203,11 +235,9 @@ class CapturedSteps:
         regularizers: Sequence[Regularizer],
         gathered: bool,
     ) -> None:
+        super().__init__(run.net, run.loss, run.optimizer)
         self._run, self._regularizers, self._gathered = run, regularizers, gathered
-        self._made: dict[int, Captured] = {}
         self._seconds: dict[int, float] = {}
-        self.why_not = ""
-        self._try(check, run.net, run.loss, run.optimizer)
         if not self.why_not:
             x, y, weights = data
             y, weights = run.loss.given_to_record(y, weights, run.net.dtype)
@@ -215,20 +245,14 @@ class CapturedSteps:
 
     def of(self, batch_size: int) -> Captured | None:
         """The captured step for batches of that size, or None where there is none."""
-        if self.why_not:
-            return None
-        found = self._made.get(batch_size)
-        if found is None or not found.holds():
-            run = self._run
-            if found is not None:
-                self._made.clear()
-            found = self._try(
-                Captured, run.net, run.loss, run.optimizer, batch_size, self.data,
-                self._regularizers, len(self.data[0]), self._gathered,
-            )  # fmt: skip
-            if found is not None:
-                self._made[batch_size] = found
-        return found
+        return None if self.why_not else self._step(batch_size, lambda: self._captured(batch_size))
+
+    def _captured(self, batch_size: int) -> Captured:
+        run = self._run
+        return Captured(
+            run.net, run.loss, run.optimizer, batch_size, self.data, self._regularizers,
+            len(self.data[0]), self._gathered,
+        )  # fmt: skip
 
     def pace(self, step: Captured) -> int:
         """How many steps a run should have."""
@@ -239,10 +263,3 @@ class CapturedSteps:
         """A run of so many steps took so long."""
         if steps:
             self._seconds[step.batch_size] = max(seconds / steps, 1e-9)
-
-    def _try(self, make: Callable[..., T], *given: Any) -> T | None:
-        try:
-            return make(*given)
-        except Uncapturable as error:
-            self.why_not = str(error)
-        return None

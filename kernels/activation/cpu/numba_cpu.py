@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....backend import Array
-from ....backend.memory_pool import LARGE, empty
+from ....backend.memory_pool import empty_as
 from ...compiling.dtypes import NATIVE, STORED
 from ...crew.crew import HELPED, REFUSED, SHARED, get_crew
 from ...simd.half import why_no_half
@@ -44,7 +44,7 @@ class NumbaActivation(ActivationEngine):
         elif type(bias) is not np.ndarray or bias.dtype is not x.dtype or not bias.size:
             return None
         if out is None:
-            out = (np.empty if x.nbytes < LARGE else empty)(x.shape, x.dtype)
+            out = empty_as(x)
         elif _differs(out, x):
             return None
         try:
@@ -72,7 +72,7 @@ class NumbaActivation(ActivationEngine):
         ):
             return None
         if out is None:
-            out = (np.empty if dy.nbytes < LARGE else empty)(dy.shape, dy.dtype)
+            out = empty_as(dy)
         elif _differs(out, dy):
             return None
         try:

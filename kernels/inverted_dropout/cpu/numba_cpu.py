@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from ....backend import Array
-from ....backend.memory_pool import LARGE, empty
+from ....backend.memory_pool import empty_as
 from ...compiling.dtypes import COMPUTED, NATIVE, STORED
 from ...compiling.jit import njit, once
 from ...compiling.specialize import specialize
@@ -48,7 +48,7 @@ class NumbaDropout(DropoutEngine):
         if kind is None or x.flags.num & _READABLE != _READABLE:
             return None
         if out is None:
-            y = (np.empty if x.nbytes < LARGE else empty)(x.shape, x.dtype)
+            y = empty_as(x)
         elif (
             type(out) is np.ndarray
             and out.dtype is x.dtype

@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 
 from ....backend import Array
-from ....backend.memory_pool import LARGE, empty
+from ....backend.memory_pool import empty, empty_as
 from ...compiling.dtypes import STORED
 from ...compiling.jit import njit, once
 from ...compiling.specialize import specialize
@@ -49,8 +49,7 @@ class NumbaSoftmax(SoftmaxEngine):
         try:
             gradient = out
             if out is None:
-                new = np.empty if logits.nbytes < LARGE else empty
-                gradient = new(logits.shape, logits.dtype)
+                gradient = empty_as(logits)
             if weights is None:
                 loss = plain(kind)(logits, labels, gradient)
             elif type(weights) is np.ndarray and weights.dtype.char in "efd":

@@ -10,8 +10,8 @@ from cases import softmax as softmax_cases
 from cases.activation import Cpu
 from onepass import kernels
 from onepass.kernels.program import new_recorder
-from onepass.kernels.program.numba_penalty import CARE, add_clip, add_penalty
-from onepass.kernels.program.program import Program
+from onepass.kernels.program.numba_penalty import add_clip, add_penalty
+from onepass.kernels.program.program import CARE, Program
 from oracles import losses as oracles
 from tolerances import LIMITS, LOSS_LIMIT, assert_close, wide
 

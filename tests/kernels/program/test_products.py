@@ -1,4 +1,4 @@
-"""Matrix products in a program: any order of the operands, on any set_threads of threads."""
+"""Matrix products in a program: any order of the operands, on any number of threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onepass.kernels.crew.crew import get_crew
 from onepass.kernels.program import blas, why_no_programs
-from onepass.kernels.program.numba_product import cut, matmul
+from onepass.kernels.program.numba_product import JOB, cut, matmul, parts_of
 from onepass.kernels.program.program import Program
 from tolerances import PRODUCT_LIMIT, assert_close, wide
 
@@ -52,7 +52,9 @@ def product(a, b, found=None):
     room = np.full(size + 16, np.nan, a.dtype)
     out = room[8 : size + 8].reshape(a.shape[0], b.shape[1])
     program = Program()
-    assert matmul(program, found or blas.find_blas(), a, b, out) is out
+    parts = np.empty((parts_of(program, a, b), *out.shape), out.dtype)
+    job = np.zeros(1, JOB)
+    assert matmul(program, found or blas.find_blas(), a, b, out, parts, job) is out
     with blas.one_thread():
         assert program.run(1) == 1
     assert np.isnan(room[:8]).all()
@@ -127,7 +129,7 @@ sizes = st.integers(1, 5000)
 def test_cut_covers_every_element_once(m, n, k):
     side, piece, pieces = cut(m, n, k)
     length = (m, n, k)[side]
-    starts = [set_threads * piece for set_threads in range(pieces)]
+    starts = [number * piece for number in range(pieces)]
     taken = [min(piece, length - start) for start in starts]  # as `product` takes them
     assert min(taken) >= 1, "a piece is empty"
     assert sum(taken) == length

@@ -300,7 +300,7 @@ class Scripted:
     """A pace that has the caller go on alone for a while after it was held up."""
 
     def __init__(self, pause):
-        self.pause, self.told = pause, []
+        self.pause, self.told, self.alone_until = pause, [], 0.0
 
     def took(self, shared, nanoseconds, steps, held_up):
         self.told.append((shared, nanoseconds, steps, held_up))

@@ -225,6 +225,21 @@ def test_every_end_of_a_network(by_layers, name):
     check(case, by_layers)
 
 
+OF_ONE_LOGIT = {
+    "tanh": lambda: [Dense(6, 8), Dense(8, 1, activation="tanh")],
+    "leaky relu": lambda: [Dense(6, 8), Dense(8, 1), LeakyReLU()],
+    "dense": lambda: [Dense(6, 8, activation="tanh"), Dense(8, 1)],
+    "without bias": lambda: [Dense(6, 128, activation="tanh"), Dense(128, 1, bias=False)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [64, 8192])  # of many rows the products are added up in parts
+@pytest.mark.parametrize("name", OF_ONE_LOGIT)
+def test_every_end_of_a_network_of_one_logit(by_layers, name, rows):
+    case = Case(OF_ONE_LOGIT[name], "two", lambda p: SGD(p, lr=0.02), rows=rows)
+    check(case, by_layers, batch_size=rows)
+
+
 def drawn(rng, width=6):
     """A few layers of any kind and width."""
     layers: list[Layer] = []
@@ -336,7 +351,7 @@ def test_every_optimizer(by_layers, name, dtype):
 
 
 # --- data -----------------------------------------------------------------------------------------
-def test_data_of_any_layout_and_dtype(by_layers):
+def test_data_of_any_layout_and_dtype():
     case = Case(lambda: body(Dense(6, 8), width=2), "numbers", rows=600)
     x, y = pair(case, "float64")
     wanted = bits(trained(case, epochs=2, validation=(x, y)).net)
@@ -830,13 +845,16 @@ def test_float16_is_trained_layer_by_layer_and_told():
 
 def test_a_network_whose_forward_is_its_own(by_layers):
     results = []
-    for _ in range(2):
-        net = OwnNetwork(*Case().layers(), seed=1, dtype="float64", device="cpu")
+    for made, context in ((OwnNetwork, nullcontext()), (OwnNetwork, by_layers()),
+                          (Sequential, nullcontext())):  # fmt: skip
+        net = made(*Case().layers(), seed=1, dtype="float64", device="cpu")
         options = {"loss": LOSSES["classes"], "optimizer": SGD(net.parameters(), lr=0.1)}
-        history = fit(net, pair(Case(), "float64"), progress=False, epochs=3, **options)
-        results.append((bits(net), history.loss))
-        assert "forward" in history.path
-    assert results[0] == results[1]
+        with context:
+            history = fit(net, pair(Case(), "float64"), progress=False, epochs=3, **options)
+        results.append((bits(net), history.loss, history.path))
+    assert results[0][:2] == results[1][:2]
+    assert results[0][1] != results[2][1], "the network's forward is another one's"
+    assert "forward" in results[0][2]
 
 
 def test_a_forward_that_is_hung_on_a_layer_is_called():
