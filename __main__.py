@@ -75,7 +75,7 @@ def _add_bench(bench: argparse.ArgumentParser) -> None:
 
     bench.set_defaults(run=_bench)
     length = bench.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="about a minute; default: under 4")
+    length.add_argument("--quick", action="store_true", help="a part of it, briefly")
     length.add_argument("--full", action="store_true", help="everything: many minutes, 10 GB")
     bench.add_argument("--only", metavar="SECTION[,...]", help="some sections, such as steps")
     bench.add_argument(

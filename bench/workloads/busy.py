@@ -34,7 +34,6 @@ class BusyEpoch(Epoch):
     """An epoch in one of the situations."""
 
     section = "busy"
-    warm = True
 
     def __init__(self, data: Dataset, situation: str, compiled: bool = True) -> None:
         """compiled: whether torch.compile and JAX's single steps are among the paths."""

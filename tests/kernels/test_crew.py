@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from cases.crews import Clock, jobs_posted
 from onepass import kernels
 from onepass.kernels.crew import crew as crew_module
 from onepass.kernels.crew.crew import HELPED, SHARED, Crew
@@ -169,10 +170,6 @@ def test_middling_steps_give_the_same_bits_with_and_without_help(crew_of):
             np.testing.assert_array_equal(a, b)
 
 
-def jobs_posted(made):
-    return int(made._board[0])
-
-
 class Bell:
     """Of a helper that is asleep."""
 
@@ -185,12 +182,6 @@ class Bell:
 @pytest.fixture
 def scripted(crew_of, monkeypatch):
     """A crew whose helpers are those that a test says, by a clock that a test moves."""
-
-    class Clock:
-        now = 0
-
-        def __call__(self):
-            return self.now
 
     clock = Clock()
     monkeypatch.setattr(crew_module, "perf_counter_ns", clock)

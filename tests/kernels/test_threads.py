@@ -33,14 +33,6 @@ def fresh(monkeypatch):
     return monkeypatch
 
 
-@pytest.fixture
-def number():
-    """`set_num_threads`; afterwards the number is what it was."""
-    before = kernels.get_num_threads()
-    yield kernels.set_num_threads
-    kernels.set_num_threads(before)
-
-
 # --- the environment ------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("environment", "expected"),
@@ -216,10 +208,10 @@ def stepped(times=1):
     return param
 
 
-def test_a_number_that_is_set_holds_from_the_next_call_on(number):
+def test_a_number_that_is_set_holds_from_the_next_call_on(set_threads):
     want = None
     for n in (1, 3, 2, np.int64(4), 1):
-        number(n)
+        set_threads(n)
         got = stepped()
         assert kernels.get_num_threads() == n == get_crew().threads
         assert len(get_crew()._helpers) == n - 1
@@ -227,12 +219,12 @@ def test_a_number_that_is_set_holds_from_the_next_call_on(number):
         want = got
 
 
-def test_helpers_that_are_no_longer_wanted_end(number):
-    number(4)
+def test_helpers_that_are_no_longer_wanted_end(set_threads):
+    set_threads(4)
     stepped()
     helpers = list(get_crew()._helpers)
     assert len(helpers) == 3
-    number(2)
+    set_threads(2)
     for helper in helpers:
         helper.join(60)
     assert not any(helper.is_alive() for helper in helpers)
@@ -240,9 +232,9 @@ def test_helpers_that_are_no_longer_wanted_end(number):
     assert len(get_crew()._helpers) == 1
 
 
-def test_helpers_that_sleep_or_turn_end_as_well(number):
+def test_helpers_that_sleep_or_turn_end_as_well(set_threads):
     """Dismissed at any moment of theirs: at work, polling, falling asleep, asleep."""
-    number(3)
+    set_threads(3)
     for k in range(60):
         crew = get_crew()
         stepped()
@@ -250,21 +242,21 @@ def test_helpers_that_sleep_or_turn_end_as_well(number):
         if k % 2:
             while len(crew._asleep) < len(helpers):
                 os.sched_yield() if hasattr(os, "sched_yield") else None
-        number(2 + k % 2)
+        set_threads(2 + k % 2)
         for helper in helpers:
             helper.join(60)
         assert not any(helper.is_alive() for helper in helpers)
 
 
-def test_the_same_number_again_keeps_the_helpers(number):
-    number(2)
+def test_the_same_number_again_keeps_the_helpers(set_threads):
+    set_threads(2)
     crew = get_crew()
-    number(2)
+    set_threads(2)
     assert get_crew() is crew
     assert module.current_threads().reason == "set_num_threads"
 
 
-def test_it_may_change_while_others_are_at_work(number):
+def test_it_may_change_while_others_are_at_work(set_threads):
     want, wrong, done = stepped(5), [], threading.Event()
 
     def caller():
@@ -276,7 +268,7 @@ def test_it_may_change_while_others_are_at_work(number):
     for each in callers:
         each.start()
     for k in range(60):
-        number(1 + k % 4)
+        set_threads(1 + k % 4)
         stepped()
     done.set()
     for each in callers:
@@ -284,12 +276,12 @@ def test_it_may_change_while_others_are_at_work(number):
     assert wrong == []
 
 
-def test_a_crew_that_was_dismissed_works_alone(number):
+def test_a_crew_that_was_dismissed_works_alone(set_threads):
     """A call may have got hold of it just before."""
-    number(2)
+    set_threads(2)
     stepped()
     crew = get_crew()
-    number(3)
+    set_threads(3)
     assert not crew._take(wake=True)
 
 
@@ -305,11 +297,11 @@ def test_a_crew_that_was_dismissed_works_alone(number):
         (None, TypeError, "n is None"),
     ],
 )
-def test_other_numbers_are_refused_and_nothing_changes(number, n, error, words):
-    number(2)
+def test_other_numbers_are_refused_and_nothing_changes(set_threads, n, error, words):
+    set_threads(2)
     crew = get_crew()
     with pytest.raises(error, match=words):
-        number(n)
+        set_threads(n)
     assert kernels.get_num_threads() == 2
     assert get_crew() is crew
 

@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from cases.crews import Clock, jobs_posted
 from onepass import kernels
 from onepass.kernels.crew import board
 from onepass.kernels.crew import crew as crew_module
@@ -49,10 +50,6 @@ def patience(monkeypatch):
         monkeypatch.setattr(crew_module, "follow", changed)
 
     return use
-
-
-def jobs_posted(crew):
-    return int(crew._board[0])
 
 
 # --- what changes with the step -------------------------------------------------------------------
@@ -311,12 +308,6 @@ class Scripted:
 def clock(monkeypatch):
     """The clock of crews, which a test moves; waiting for a helper takes 5."""
 
-    class Clock:
-        now = 0
-
-        def __call__(self):
-            return self.now
-
     made, finish = Clock(), Crew._finish
 
     def takes_long(crew):
@@ -362,6 +353,20 @@ def test_after_it_was_held_up_runs_are_shared_again_once_the_pause_is_over(
         patience(1 << 60)  # nobody is late any more
     assert posted == [1, 1, 2]
     assert crew._leading.acquire(blocking=False), "the crew was not given back"
+
+
+def test_a_list_that_goes_on_alone_leaves_others_their_helpers(crew_of, patience, clock):
+    crew = crew_of(2)
+    slow, quick = shared_copy()[0], shared_copy()[0]
+    slow._pace = Scripted(pause=1e9)
+    patience(0)
+    slow.run(1)
+    posted = jobs_posted(crew)
+    slow.run(1)
+    assert jobs_posted(crew) == posted
+    patience(1 << 60)
+    quick.run(1)
+    assert jobs_posted(crew) == posted + 1
 
 
 @pytest.mark.slow
@@ -464,19 +469,15 @@ def _in_child(made, queue):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork in a process with threads
-def test_a_program_still_runs_in_a_forked_child():
-    before = kernels.get_num_threads()
-    kernels.set_num_threads(before + 1)
-    try:
-        made = shared_copy()
-        made[0].run(1)  # the parent's helpers are there
-        context = multiprocessing.get_context("fork")
-        queue = context.Queue()
-        child = context.Process(target=_in_child, args=(made, queue))
-        child.start()
-        found = queue.get(timeout=PATIENCE)
-        child.join(PATIENCE)
-    finally:
-        kernels.set_num_threads(before)
+def test_a_program_still_runs_in_a_forked_child(set_threads):
+    set_threads(kernels.get_num_threads() + 1)
+    made = shared_copy()
+    made[0].run(1)  # the parent's helpers are there
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(made, queue))
+    child.start()
+    found = queue.get(timeout=PATIENCE)
+    child.join(PATIENCE)
     assert child.exitcode == 0
     assert found == (2, 2, True, True)

@@ -545,3 +545,20 @@ def test_labels_that_are_told_before_are_the_ones_a_program_sees(monkeypatch):
     with pytest.raises(ValueError, match=r"y of validation: labels hold 3; expected 0\.\.2"):
         fit(net, (x[:64], y[:64]), validation=(x, y), **given)
     assert seen == []
+
+
+class OfNames(SoftmaxCrossEntropy):
+    """Targets are names, which no dtype of a network holds."""
+
+    def __call__(self, output, targets, weights=None):
+        return super().__call__(output, (targets == "yes").astype(int), weights)
+
+    def measure(self, output, targets):
+        return super().measure(output, (targets == "yes").astype(int))
+
+
+def test_targets_of_a_loss_of_one_s_own_are_left_to_it():
+    net, x = network(Dense(5, 2)), rows()
+    y = np.where(np.arange(len(x)) % 2, "yes", "no")
+    found = evaluate(net, x, y, OfNames())
+    assert found == pytest.approx(evaluate(net, x, (y == "yes").astype(int), KINDS["classes"]))

@@ -23,6 +23,7 @@ from onepass.nets import (
     Tanh,
     capture,
 )
+from onepass.nets.network.captured_forward import KEPT
 from tolerances import CAPTURED_LIMITS, assert_close
 
 PATIENCE = 60  # seconds after which a test that hangs is given up
@@ -443,3 +444,21 @@ def test_steps_of_two_networks_in_two_threads_give_what_they_give_in_one():
         thread.join()
     assert errors == []
     assert found == wanted
+
+
+def test_steps_for_many_sizes_of_batch_are_not_all_kept():
+    net = Sequential(Dense(4, 3), seed=0, device="cpu")
+    step = capture(net, KINDS["classes"], SGD(net.parameters(), lr=0.1))
+    rng = np.random.default_rng(0)
+    for rows in (*range(2, KEPT + 6), 2):
+        assert np.isfinite(step(rng.standard_normal((rows, 4)), rng.integers(0, 3, rows)))
+        assert len(step._made) <= KEPT
+
+
+def test_the_long_way_does_not_warn_of_what_it_raises():
+    net = Sequential(Dense(4, 2), seed=0, dtype="float16", device="cpu")
+    step = capture(net, KINDS["numbers"], SGD(net.parameters(), lr=0.0))
+    assert "float16" in step.why_not
+    net.parameters()["0.weight"][...] = 1
+    with pytest.raises(FloatingPointError, match="the loss is"):
+        step(np.full((3, 4), 6e4, "float16"), np.zeros((3, 2)))

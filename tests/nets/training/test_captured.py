@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from cases.training import bits
+from cases.training import KINDS, WIDTHS, bits
 from onepass.kernels.crew.crew import get_crew
 from onepass.nets import (
     L1,
@@ -20,13 +20,11 @@ from onepass.nets import (
     SGD,
     Adam,
     BatchNorm,
-    BinaryCrossEntropy,
     Checkpoint,
     Dense,
     Dropout,
     LeakyReLU,
     Linear,
-    MeanSquaredError,
     Momentum,
     Regularizer,
     ReLU,
@@ -45,12 +43,6 @@ from onepass.nets.training import captured
 from onepass.nets.training.captured import Captured, CapturedSteps
 from tolerances import CAPTURED_LIMITS, assert_close
 
-LOSSES = {
-    "classes": SoftmaxCrossEntropy(),
-    "two": BinaryCrossEntropy(),
-    "numbers": MeanSquaredError(),
-}
-WIDTHS = {"classes": 3, "two": 1, "numbers": 2}
 PACE = 7  # steps of a run, whatever a step takes
 PATIENCE = 60  # seconds after which a test that hangs is given up
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -119,7 +111,7 @@ def trained(case, dtype="float64", data=None, **changed):
     net = Sequential(*case.layers(), seed=1, dtype=dtype, device="cpu")
     optimizer = case.optimizer(net.parameters())
     options = {"epochs": 20, "batch_size": 16, "progress": False, "seed": 5}
-    options |= {"loss": LOSSES[case.kind], "optimizer": optimizer, **case.options, **changed}
+    options |= {"loss": KINDS[case.kind], "optimizer": optimizer, **case.options, **changed}
     return Trained(net, optimizer, fit(net, pair(case, dtype) if data is None else data, **options))
 
 
@@ -284,7 +276,7 @@ def test_a_network_of_many_dropouts(by_layers):
 
 # --- losses, weights, penalties, clipping, schedules ----------------------------------------------
 @each_dtype
-@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_loss(by_layers, kind, dtype):
     layers = lambda: body(Dense(6, 8, activation="tanh"), width=WIDTHS[kind])  # noqa: E731
     found, _ = check(Case(layers, kind), by_layers, dtype)
@@ -401,7 +393,7 @@ def test_augmented_batches(by_layers):
         x[::2] *= -1
         return x + rng.standard_normal(x.shape) / 10
 
-    for kind in LOSSES:
+    for kind in KINDS:
         layers = lambda kind=kind: body(Dense(6, 8, activation="tanh"), width=WIDTHS[kind])  # noqa: E731
         weight = None if kind == "numbers" else "balanced"
         options = {"augment": augment, "class_weight": weight, "epochs": 5}
@@ -459,7 +451,7 @@ def test_a_run_that_is_resumed_from_a_checkpoint_gives_the_same_bits(tmp_path):
     history = fit(
         saved.net,
         pair(case, "float64"),
-        loss=LOSSES["classes"],
+        loss=KINDS["classes"],
         optimizer=saved.optimizer,
         epochs=6,
         batch_size=16,
@@ -578,7 +570,7 @@ def test_what_a_schedule_raises_ends_training_when_its_turn_comes(by_layers, ste
     for context in (nullcontext(), by_layers()):
         net = Sequential(*Case().layers(), seed=1, dtype="float64", device="cpu")
         optimizer = SGD(net.parameters())
-        options = {"loss": LOSSES["classes"], "optimizer": optimizer, "schedule": schedule}
+        options = {"loss": KINDS["classes"], "optimizer": optimizer, "schedule": schedule}
         options |= {"batch_size": 16, "progress": False}
         match = "planted" if lr is None else rf"schedule\(\d, {step}\)"
         with context, pytest.raises(error, match=match):
@@ -848,7 +840,7 @@ def test_a_network_whose_forward_is_its_own(by_layers):
     for made, context in ((OwnNetwork, nullcontext()), (OwnNetwork, by_layers()),
                           (Sequential, nullcontext())):  # fmt: skip
         net = made(*Case().layers(), seed=1, dtype="float64", device="cpu")
-        options = {"loss": LOSSES["classes"], "optimizer": SGD(net.parameters(), lr=0.1)}
+        options = {"loss": KINDS["classes"], "optimizer": SGD(net.parameters(), lr=0.1)}
         with context:
             history = fit(net, pair(Case(), "float64"), progress=False, epochs=3, **options)
         results.append((bits(net), history.loss, history.path))
@@ -862,7 +854,7 @@ def test_a_forward_that_is_hung_on_a_layer_is_called():
     net = Sequential(*Case().layers(), seed=1, device="cpu")
     original = net.layers[0].forward
     net.layers[0].forward = lambda x, train=False: seen.append(len(x)) or original(x, train)
-    options = {"loss": LOSSES["classes"], "optimizer": SGD(net.parameters()), "progress": False}
+    options = {"loss": KINDS["classes"], "optimizer": SGD(net.parameters()), "progress": False}
     history = fit(net, pair(Case(), "float32"), epochs=1, batch_size=16, **options)
     assert seen == [16, 16, 16, 16, 6]
     assert "layer 0" in history.path
@@ -881,7 +873,7 @@ def fails(case, data, dtype, **options):
     """(message, network, optimizer) of a run that raises FloatingPointError."""
     net = Sequential(*case.layers(), seed=1, dtype=dtype, device="cpu")
     optimizer = case.optimizer(net.parameters())
-    given = {"loss": LOSSES[case.kind], "optimizer": optimizer, "epochs": 3, "batch_size": 16}
+    given = {"loss": KINDS[case.kind], "optimizer": optimizer, "epochs": 3, "batch_size": 16}
     with pytest.raises(FloatingPointError) as caught:
         fit(net, data, **given, progress=False, **options)
     return str(caught.value), net, optimizer
@@ -1004,7 +996,7 @@ def test_a_run_allocates_nothing_that_grows_with_its_steps():
     x, y = pair(case._replace(rows=16 * 200), "float64")
     net = Sequential(*case.layers(), seed=1, dtype="float64", device="cpu")
     optimizer = case.optimizer(net.parameters())
-    step = Captured(net, LOSSES["classes"], optimizer, 16, (x, y, None), [L2(0.1)], len(x))
+    step = Captured(net, KINDS["classes"], optimizer, 16, (x, y, None), [L2(0.1)], len(x))
     order = np.random.default_rng(0).permutation(len(x))
     for k in range(200):
         step.prepare(k)

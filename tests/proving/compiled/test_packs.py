@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 from onepass.kernels.compiling.cuda_packs import each
 from onepass.kernels.compiling.python_text import array_names
+from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
 from tolerances import DTYPES
 
-from proving.compiled import forms, sass
+from proving.compiled import forms, nvrtc, sass
 
 HOPPER = "90"
 MOST = {  # instructions an element in float32; about nine tenths are there
@@ -57,12 +58,15 @@ def test_so_is_each_array_of_an_activation(name, dtype):
 
 
 @pytest.mark.slow
-def test_an_elementwise_kernel_moves_an_element_at_a_time_in_three_times_as_many():
-    """So that the bounds above say something."""
+@pytest.mark.parametrize(("name", "least"), [("sgd", 20), ("adam", 58)])
+def test_an_elementwise_kernel_moves_an_element_at_a_time_in_more(name, least):
+    """The same text in CuPy's own loop, so that the bounds above say something."""
     sass.needed()
-    loop = sass.first_loop(forms.texts("sgd", "float32")["decay, strided"], HOPPER)
-    assert loop.loads == Counter({32: 2})
-    assert loop.instructions > 3 * MOST["sgd"]
+    names = array_names(RULES[name])
+    text = nvrtc.elementwise(cupy_gpu.parts(RULES[name], "float32"), names)
+    loop = sass.first_loop(text, HOPPER)
+    assert loop.loads == Counter({32: len(names)})
+    assert loop.instructions >= least
 
 
 LINES = """

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from proving.host import building
 
@@ -51,6 +52,13 @@ class Settings(NamedTuple):
 def missing(kind: str) -> str:
     """Why "asan" or "tsan" can't run here; empty when it can."""
     return _command(kind)[1]
+
+
+def usable(kind: str) -> str:
+    """`kind`; a skip, with the reason, where it can't run here."""
+    if reason := missing(kind):
+        pytest.skip(reason)
+    return kind
 
 
 def run(kind: str, name: str, settings: Settings, args: Sequence[Any]) -> Outcome:

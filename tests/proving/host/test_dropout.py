@@ -17,7 +17,7 @@ from proving.host import elementwise as hostcuda
 from proving.host.device import planted
 from proving.host.dropout import BLOCKS, THREADS, Device
 from proving.host.raw import ORDERS, Call, RawKernel, sanitize
-from proving.host.sanitized import missing
+from proving.host.sanitized import usable
 
 pytestmark = [
     pytest.mark.hostcuda,
@@ -161,18 +161,6 @@ def test_elements_beyond_2_to_31_have_their_own_bits(index):
 
 
 # --- sanitizers -----------------------------------------------------------------------------------
-@pytest.fixture(params=["asan", "tsan"])
-def kind(request):
-    """Each sanitizer that there is."""
-    return usable(request.param)
-
-
-def usable(kind):
-    if reason := missing(kind):
-        pytest.skip(reason)
-    return kind
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_it_is_clean(dtype, kind):
     for size, order in ((1027, "forward"), (30, 1)):

@@ -26,7 +26,7 @@ from proving.compiled import nvrtc
 from proving.host import elementwise as hostcuda
 from proving.host.batch_norm import SMALL, Device
 from proving.host.raw import Call, RawKernel, compile_all, sanitize
-from proving.host.sanitized import missing
+from proving.host.sanitized import usable
 from proving.host.threaded import BLOCK, CUPY_FOR, GRID, ElementwiseKernel
 from proving.host.walk import walk
 
@@ -34,18 +34,6 @@ pytestmark = [
     pytest.mark.hostcuda,
     pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING),
 ]
-
-
-@pytest.fixture(params=["asan", "tsan"])
-def kind(request):
-    """Each sanitizer that there is."""
-    return usable(request.param)
-
-
-def usable(kind):
-    if reason := missing(kind):
-        pytest.skip(reason)
-    return kind
 
 
 # --- rules ----------------------------------------------------------------------------------------

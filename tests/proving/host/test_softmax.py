@@ -19,7 +19,7 @@ from proving import account as proof
 from proving.host import elementwise as hostcuda
 from proving.host.device import planted
 from proving.host.raw import ORDERS, RawKernel, compile_all, sanitize
-from proving.host.sanitized import missing
+from proving.host.sanitized import usable
 from proving.host.softmax import AS_SHIPPED, SMALL, SMALL_ROOM, Device
 
 pytestmark = [
@@ -312,18 +312,6 @@ VARIANTS = {  # rows, width, weights, from how many columns their number takes 6
     "block": ((4, 290), True, plans.WIDE, "reverse"),
     "wide block": ((4, 333), False, 300, 1),
 }
-
-
-@pytest.fixture(params=["asan", "tsan"])
-def kind(request):
-    """Each sanitizer that there is."""
-    return usable(request.param)
-
-
-def usable(kind):
-    if reason := missing(kind):
-        pytest.skip(reason)
-    return kind
 
 
 def variant(name, dtype="float32", build=""):

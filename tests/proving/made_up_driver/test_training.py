@@ -74,6 +74,7 @@ def trained(device, name, dtype):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 5e-6)])
+@pytest.mark.parametrize("reference", [("array", "cuda")], indirect=True, ids="-".join)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training_on_a_gpu_is_training_on_the_cpu(reference, name, dtype, tolerance):
     figures, state = trained("cpu", name, dtype)
