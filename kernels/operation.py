@@ -7,8 +7,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
+
 from ..backend import Array, EngineUnavailableError
-from .engine_table import find_engine
+from .array_arguments import asks_for_cpu
+from .engine_table import find_engine, gpu_engine
 
 
 class OperationEngine(ABC):
@@ -37,6 +40,16 @@ class Operation(Generic[E]):
 
     def __init__(self, make: Callable[[str], E]) -> None:
         self.get: Callable[[str], E] = cache(make)
+
+    def at_once(self, engine: Any, x: Any) -> E | None:
+        """The engine that may have a quick way for unchecked arguments, of which `x` is the first;
+        None where there is none."""
+        if type(x) is np.ndarray:
+            return self.get("numba") if asks_for_cpu(engine) else None
+        found = gpu_engine(type(x))
+        if found is None or type(engine) is not str or engine not in ("auto", found.name):
+            return None
+        return self.get(found.name)
 
     def choose(self, engine: Any, x: Array) -> E:
         """The engine for arrays like `x`; "auto" takes array expressions where this machine lacks

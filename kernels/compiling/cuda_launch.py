@@ -8,6 +8,7 @@ in Numba's simulator all see kernels there, whatever operation they belong to.
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -114,6 +115,24 @@ def _launcher(kernel: Any, blocks: Blocks, threads: int, stream: int) -> Any:
         return kernel[blocks, threads, cuda.external_stream(stream)]
 
 
+def zero_between_launches(like: Array) -> Array:
+    """A number, unsigned in 32 bits, on the device of `like`, for kernels whose blocks count
+    themselves, so that the last one goes on: they leave it 0. Each of CuPy's streams has its own,
+    since launches there follow one another.
+    """
+    import cupy
+
+    stream = cupy.cuda.get_current_stream().ptr
+    own = threading.get_ident() if stream == _OF_THREAD else 0
+    key = like.device.id, stream, own
+    if (found := _counts.get(key)) is None:
+        with like.device:
+            found = _counts[key] = cupy.zeros(1, "uint32")
+    return found
+
+
+_OF_THREAD = 2  # CUDA's name for the default stream that each thread has one of
+_counts: dict[Any, Array] = {}
 _kept: list[Any] = []
 
 
@@ -128,6 +147,7 @@ def forget() -> None:
     for make in _kept:
         make.cache_clear()
     _launchers.clear()
+    _counts.clear()
 
 
 @made_once

@@ -31,6 +31,9 @@ C_TYPES = {
 }
 """What CUDA C text calls the dtypes."""
 
+NAMES = {np.dtype(name): name for name in C_TYPES}
+"""Their names at once: `dtype.name` puts it together anew each time."""
+
 
 def compute_dtype(dtype: npt.DTypeLike) -> str:
     """The dtype that is computed in: float32 for float16 arrays, else the arrays' own."""

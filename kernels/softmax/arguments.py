@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import Array, backend_of
+from ...backend.checks.arrays import check_writeable
 from ...backend.checks.classes import check_labels
 from ..array_arguments import check_out, check_overlap, same_memory
 
@@ -54,3 +55,18 @@ def check_gradient(out: Array, logits: Array, labels: Array, weights: Array | No
     check_out("logits", out, logits)
     other = None if same_memory(out, logits) else logits
     check_overlap([("out", out)], [("logits", other), ("labels", labels), ("weights", weights)])
+
+
+def check_correct(
+    correct: Array, logits: Array, labels: Array, weights: Array | None, out: Array | None
+) -> None:
+    """`correct` can take the number of rows that are right."""
+    backend_of(logits, correct, names=["logits", "correct"])
+    if correct.dtype.str != np.dtype("int64").str or correct.shape != ():
+        raise ValueError(
+            f"correct has shape {correct.shape} and dtype {correct.dtype}; expected (), int64, "
+            "such as numpy.zeros((), 'int64') on the logits' device"
+        )
+    check_writeable("correct", correct)
+    read = [("logits", logits), ("labels", labels), ("weights", weights), ("out", out)]
+    check_overlap([("correct", correct)], read)

@@ -11,15 +11,25 @@ from ..operation import OperationEngine
 
 class SoftmaxEngine(OperationEngine):
     """Runs on checked arrays of one device: logits (n, C), labels and weights (n,), gradient
-    like logits."""
+    like logits, correct () in int64."""
 
-    def quick(self, logits: Any, labels: Any, weights: Any, out: Any) -> tuple[Array, Array] | None:
+    def quick(
+        self, logits: Any, labels: Any, weights: Any, out: Any, correct: Any
+    ) -> tuple[Array, Array] | None:
         """(loss, gradient) of unchecked arguments if that is safe; None if nothing was done."""
         return None
 
     @abstractmethod
-    def run(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
-        """Write the gradient, which may be the logits themselves, and return the loss.
+    def run(
+        self,
+        logits: Array,
+        labels: Array,
+        weights: Array | None,
+        gradient: Array,
+        correct: Array | None = None,
+    ) -> Array:
+        """Write the gradient, which may be the logits themselves, and into `correct` how many rows
+        are right; return the loss.
 
         On a GPU it takes all its memory and has all its kernels compiled before it writes.
         """

@@ -6,9 +6,13 @@ from ...backend import Array, backend_of
 from ...backend.checks.classes import check_logits
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
-from ..array_arguments import asks_for_cpu
-from .arguments import check_gradient, check_labels_beside, check_weights_beside
-from .engines import choose, get
+from .arguments import (
+    check_correct,
+    check_gradient,
+    check_labels_beside,
+    check_weights_beside,
+)
+from .engines import at_once, choose
 
 
 def softmax_cross_entropy(
@@ -17,6 +21,7 @@ def softmax_cross_entropy(
     *,
     weights: Array | None = None,
     out: Array | None = None,
+    correct: Array | None = None,
     engine: str = "auto",
 ) -> tuple[Array, Array]:
     """Softmax, then cross-entropy, of each row; returns (loss, gradient), which may replace logits.
@@ -37,6 +42,8 @@ def softmax_cross_entropy(
         weights: w, (n,), a factor on each row's loss, finite and >= 0, float16/32/64; left
             untouched. NumPy weights are brought to the logits' device. None: 1 for every row.
         out: where the gradient goes, of the logits' shape and dtype; may be the logits themselves.
+        correct: where the number of rows goes whose largest logit, the first of equals, is that of
+            their class: (), int64. A row whose loss is nan is none of them.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
@@ -58,21 +65,24 @@ def softmax_cross_entropy(
         result at every run, to the last bit.
     Source: Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108 and 4.109.
     """
-    if asks_for_cpu(engine):
-        done = get("numba").quick(logits, labels, weights, out)
+    quick = at_once(engine, logits)
+    if quick is not None:
+        done = quick.quick(logits, labels, weights, out, correct)
         if done is not None:
             return done
-    names, given = ("logits", "labels", "weights", "out"), (logits, labels, weights, out)
-    logits, labels, weights, out = taken_in(names, given)
+    names = "logits", "labels", "weights", "out", "correct"
+    logits, labels, weights, out, correct = taken_in(names, (logits, labels, weights, out, correct))
     check_logits("logits", logits)
     check_labels_beside(logits, labels)
     if weights is not None:
         check_weights_beside(logits, weights)
     if out is not None:
         check_gradient(out, logits, labels, weights)
+    if correct is not None:
+        check_correct(correct, logits, labels, weights, out)
     chosen, backend = choose(engine, logits), backend_of(logits)
     with backend.scope(), Explained("softmax_cross_entropy", logits, chosen.name):
         labels = backend.asarray(labels)
         weights = None if weights is None else backend.asarray(weights)
         gradient = backend.empty(logits.shape, logits.dtype) if out is None else out
-        return chosen.run(logits, labels, weights, gradient), gradient
+        return chosen.run(logits, labels, weights, gradient, correct), gradient

@@ -28,4 +28,4 @@ def _make(name: str) -> SoftmaxEngine:
 
 
 ENGINES = Operation(_make)
-choose, get = ENGINES.choose, ENGINES.get
+at_once, choose, get = ENGINES.at_once, ENGINES.choose, ENGINES.get

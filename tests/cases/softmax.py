@@ -49,8 +49,24 @@ def run(engine: Any, case: Case, **options: Any) -> Any:
 
 
 def check(engine: Any, case: Case) -> None:
-    """Hold what an engine finds to the oracle."""
-    assert_right(engine, run(engine, case), *case)
+    """Hold what an engine finds to the oracle, and the rows that it counts as right."""
+    correct = engine.asarray(np.array(-1, "int64"))
+    assert_right(engine, run(engine, case, correct=correct), *case)
+    assert int(engine.to_numpy(correct)) == rows_right(case.logits, case.labels), (
+        "rows that are right"
+    )
+
+
+def rows_right(logits: Any, labels: Any) -> int:
+    """Rows of finite loss whose first largest logit is that of their class."""
+    top = [
+        max(row) if not any(math.isnan(each) for each in row) else math.nan
+        for row in logits.tolist()
+    ]
+    return sum(
+        math.isfinite(most) and row.index(most) == k
+        for most, row, k in zip(top, logits.tolist(), labels.tolist(), strict=True)
+    )
 
 
 def assert_right(engine: Any, found: Any, logits: Any, labels: Any, weights: Any = None) -> None:
@@ -92,6 +108,7 @@ def check_large_equal_and_infinite_logits(engine, width, dtype):
     found = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
     assert_right(engine, found, logits, labels)
     assert math.isfinite(float(found[0]))
+    check(engine, Case(logits, labels))
 
 
 def check_nan_and_inf_make_their_row_nan(engine, bad, width, dtype):
@@ -99,8 +116,11 @@ def check_nan_and_inf_make_their_row_nan(engine, bad, width, dtype):
     logits[1, -1] = {"nan": np.nan, "-nan": -np.nan, "inf": np.inf}.get(bad, 0)
     if bad == "all -inf":
         logits[1] = -np.inf
-    loss, gradient = engine.kernel("softmax_cross_entropy")(engine.asarray(logits), labels)
+    correct = engine.asarray(np.array(-1, "int64"))
+    call = engine.kernel("softmax_cross_entropy")
+    loss, gradient = call(engine.asarray(logits), engine.asarray(labels), correct=correct)
     assert math.isnan(float(loss))
+    assert int(engine.to_numpy(correct)) == rows_right(logits, labels)
     assert np.isnan(engine.to_numpy(gradient)).all(axis=1).tolist() == [False, True, False, False]
     assert np.isnan(engine.to_numpy(gradient)).any(axis=1).tolist() == [False, True, False, False]
 

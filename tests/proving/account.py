@@ -58,9 +58,11 @@ def shipped() -> Iterator[Kernel]:
     applying = ("normalize", "differentiate", "infer")
     activations = [f"activation_{name}" for name in FORMULAS]
     summing = [name.removeprefix("batch_norm_") for name in KERNELS]
-    for engine in ("cupy", "numba-cuda"):
+    all_of = (*RULES, *summing, *applying, "dropout", *activations, *SOFTMAX)
+    by_engine = {"cupy": all_of, "numba-cuda": (*all_of, "softmax_mean")}
+    for engine, names in by_engine.items():
         for dtype in DTYPES:
-            for name in (*RULES, *summing, *applying, "dropout", *activations, *SOFTMAX):
+            for name in names:
                 yield Kernel(engine, name, dtype)
 
 

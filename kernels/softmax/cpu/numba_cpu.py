@@ -20,6 +20,7 @@ from ...compiling.specialize import specialize
 from ...order import copy, order_of
 from ...simd.half import NUMBERS, why_no_half
 from ...simd.loops import OPTIONS
+from ..array import right_rows
 from ..contract import SoftmaxEngine
 from . import numba_rows
 
@@ -35,9 +36,11 @@ class NumbaSoftmax(SoftmaxEngine):
     def missing(self, kind: str) -> str:
         return why_no_half(kind)
 
-    def quick(self, logits: Any, labels: Any, weights: Any, out: Any) -> tuple[Array, Array] | None:
+    def quick(
+        self, logits: Any, labels: Any, weights: Any, out: Any, correct: Any
+    ) -> tuple[Array, Array] | None:
         """(loss, gradient) if the arguments need no care; None if nothing was done."""
-        if type(logits) is not np.ndarray or type(labels) is not np.ndarray:
+        if type(labels) is not np.ndarray or correct is not None:
             return None
         kind = logits.dtype.char
         if not logits.flags.c_contiguous:  # told here: Numba takes long to say so
@@ -61,7 +64,15 @@ class NumbaSoftmax(SoftmaxEngine):
             return None
         return None if loss < 0.0 else (np.float64(loss), gradient)
 
-    def run(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+    def run(
+        self,
+        logits: Array,
+        labels: Array,
+        weights: Array | None,
+        gradient: Array,
+        correct: Array | None = None,
+    ) -> Array:
+        right = None if correct is None else right_rows(logits, labels)
         native = logits.dtype.newbyteorder("=")
         fits = gradient.flags.carray and gradient.dtype.isnative
         result = np.asarray(gradient) if fits else empty(logits.shape, native)
@@ -78,6 +89,8 @@ class NumbaSoftmax(SoftmaxEngine):
         loss = compiled(native.char)(*given, result.view(stored))
         if not fits:
             copy(gradient, result)
+        if correct is not None:
+            correct[...] = right
         return np.float64(loss)
 
 

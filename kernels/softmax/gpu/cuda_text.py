@@ -1,9 +1,9 @@
 """The CUDA C text of softmax cross-entropy, as plain text so that it can be proven without a GPU.
 
-A kernel writes the gradient and, for each block, the sum of its rows' losses; another adds those up
-in float64. Sums go through the same threads in the same order at every run, so that results never
-change from run to run. Columns past a row's end count as -inf, whose exponential is 0; a row that
-holds NaN, inf or nothing but -inf has a sum of exponentials that is NaN, and so is all of it.
+A kernel writes the gradient and, for each block, the sum of its rows' losses and how many of them
+are right; the last block that is done adds those up, in their order and in float64, so that results
+never change from run to run. Columns past a row's end count as -inf, whose exponential is 0; a row
+that holds NaN, inf or nothing but -inf has a sum of exponentials that is NaN, and so is all of it.
 """
 
 from __future__ import annotations
@@ -62,17 +62,50 @@ def _functions(compute: str) -> str:
 # it is, since the gradient may replace the logits.
 _ROW = (
     WARPS
+    + TREE
     + """
 // The class of a row, or -1 where its label names none.
 __device__ __forceinline__ Column class_of(const L *labels, long long row, Column width) {
     const long long k = (long long)labels[row];
     return k >= 0 && k < width ? (Column)k : (Column)-1;
 }
-// Of all rows that a block took.
-__device__ __forceinline__ void write_loss(C loss, C *losses) {
-    __shared__ C parts[THREADS / WARP];
-    loss = across_block<Sum>(loss, parts);
-    if (threadIdx.x == 0) losses[blockIdx.x] = loss;
+// Whether the value of column j, and not that of class k, is the first largest of both.
+__device__ __forceinline__ bool ahead(C value, Column j, C at_class, Column k) {
+    return j != k && (j < k ? !(value < at_class) : !(value <= at_class));
+}
+// Those of all rows that a block took; where all blocks have written theirs, what they come to.
+// `done` is 0 before and after.
+__device__ __forceinline__ void write_loss(
+    C loss, C right, C *parts, unsigned *done, double *mean, long long *correct, long long rows
+) {
+    __shared__ C losses_[THREADS / WARP], rights_[THREADS / WARP];
+    __shared__ double losses[THREADS], rights[THREADS];
+    __shared__ bool last;
+    const int t = threadIdx.x;
+    loss = across_block<Sum>(loss, losses_);
+    right = across_block<Sum>(right, rights_);
+    if (t == 0) {
+        parts[blockIdx.x] = loss;
+        parts[gridDim.x + blockIdx.x] = right;
+        __threadfence();
+        last = atomicAdd(done, 1u) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (!last) return;
+    __threadfence();
+    losses[t] = rights[t] = 0;
+    for (int i = t; i < gridDim.x; i += THREADS) {
+        losses[t] += parts[i];
+        rights[t] += parts[gridDim.x + i];
+    }
+    tree<1>([&](int t, int other) {
+        losses[t] += losses[other];
+        rights[t] += rights[other];
+    });
+    if (t) return;
+    *mean = losses[0] / rows;
+    if (correct) *correct = (long long)rights[0];
+    *done = 0;
 }
 """
 )
@@ -81,12 +114,12 @@ _LANES = (
     _ROW
     + """
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
-    const T *logits, const L *labels, const C *weights, T *gradient, C *losses,
-    const long long rows, const Column width
+    const T *logits, const L *labels, const C *weights, T *gradient, C *parts, unsigned *done,
+    double *mean, long long *correct, const long long rows, const Column width
 ) {
     const int at_once = THREADS / LANES, lane = threadIdx.x % LANES;
     const C lowest = C(-1) / C(0), unknown = C(0) / C(0);
-    C loss = 0;
+    C loss = 0, right = 0;
     for (long long first = (long long)blockIdx.x * at_once; first < rows;
          first += (long long)gridDim.x * at_once) {
         const long long row = first + threadIdx.x / LANES;
@@ -101,8 +134,14 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         }
         const Column k = there ? class_of(labels, row, width) : 0;
         const bool mine = there && (k < 0 ? 0 : k % LANES) == lane;
-        const C below = mine && k >= 0 ? C(logits[place + k - lane]) : unknown;
+        const C own = mine && k >= 0 ? C(logits[place + k - lane]) : unknown;
+        const C below = __shfl_sync(EVERY, own, k < 0 ? 0 : k % LANES, LANES);
         top = across_lanes<Largest>(top, LANES);
+        C beaten = k < 0;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i)
+            if (i * LANES < left && ahead(values[i], lane + i * LANES, below, k)) beaten = 1;
+        beaten = across_lanes<Largest>(beaten, LANES);
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
             values[i] = exp(values[i] - top);
@@ -113,7 +152,10 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         C share, factor, of_row;
         shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
         row_loss(weight, log(sum), below - top, of_row);
-        if (mine) loss += of_row;
+        if (mine) {
+            loss += of_row;
+            right += sum == sum ? C(1) - beaten : C(0);
+        }
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
             const C p = values[i] * factor;
@@ -121,7 +163,7 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
                 gradient[place + i * LANES] = T(i * LANES == k - lane ? p - share : p);
         }
     }
-    write_loss(loss, losses);
+    write_loss(loss, right, parts, done, mean, correct, rows);
 }
 """
 )
@@ -130,27 +172,35 @@ _BLOCK = (
     _ROW
     + """
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
-    const T *logits, const L *labels, const C *weights, T *gradient, C *losses,
-    const long long rows, const Column width
+    const T *logits, const L *labels, const C *weights, T *gradient, C *parts, unsigned *done,
+    double *mean, long long *correct, const long long rows, const Column width
 ) {
-    __shared__ C tops[THREADS / WARP], sums[THREADS / WARP];  // apart: one barrier each is enough
+    // apart: one barrier each is enough
+    __shared__ C tops[THREADS / WARP], sums[THREADS / WARP], heads[THREADS / WARP];
     const int t = threadIdx.x;
     const Column left = width - t, rest = (Column)KEPT * THREADS;  // from there on it reads again
     const C lowest = C(-1) / C(0), unknown = C(0) / C(0);
-    C loss = 0;
+    C loss = 0, right = 0;
     for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
         const T *z = logits + row * width + t;
         T *result = gradient + row * width + t;
-        C values[KEPT], top = lowest, sum = 0, lost = 0;
-        #pragma unroll
-        for (int i = 0; i < KEPT; ++i) {
-            values[i] = i * THREADS < left ? C(z[i * THREADS]) : lowest;
-            top = max(top, values[i]);
-        }
-        for (Column i = rest; i < left; i += THREADS) top = max(top, C(z[i]));
         const Column k = class_of(labels, row, width);
         const bool mine = (k < 0 ? 0 : k % THREADS) == t;
-        const C below = mine && k >= 0 ? C(z[k - t]) : unknown;
+        const C below = k >= 0 ? C(z[k - t]) : unknown;
+        C values[KEPT], top = lowest, sum = 0, lost = 0, beaten = k < 0;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i) {
+            const bool there = i * THREADS < left;
+            values[i] = there ? C(z[i * THREADS]) : lowest;
+            top = max(top, values[i]);
+            if (there && ahead(values[i], t + i * THREADS, below, k)) beaten = 1;
+        }
+        for (Column i = rest; i < left; i += THREADS) {
+            const C value = z[i];
+            top = max(top, value);
+            if (ahead(value, t + i, below, k)) beaten = 1;
+        }
+        beaten = across_block<Largest>(beaten, heads);
         top = across_block<Largest>(top, tops);
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
@@ -163,7 +213,10 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         C share, factor, of_row;
         shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
         row_loss(weight, log(sum), below - top, of_row);
-        if (mine) loss += of_row;
+        if (mine) {
+            loss += of_row;
+            right += sum == sum ? C(1) - beaten : C(0);
+        }
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
             const C p = values[i] * factor;
@@ -174,28 +227,10 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
             result[i] = T(i == k - t ? p - share : p);
         }
     }
-    write_loss(loss, losses);
+    write_loss(loss, right, parts, done, mean, correct, rows);
 }
 """
 )
 
-# One block. The loss is float64 whatever the arrays are.
-_MEAN = (
-    TREE
-    + """
-extern "C" __global__ __launch_bounds__(THREADS) void NAME(
-    const C *losses, double *mean, const int parts, const double rows
-) {
-    __shared__ double sums[THREADS];
-    const int t = threadIdx.x;
-    double sum = 0;
-    for (int i = t; i < parts; i += THREADS) sum += losses[i];
-    sums[t] = sum;
-    tree<1>([&](int t, int other) { sums[t] += sums[other]; });
-    if (t == 0) *mean = sums[0] / rows;
-}
-"""
-)
-
-_BODIES = {"softmax_lanes": _LANES, "softmax_block": _BLOCK, "softmax_mean": _MEAN}
+_BODIES = {"softmax_lanes": _LANES, "softmax_block": _BLOCK}
 KERNELS = tuple(_BODIES)

@@ -2,43 +2,84 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ....backend import Array
-from ...compiling.cuda_launch import RawKernel, made_once
-from . import plan as plans
+from ....backend.failures import Explained
+from ...compiling.cuda_launch import RawKernel, made_once, zero_between_launches
+from ...compiling.dtypes import NAMES, compute_dtype
 from .cuda_text import source
 from .launches import GpuSoftmax
-from .plan import CUDA_C, GpuPlan
+from .plan import CUDA_C, GpuPlan, gpu_plan
 
-_NULL = np.uint64(0)
+_NULL, _COUNT = np.uint64(0), np.dtype("int64")
+_COMPUTED = {np.dtype(name): compute_dtype(name) for name in ("float16", "float32", "float64")}
 
 
 class CupySoftmax(GpuSoftmax):
-    """Compiles with NVRTC at the first call of each plan; CuPy keeps the machine code on disk."""
+    """One launch. NVRTC compiles each plan at its first call; CuPy keeps the code on disk."""
 
     name, room = "cupy", CUDA_C
 
-    def rows(
+    def quick(
+        self, logits: Any, labels: Any, weights: Any, out: Any, correct: Any
+    ) -> tuple[Array, Array] | None:
+        """Of arrays without gaps on one device; `out` None or the logits themselves."""
+        import cupy
+
+        kind, dtype = cupy.ndarray, _COMPUTED.get(logits.dtype)
+        if dtype is None or logits.ndim != 2 or not logits.size or type(labels) is not kind:
+            return None
+        rows = len(logits)
+        if labels.dtype.kind not in "iu" or labels.shape != (rows,):
+            return None
+        given = [logits, labels]
+        if weights is not None:
+            if type(weights) is not kind or weights.dtype != dtype or weights.shape != (rows,):
+                return None
+            given.append(weights)
+        if correct is not None:
+            if type(correct) is not kind or correct.dtype != _COUNT or correct.shape != ():
+                return None
+            given.append(correct)
+        device = logits.data.device_id
+        for array in given:
+            if array.data.device_id != device or not array.flags.c_contiguous:
+                return None
+        if out is not None and out is not logits:
+            return None
+        with logits.device, Explained("softmax_cross_entropy", logits, self.name):
+            plan = _plan(*logits.shape, dtype)
+            gradient = cupy.empty(logits.shape, logits.dtype) if out is None else out
+            return self.launch(plan, logits, labels, weights, gradient, correct), gradient
+
+    def launch(
         self,
         plan: GpuPlan,
         logits: Array,
         labels: Array,
         weights: Array | None,
         gradient: Array,
-        losses: Array,
-    ) -> None:
+        correct: Array | None,
+    ) -> Array:
+        import cupy
+
         rows, width = logits.shape
-        kernel = raw_kernel(plan.kernel, logits.dtype.name, labels.dtype.name, *plan[:4])
-        arrays = (logits, labels, _NULL if weights is None else weights, gradient, losses)
+        kernel = raw_kernel(plan.kernel, NAMES[logits.dtype], NAMES[labels.dtype], *plan[:4])
+        parts = cupy.empty(2 * plan.blocks, _COMPUTED[logits.dtype])
+        mean, done = cupy.empty((), "float64"), zero_between_launches(logits)
+        factors, count = (_NULL if each is None else each for each in (weights, correct))
+        arrays = (logits, labels, factors, gradient, parts, done, mean, count)
         sizes = np.int64(rows), (np.int64 if plan.wide else np.int32)(width)
         kernel(logits, plan.blocks, plan.threads, *arrays, *sizes)
+        return mean
 
-    def mean(self, logits: Array, losses: Array, mean: Array) -> None:
-        threads = plans.THREADS
-        kernel = raw_kernel("softmax_mean", logits.dtype.name, "int64", threads, 1, 1, False)
-        sizes = np.int32(losses.size), np.float64(len(logits))
-        kernel(logits, 1, threads, losses, mean, *sizes)
+
+@made_once
+def _plan(rows: int, width: int, dtype: str) -> GpuPlan:
+    return gpu_plan(rows, width, CupySoftmax.room[dtype])
 
 
 @made_once

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ....backend import Array
+from ....backend import Array, backend_of, device_of
 from ...compiling.cuda_launch import NumbaKernel, made_once
 from ...compiling.dtypes import compute_dtype
+from ...compiling.first_launch import is_new, remember
 from ...compiling.numba_reductions import add, largest_across, sum_across, tree_of
 from ...compiling.python_text import rebound
 from .. import formula
+from ..array import right_rows
 from . import numba_cuda_kernels
 from . import plan as plans
 from .launches import GpuSoftmax
@@ -25,25 +27,39 @@ _PARTS = "class_of", "write_loss"  # of kernels of rows
 
 
 class NumbaCudaSoftmax(GpuSoftmax):
-    """The same launches as the engine "cupy", on CuPy's current stream."""
+    """Two launches, on CuPy's current stream: one writes the gradient and each block's losses, one
+    the loss. Which rows are right is told by array expressions before."""
 
     name, room = "numba-cuda", NUMBA
 
-    def rows(
+    def launch(
         self,
         plan: GpuPlan,
         logits: Array,
         labels: Array,
         weights: Array | None,
         gradient: Array,
-        losses: Array,
-    ) -> None:
-        compiled = kernel(plan.kernel, logits.dtype.name, *plan[:3])
+        correct: Array | None,
+    ) -> Array:
+        xp, dtype = backend_of(logits).xp, logits.dtype
+        code = "softmax mean", self.name, device_of(logits), dtype.name
+        new = is_new(code)
+        losses = (xp.zeros if new else xp.empty)(plan.blocks, compute_dtype(dtype))
+        mean = xp.empty((), "float64")
+        if new:  # so that nothing is missing once the gradient is written
+            self._mean(logits, losses, mean)
+            remember([code])
+        right = None if correct is None else right_rows(logits, labels)
+        rows = kernel(plan.kernel, dtype.name, *plan[:3])
         factors = (losses, False) if weights is None else (weights, True)
         blocks, threads = plan.blocks, plan.threads
-        compiled(logits, blocks, threads, logits, labels, *factors, gradient, losses)
+        rows(logits, blocks, threads, logits, labels, *factors, gradient, losses)
+        self._mean(logits, losses, mean)
+        if correct is not None:
+            correct[...] = right
+        return mean
 
-    def mean(self, logits: Array, losses: Array, mean: Array) -> None:
+    def _mean(self, logits: Array, losses: Array, mean: Array) -> None:
         threads = plans.THREADS
         compiled = kernel("softmax_mean", logits.dtype.name, threads)
         compiled(logits, 1, threads, losses, mean.reshape(1), np.float64(len(logits)))

@@ -295,7 +295,8 @@ class CuPy(ModuleType):
         return self.ndarray(self.machine, copy)
 
     def empty(self, shape: Any, dtype: Any) -> Array:
-        values = np.full(shape, np.nan, dtype)
+        dtype = np.dtype(dtype)
+        values = np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).max, dtype)
         self.machine.take(values.nbytes)
         return self.ndarray(self.machine, values)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onepass.kernels.compiling.dtypes import compute_dtype
 from onepass.kernels.softmax.gpu import cupy_gpu, numba_cuda
-from onepass.kernels.softmax.gpu.cuda_text import KERNELS
+from onepass.kernels.softmax.gpu.cuda_text import KERNELS as ROWS
 from onepass.kernels.softmax.gpu.plan import (
     CUDA_C,
     NUMBA,
@@ -23,7 +23,8 @@ from onepass.kernels.softmax.gpu.plan import (
 
 from proving.compiled import nvrtc
 
-LANES, BLOCK, MEAN = KERNELS
+MEAN = "softmax_mean"  # of Numba's engine alone
+KERNELS = (*ROWS, MEAN)
 
 
 def plans(name: str, room: Room) -> dict[str, GpuPlan]:
@@ -39,8 +40,6 @@ def plans(name: str, room: Room) -> dict[str, GpuPlan]:
 
 def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     """What CuPy compiles, by form."""
-    if name == MEAN:
-        return {"": nvrtc.launched(cupy_gpu.raw_kernel, name, dtype, "int64", THREADS, 1, 1, False)}
     found = plans(name, CUDA_C[compute_dtype(dtype)])
     return {
         form: nvrtc.launched(cupy_gpu.raw_kernel, name, dtype, "int64", *plan[:4])

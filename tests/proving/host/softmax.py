@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import numpy as np
 from cases import softmax as softmax_cases
 from cases.softmax import Case
 from onepass.kernels.softmax.gpu import launches as gpu_launches
+from onepass.kernels.softmax.gpu import numba_cuda
 from onepass.kernels.softmax.gpu import plan as gpu_plan
 from onepass.kernels.softmax.gpu.cupy_gpu import CupySoftmax
 from onepass.kernels.softmax.gpu.plan import CUDA_C, Room
@@ -30,7 +32,10 @@ AS_SHIPPED = {name: getattr(gpu_plan, name) for name in SMALL}
 def memory_of_cupy() -> Any:
     """A patch: the engine takes its memory from what is in the place of CuPy."""
     backend = SimpleNamespace(xp=sys.modules["cupy"])
-    return mock.patch.object(gpu_launches, "backend_of", return_value=backend)
+    patches = ExitStack()
+    for module in (gpu_launches, numba_cuda):
+        patches.enter_context(mock.patch.object(module, "backend_of", return_value=backend))
+    return patches
 
 
 @dataclass(frozen=True)
@@ -64,4 +69,6 @@ class Device(host_device.Device):
         logits, labels, weights = (None if a is None else on_host(a) for a in case)
         gradient = logits if replace else np.empty_like(logits)
         with self.running():
-            return CupySoftmax().run(logits, labels, weights, gradient), gradient
+            correct = on_host(np.zeros((), "int64"))
+            loss = CupySoftmax().run(logits, labels, weights, gradient, correct)
+            return loss, gradient

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 needs_fma = pytest.mark.skipif(bool(hostcuda.FMA_MISSING), reason=hostcuda.FMA_MISSING)
 WIDTHS = [1, 2, 3, 4, 5, 10, 31, 32, 33, 100, 127, 1000, 1024, 1025, 4097, 5000]
-LANES, BLOCK, MEAN = KERNELS
+LANES, BLOCK = KERNELS
 MAP_NORESERVE = 0x4000  # Linux's; the module names it from Python 3.13 on
 
 
@@ -165,7 +165,8 @@ def test_rows_beyond_the_reach_of_32_bits():
     z = np.frombuffer(mmap.mmap(-1, 2 * rows * width, flags), "float16").reshape(rows, width)
     case = make((2, width), "float16")
     labels, weights = np.zeros(rows, "int64"), np.full(rows, rows / 2, "float32")
-    labels[-2:], losses = case.labels, np.zeros(1, "float32")
+    labels[-2:], parts, null = case.labels, np.zeros(2, "float32"), np.uint64(0)
+    done, loss = np.zeros(1, "uint32"), np.zeros(1)
     text = source(BLOCK, "float16", threads=256, lanes=256, kept=8)
     assert "row = blockIdx.x" in text
     text = text.replace("row = blockIdx.x", f"row = {rows - 2}")
@@ -173,8 +174,9 @@ def test_rows_beyond_the_reach_of_32_bits():
     def found(text):
         z[-2:] = case.logits
         sizes = np.int64(rows), np.int32(width)
-        RawKernel(text, BLOCK)((1,), (256,), (z, labels, weights, z, losses, *sizes))
-        return losses[0].astype("float64") / rows, z[-2:]
+        given = (z, labels, weights, z, parts, done, loss, null, *sizes)
+        RawKernel(text, BLOCK)((1,), (256,), given)
+        return loss[0], z[-2:]
 
     assert_right(Device(), found(text), *case)
     assert "row * width + t" in text
@@ -204,21 +206,18 @@ def test_a_plan_has_room_for_every_row(room):
 
 
 def test_launches_are_as_planned():
-    """Memory is taken once, and the mean is launched ahead only where it has not run before."""
     device, case = Device(), make((40, 10), weighted=True)
     with device.running():
         for _ in range(2):
             device_run(device, case)
     names = [call.kernel.name for call in device.calls]
-    assert names == [MEAN, LANES, MEAN, LANES, MEAN]
-    _, rows, mean, *_ = device.calls
-    assert (rows.grid, rows.block) == ((1,), (256,))
-    assert (mean.grid, mean.block) == ((1,), (256,))
+    assert names == [LANES, LANES]
+    assert (device.calls[0].grid, device.calls[0].block) == ((1,), (256,))
     narrow, wide = (small(wide=wide) for wide in (plans.WIDE, 700))
     kinds = []
     for device in (narrow, wide):
         device.run(make((2, 700)))
-        kinds.append(device.calls[1].kernel.parameters[-1].kind)
+        kinds.append(device.calls[0].kernel.parameters[-1].kind)
     assert kinds == ["int", "long long"]
     assert {name: getattr(plans, name) for name in SMALL} == AS_SHIPPED
 
@@ -227,7 +226,7 @@ def device_run(device, case):
     from onepass.kernels.softmax.gpu.cupy_gpu import CupySoftmax
 
     logits, labels, weights = map(hostcuda.on_host, case)
-    CupySoftmax().run(logits, labels, weights, np.empty_like(logits))
+    return CupySoftmax().run(logits, labels, weights, np.empty_like(logits))
 
 
 # --- planted mistakes -----------------------------------------------------------------------------
@@ -252,8 +251,16 @@ PLANTED = {  # the kernel, what is there, what is there instead, a width
     "columns that don't count": (BLOCK, "added(sum, lost, exp(C(z[i]) - top));", ";", 700),
     "a barrier too few": (BLOCK, *BARRIER, 290),
     "a class in what is read again": (BLOCK, "T(i == k - t ? p - share : p)", "T(p)", 700),
-    "a part left out": (MEAN, "int i = t;", "int i = t + 1;", 10),
-    "the mean of blocks": (MEAN, "sums[0] / rows", "sums[0] / parts", 10),
+    "a part left out": (LANES, "int i = t;", "int i = t + 1;", 10),
+    "the mean of blocks": (LANES, "losses[0] / rows", "losses[0] / gridDim.x", 10),
+    "the first block that is done": (LANES, "== gridDim.x - 1", "== gridDim.x / 2", 10),
+    "the last largest": (LANES, "j < k ? !(value < at", "j > k ? !(value < at", 10),
+    "any of the largest": (BLOCK, "j < k ? !(value < at_class) : ", "", 700),
+    "rows that are wrong": (LANES, "C(1) - beaten", "beaten", 10),
+    "what a lane has ahead": (LANES, "beaten = across_lanes<Largest>(beaten, LANES);", "", 40),
+    "what a warp has ahead": (BLOCK, "beaten = across_block<Largest>(beaten, heads);",
+                              "beaten = across_lanes<Largest>(beaten, WARP);", 290),
+    "what is read again, not ahead": (BLOCK, "if (ahead(value, t + i, below, k)) ", "if (0) ", 700),
 }  # fmt: skip
 
 
@@ -264,7 +271,13 @@ def mistaken(width):
     row, kinds = np.arange(rows), np.array([[60.0, 120.0], [-60.0, 30.0], [0.0, 0.0], [3.0, 1.0]])
     logits = case.logits + kinds[row % 4, :1].astype("float32")
     logits[row, row * 11 % width] += kinds[row % 4, 1].astype("float32")
-    return case._replace(logits=logits, labels=row * 7 % width)
+    labels = row * 7 % width
+    labels[1::3] = (row * 11 % width)[1::3]  # of the largest logit
+    logits[::3, ::2] = logits[::3].max(axis=1, keepdims=True)  # beside others that are as large
+    labels[::6], labels[3::6] = 0, 2
+    second = row[2::3]  # whose class has all but one below it
+    logits[second, labels[2::3]] = logits[2::3].max(axis=1) - 0.125
+    return case._replace(logits=logits, labels=labels)
 
 
 @pytest.mark.parametrize("width", [5, 10, 33, 40, 290, 700])
@@ -275,16 +288,28 @@ def test_what_shows_mistakes_is_right_without_one(width):
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_a_planted_mistake_is_caught(mistake):
     *edit, width = PLANTED[mistake]
-    with pytest.raises(AssertionError, match=r"eps of float32 off|loss"):
+    with pytest.raises(AssertionError, match=r"eps of float32 off|loss|rows that are right"):
         small(edit=planted(*edit), order="reverse").prove_case(mistaken(width))
 
 
-def test_more_blocks_than_the_mean_has_threads():
+def test_blocks_count_themselves_anew_at_each_launch():
+    case = make((100, 10), weighted=True)
+
+    def losses(**options):
+        device = small(**options)
+        with device.running():
+            return [float(device_run(device, case)) for _ in range(3)]
+
+    assert len({*losses()}) == 1
+    assert len({*map(repr, losses(edit=planted(LANES, "    *done = 0;", "")))}) > 1
+
+
+def test_more_blocks_than_one_has_threads():
     case = make((9000, 3), weighted=True)
     device = Device(plan=SMALL | {"BLOCKS": 200}, room=SMALL_ROOM)
     device.prove_case(case)
-    assert device.calls[1].grid == (141,)
-    left_out = planted(MEAN, "i += THREADS", "i += 2 * THREADS")
+    assert device.calls[0].grid == (141,)
+    left_out = planted(LANES, "i += THREADS", "i += 2 * THREADS")
     with pytest.raises(AssertionError, match="loss"):
         Device(plan=SMALL | {"BLOCKS": 200}, room=SMALL_ROOM, edit=left_out).prove_case(case)
 
@@ -302,7 +327,7 @@ def test_only_the_text_that_ships_is_proven(monkeypatch):
     Device(edit=lambda name, text: f"{text}\n").prove_case(case)
     assert noted == []
     Device().prove_case(case)
-    assert set(noted) == {(proof.HOST, "cupy", name, "float16") for name in (LANES, MEAN)}
+    assert set(noted) == {(proof.HOST, "cupy", LANES, "float16")}
 
 
 # --- sanitizers -----------------------------------------------------------------------------------
@@ -338,7 +363,7 @@ def test_there_is_every_kernel_several_blocks_and_no_size_that_divides():
     for name in VARIANTS:
         device, case = variant(name)
         device.run(case)
-        rows = device.calls[1]
+        rows = device.calls[0]
         names |= {call.kernel.name for call in device.calls}
         grids.add(rows.grid)
         assert case.logits.size % rows.block[0]
@@ -354,7 +379,8 @@ def test_there_is_every_kernel_several_blocks_and_no_size_that_divides():
         ("tsan", "lanes", (LANES, *BARRIER), "data race"),
         ("tsan", "lanes", (LANES, "i * LANES < left)\n", "i * LANES <= left)\n"), "data race"),
         ("tsan", "a warp", (LANES, "k % LANES", "(k + 1) % LANES"), "data race"),
-        ("tsan", "lanes", (MEAN, "        __syncthreads();\n", ""), "data race"),
+        ("tsan", "lanes", (LANES, "        __syncthreads();\n", ""), "data race"),
+        ("tsan", "lanes", (LANES, "        __threadfence();\n", ""), "data race"),
         ("asan", "a warp", (LANES, "i * LANES < left ?", "true ?"), "heap-buffer-overflow"),
         ("asan", "lanes", (LANES, "const bool there = row < rows;", "const bool there = true;"),
          "heap-buffer-overflow"),
