@@ -69,10 +69,6 @@ __device__ __forceinline__ Column class_of(const L *labels, long long row, Colum
     const long long k = (long long)labels[row];
     return k >= 0 && k < width ? (Column)k : (Column)-1;
 }
-// Whether the value of column j, and not that of class k, is the first largest of both.
-__device__ __forceinline__ bool ahead(C value, Column j, C at_class, Column k) {
-    return j != k && (j < k ? !(value < at_class) : !(value <= at_class));
-}
 // Those of all rows that a block took; where all blocks have written theirs, what they come to.
 // `done` is 0 before and after.
 __device__ __forceinline__ void write_loss(
@@ -137,10 +133,10 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         const C own = mine && k >= 0 ? C(logits[place + k - lane]) : unknown;
         const C below = __shfl_sync(EVERY, own, k < 0 ? 0 : k % LANES, LANES);
         top = across_lanes<Largest>(top, LANES);
-        C beaten = k < 0;
+        C beaten = below < top;  // its class is not the first of the largest
         #pragma unroll
         for (int i = 0; i < KEPT; ++i)
-            if (i * LANES < left && ahead(values[i], lane + i * LANES, below, k)) beaten = 1;
+            if (values[i] == top && i * LANES < k - lane) beaten = 1;
         beaten = across_lanes<Largest>(beaten, LANES);
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
@@ -154,7 +150,7 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         row_loss(weight, log(sum), below - top, of_row);
         if (mine) {
             loss += of_row;
-            right += sum == sum ? C(1) - beaten : C(0);
+            right += of_row == of_row ? C(1) - beaten : C(0);
         }
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
@@ -187,21 +183,21 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         const Column k = class_of(labels, row, width);
         const bool mine = (k < 0 ? 0 : k % THREADS) == t;
         const C below = k >= 0 ? C(z[k - t]) : unknown;
-        C values[KEPT], top = lowest, sum = 0, lost = 0, beaten = k < 0;
+        C values[KEPT], top = lowest, sum = 0, lost = 0;
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
-            const bool there = i * THREADS < left;
-            values[i] = there ? C(z[i * THREADS]) : lowest;
+            values[i] = i * THREADS < left ? C(z[i * THREADS]) : lowest;
             top = max(top, values[i]);
-            if (there && ahead(values[i], t + i * THREADS, below, k)) beaten = 1;
         }
-        for (Column i = rest; i < left; i += THREADS) {
-            const C value = z[i];
-            top = max(top, value);
-            if (ahead(value, t + i, below, k)) beaten = 1;
-        }
-        beaten = across_block<Largest>(beaten, heads);
+        for (Column i = rest; i < left; i += THREADS) top = max(top, C(z[i]));
         top = across_block<Largest>(top, tops);
+        C beaten = below < top;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i)
+            if (values[i] == top && i * THREADS < k - t) beaten = 1;
+        for (Column i = rest; i < k - t; i += THREADS)
+            if (C(z[i]) == top) beaten = 1;
+        beaten = across_block<Largest>(beaten, heads);
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
             values[i] = exp(values[i] - top);
@@ -215,7 +211,7 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         row_loss(weight, log(sum), below - top, of_row);
         if (mine) {
             loss += of_row;
-            right += sum == sum ? C(1) - beaten : C(0);
+            right += of_row == of_row ? C(1) - beaten : C(0);
         }
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {

@@ -254,13 +254,14 @@ PLANTED = {  # the kernel, what is there, what is there instead, a width
     "a part left out": (LANES, "int i = t;", "int i = t + 1;", 10),
     "the mean of blocks": (LANES, "losses[0] / rows", "losses[0] / gridDim.x", 10),
     "the first block that is done": (LANES, "== gridDim.x - 1", "== gridDim.x / 2", 10),
-    "the last largest": (LANES, "j < k ? !(value < at", "j > k ? !(value < at", 10),
-    "any of the largest": (BLOCK, "j < k ? !(value < at_class) : ", "", 700),
+    "the last largest": (LANES, "i * LANES < k - lane", "i * LANES > k - lane", 10),
+    "any of the largest": (BLOCK, "i * THREADS < k - t", "false", 700),
     "rows that are wrong": (LANES, "C(1) - beaten", "beaten", 10),
+    "all that are not beaten by an equal": (LANES, "= below < top;", "= 0;", 10),
     "what a lane has ahead": (LANES, "beaten = across_lanes<Largest>(beaten, LANES);", "", 40),
     "what a warp has ahead": (BLOCK, "beaten = across_block<Largest>(beaten, heads);",
                               "beaten = across_lanes<Largest>(beaten, WARP);", 290),
-    "what is read again, not ahead": (BLOCK, "if (ahead(value, t + i, below, k)) ", "if (0) ", 700),
+    "what is read again, not ahead": (BLOCK, "if (C(z[i]) == top)", "if (0)", 700),
 }  # fmt: skip
 
 
@@ -275,8 +276,8 @@ def mistaken(width):
     labels[1::3] = (row * 11 % width)[1::3]  # of the largest logit
     logits[::3, ::2] = logits[::3].max(axis=1, keepdims=True)  # beside others that are as large
     labels[::6], labels[3::6] = 0, 2
-    second = row[2::3]  # whose class has all but one below it
-    logits[second, labels[2::3]] = logits[2::3].max(axis=1) - 0.125
+    labels[2::6] = width - 1  # as large as one that is far before it
+    logits[2::6, width // 2] = logits[2::6, width - 1] = logits[2::6].max(axis=1)
     return case._replace(logits=logits, labels=labels)
 
 
