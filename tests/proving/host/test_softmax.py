@@ -276,8 +276,8 @@ def mistaken(width):
     labels[1::3] = (row * 11 % width)[1::3]  # of the largest logit
     logits[::3, ::2] = logits[::3].max(axis=1, keepdims=True)  # beside others that are as large
     labels[::6], labels[3::6] = 0, 2
-    labels[2::6] = width - 1  # as large as one that is far before it
-    logits[2::6, width // 2] = logits[2::6, width - 1] = logits[2::6].max(axis=1)
+    labels[2::12] = width - 1  # as large as one that is far before it
+    logits[2::12, width // 2] = logits[2::12, width - 1] = logits[2::12].max(axis=1)
     return case._replace(logits=logits, labels=labels)
 
 
