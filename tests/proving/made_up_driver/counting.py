@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .libraries import libcuda
 
-NAMES = ("launches", "copies", "fills", "waits", "allocations", "releases")
+NAMES = "launches", "copies", "fills", "waits", "allocations", "releases", "nodes", "graphs"
 
 
 def counts(*, reset: bool = False) -> dict[str, int]:

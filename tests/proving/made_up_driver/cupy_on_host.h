@@ -48,6 +48,12 @@ template <typename... P> void call(void (*kernel)(P...), const Argument *values)
     call(kernel, values, std::index_sequence_for<P...>());
 }
 
+template <typename... P> int sizes_of(void (*)(P...), size_t *sizes) {
+    const size_t all[] = {sizeof(P)..., 0};
+    memcpy(sizes, all, sizeof...(P) * sizeof *all);
+    return sizeof...(P);
+}
+
 // `launch` for kernels whose threads never wait for each other: they run one after another.
 static const char *launch_flat(void (*kernel)(const Argument *), const Argument *values,
                                const unsigned *shape) {
@@ -82,6 +88,9 @@ extern "C" __attribute__((visibility("default"))) size_t onepass_lend(void *stac
 }
 
 #define MADE_UP_KERNEL(name, flat)                                                                 \
+    extern "C" __attribute__((visibility("default"))) int onepass_sizes_##name(size_t *sizes) {    \
+        return onepass::sizes_of(name, sizes);                                                     \
+    }                                                                                              \
     extern "C" __attribute__((visibility("default"))) const char *onepass_launch_##name(           \
         const onepass::Argument *values, const unsigned *shape, size_t dynamic, size_t limit,      \
         long long order) {                                                                         \

@@ -21,7 +21,7 @@ def libcuda() -> ctypes.CDLL:
     """The driver, and the functions that stand in for the CUDA runtime's; loaded for all."""
     headers = _cuda_headers()
     names = set(re.findall(r"CUDAAPI\s+(cu\w+)\s*\(", (headers / "cuda.h").read_text("utf-8")))
-    parts = ["note.c", "devices.c", "memory.c", "streams.c", "launches.c"]
+    parts = ["note.c", "devices.c", "memory.c", "streams.c", "launches.c", "graphs.c"]
     flags = [*_FLAGS, "-Wl,-soname,libcuda.so.1", f"-I{headers}"]
     return _load("libcuda", parts, names, "made_up_refuse", flags)
 

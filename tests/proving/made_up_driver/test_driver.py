@@ -172,3 +172,53 @@ def test_what_is_asked_for_is_counted_and_traced(cupy, tmp_path):
     assert first.startswith("launch k, grid 1 1 1, block 6 1 1, shared 0, stream ")
     assert "grid 2 1 1, block 1 1 1" in second
     assert copied.startswith("copy 24 device to host")
+
+
+# --- graphs ---------------------------------------------------------------------------------------
+def captured(cupy, work):
+    """The graph of what `work` asks of a stream, and that stream."""
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        work()
+        return stream.end_capture(), stream
+
+
+def test_a_captured_stream_does_nothing_until_its_graph_is_launched(cupy):
+    x, y = cupy.zeros(8, "float32"), cupy.zeros((3, 4))
+    kernel = raw(cupy, "x[threadIdx.x] += by;", "float *x, float by")
+
+    def work():
+        kernel((1,), (8,), (x, np.float32(2)))
+        y[:, ::2] += x[:2]  # CuPy's own kernels, whose arguments hold shapes
+        x[4:] = x[:4]
+        y[2].fill(0)
+
+    work()  # compiled
+    x[...], y[...] = 0, 0
+    counting.reset()
+    graph, stream = captured(cupy, work)
+    assert not x.get().any()
+    assert counting.counts()["nodes"] >= 4
+    assert counting.counts()["launches"] == 0
+    counting.reset()
+    for _ in range(3):
+        graph.launch(stream)
+    assert {k: n for k, n in counting.counts().items() if n} == {"graphs": 3}
+    stream.synchronize()
+    np.testing.assert_array_equal(x.get(), np.full(8, 6))
+    np.testing.assert_array_equal(y.get(), [[12, 0, 12, 0]] * 2 + [[0] * 4])
+
+
+def test_waiting_for_a_stream_that_captures_ends_the_capture(cupy):
+    def work():
+        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="not permitted"):
+            cupy.cuda.get_current_stream().synchronize()
+
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="invalidated"):
+        captured(cupy, work)
+
+
+def test_a_default_stream_can_not_be_captured(cupy):
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="default stream"):
+        cupy.cuda.runtime.streamBeginCapture(0)

@@ -7,7 +7,9 @@
 
 typedef const char *Run(void *const *values, const unsigned *shape, size_t dynamic, size_t limit,
                         long long order);
-struct Function { char name[200]; Run *run; const char *(*where)(void); int dynamic; };
+// How many bytes each argument has, and how many there are.
+typedef int Sizes(size_t *sizes);
+struct Function { char name[200]; Run *run; Sizes *sizes; const char *(*where)(void); int dynamic; };
 
 // `image` is what compiling.py made of a text: the mark, then the path of a library.
 static const char MARK[] = "made-up kernels ";
@@ -39,6 +41,8 @@ API CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const ch
     struct Function *made = calloc(1, sizeof *made);  // as long as its module, in CUDA as here
     snprintf(made->name, sizeof made->name, "%s", name);
     made->run = run, made->dynamic = 48 << 10;
+    snprintf(symbol, sizeof symbol, "onepass_sizes_%s", name);
+    made->sizes = (Sizes *)dlsym(module, symbol);
     made->where = (const char *(*)(void))dlsym(module, "onepass_where");
     return *function = (CUfunction)made, CUDA_SUCCESS;
 }
@@ -79,7 +83,7 @@ static void trapped(int signal, siginfo_t *info, void *context) {
 }
 
 // Runs the kernel; signals that it raises, on a fiber's stack, lead back here.
-static int run(struct Function *kernel, void **values, const unsigned *shape, unsigned dynamic) {
+static int run_alone(struct Function *kernel, void **values, const unsigned *shape, unsigned dynamic) {
     static const int SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     enum { COUNT = sizeof SIGNALS / sizeof *SIGNALS };
     struct sigaction ours = {.sa_sigaction = trapped, .sa_flags = SA_SIGINFO}, kept[COUNT];
@@ -101,13 +105,54 @@ static int run(struct Function *kernel, void **values, const unsigned *shape, un
     return CUDA_SUCCESS;
 }
 
+// One kernel at a time.
+static int run(struct Function *kernel, void **values, const unsigned *shape, unsigned dynamic) {
+    pthread_mutex_lock(&lock);
+    const int status = run_alone(kernel, values, shape, dynamic);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+// A launch that is written down, with its arguments behind one another.
+enum { ARGUMENTS = 64 };
+struct Launch {
+    struct Function *kernel;
+    unsigned shape[6], dynamic;
+    int count;
+    size_t starts[ARGUMENTS];
+    char bytes[4096];
+};
+static int launch_again(void *argument) {
+    struct Launch *asked = argument;
+    void *values[ARGUMENTS];
+    for (int i = 0; i < asked->count; ++i) values[i] = asked->bytes + asked->starts[i];
+    return run(asked->kernel, values, asked->shape, asked->dynamic);
+}
+static int write_down(struct Function *kernel, void **values, const unsigned *shape,
+                      unsigned dynamic, CUstream stream) {
+    struct Launch asked = {kernel, .dynamic = dynamic};
+    size_t sizes[ARGUMENTS], end = 0;
+    memcpy(asked.shape, shape, sizeof asked.shape);
+    asked.count = kernel->sizes(sizes);
+    for (int i = 0; i < asked.count; ++i) {
+        end = (end + 15) / 16 * 16;
+        asked.starts[i] = end;
+        if (end + sizes[i] > sizeof asked.bytes) abort();
+        memcpy(asked.bytes + end, values[i], sizes[i]);
+        end += sizes[i];
+    }
+    recorded(stream, launch_again, &asked, sizeof asked);
+    return CUDA_SUCCESS;
+}
+
 API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                             unsigned block_x, unsigned block_y, unsigned block_z, unsigned dynamic,
                             CUstream stream, void **values, void **extra) {
     struct Function *kernel = (struct Function *)function;
     const unsigned shape[] = {grid_x, grid_y, grid_z, block_x, block_y, block_z};
     static const unsigned most[] = {0x7fffffff, 65535, 65535, 1024, 1024, 64};
-    note(LAUNCH, "launch %s, grid %u %u %u, block %u %u %u, shared %u, stream %p, device %d",
+    const bool captures = capture_of(stream) && capture_of(stream)->graph;
+    note(captures ? NODE : LAUNCH, "launch %s, grid %u %u %u, block %u %u %u, shared %u, stream %p, device %d",
          kernel->name, grid_x, grid_y, grid_z, block_x, block_y, block_z, dynamic, (void *)stream,
          current_device);
     if (extra) return made_up_refuse("cuLaunchKernel with `extra`");
@@ -121,8 +166,6 @@ API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_
     if (stream_device(stream) != current_device)
         return failed(CUDA_ERROR_INVALID_HANDLE, "kernel %s: its stream is another device's",
                       kernel->name);
-    pthread_mutex_lock(&lock);
-    const int status = run(kernel, values, shape, dynamic);
-    pthread_mutex_unlock(&lock);
-    return status;
+    return captures ? write_down(kernel, values, shape, dynamic, stream)
+                    : run(kernel, values, shape, dynamic);
 }

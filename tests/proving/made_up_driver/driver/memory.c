@@ -149,8 +149,16 @@ API cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMe
     note(WAIT, "wait for a copy");
     return copy(to, from, bytes, kind);
 }
+struct Copy { void *to; const void *from; size_t bytes; enum cudaMemcpyKind kind; };
+static int copy_again(void *argument) {
+    const struct Copy *asked = argument;
+    return copy(asked->to, asked->from, asked->bytes, asked->kind);
+}
 API cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                                 cudaStream_t stream) {
+    const struct Copy asked = {to, from, bytes, kind};
+    if (recorded(stream, copy_again, &asked, sizeof asked))
+        return note(NODE, "record copy %zu %s", bytes, KIND_NAMES[kind]), cudaSuccess;
     note(COPY, "copy %zu %s, stream %p", bytes, KIND_NAMES[kind], (void *)stream);
     return copy(to, from, bytes, kind);
 }
@@ -163,14 +171,24 @@ API cudaError_t cudaMemcpyPeerAsync(void *to, int device, const void *from, int 
     return cudaMemcpyPeer(to, device, from, source, bytes);
 }
 static int fill(void *to, int value, size_t bytes) {
-    note(FILL, "fill %zu", bytes);
     const struct Memory *block = memory_at(to);
     if (bytes && (!block || (char *)to + bytes > block->start + block->bytes))
         return failed(cudaErrorInvalidValue, "a fill of %zu bytes leaves the block of %p", bytes, to);
     memset(to, value, bytes);
     return cudaSuccess;
 }
-API cudaError_t cudaMemset(void *to, int value, size_t bytes) { return fill(to, value, bytes); }
+struct Fill { void *to; int value; size_t bytes; };
+static int fill_again(void *argument) {
+    const struct Fill *asked = argument;
+    return fill(asked->to, asked->value, asked->bytes);
+}
 API cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream) {
+    const struct Fill asked = {to, value, bytes};
+    if (recorded(stream, fill_again, &asked, sizeof asked))
+        return note(NODE, "record fill %zu", bytes), cudaSuccess;
+    note(FILL, "fill %zu", bytes);
     return fill(to, value, bytes);
+}
+API cudaError_t cudaMemset(void *to, int value, size_t bytes) {
+    return cudaMemsetAsync(to, value, bytes, NULL);
 }

@@ -17,7 +17,7 @@
 #define MEMORY (4ull << 30)  // bytes of each device
 
 // What is counted; `NAMES` in counting.py are in this order.
-enum Kind { LAUNCH, COPY, FILL, WAIT, ALLOCATION, RELEASE, KINDS };
+enum Kind { LAUNCH, COPY, FILL, WAIT, ALLOCATION, RELEASE, NODE, GRAPH, KINDS };
 API void note(enum Kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // The error of a function that this driver does not have, or of a use of it: 801, which both the
@@ -28,8 +28,19 @@ int failed(int status, const char *format, ...) __attribute__((format(printf, 2,
 
 API extern _Thread_local int current_device;
 
-struct Stream { int device; unsigned flags; int priority; };
+struct Graph;
+struct Capture { struct Graph *graph; bool broken; };
+struct Stream { int device; unsigned flags; int priority; struct Capture capture; };
 API int stream_device(const void *stream);  // that of a stream; the current one of a default stream
+
+// What a stream captures; null for a default stream, which can't.
+API struct Capture *capture_of(const void *stream);
+// Work, of which an argument tells all. Whoever is asked for some asks first whether the stream
+// captures: then `bytes` of the argument were written down, and nothing is to be done.
+typedef int Work(void *argument);
+API bool recorded(const void *stream, Work *work, const void *argument, size_t bytes);
+// Whether the stream captures, which whoever waits for it ends: the error is told.
+bool breaks_capture(const void *stream);
 
 // The block of memory that holds an address; null where it is none of this driver's.
 struct Memory { char *start; size_t bytes, mapped; int device; enum cudaMemoryType type; };

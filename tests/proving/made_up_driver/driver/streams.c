@@ -9,9 +9,13 @@ int stream_device(const void *stream) {
     return own ? ((const struct Stream *)stream)->device : current_device;
 }
 
+struct Capture *capture_of(const void *stream) {
+    return (uintptr_t)stream > 2 ? &((struct Stream *)stream)->capture : NULL;
+}
+
 API cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority) {
     struct Stream *made = malloc(sizeof *made);
-    *made = (struct Stream){current_device, flags, priority};
+    *made = (struct Stream){current_device, flags, priority, {NULL, false}};
     return *stream = (cudaStream_t)made, cudaSuccess;
 }
 API cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
@@ -24,6 +28,7 @@ API cudaError_t cudaStreamDestroy(cudaStream_t stream) { return free(stream), cu
 API cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaSuccess; }
 API cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     note(WAIT, "wait for stream %p", (void *)stream);
+    if (breaks_capture(stream)) return cudaErrorStreamCaptureUnsupported;
     return cudaSuccess;
 }
 API cudaError_t cudaDeviceSynchronize(void) {
@@ -32,9 +37,6 @@ API cudaError_t cudaDeviceSynchronize(void) {
 }
 API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
     return cudaSuccess;
-}
-API cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
-    return *status = cudaStreamCaptureStatusNone, cudaSuccess;
 }
 
 API cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
