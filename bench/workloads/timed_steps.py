@@ -9,7 +9,7 @@ import numpy as np
 
 from ...kernels.program import why_no_programs
 from ...nets import Dataset, Dense, SoftmaxCrossEntropy
-from ...nets.training.captured import Captured
+from ...nets.training.captured.program import CapturedProgram
 from ...nets.training.update import update
 from ...nets.types import Array, HostArray
 from .onepass_trainer import Onepass
@@ -50,7 +50,7 @@ class CapturedSteps(TimedSteps):
         super().__init__(data, batch)
         net, optimizer = self.trainer.net, self.trainer.optimizer
         given = self.x, np.ascontiguousarray(self.y, np.int64), None
-        self.captured = Captured(net, self.loss, optimizer, batch, given, (), len(self.x))
+        self.captured = CapturedProgram(net, self.loss, optimizer, batch, given, (), len(self.x))
 
     @staticmethod
     def why_missing() -> str:

@@ -156,12 +156,16 @@ def _same(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and isinstance(a, plain) and a == b)
 
 
-def check_layers(net: Sequential) -> None:
-    """Raise Uncapturable with the reason where the network's layers can't be captured at all."""
+def check_programs(net: Sequential) -> None:
+    """Raise Uncapturable with the reason where there are no programs for such a network."""
     if net.backend.device != "cpu":
         raise Uncapturable(f"the network is on {net.backend.device}")
     if reason := why_no_programs(net.dtype):
         raise Uncapturable(reason)
+
+
+def check_methods(net: Sequential) -> None:
+    """Likewise where it, or a layer, has methods of its own that nothing writes down."""
     if newer := newer_than("parameters", net, Sequential, ("forward", "backward", "__call__")):
         raise Uncapturable(f"the network has a {newer} of its own")
     for k, layer in enumerate(net.layers):
@@ -207,7 +211,8 @@ def captured_loss(
 ) -> tuple[float, float] | None:
     """(sum of the loss over rows, sum of the metric); None likewise."""
     try:
-        check_layers(net)
+        check_programs(net)
+        check_methods(net)
         check_loss(loss)
     except Uncapturable:
         return None
@@ -244,7 +249,8 @@ def _take(
     found = made.get(key)
     if found is None or not found.holds(net):
         try:
-            check_layers(net)
+            check_programs(net)
+            check_methods(net)
             if loss is not None:
                 check_loss(loss)
             found = CapturedForward(net, rows, given, loss)

@@ -12,7 +12,8 @@ from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..types import Array
-from .captured import Captured, Kept
+from .captured.step import Captured
+from .captured.steps import Kept, captured_step
 from .divergence import first_fault
 from .finite import all_finite
 from .inputs import check_batches, check_loss, check_optimizer, prepared
@@ -140,7 +141,7 @@ class CapturedStep(Kept):
         given = x, *self._loss.given_to_record(y, weights, self._net.dtype)
 
         def make() -> Captured:
-            return Captured(
+            return captured_step(
                 self._net, self._loss, self._optimizer, len(x), given, self._regularizers,
                 self._samples, gathered=False,
             )  # fmt: skip

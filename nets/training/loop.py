@@ -16,7 +16,8 @@ from ..data.batches import shuffled
 from ..network.prediction import evaluate, parts
 from ..types import Array
 from .callbacks import Callback
-from .captured import Captured, CapturedSteps
+from .captured.step import Captured
+from .captured.steps import CapturedSteps
 from .divergence import diverged
 from .inputs import Pair
 from .interrupt import Interrupt

@@ -1,0 +1,75 @@
+"""The CUDA C text of a captured step's own kernels, as plain text."""
+
+from __future__ import annotations
+
+from ..compiling import cuda_launch
+from ..compiling.dtypes import C_TYPES
+
+STEP, STOP, DRAWS, ORDER, FACTOR = range(5)
+"""Words of the clock: the step within a run, from 0; why it ends, or 0; what is added to dropout's
+draws; the address of the samples' numbers; the factor on gradients, a float64."""
+CLOCK = 5
+NOT_FINITE, CARE = 1, 2
+"""Why a run ends: a loss is not finite; or a norm is better taken by `kernels.global_norm`."""
+LEAST = "1e-270"  # a sum of squares that lost nothing to underflow
+
+# A block a row: row k of `room` is row order[step * rows + k] of `source`.
+_TAKE = """
+extern "C" __global__ __launch_bounds__(THREADS) void graph_take(
+    const char *source, char *room, const long long nbytes, const long long *clock
+) {
+    const long long *order = (const long long *)clock[ORDER];
+    const long long row = order[clock[STEP] * gridDim.x + blockIdx.x];
+    const char *from = source + row * nbytes;
+    char *to = room + blockIdx.x * nbytes;
+    const bool aligned = ((size_t)source | (size_t)room | (size_t)nbytes) % sizeof(Wide) == 0;
+    const long long wide = aligned ? nbytes / sizeof(Wide) : 0;
+    for (long long k = threadIdx.x; k < wide; k += THREADS) ((Wide *)to)[k] = ((const Wide *)from)[k];
+    for (long long k = wide * sizeof(Wide) + threadIdx.x; k < nbytes; k += THREADS) to[k] = from[k];
+}
+"""
+
+# One thread. Loss and metric of the step go where the run's are; then it is decided whether the
+# step is taken, and what its gradients are multiplied by.
+_DECIDE = """
+extern "C" __global__ void graph_decide(
+    const double *loss, const METRIC *metric, const double *squares, const double most,
+    const double *table, double *losses, double *metrics, long long *clock
+) {
+    if (clock[STOP]) return;
+    const long long step = clock[STEP];
+    losses[step] = *loss;
+    metrics[step] = (double)*metric;
+    double factor = 1;
+    if (!(fabs(*loss) < INFINITE)) clock[STOP] = NOT_FINITE;
+    else if (squares) {
+        const double norm = fabs(table[step * COLUMNS]) * sqrt(*squares);
+        if (*squares != 0 && !(*squares >= LEAST && *squares < INFINITE)) clock[STOP] = CARE;
+        if (norm > most) factor = most / norm;
+    }
+    if (clock[STOP]) return;
+    ((double *)clock)[FACTOR] = factor;
+    clock[STEP] = step + 1;
+}
+"""
+
+_NUMBERS = {
+    "STEP": STEP, "STOP": STOP, "DRAWS": DRAWS, "ORDER": ORDER, "FACTOR": FACTOR,
+    "NOT_FINITE": NOT_FINITE, "CARE": CARE, "LEAST": LEAST,
+    "INFINITE": "__longlong_as_double(0x7ff0000000000000ll)", "THREADS": cuda_launch.THREADS,
+}  # fmt: skip
+
+
+def take() -> str:
+    """graph_take(source, room, bytes of a row, clock)."""
+    return f"{_defines(_NUMBERS)}typedef int4 Wide;\n{_TAKE}"
+
+
+def decide(metric: str, columns: int) -> str:
+    """graph_decide for a metric of a dtype and a table of so many columns."""
+    numbers = _NUMBERS | {"COLUMNS": columns, "METRIC": C_TYPES[metric]}
+    return f"{_defines(numbers)}{_DECIDE}"
+
+
+def _defines(numbers: dict[str, object]) -> str:
+    return "".join(f"#define {name} {number}\n" for name, number in numbers.items())

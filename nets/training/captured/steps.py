@@ -1,0 +1,113 @@
+"""Captured steps that are kept: of a run of `fit`, or of a loop of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from ...losses.loss import Loss
+from ...network.captured_forward import KEPT, Uncapturable, check_programs
+from ...network.sequential import Sequential
+from ...optimizers.optimizer import Optimizer
+from ...types import Array
+from ..regularizers import Regularizer
+from ..run import Run
+from .graph import CapturedGraph
+from .program import CapturedProgram
+from .step import MOST, Batch, Captured, check, check_engine
+
+ROUND = 0.01  # seconds that a run should take: Ctrl-C waits for it
+
+
+def captured_step(net: Sequential, *given: Any) -> Captured:
+    """A step captured for the device on which the network is; `Captured` tells what is given."""
+    kind = CapturedProgram if net.backend.device == "cpu" else CapturedGraph
+    return kind(net, *given)
+
+
+class Kept:
+    """Captured steps by what tells them apart: those that no longer hold go, and the oldest.
+
+    Attributes:
+        why_not: why there are none; "" where there are.
+    """
+
+    def __init__(self, net: Sequential, loss: Loss, optimizer: Optimizer) -> None:
+        self._made: dict[Hashable, Captured] = {}
+        self.why_not = ""
+        try:
+            check(net, loss, optimizer)
+            if net.backend.device == "cpu":
+                check_programs(net)
+                check_engine(optimizer, "numba")
+            else:
+                CapturedGraph.check(net, optimizer)
+        except Uncapturable as error:
+            self.why_not = str(error)
+
+    def _step(self, key: Hashable, make: Callable[[], Captured]) -> Captured | None:
+        """The one of that key, made where it is not there; None where it can't be."""
+        made = self._made
+        found = made.get(key)
+        if found is not None and not found.holds():
+            made.clear()
+            found = None
+        if found is None:
+            try:
+                found = make()
+            except Uncapturable as error:
+                self.why_not = str(error)
+                return None
+            while len(made) >= KEPT:
+                made.pop(next(iter(made)))
+            made[key] = found
+        return found
+
+
+class CapturedSteps(Kept):
+    """Those of a run of `fit`, one for each size of batch; made when first needed.
+
+    Args:
+        gathered: whether batches are taken from `data` by number, or given.
+
+    Attributes:
+        data: x, y and weights as they are written down.
+        why_not: why batches go through layer by layer instead; "" where they do not.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        data: Batch,
+        regularizers: Sequence[Regularizer],
+        gathered: bool,
+    ) -> None:
+        super().__init__(run.net, run.loss, run.optimizer)
+        self._run, self._regularizers, self._gathered = run, regularizers, gathered
+        self._seconds: dict[int, float] = {}
+        if not self.why_not:
+            x, y, weights = data
+            xp = run.net.backend.xp
+            y, weights = run.loss.given_to_record(y, weights, run.net.dtype)
+            self.data: Batch = (xp.ascontiguousarray(x), y, weights)
+
+    def of(self, batch_size: int) -> Captured | None:
+        """The captured step for batches of that size, or None where there is none."""
+        return None if self.why_not else self._step(batch_size, lambda: self._captured(batch_size))
+
+    def _captured(self, batch_size: int) -> Captured:
+        run = self._run
+        return captured_step(
+            run.net, run.loss, run.optimizer, batch_size, self.data, self._regularizers,
+            len(self.data[0]), self._gathered,
+        )  # fmt: skip
+
+    def pace(self, step: Captured) -> int:
+        """How many steps a run should have."""
+        seconds = self._seconds.get(step.batch_size, ROUND)
+        return max(1, min(MOST, int(ROUND / seconds)))
+
+    def took(self, step: Captured, steps: int, seconds: float) -> None:
+        """A run of so many steps took so long."""
+        if steps:
+            self._seconds[step.batch_size] = max(seconds / steps, 1e-9)
