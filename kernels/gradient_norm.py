@@ -38,19 +38,18 @@ def global_norm(arrays: Iterable[Array] | Mapping[str, Array] | Array) -> float:
         arrays = arrays.values()
     elif hasattr(arrays, "dtype"):  # whose rows it would take, one by one
         arrays = [arrays]
-    return norm([*arrays])
+    return norm([*map(_known, arrays)])
 
 
 def norm(
     arrays: Sequence[Array], squares: float | None = None, *, expressions: bool = False
 ) -> float:
-    """`global_norm` of several arrays.
+    """`global_norm` of several arrays, NumPy's and CuPy's alone.
 
     Args:
         squares: the sum of all squares, where it is known.
         expressions: work it out by array expressions on a GPU, too.
     """
-    arrays = [*map(_known, arrays)]
     sums = _sums_of_squares(arrays, expressions) if squares is None else [squares]
     total = sum(sums)  # fsum raises where a sum overflows
     if _LEAST <= total < math.inf:

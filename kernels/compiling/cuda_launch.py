@@ -50,7 +50,8 @@ class RawKernel:
         """Launch it on the device of `like`."""
         with like.device:
             self._kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads,), args)
-        _tell("cupy", self._name, like, args)
+        if observers:
+            _tell("cupy", self._name, like, args)
 
 
 class ElementwiseKernel:

@@ -7,7 +7,7 @@ memory's pipe. Plain text, so that it can be proven without a GPU.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,22 +71,22 @@ _KINDS = {
 
 
 def launch_packed(
-    kernel: cuda_launch.RawKernel, arrays: Sequence[Any], scalars: Iterable[float]
+    kernel: cuda_launch.RawKernel, arrays: Sequence[Any], scalars: tuple[float, ...]
 ) -> None:
     """Launch a kernel of such text; `arrays` end with the columns where it has a `row`."""
     first = arrays[0]
     elements, scalar = _KINDS[first.dtype]
     blocks = cuda_launch.blocks_for(first.size, elements)
-    given = (*arrays, np.int64(first.size), *map(scalar, scalars))
+    given = (*arrays, np.int64(first.size), *np.array(scalars, scalar))
     kernel(first, blocks, cuda_launch.THREADS, *given)
 
 
 def launch_chunks(
-    kernel: cuda_launch.RawKernel, chunks: Chunks, scalars: Iterable[float]
+    kernel: cuda_launch.RawKernel, chunks: Chunks, scalars: tuple[float, ...]
 ) -> None:
     """Launch a kernel of `packed_chunks`."""
     _, scalar = _KINDS[chunks.like.dtype]
-    given = (*chunks.places, chunks.sizes, *map(scalar, scalars))
+    given = (*chunks.places, chunks.sizes, *np.array(scalars, scalar))
     kernel(chunks.like, len(chunks.cut), cuda_launch.THREADS, *given)
 
 

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...backend import Array
-from . import cuda_launch
 from .cuda_chunks import Chunks, chunks_of
-from .cuda_launch import RawKernel, blocks_for, made_once
+from .cuda_launch import RawKernel, made_once
 from .cuda_packs import BYTES, each
 from .cuda_reductions import WARPS
 from .dtypes import C_TYPES, compute_dtype
 
+THREADS = 256  # of a block, some warps
 MOST = 1 << 11  # blocks of one array: beyond that, threads take more elements
 UNROLLED = 4  # packs that a thread has under way
 
@@ -87,7 +87,7 @@ def source(name: str, dtype: str) -> str:
     """The whole text of one of KERNELS for arrays of a dtype."""
     types = {"T": C_TYPES[dtype], "S": C_TYPES[compute_dtype(dtype)], "C": "double"}
     numbers = {
-        "THREADS": cuda_launch.THREADS, "BYTES": BYTES, "EACH": each(dtype), "UNROLLED": UNROLLED
+        "THREADS": THREADS, "BYTES": BYTES, "EACH": each(dtype), "UNROLLED": UNROLLED
     }  # fmt: skip
     return (
         "".join(f"typedef {kind} {alias};\n" for alias, kind in types.items())
@@ -130,13 +130,13 @@ def sum_of_chunks(tables: Iterable[tuple[Chunks, int]]) -> Array:
 
     tables = [*tables]
     like = tables[0][0].like
-    sums = cupy.empty(sum(len(chunks.cut) for chunks, _ in tables))
+    sums = cupy.empty(sum(len(chunks.cut) for chunks, _ in tables), "float64")
     start = 0
     for chunks, argument in tables:
         blocks = len(chunks.cut)
         kernel = raw_kernel("squares_chunks", chunks.like.dtype.name)
         given = chunks.places[argument], chunks.sizes, sums[start : start + blocks]
-        kernel(chunks.like, blocks, cuda_launch.THREADS, *given)
+        kernel(chunks.like, blocks, THREADS, *given)
         start += blocks
     return _total(like, sums)
 
@@ -145,17 +145,17 @@ def _sum_of_array(array: Array) -> Array:
     import cupy
 
     dtype = array.dtype.name
-    blocks = min(blocks_for(array.size, UNROLLED * each(dtype)), MOST)
-    sums = cupy.empty(blocks)
+    blocks = min(-(-array.size // (UNROLLED * each(dtype) * THREADS)), MOST)
+    sums = cupy.empty(blocks, "float64")
     kernel = raw_kernel("squares_array", dtype)
-    kernel(array, blocks, cuda_launch.THREADS, array, np.int64(array.size), sums)
+    kernel(array, blocks, THREADS, array, np.int64(array.size), sums)
     return _total(array, sums)
 
 
 def _total(like: Array, sums: Array) -> Array:
     import cupy
 
-    total = cupy.empty(())
+    total = cupy.empty((), "float64")
     kernel = raw_kernel("squares_total", like.dtype.name)
-    kernel(like, 1, cuda_launch.THREADS, sums, np.int64(sums.size), total)
+    kernel(like, 1, THREADS, sums, np.int64(sums.size), total)
     return total

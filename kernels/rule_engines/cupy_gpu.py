@@ -65,7 +65,8 @@ class CupyEngine(GpuEngine):
         """In a launch a dtype; all of them are compiled before the first."""
         first = columns[0][0]
         if len(columns[0]) == 1:
-            return self.quick(rule, tuple([column[0] for column in columns]), coefficients)
+            (arrays,) = zip(*columns, strict=True)
+            return self.quick(rule, arrays, coefficients)
         with Explained(rule.name, first, self.name), first.device:
             if (bundle := bundle_of(columns, kept)) is None:
                 return False
@@ -103,6 +104,10 @@ class CupyEngine(GpuEngine):
             param, grad, *state = arrays
             kernel = strided_kernel(rule, param.dtype.name)
             kernel(param, grad, *coefficients, param, *state)
+
+    def warmup(self, rule: Rule, dtype: str) -> None:
+        super().warmup(rule, dtype)
+        chunks_kernel(rule, dtype).compile()
 
 
 _NATIVE = {np.dtype(name): name for name in Engine.dtypes}

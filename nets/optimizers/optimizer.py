@@ -149,7 +149,8 @@ class Optimizer:
             KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
         """
         gradients = self._storage.gradients(grads)
-        self._follow()
+        if self._storage.backend is not self._backend:
+            self._follow()
         columns = (self._storage.targets(), gradients, *self._state.values())
         if self._clip_norm is not None:
             check_all(columns, self._engine, self._kept, self._check)
@@ -187,7 +188,7 @@ class Optimizer:
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""
         backend = self._storage.backend
-        if backend is not self._backend and backend != self._backend:
+        if backend != self._backend:
             self._state = {
                 name: tuple(backend.asarray(self._backend.to_numpy(array)) for array in arrays)
                 for name, arrays in self._state.items()
