@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 
 from ..backend import Array, EngineUnavailableError, device_of
-from .rule_engines.base import Engine, EngineStatus
+from .rule_engines.base import Engine, EngineStatus, Kept
 from .usable import numba_missing, numba_usable
 
 __all__ = [
-    "Engine", "EngineStatus", "cpu_engine", "engines", "find_engine", "get_engine", "gpu_engine"
+    "Engine", "EngineStatus", "Kept", "cpu_engine", "engines", "find_engine", "get_engine", "gpu_engine"
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -38,11 +38,24 @@ def global_norm(arrays: Iterable[Array] | Mapping[str, Array] | Array) -> float:
         arrays = arrays.values()
     elif hasattr(arrays, "dtype"):  # whose rows it would take, one by one
         arrays = [arrays]
-    arrays = list(arrays)
-    squares = [_sum_of_squares(array) for array in arrays]
-    total = sum(squares)  # fsum raises where a sum overflows
+    return norm([*map(_known, arrays)])
+
+
+def norm(
+    arrays: Sequence[Array], squares: float | None = None, *, expressions: bool = False
+) -> float:
+    """`global_norm` of several arrays, NumPy's and CuPy's alone.
+
+    Args:
+        squares: the sum of all squares, where it is known.
+        expressions: work it out by array expressions on a GPU, too.
+    """
+    sums = _sums_of_squares(arrays, expressions) if squares is None else [squares]
+    total = sum(sums)  # fsum raises where a sum overflows
     if _LEAST <= total < math.inf:
-        return math.sqrt(math.fsum(squares))
+        return math.sqrt(math.fsum(sums))
+    if all(array.dtype.char in "ef" for array in arrays):  # whose squares never leave the range
+        return math.sqrt(total)
     largest = max(map(_largest, arrays), default=0.0) if total == total else math.nan
     if not 0 < largest < math.inf:
         return math.sqrt(total)
@@ -57,16 +70,37 @@ def _known(array: Array) -> Array:
 
 def _largest(array: Array) -> float:
     """The largest absolute value; 0 of none."""
-    array = _known(array)
     if not array.size:
         return 0.0
     with nullcontext() if device_of(array) == "cpu" else array.device:
         return max(float(array.max()), -float(array.min()))
 
 
+def _sums_of_squares(arrays: Sequence[Array], expressions: bool) -> list[float]:
+    """One for each array, or for those of a GPU together."""
+    sums = []
+    by_device: dict[str, list[Array]] = {}
+    for array in arrays:
+        device = device_of(array)
+        if device == "cpu" or expressions or not _is_run(array):
+            sums.append(_sum_of_squares(array))
+        elif array.size:
+            by_device.setdefault(device, []).append(array)
+    for some in by_device.values():
+        from .compiling.cuda_squares import sum_of_squares as sum_on_gpu
+
+        with Explained("global_norm", some[0], "cupy"):
+            sums.append(float(sum_on_gpu(some)))
+    return sums
+
+
+def _is_run(array: Array) -> bool:
+    """Whether it is one run of floating-point numbers, in whatever order of axes."""
+    return array.dtype.char in "efd" and (array.flags.c_contiguous or array.flags.f_contiguous)
+
+
 def _sum_of_squares(array: Array, scale: float = 1.0) -> float:
     """The sum of (a / scale)^2."""
-    array = _known(array)
     if device_of(array) != "cpu":
         import cupy
 

@@ -11,7 +11,8 @@ from ..backend import Array
 from ..backend.checks.arrays import check_arrays
 from ..backend.failures import Explained
 from ..backend.foreign import taken_in
-from .engine_table import Engine, cpu_engine, find_engine, gpu_engine
+from .engine_table import Engine, Kept, cpu_engine, find_engine, gpu_engine
+from .gradient_norm import norm
 from .rule import Prepared
 
 Columns: TypeAlias = tuple[tuple[Array, ...], ...]
@@ -37,26 +38,25 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
 
 
 def launch_all(
-    prepared: Prepared, columns: Columns, engine: str, order: ndarray, check: Check
+    prepared: Prepared, columns: Columns, engine: str, kept: Kept, check: Check
 ) -> None:
     """`launch` for each of many calls, all or none of which run.
 
-    In one go where the arrays are of the plainest kind: native, of one dtype, each call's in one
-    order without gaps, none sharing memory. Else, once they are checked, one by one; on a GPU all
-    of them are compiled and given memory before the first.
+    In one go where the arrays are of the plainest kind: native, of one dtype (on a GPU in one
+    launch a dtype), each call's in one order without gaps, none sharing memory. Else, once they
+    are checked, one by one; on a GPU all of them are compiled and given memory before the first.
 
     Args:
         columns: all params, all their grads, then all of each state.
         engine: as the launches would get it.
-        order: numbers from 0 to that of all arrays, at first in any order; the same array again
-            makes the next call quicker.
+        kept: what the last call has left; it makes the next one quicker.
         check: raises where the columns don't fit together; it is asked where they are not of the
             plainest kind, and knows what its caller calls them.
     """
     rule, coefficients = prepared
     first = columns[0][0]
     at_once = _at_once(first, engine)
-    if at_once is not None and at_once.quick_each(rule, columns, coefficients, order):
+    if at_once is not None and at_once.quick_each(rule, columns, coefficients, kept):
         return
     _check(columns, engine, check)
     calls = list(zip(*columns, strict=True))
@@ -67,11 +67,19 @@ def launch_all(
             launch(prepared, arrays, engine)
 
 
-def check_all(columns: Columns, engine: str, order: ndarray, check: Check) -> None:
+def check_all(columns: Columns, engine: str, kept: Kept, check: Check) -> None:
     """Raise where `launch_all` would, before anything is written."""
     at_once = _at_once(columns[0][0], engine)
-    if at_once is None or not at_once.fits_each(columns, order):
+    if at_once is None or not at_once.fits_each(columns, kept):
         _check(columns, engine, check)
+
+
+def norm_of_all(columns: Columns, engine: str, kept: Kept) -> float:
+    """`global_norm` of the grads, once `check_all` has passed them; engine "array" takes array
+    expressions on a GPU, too."""
+    at_once = _at_once(columns[0][0], engine)
+    squares = None if at_once is None else at_once.squares_each(columns, kept)
+    return norm(columns[1], squares, expressions=engine == "array")
 
 
 def _check(columns: Columns, engine: str, check: Check) -> None:

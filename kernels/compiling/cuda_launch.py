@@ -43,11 +43,16 @@ class RawKernel:
         include = "#include <cupy/float16.cuh>\n" if dtype == "float16" else ""
         self._name, self._kernel = name, cupy.RawKernel(include + text, symbol or name)
 
+    def compile(self) -> None:
+        """Compile it for the current device, unless it is."""
+        self._kernel.compile()
+
     def __call__(self, like: Array, blocks: Blocks, threads: int, *args: Any) -> None:
         """Launch it on the device of `like`."""
         with like.device:
             self._kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads,), args)
-        _tell("cupy", self._name, like, args)
+        if observers:
+            _tell("cupy", self._name, like, args)
 
 
 class ElementwiseKernel:

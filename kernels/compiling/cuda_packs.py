@@ -1,49 +1,62 @@
 """CUDA C text of kernels that do the same to each element of arrays without gaps: by sixteen bytes.
 
-With one element a thread and access a GPU's processors have too few bytes under way to fill its
+A launch takes one array of each kind, or chunks of many (cuda_chunks.py). With one element a thread and access a GPU's processors have too few bytes under way to fill its
 memory's pipe. Plain text, so that it can be proven without a GPU.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import cuda_launch
+from .cuda_chunks import Chunks
 from .dtypes import C_TYPES, compute_dtype
 
 BYTES = 16
 RESIDENT = 4  # blocks that a GPU's processor is to hold: a thread then has 64 registers
 READ, WRITTEN, BOTH = "read", "written", "both"
 
-_TEXT = """
+_STEP = """
 struct __align__(BYTES) Pack { T at[EACH]; };
 #define PACK(array, k) (((Pack *)array)[k])
 
 __device__ __forceinline__ void step(ELEMENTS, SCALARS) {
 OPERATION
 }
+"""
 
-extern "C" __global__ __launch_bounds__(THREADS, RESIDENT)
-void SYMBOL(ARRAYS, long long size, SCALARS) {
+# By threads `first`, `first` + `all` and so on, each a pack at a time.
+_LOOP = """
     const bool aligned = (ADDRESSES) % BYTES == 0SHARED;
-    const long long packs = aligned ? size / EACH : 0;
-    const long long all = (long long)gridDim.x * blockDim.x;
-    const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    const INDEX packs = aligned ? size / EACH : 0;
     #pragma unroll 1
-    for (long long k = first; k < packs; k += all) {
+    for (INDEX k = first; k < packs; k += all) {
         LOADS
         #pragma unroll
         for (int j = 0; j < EACH; ++j) step(PARTS, VALUES);
         STORES
     }
     #pragma unroll 1
-    for (long long k = packs * EACH + first; k < size; k += all) step(SINGLES, VALUES);
+    for (INDEX k = packs * EACH + first; k < size; k += all) step(SINGLES, VALUES);
 }
 """
+
+_ARRAYS = """
+extern "C" __global__ __launch_bounds__(THREADS, RESIDENT)
+void SYMBOL(ARRAYS, long long size, SCALARS) {
+    const long long all = (long long)gridDim.x * blockDim.x;
+    const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x;"""
+
+# A block takes one chunk of each array.
+_CHUNKS = """
+extern "C" __global__ __launch_bounds__(THREADS, RESIDENT)
+void SYMBOL(PLACES, const int *sizes, SCALARS) {
+    CHUNKS
+    const int size = sizes[blockIdx.x], all = blockDim.x, first = threadIdx.x;"""
 
 
 def each(dtype: str) -> int:
@@ -58,14 +71,23 @@ _KINDS = {
 
 
 def launch_packed(
-    kernel: cuda_launch.RawKernel, arrays: Sequence[Any], scalars: Iterable[float]
+    kernel: cuda_launch.RawKernel, arrays: Sequence[Any], scalars: tuple[float, ...]
 ) -> None:
     """Launch a kernel of such text; `arrays` end with the columns where it has a `row`."""
     first = arrays[0]
     elements, scalar = _KINDS[first.dtype]
     blocks = cuda_launch.blocks_for(first.size, elements)
-    given = (*arrays, np.int64(first.size), *map(scalar, scalars))
+    given = (*arrays, np.int64(first.size), *np.array(scalars, scalar))
     kernel(first, blocks, cuda_launch.THREADS, *given)
+
+
+def launch_chunks(
+    kernel: cuda_launch.RawKernel, chunks: Chunks, scalars: tuple[float, ...]
+) -> None:
+    """Launch a kernel of `packed_chunks`."""
+    _, scalar = _KINDS[chunks.like.dtype]
+    given = (*chunks.places, chunks.sizes, *np.array(scalars, scalar))
+    kernel(chunks.like, len(chunks.cut), cuda_launch.THREADS, *given)
 
 
 def packed(
@@ -87,6 +109,32 @@ def packed(
         row: one array more, which is read, of as many elements as a row of the others has; the
             kernel is then `symbol`(*arrays, row, columns, size, *scalars).
     """
+    words = _words(symbol, dtype, arrays, scalars, operation, row)
+    return _text(dtype, preamble, _STEP + _ARRAYS, words | {"INDEX": "long long"})
+
+
+def packed_chunks(
+    symbol: str,
+    dtype: str,
+    arrays: Mapping[str, str],
+    scalars: tuple[str, ...],
+    operation: str,
+    preamble: str = "",
+) -> str:
+    """The same for many arrays: the kernel `symbol`(*places, sizes, *scalars) of cuda_chunks.py."""
+    words = _words(symbol, dtype, arrays, scalars, operation)
+    return _text(dtype, preamble, _STEP + _CHUNKS, words | {"INDEX": "int"})
+
+
+def _words(
+    symbol: str,
+    dtype: str,
+    arrays: Mapping[str, str],
+    scalars: tuple[str, ...],
+    operation: str,
+    row: str = "",
+) -> dict[str, str]:
+    """What stands for each word in capitals."""
     names = [*arrays, *([row] if row else [])]
     kinds = {**arrays, row: READ}
     written = [name for name in arrays if kinds[name] != READ]
@@ -99,13 +147,19 @@ def packed(
         found = f" = PACK({name}, {at})" if kinds[name] != WRITTEN else ""
         return f"{const(name)}Pack {name}_k{found};"
 
-    words = {
+    def chunk(name: str) -> str:
+        kind = f"{const(name)}T *"
+        return f"{kind}{name} = ({kind}){name}_at[blockIdx.x];"
+
+    return {
         "ELEMENTS": ", ".join(f"{const(name)}T &{name}" for name in names),
         "SCALARS": ", ".join(f"C {name}" for name in scalars),
         "OPERATION": operation,
         "SYMBOL": symbol,
         "ARRAYS": ", ".join(f"{const(name)}T *{name}" for name in names)
         + (", long long columns" if row else ""),
+        "PLACES": ", ".join(f"const long long *{name}_at" for name in names),
+        "CHUNKS": " ".join(map(chunk, names)),
         "ADDRESSES": " | ".join(f"(size_t){name}" for name in names),
         "SHARED": " && columns % EACH == 0" if row else "",
         "LOADS": " ".join(map(load, names)),
@@ -117,7 +171,10 @@ def packed(
         "THREADS": str(cuda_launch.THREADS),
         "RESIDENT": str(RESIDENT),
     }
-    text = re.sub(r"[A-Z]{4,}", lambda found: words.get(found[0], found[0]), _TEXT)
+
+
+def _text(dtype: str, preamble: str, kernel: str, words: Mapping[str, str]) -> str:
+    text = re.sub(r"[A-Z]{4,}", lambda found: words.get(found[0], found[0]), kernel + _LOOP)
     text = text.replace("EACH", str(each(dtype)))
     types = f"typedef {C_TYPES[dtype]} T;\ntypedef {C_TYPES[compute_dtype(dtype)]} C;\n"
     return f"{types}{preamble}{text}"

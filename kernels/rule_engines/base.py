@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,29 @@ class EngineStatus:
     remedy: str = ""
 
 
+class Kept:
+    """What engines keep of the arrays of many calls from one step to the next, to be quick.
+
+    Args:
+        arrays: how many there are, of all calls together.
+
+    Attributes:
+        order: numbers from 0 to that of all arrays, the order in which they lay in memory.
+        bundle: what an engine of a GPU knows of them, and has told the GPU.
+
+    A copy, and what comes out of a pickle, knows nothing yet.
+    """
+
+    __slots__ = ("bundle", "order")
+
+    def __init__(self, arrays: int) -> None:
+        self.order = np.arange(arrays)
+        self.bundle: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Kept, (self.order.size,)
+
+
 class Engine(ABC):
     """Compiles rules and runs them in place. One object each, made when it is first asked for."""
 
@@ -60,18 +83,22 @@ class Engine(ABC):
         rule: Rule,
         columns: tuple[tuple[Array, ...], ...],
         coefficients: tuple[float, ...],
-        order: np.ndarray,
+        kept: Kept,
     ) -> bool:
         """`quick` for many calls together: all of them, or False and nothing was done.
 
         `columns` are all params, all grads, and all of each state: unchecked, one of each a call.
-        `order` is that of all arrays in memory, the last time; it is the engine's to write.
+        `kept` is of the last time, and the engine's to write.
         """
         return False
 
-    def fits_each(self, columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> bool:
+    def fits_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> bool:
         """Whether `quick_each` would run them."""
         return False
+
+    def squares_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> float | None:
+        """The sum of squares of all grads, where `kept` makes that quick; they fit."""
+        return None
 
     @abstractmethod
     def run(

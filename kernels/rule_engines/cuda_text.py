@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from ..compiling.c_text import PREAMBLE, operation
-from ..compiling.cuda_packs import BOTH, READ, packed
+from ..compiling.cuda_packs import BOTH, READ, packed, packed_chunks
 from ..compiling.python_text import array_names, scalar_names
 from ..rule import Rule
 
 
-def symbol(rule: Rule, dtype: str) -> str:
+def symbol(rule: Rule, dtype: str, chunks: bool = False) -> str:
     """What the text calls the kernel."""
-    return f"onepass_{rule.name.replace('-', '_')}_{dtype}"
+    return f"onepass_{rule.name.replace('-', '_')}_{dtype}{'_chunks' * chunks}"
 
 
-def source(rule: Rule, dtype: str) -> str:
-    """The kernel's whole text: (*arrays, size, *coefficients)."""
+def source(rule: Rule, dtype: str, chunks: bool = False) -> str:
+    """The kernel's whole text: (*arrays, size, *coefficients), or for chunks of many arrays
+    (*places, sizes, *coefficients)."""
     arrays = {name: READ if name == "g" else BOTH for name in array_names(rule)}
-    name = symbol(rule, dtype)
-    return packed(name, dtype, arrays, scalar_names(rule), operation(rule, "C"), PREAMBLE)
+    made, name = packed_chunks if chunks else packed, symbol(rule, dtype, chunks)
+    return made(name, dtype, arrays, scalar_names(rule), operation(rule, "C"), PREAMBLE)

@@ -1,4 +1,5 @@
-"""Engine "cupy": one RawKernel a rule on arrays without gaps, an ElementwiseKernel on others."""
+"""Engine "cupy": a RawKernel a rule on arrays without gaps, one on chunks of many such arrays, and an
+ElementwiseKernel on others."""
 
 from __future__ import annotations
 
@@ -9,12 +10,14 @@ from ...backend.devices import best_gpu
 from ...backend.failures import Explained
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
 from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
-from ..compiling.cuda_packs import launch_packed
+from ..compiling.cuda_packs import launch_chunks, launch_packed
+from ..compiling.cuda_squares import sum_of_chunks
 from ..compiling.dtypes import C_TYPES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .all_or_none import GpuEngine
-from .base import Engine
+from .base import Engine, Kept
+from .cupy_bundle import GRADS, bundle_of
 from .cuda_text import source, symbol
 
 
@@ -57,11 +60,36 @@ class CupyEngine(GpuEngine):
         rule: Rule,
         columns: tuple[tuple[Array, ...], ...],
         coefficients: tuple[float, ...],
-        order: np.ndarray,
+        kept: Kept,
     ) -> bool:
-        """Of one call; several are launches, and all of them or none are to run."""
-        alone = len(columns[0]) == 1
-        return alone and self.quick(rule, tuple(column[0] for column in columns), coefficients)
+        """In a launch a dtype; all of them are compiled before the first."""
+        first = columns[0][0]
+        if len(columns[0]) == 1:
+            (arrays,) = zip(*columns, strict=True)
+            return self.quick(rule, arrays, coefficients)
+        with Explained(rule.name, first, self.name), first.device:
+            if (bundle := bundle_of(columns, kept)) is None:
+                return False
+            kernels = [chunks_kernel(rule, _NATIVE[each.like.dtype]) for each in bundle.tables]
+            for kernel in kernels[1:] and kernels:
+                kernel.compile()
+            for kernel, chunks in zip(kernels, bundle.tables, strict=True):
+                launch_chunks(kernel, chunks, coefficients)
+        return True
+
+    def fits_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> bool:
+        first = columns[0][0]
+        if len(columns[0]) == 1:
+            return False
+        with Explained("a list of arrays", first, self.name), first.device:
+            return bundle_of(columns, kept) is not None
+
+    def squares_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> float | None:
+        first = columns[0][0]
+        if kept.bundle is None:
+            return None
+        with Explained("global_norm", first, self.name), first.device:
+            return float(sum_of_chunks((each, GRADS) for each in kept.bundle.tables))
 
     def run(
         self,
@@ -77,6 +105,10 @@ class CupyEngine(GpuEngine):
             kernel = strided_kernel(rule, param.dtype.name)
             kernel(param, grad, *coefficients, param, *state)
 
+    def warmup(self, rule: Rule, dtype: str) -> None:
+        super().warmup(rule, dtype)
+        chunks_kernel(rule, dtype).compile()
+
 
 _NATIVE = {np.dtype(name): name for name in Engine.dtypes}
 
@@ -90,6 +122,13 @@ def _run(rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...])
 def raw_kernel(rule: Rule, dtype: str) -> RawKernel:
     """The kernel (*arrays, size, *coefficients) of a rule for arrays of one dtype without gaps."""
     return RawKernel(rule.name, dtype, source(rule, dtype), symbol(rule, dtype))
+
+
+@made_once
+def chunks_kernel(rule: Rule, dtype: str) -> RawKernel:
+    """The same for many arrays: (*places, sizes, *coefficients)."""
+    name, text = f"{rule.name}_chunks", source(rule, dtype, chunks=True)
+    return RawKernel(name, dtype, text, symbol(rule, dtype, chunks=True))
 
 
 @made_once

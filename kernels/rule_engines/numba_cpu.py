@@ -24,7 +24,7 @@ from ..crew.crew import ENDED, REFUSED, SHARED, UNENDED, get_crew
 from ..rule import Rule
 from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
-from .base import Engine
+from .base import Engine, Kept
 from .entry import DONE, LARGE, MIXED, UNCOMPILED, UNFIT, Plan, plan_of
 from .numba_loops import loop, shared_loop
 
@@ -68,33 +68,33 @@ class NumbaEngine(Engine):
         rule: Rule,
         columns: tuple[tuple[Array, ...], ...],
         coefficients: tuple[float, ...],
-        order: np.ndarray,
+        kept: Kept,
     ) -> bool:
         if not numba_usable():
             return False
         plan, count = plan_of(rule), len(columns[0])
-        state = _bundles().step_each(id(columns), count, id(coefficients), plan.address, order)
+        state = _bundles().step_each(id(columns), count, id(coefficients), plan.address, kept.order)
         if state == DONE:
             return True
         if state == UNCOMPILED and plan.compile(columns[0][0].dtype):
-            return self.quick_each(rule, columns, coefficients, order)
+            return self.quick_each(rule, columns, coefficients, kept)
         if state == MIXED:
             params, grads, *states = columns
             straight = tuple(map(_straight, grads, params))
-            return self.quick_each(rule, (params, straight, *states), coefficients, order)
+            return self.quick_each(rule, (params, straight, *states), coefficients, kept)
         if state == LARGE and count == 1:
             return _share(plan, tuple(column[0] for column in columns), coefficients)
         if state in (UNFIT, UNCOMPILED):
             return False
-        bundle = _bundles().bundle_of(columns, order)
+        bundle = _bundles().bundle_of(columns, kept.order)
         if bundle is not None:
             _run_bundle(rule, bundle, coefficients)
         return bundle is not None
 
-    def fits_each(self, columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> bool:
+    def fits_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> bool:
         if not numba_usable():
             return False
-        kind = _bundles().read(columns, order)[0]
+        kind = _bundles().read(columns, kept.order)[0]
         return kind >= 0 or kind == -MIXED
 
     def run(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import isfinite
 
-from ... import kernels
 from ...backend.checks.numbers import finite_number
-from ..types import Array
 
 
 def checked_clip_norm(value: float | None) -> float | None:
@@ -19,22 +16,20 @@ def checked_clip_norm(value: float | None) -> float | None:
     return norm
 
 
-def clipped_scale(gradients: Sequence[Array], grad_scale: float, clip_norm: float | None) -> float:
-    """The factor on all gradients that also brings their norm down to `clip_norm`.
+def clipped_scale(norm: float, grad_scale: float, clip_norm: float) -> float:
+    """The factor on all gradients, whose norm is `norm`, that also brings it down to `clip_norm`.
 
-        norm = |grad_scale| * sqrt(sum of g^2 over all gradients)
-        grad_scale * min(1, clip_norm / norm)
+        norm = sqrt(sum of g^2 over all gradients)
+        grad_scale * min(1, clip_norm / (|grad_scale| norm))
 
     Kernels take it as `grad_scale`, so clipping reads the gradients once more and writes nothing.
 
     Raises:
-        FloatingPointError: the norm is nan or infinite.
+        FloatingPointError: the scaled norm is nan or infinite.
 
     Source: Pascanu, Mikolov and Bengio 2013, algorithm 1.
     """
-    if clip_norm is None:
-        return grad_scale
-    norm = abs(grad_scale) * kernels.global_norm(gradients)
+    norm *= abs(grad_scale)
     if not isfinite(norm):
         raise FloatingPointError(
             f"the norm of the gradients is {norm}; expected a finite one. Nothing was updated: "

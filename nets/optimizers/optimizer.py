@@ -13,7 +13,7 @@ from ...backend.checks.arrays import check_arrays
 from ...backend.checks.numbers import step_number
 from ...kernels import in_order, prepare
 from ...kernels.engine_table import find_engine
-from ...kernels.launch import check_all, launch_all
+from ...kernels.launch import Kept, check_all, launch_all, norm_of_all
 from ..state_checks import check_keys, check_values
 from ..types import Array
 from .clipping import checked_clip_norm, clipped_scale
@@ -29,7 +29,8 @@ class Optimizer:
     Args:
         params: `net.parameters()`: one kernel call a step, each state one flat buffer, gradients
             taken from the network. Or a list or a dict of arrays: also in one go where all are
-            NumPy arrays of one dtype without gaps in memory, else a kernel call for each.
+            NumPy arrays of one dtype without gaps in memory, or CuPy arrays without gaps (a kernel
+            call for each dtype), else a kernel call for each.
             A generator, such as PyTorch's `module.parameters()`, is taken as a list.
         lr: learning rate.
         weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
@@ -52,7 +53,7 @@ class Optimizer:
         "_clip_norm",
         "_engine",
         "_hyper",
-        "_order",
+        "_kept",
         "_params",
         "_state",
         "_steps",
@@ -80,7 +81,7 @@ class Optimizer:
         self.engine = engine
         self._steps = 0
         self._state = {name: self._storage.zeros() for name in self.states}
-        self._order = np.arange(len(self._storage.targets()) * (2 + len(self.states)))
+        self._kept = Kept(len(self._storage.targets()) * (2 + len(self.states)))
 
     @property
     def params(self) -> Arrays:
@@ -148,14 +149,16 @@ class Optimizer:
             KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
         """
         gradients = self._storage.gradients(grads)
-        self._follow()
+        if self._storage.backend is not self._backend:
+            self._follow()
         columns = (self._storage.targets(), gradients, *self._state.values())
         if self._clip_norm is not None:
-            check_all(columns, self._engine, self._order, self._check)
+            check_all(columns, self._engine, self._kept, self._check)
             kernels.validate(self.rule, grad_scale=grad_scale)
-            grad_scale = clipped_scale(gradients, grad_scale, self._clip_norm)
+            norm = norm_of_all(columns, self._engine, self._kept)
+            grad_scale = clipped_scale(norm, grad_scale, self._clip_norm)
         prepared = prepare(self.rule, self._steps + 1, self._values, grad_scale)
-        launch_all(prepared, columns, self._engine, self._order, self._check)
+        launch_all(prepared, columns, self._engine, self._kept, self._check)
         self._steps += 1
 
     def columns(self) -> tuple[tuple[Array, ...], ...]:
@@ -185,7 +188,7 @@ class Optimizer:
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""
         backend = self._storage.backend
-        if backend is not self._backend and backend != self._backend:
+        if backend != self._backend:
             self._state = {
                 name: tuple(backend.asarray(self._backend.to_numpy(array)) for array in arrays)
                 for name, arrays in self._state.items()

@@ -19,8 +19,6 @@ from ..types import Array, HostArray
 Arrays: TypeAlias = Parameters | Mapping[str, Array] | Sequence[Array] | Iterator[Array]
 """What an optimizer takes as `params` and as `grads`."""
 
-_NUMPYS = frozenset({np.ndarray})
-
 Key: TypeAlias = str | int
 """A parameter's name, or its index in a list."""
 
@@ -125,6 +123,7 @@ class SeparateStorage(Storage):
         )
         self._targets = arrays = tuple(self.params.values())
         self._backend = backend_of(*arrays, names=names)
+        self._as_they_are = frozenset(map(type, arrays))
         for name, array in zip(names, arrays, strict=True):
             check_arrays([name], [array])
         if pair := any_overlap(names, arrays):
@@ -153,7 +152,7 @@ class SeparateStorage(Storage):
             )
         else:
             grads = self._in_order(grads)
-        if not _NUMPYS.issuperset(map(type, grads)):
+        if not self._as_they_are.issuperset(map(type, grads)):  # nothing to take in
             return taken_in((f"grads[{key!r}]" for key in self.params), grads)
         return tuple(grads)
 

@@ -32,7 +32,7 @@ def drawn(shapes=SHAPES, dtype="float32", seed=0):
 def fit(columns, engine="auto"):
     """Whether steps on these arrays would go in one."""
     columns = tuple(map(tuple, columns))
-    order = np.arange(sum(map(len, columns)))
+    order = Kept(sum(map(len, columns)))
     asked = []
     check_all(columns, engine, order, asked.append)
     fits = not asked

@@ -347,12 +347,13 @@ class CuPy(ModuleType):
         return launch
 
     def RawKernel(self, code: str, name: str) -> Any:
-        kernel = raw_kernel(code, name)
+        kernel, ready = raw_kernel(code, name), partial(self.machine.compile, name, code)
 
         def launch(grid: Any, block: Any, args: Any) -> None:
-            self.machine.compile(name, code)
+            ready()
             kernel(grid, block, tuple(map(_plain, args)))
 
+        launch.compile = ready  # type: ignore[attr-defined]
         return launch
 
 

@@ -11,6 +11,7 @@ from onepass import kernels
 from onepass.backend.failures import Explained
 from onepass.kernels.batch_norm import backward, forward
 from onepass.kernels.batch_norm import channel_vectors as vectors
+from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.rule_engines import all_or_none as gpu
 from onepass.kernels.rule_engines import array
 from onepass.kernels.rule_engines.base import Engine
@@ -96,7 +97,7 @@ def check_step(kind, engine, views=False, steps=0):
 def test_a_step_over_many_arrays_is_never_half(kind, engine):
     tried = check_step(kind, engine)
     assert tried["compile"] >= 3, "float16, float32 and float64 are code of their own"
-    assert tried["memory"] >= 2, "for copies of what goes ahead, or for results"
+    assert tried["memory"] >= 2, "for copies of what goes ahead, tables of chunks, or for results"
 
 
 @pytest.mark.parametrize("engine", ["array", ENGINES[1]])
@@ -150,14 +151,15 @@ def test_softmax_cross_entropy_is_never_half(engine):
     assert min(tried.values()) >= 2
 
 
-def test_clipping_that_finds_no_memory_is_told_too():
+@pytest.mark.parametrize("engine", ENGINES[:2])
+def test_clipping_that_finds_no_memory_is_told_too(engine):
     def clipped(machine):
-        step = Step(machine, SGD, "array", False, 0)
+        step = Step(machine, SGD, engine, False, 0)
         step.optimizer.clip_norm = 0.5
         return step
 
     tried = check_every_failure(clipped, Step.seen, Step.take)
-    assert tried["memory"] > check_step(SGD, "array")["memory"]
+    assert tried["memory"] > check_step(SGD, engine)["memory"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -186,7 +188,15 @@ def test_steps_that_are_taken_one_after_another_are_seen_to_be_half(monkeypatch,
     monkeypatch.setattr(gpu.GpuEngine, "run_each", one_after_another)
     monkeypatch.setattr(array.ArrayEngine, "run_each", one_after_another)
     with pytest.raises(AssertionError, match="half done where"):
-        check_step(Adam, engine)
+        check_step(Adam, engine, views=engine == "cupy")  # whose chunks are no steps of their own
+
+
+@pytest.mark.hostcuda
+@on_host
+def test_launches_of_chunks_that_are_not_compiled_before_the_first_are_seen_to_be_half(monkeypatch):
+    monkeypatch.setattr(cuda_launch.RawKernel, "compile", lambda kernel: None)
+    with pytest.raises(AssertionError, match="half done where compile"):
+        check_step(Adam, "cupy")
 
 
 def test_a_copy_into_gaps_that_was_not_tried_before_is_seen_to_be_half(monkeypatch):

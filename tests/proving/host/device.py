@@ -88,6 +88,7 @@ class OnHost:
     def running(self) -> Iterator[None]:
         """Public functions run here."""
         cupy = SimpleNamespace(
+            asarray=_read_only,
             empty=lambda shape, dtype: on_host(np.full(shape, np.nan, dtype)),
             ones=lambda shape, dtype: on_host(np.ones(shape, dtype)),
             zeros=lambda shape, dtype: on_host(np.zeros(shape, dtype)),
@@ -116,6 +117,13 @@ class OnHost:
         return ()
 
 
+def _read_only(array: Any) -> Any:
+    """A copy that no kernel may write."""
+    copy = on_host(array)
+    copy.flags.writeable = False
+    return copy
+
+
 def unchanged(name: str, text: str) -> str:
     return text
 
@@ -140,6 +148,7 @@ class Device(OnHost):
         build, order: as raw.py's; "" runs nothing.
         edit: changes a kernel's text, given its name, to plant mistakes.
         threads, blocks: of a block, and of a grid at most.
+        reached: arrays whose addresses are in tables of chunks.
         calls: the launches of RawKernels so far.
         threaded: those of ElementwiseKernels, where nothing ran.
     """
@@ -149,6 +158,7 @@ class Device(OnHost):
     edit: Callable[[str, str], str] = unchanged
     threads: int = cuda_launch.THREADS
     blocks: int = cuda_launch.MAX_BLOCKS
+    reached: list[Any] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     threaded: list[Call] = field(default_factory=list)
 
@@ -175,9 +185,10 @@ class Device(OnHost):
         kernel = raw_kernel(self.edit(name, code), name)
 
         def launch(grid: Any, block: Any, args: Any) -> None:
-            self.calls.append(Call(kernel, grid, block, args, 0, self.order))
+            how = {"order": self.order, "reached": tuple(self.reached)}
+            self.calls.append(Call(kernel, grid, block, args, **how))
             if self.build:
-                kernel(grid, block, args, order=self.order, build=self.build)
+                kernel(grid, block, args, build=self.build, **how)
 
         return launch
 

@@ -121,16 +121,18 @@ class RawKernel:
         *,
         order: str | int = "forward",
         build: str = "exact",
+        reached: tuple[np.ndarray, ...] = (),
     ) -> None:
-        """Launch and wait. `order`, of blocks and threads, is one of ORDERS or another seed.
+        """Launch and wait. `order`, of blocks and threads, is one of ORDERS or another seed; arrays
+        of int64 may hold addresses in arrays that are `reached`.
 
         What a sanitizer reports is raised as an AssertionError, and nothing is written then.
         """
-        call = Call(self, grid, block, tuple(args), shared_mem, order)
+        call = Call(self, grid, block, tuple(args), shared_mem, order, reached)
         if build in SANITIZERS:
             (outcome,) = sanitize(build, [call])
             assert not outcome.report, outcome.report
-            for given, result in zip(args, outcome.args, strict=True):
+            for given, result in zip((*args, *reached), outcome.args, strict=True):
                 if isinstance(given, np.ndarray) and given.flags.writeable:
                     given[...] = result
             return
@@ -160,6 +162,7 @@ class Call:
     args: tuple[Any, ...]
     shared_mem: int = 0
     order: str | int = "forward"
+    reached: tuple[np.ndarray, ...] = ()
 
     def __post_init__(self) -> None:
         kernel, name, shape = self.kernel, self.kernel.name, self.shape
@@ -189,13 +192,16 @@ class Call:
 def sanitize(kind: str, calls: Sequence[Call]) -> list[Outcome]:
     """Run each call under "asan" or "tsan", in a program of its own.
 
-    Its arrays are copies in memory of exactly their size; those that overlap share it.
+    Its arrays are copies in memory of exactly their size; those that overlap share it. Outcomes
+    have those that are reached behind the arguments.
     """
     assert not sanitized.missing(kind), sanitized.missing(kind)
     compile_all(kind, (each.kernel for each in calls))
 
     def run(call: Call) -> Outcome:
-        return sanitized.run(kind, call.kernel.name, call.settings(kind), call.args)
+        return sanitized.run(
+            kind, call.kernel.name, call.settings(kind), call.args, call.reached
+        )
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(run, calls))

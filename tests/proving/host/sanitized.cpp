@@ -46,6 +46,10 @@ int main(int count, char **names) {
         ((uint64_t *)value)[0] = literal ? first : (uint64_t)pieces[piece] + first;
         ((uint64_t *)value)[1] = second;
     }
+    for (uint64_t left = number(); left > 0; --left) {  // words that are addresses
+        const uint64_t table = number(), place = number(), piece = number(), first = number();
+        *(uint64_t *)(pieces[table] + place) = (uint64_t)pieces[piece] + first;
+    }
     fclose(file);
 
     typedef const char *Launch(void *const *, const unsigned *, size_t, size_t, long long);

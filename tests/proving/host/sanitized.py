@@ -61,9 +61,19 @@ def usable(kind: str) -> str:
     return kind
 
 
-def run(kind: str, name: str, settings: Settings, args: Sequence[Any]) -> Outcome:
-    """Launch kernel `name`; arrays that overlap share their memory."""
-    pieces = _pieces(args)
+def run(
+    kind: str,
+    name: str,
+    settings: Settings,
+    args: Sequence[Any],
+    reached: Sequence[np.ndarray] = (),
+) -> Outcome:
+    """Launch kernel `name`; arrays that overlap share their memory.
+
+    What arguments of int64 hold of addresses in the arrays that are `reached` becomes addresses in
+    their copies. The outcome's arguments are these arrays, too.
+    """
+    pieces = _pieces([*args, *reached])
     starts = [start for start, _ in pieces]
     library = f"{settings.library}\0".encode()
     parts = [struct.pack("Q", len(library)), library]
@@ -82,6 +92,12 @@ def run(kind: str, name: str, settings: Settings, args: Sequence[Any]) -> Outcom
         else:
             places.append((len(pieces), 0))
             parts.append(struct.pack("Q", len(pieces)) + arg.tobytes().ljust(16, b"\0"))
+    addresses = _addresses(pieces, starts, args, reached)
+    parts.append(struct.pack("Q", len(addresses)))
+    parts += [struct.pack("QQQQ", *each) for each in addresses]
+    for array in reached:
+        piece = bisect_right(starts, array.ctypes.data) - 1
+        places.append((piece, array.ctypes.data - starts[piece]))
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder, "before"), Path(folder, "after")
         before.write_bytes(b"".join(parts))
@@ -102,7 +118,7 @@ def run(kind: str, name: str, settings: Settings, args: Sequence[Any]) -> Outcom
         np.ndarray(arg.shape, arg.dtype, written, first[piece] + place, arg.strides)
         if isinstance(arg, np.ndarray)
         else arg
-        for arg, (piece, place) in zip(args, places, strict=True)
+        for arg, (piece, place) in zip([*args, *reached], places, strict=True)
     )
     return Outcome(report, tuple(results))
 
@@ -121,6 +137,28 @@ def _pieces(args: Sequence[Any]) -> list[tuple[int, int]]:
         else:
             pieces.append((start, end))
     return pieces
+
+
+def _addresses(
+    pieces: Sequence[tuple[int, int]],
+    starts: Sequence[int],
+    args: Sequence[Any],
+    reached: Sequence[np.ndarray],
+) -> list[tuple[int, int, int, int]]:
+    """Where a word of a table is an address: its piece and place, and what it is the address of."""
+    found = []
+    within = set(_pieces(reached))
+    for table in args if reached else ():
+        if not isinstance(table, np.ndarray) or table.dtype != np.int64:
+            continue
+        assert table.flags.c_contiguous
+        own = bisect_right(starts, table.ctypes.data) - 1
+        for k, address in enumerate(table.reshape(-1).tolist()):
+            piece = bisect_right(starts, address) - 1
+            if piece >= 0 and any(low <= address < high for low, high in within):
+                place = table.ctypes.data + 8 * k - starts[own]
+                found.append((own, place, piece, address - starts[piece]))
+    return found
 
 
 def _environment() -> dict[str, str]:

@@ -1,0 +1,78 @@
+"""Many arrays in one launch: each block takes a chunk of some array, whose place a table tells it.
+
+The table lies in the GPU's memory. A new one is made where places have changed, and goes there in
+the order of CuPy's current stream, through pinned memory that CuPy keeps until it has arrived: so
+no launch that is still to read an older table ever sees another one, and nobody waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...backend import Array
+
+CHUNK = 4096  # elements of an array that a block takes
+
+
+class Cut:
+    """Arrays of some sizes and one kind of elements, as chunks; `len` is how many there are.
+
+    Attributes:
+        sizes: elements of each chunk.
+    """
+
+    def __init__(self, sizes: np.ndarray, itemsize: int) -> None:
+        chunks = -(-sizes // CHUNK)
+        self._array = np.repeat(np.arange(sizes.size), chunks)  # of which each is a part
+        before = np.repeat(chunks.cumsum() - chunks, chunks)
+        start = (np.arange(self._array.size) - before) * CHUNK
+        self._offset = start * itemsize
+        self.sizes = np.minimum(sizes[self._array] - start, CHUNK).astype(np.int32)
+
+    def __len__(self) -> int:
+        return self.sizes.size
+
+    def places(self, addresses: np.ndarray) -> np.ndarray:
+        """Where each chunk begins, of arrays at these addresses."""
+        found: np.ndarray = addresses[self._array] + self._offset
+        return found
+
+
+class Chunks(NamedTuple):
+    """A table of chunks in the GPU's memory, for one launch or many.
+
+    Attributes:
+        like: one of the arrays.
+        places: for each argument of a kernel the addresses of its chunks.
+        sizes: elements of each chunk, the same for all arguments.
+    """
+
+    like: Array
+    cut: Cut
+    places: tuple[Array, ...]
+    sizes: Array
+
+    def moved(self, argument: int, addresses: np.ndarray) -> Chunks:
+        """The table of the same but for one argument, whose arrays lie elsewhere."""
+        import cupy
+
+        places = [*self.places]
+        places[argument] = cupy.asarray(self.cut.places(addresses))
+        return self._replace(places=tuple(places))
+
+
+def chunks_of(like: Array, sizes: np.ndarray, addresses: Sequence[np.ndarray]) -> Chunks:
+    """The table of arrays on the current device, of each argument as many and of these sizes.
+
+    Args:
+        like: one of them.
+        addresses: for each argument where its arrays begin.
+    """
+    import cupy
+
+    cut = Cut(sizes, like.dtype.itemsize)
+    table = cupy.asarray(np.stack([cut.places(each) for each in addresses]))
+    return Chunks(like, cut, tuple(table), cupy.asarray(cut.sizes))
