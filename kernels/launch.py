@@ -37,9 +37,7 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
             chosen.run(rule, arrays, coefficients, contiguous)
 
 
-def launch_all(
-    prepared: Prepared, columns: Columns, engine: str, kept: Kept, check: Check
-) -> None:
+def launch_all(prepared: Prepared, columns: Columns, engine: str, kept: Kept, check: Check) -> None:
     """`launch` for each of many calls, all or none of which run.
 
     In one go where the arrays are of the plainest kind: native, of one dtype (on a GPU in one

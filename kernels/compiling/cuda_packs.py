@@ -47,7 +47,8 @@ _LOOP = """
 
 _ARRAYS = """
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT)
-void SYMBOL(ARRAYS, long long size, SCALARS) {
+void SYMBOL(ARRAYS, long long size, GIVEN) {
+    BEGIN
     const long long all = (long long)gridDim.x * blockDim.x;
     const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x;"""
 
@@ -75,10 +76,14 @@ def launch_packed(
 ) -> None:
     """Launch a kernel of such text; `arrays` end with the columns where it has a `row`."""
     first = arrays[0]
-    elements, scalar = _KINDS[first.dtype]
-    blocks = cuda_launch.blocks_for(first.size, elements)
+    _, scalar = _KINDS[first.dtype]
     given = (*arrays, np.int64(first.size), *np.array(scalars, scalar))
-    kernel(first, blocks, cuda_launch.THREADS, *given)
+    kernel(first, packed_blocks(first), cuda_launch.THREADS, *given)
+
+
+def packed_blocks(array: Any) -> int:
+    """The blocks of such a launch."""
+    return cuda_launch.blocks_for(array.size, _KINDS[array.dtype][0])
 
 
 def launch_chunks(
@@ -98,6 +103,8 @@ def packed(
     operation: str,
     preamble: str = "",
     row: str = "",
+    given: str = "",
+    begin: str = "",
 ) -> str:
     """The text of the kernel `symbol`(*arrays, size, *scalars), of arrays of `dtype`.
 
@@ -108,9 +115,11 @@ def packed(
         preamble: what comes before.
         row: one array more, which is read, of as many elements as a row of the others has; the
             kernel is then `symbol`(*arrays, row, columns, size, *scalars).
+        given, begin: what it is given in place of the scalars, and the lines that make them of it.
     """
     words = _words(symbol, dtype, arrays, scalars, operation, row)
-    return _text(dtype, preamble, _STEP + _ARRAYS, words | {"INDEX": "long long"})
+    words |= {"INDEX": "long long", "GIVEN": given or words["SCALARS"], "BEGIN": begin}
+    return _text(dtype, preamble, _STEP + _ARRAYS, words)
 
 
 def packed_chunks(

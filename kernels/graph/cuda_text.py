@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from ..compiling import cuda_launch
+from ..compiling.cuda_packs import packed
 from ..compiling.dtypes import C_TYPES
+from ..rule import Rule
+from ..rule_engines.cuda_text import parts
+from ..rule_engines.cuda_text import symbol as rule_symbol
 
 STEP, STOP, DRAWS, ORDER, FACTOR = range(5)
 """Words of the clock: the step within a run, from 0; why it ends, or 0; what is added to dropout's
@@ -15,7 +19,7 @@ LEAST = "1e-270"  # a sum of squares that lost nothing to underflow
 
 # A block a row: row k of `room` is row order[step * rows + k] of `source`.
 _TAKE = """
-extern "C" __global__ __launch_bounds__(THREADS) void graph_take(
+extern "C" __global__ __launch_bounds__(WIDTH) void graph_take(
     const char *source, char *room, const long long nbytes, const long long *clock
 ) {
     const long long *order = (const long long *)clock[ORDER];
@@ -24,8 +28,8 @@ extern "C" __global__ __launch_bounds__(THREADS) void graph_take(
     char *to = room + blockIdx.x * nbytes;
     const bool aligned = ((size_t)source | (size_t)room | (size_t)nbytes) % sizeof(Wide) == 0;
     const long long wide = aligned ? nbytes / sizeof(Wide) : 0;
-    for (long long k = threadIdx.x; k < wide; k += THREADS) ((Wide *)to)[k] = ((const Wide *)from)[k];
-    for (long long k = wide * sizeof(Wide) + threadIdx.x; k < nbytes; k += THREADS) to[k] = from[k];
+    for (long long k = threadIdx.x; k < wide; k += WIDTH) ((Wide *)to)[k] = ((const Wide *)from)[k];
+    for (long long k = wide * sizeof(Wide) + threadIdx.x; k < nbytes; k += WIDTH) to[k] = from[k];
 }
 """
 
@@ -53,10 +57,14 @@ extern "C" __global__ void graph_decide(
 }
 """
 
+# The step's row of a table of float64, unless the step is not taken.
+_ROW = """if (clock[STOP]) return;
+    const double *row = table + (clock[STEP] - 1) * COLUMNS;"""
+
 _NUMBERS = {
     "STEP": STEP, "STOP": STOP, "DRAWS": DRAWS, "ORDER": ORDER, "FACTOR": FACTOR,
     "NOT_FINITE": NOT_FINITE, "CARE": CARE, "LEAST": LEAST,
-    "INFINITE": "__longlong_as_double(0x7ff0000000000000ll)", "THREADS": cuda_launch.THREADS,
+    "INFINITE": "__longlong_as_double(0x7ff0000000000000ll)", "WIDTH": cuda_launch.THREADS,
 }  # fmt: skip
 
 
@@ -69,6 +77,26 @@ def decide(metric: str, columns: int) -> str:
     """graph_decide for a metric of a dtype and a table of so many columns."""
     numbers = _NUMBERS | {"COLUMNS": columns, "METRIC": C_TYPES[metric]}
     return f"{_defines(numbers)}{_DECIDE}"
+
+
+def step(rule: Rule, dtype: str) -> str:
+    """`symbol`(*arrays, size, table, clock): a rule whose first coefficient is the factor on
+    gradients, and is multiplied by that of the clock."""
+    arrays, scalars, operation, preamble = parts(rule)
+    first, *others = scalars
+    values = [f"{first} = C(row[0] * ((const double *)clock)[FACTOR])"]
+    values += [f"{name} = C(row[{k}])" for k, name in enumerate(others, 1)]
+    defines = _defines(_NUMBERS | {"COLUMNS": len(scalars)})
+    return packed(
+        symbol(rule, dtype), dtype, arrays, scalars, operation, f"{preamble}{defines}",
+        given="const double *table, const long long *clock",
+        begin=f"{_ROW}\n    const C {', '.join(values)};",
+    )  # fmt: skip
+
+
+def symbol(rule: Rule, dtype: str) -> str:
+    """What the text calls the kernel."""
+    return f"{rule_symbol(rule, dtype)}_by_table"
 
 
 def _defines(numbers: dict[str, object]) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from ...backend import Array, Backend
 from ..compiling import cuda_launch
 from ..compiling.cuda_launch import RawKernel, made_once
+from ..compiling.cuda_packs import packed_blocks
+from ..compiling.cuda_squares import sum_of_squares
 from ..compiling.dtypes import NAMES
 from ..rule import Rule
-from ..rule_engines.cupy_gpu import step_by_table
 from . import cuda_text
 from .cuda_text import CLOCK, DRAWS, NOT_FINITE, ORDER, STEP, STOP
 from .words import NOWHERE, Words, captured
@@ -41,17 +42,13 @@ class Graph:
             room = cupy.zeros(most * columns + CLOCK + 2 * most, "float64")
         self._kept: list[Any] = []
         self._graph: Any = None
-        parts = most * columns, most * columns + CLOCK, most * columns + CLOCK + most
-        self._given, self._found = room[: parts[1]], room[parts[0] :]
-        self._table, clock, self._losses, self._metrics = np.split(np.arange(len(room)), parts) and (
-            room[: parts[0]], room[parts[0] : parts[1]], room[parts[1] : parts[2]], room[parts[2] :]
-        )
-        self._clock = clock.view("int64")
-        self._host_given = _pinned(parts[1])
-        self._host_found = _pinned(len(room) - parts[0])
+        table = most * columns
+        self._given, self._found = room[: table + CLOCK], room[table:]
+        self._table, self._clock = room[:table], room[table : table + CLOCK].view("int64")
+        self._losses, self._metrics = self._found[CLOCK:].reshape(2, most)
+        self._host_given, self._host_found = _pinned(table + CLOCK), _pinned(CLOCK + 2 * most)
         self._host_clock = self._host_found[:CLOCK].view("int64")
-        self.loss = self._host_found[CLOCK : CLOCK + most]
-        self.metric = self._host_found[CLOCK + most :]
+        self.loss, self.metric = self._host_found[CLOCK:].reshape(2, most)
 
     def capture(self, work: Callable[[], None]) -> None:
         """Write down what `work` asks of its stream, which runs none of it.
@@ -85,22 +82,26 @@ class Graph:
         nbytes = np.int64(source.nbytes // max(len(source), 1))
         take_kernel()(room, len(room), cuda_launch.THREADS, source, room, nbytes, self._clock)
 
-    def decide(self, loss: Array, metric: Array, squares: Array | None, most: float | None) -> None:
+    def decide(self, loss: Array, metric: Array, clip_norm: float | None, gradients: Array) -> None:
         """Note loss and metric, and whether the step is taken.
 
         Args:
             loss: float64, metric: integer or floating, both 0-d.
-            squares: the sum of gradients' squares, float64, where their norm is to be `most`.
+            clip_norm: None, or the most that the norm of `gradients` is to be.
         """
+        squares = None if clip_norm is None else sum_of_squares([gradients])
         kernel = decide_kernel(NAMES[metric.dtype], self._columns)
-        limits = NOWHERE if squares is None else squares, np.float64(most or 0.0)
+        limits = NOWHERE if squares is None else squares, np.float64(clip_norm or 0.0)
         arrays = self._table, self._losses, self._metrics, self._clock
         kernel(loss, 1, 1, loss, metric, *limits, *arrays)
         self._kept = [loss, metric, squares]
 
     def step(self, rule: Rule, arrays: tuple[Array, ...]) -> None:
         """Step `arrays` (param, grad, then states) with the step's row of coefficients."""
-        step_by_table(rule, arrays, self._table, self._clock)
+        first = arrays[0]
+        kernel, blocks = step_kernel(rule, NAMES[first.dtype]), packed_blocks(first)
+        given = (*arrays, np.int64(first.size), self._table, self._clock)
+        kernel(first, blocks, cuda_launch.THREADS, *given)
 
     # --- a run ------------------------------------------------------------------------------------
     def run(self, table: np.ndarray, order: Array | None, steps: int, draws: int) -> int:
@@ -138,7 +139,9 @@ def _pinned(size: int) -> np.ndarray:
     import cupy
 
     memory = cupy.cuda.alloc_pinned_memory(8 * size)
-    return np.frombuffer(memory, np.float64, size)
+    found = np.frombuffer(memory, np.float64, size)
+    found[:] = 0
+    return found
 
 
 def _abandon(stream: Any) -> None:
@@ -155,6 +158,13 @@ def _abandon(stream: Any) -> None:
 def take_kernel() -> RawKernel:
     """graph_take."""
     return RawKernel("graph_take", "float32", cuda_text.take())
+
+
+@made_once
+def step_kernel(rule: Rule, dtype: str) -> RawKernel:
+    """A rule by the rows of a table."""
+    text = cuda_text.step(rule, dtype)
+    return RawKernel(f"{rule.name}_by_table", dtype, text, cuda_text.symbol(rule, dtype))
 
 
 @made_once

@@ -1,4 +1,4 @@
-"""What kernels look at in the GPU's memory while a step is captured, in place of their arguments."""
+"""What kernels look at in the GPU's memory while a step is captured, beside their arguments."""
 
 from __future__ import annotations
 

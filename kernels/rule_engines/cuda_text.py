@@ -16,6 +16,11 @@ def symbol(rule: Rule, dtype: str, chunks: bool = False) -> str:
 def source(rule: Rule, dtype: str, chunks: bool = False) -> str:
     """The kernel's whole text: (*arrays, size, *coefficients), or for chunks of many arrays
     (*places, sizes, *coefficients)."""
+    made = packed_chunks if chunks else packed
+    return made(symbol(rule, dtype, chunks), dtype, *parts(rule))
+
+
+def parts(rule: Rule) -> tuple[dict[str, str], tuple[str, ...], str, str]:
+    """What kernels of packs are made of: arrays, scalars, operation, preamble."""
     arrays = {name: READ if name == "g" else BOTH for name in array_names(rule)}
-    made, name = packed_chunks if chunks else packed, symbol(rule, dtype, chunks)
-    return made(name, dtype, arrays, scalar_names(rule), operation(rule, "C"), PREAMBLE)
+    return arrays, scalar_names(rule), operation(rule, "C"), PREAMBLE

@@ -44,6 +44,14 @@ class Loss(ABC):
     def measure(self, output: Array, targets: Array) -> Array:
         """The metric, added up over the rows: 0-d, where `output` lies, and not waited for."""
 
+    def with_metric(
+        self, output: Array, targets: Array, weights: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        """(mean loss, gradient, metric), as a call and `measure` give them."""
+        metric = self.measure(output, targets)
+        given = () if weights is None else (weights,)
+        return (*self(output, targets, *given), metric)
+
     def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
         """Write the loss, its metric and its gradient down, as `Layer.record` does a layer.
 

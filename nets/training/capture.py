@@ -13,7 +13,7 @@ from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..types import Array
 from .captured.step import Captured
-from .captured.steps import Kept, captured_step
+from .captured.steps import Kept, captured_step, written_down
 from .divergence import first_fault
 from .finite import all_finite
 from .inputs import check_batches, check_loss, check_optimizer, prepared
@@ -138,7 +138,7 @@ class CapturedStep(Kept):
 
     def _ready(self, x: Array, y: Array, weights: Array | None) -> Any:
         """The captured step for such a batch, and what it is given; None likewise."""
-        given = x, *self._loss.given_to_record(y, weights, self._net.dtype)
+        given = written_down(self._net, self._loss, x, y, weights)
 
         def make() -> Captured:
             return captured_step(

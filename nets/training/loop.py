@@ -24,6 +24,7 @@ from .interrupt import Interrupt
 from .progress import Progress
 from .regularizers import Regularizer
 from .run import Run
+from .total import Total
 from .update import NotFiniteError, update
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
@@ -72,16 +73,15 @@ class Loop:
         """One pass over the data; recorded where it was not stopped midway."""
         run, n = self.run, len(self.x)
         start = perf_counter()
-        total: Array = 0.0
-        measured: Array = 0
+        means, metrics = Total(run.net.backend), Total(run.net.backend)
         seen = 0
         batch: Array = None
         order = shuffled(n, run.rng, run.net.backend)
         while seen < n and not run.stopped:
             for samples, mean, metric in self._round(order[seen:]):
                 batch = order[seen : seen + samples]
-                total = total + mean * samples
-                measured = measured + metric
+                means.add(mean, samples)
+                metrics.add(metric)
                 seen += samples
                 self.bar.batch()
             for callback in self.callbacks:
@@ -89,7 +89,7 @@ class Loop:
             self._look_for_interrupt()
         if seen < n:
             return
-        loss = float(total) / n  # the one line that waits for the device
+        loss = means.sum() / n  # the one line that waits for the device
         if not isfinite(loss):
             raise diverged(run, "loss", loss, [self._rows(batch)], training=True)
         seconds = perf_counter() - start
@@ -100,7 +100,7 @@ class Loop:
             history.val_loss.append(held_out[0])
             history.val_metric.append(held_out[1])
         history.loss.append(loss)
-        history.metric.append(float(measured) / n)
+        history.metric.append(metrics.sum() / n)
         history.seconds.append(seconds)
         history.lr.append(run.optimizer.lr)
         run.epoch += 1

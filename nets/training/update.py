@@ -45,12 +45,11 @@ def update(
             found gradients that are not.
     """
     output = net.forward(x, train=True)
-    mean, gradient = loss(output, y) if weights is None else loss(output, y, weights)
+    mean, gradient, metric = loss.with_metric(output, y, weights)
     for regularizer in regularizers:
         mean = mean + regularizer.penalty(net, samples)
     if net.backend.device == "cpu" and not isfinite(mean):  # on a GPU this would wait
         raise NotFiniteError("loss", float(mean))
-    metric = loss.measure(output, y)
     net.backward(gradient, input_grad=False)
     for regularizer in regularizers:
         regularizer.add_gradient(net, samples)

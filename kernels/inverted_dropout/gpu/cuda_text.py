@@ -25,7 +25,11 @@ __device__ __forceinline__ void random_bits(u64 call, u64 draw, u64 seed, unsign
 }
 
 extern "C" __global__ __launch_bounds__(THREADS)
-void dropout(const T *x, T *y, long long size, u64 seed, u64 draw, unsigned last, C scale) {
+void dropout(
+    const T *x, T *y, long long size, u64 seed, u64 draw, unsigned last, C scale,
+    const long long *ahead
+) {
+    if (ahead) draw += *ahead;
     const bool aligned = ((size_t)x | (size_t)y) % sizeof(Vector) == 0;
     const long long step = (long long)gridDim.x * blockDim.x;
     long long call = (long long)blockIdx.x * blockDim.x + threadIdx.x;

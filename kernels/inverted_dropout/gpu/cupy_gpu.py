@@ -8,6 +8,7 @@ from ....backend import Array
 from ...compiling import cuda_launch
 from ...compiling.cuda_launch import RawKernel, blocks_for, made_once
 from ...compiling.dtypes import compute_dtype
+from ...graph.words import words
 from ..contiguous import through_contiguous
 from ..contract import DropoutEngine, Mask
 from .cuda_text import NAME, source
@@ -26,7 +27,8 @@ def _launch(x: Array, y: Array, mask: Mask) -> None:
     scale = np.dtype(compute_dtype(x.dtype)).type(mask.scale)
     numbers = np.int64(x.size), np.uint64(mask.seed), np.uint64(mask.draw), np.uint32(mask.last)
     blocks = blocks_for(x.size, each=4)
-    raw_kernel(x.dtype.name)(x, blocks, cuda_launch.THREADS, x, y, *numbers, scale)
+    given = (x, y, *numbers, scale, words().draws)
+    raw_kernel(x.dtype.name)(x, blocks, cuda_launch.THREADS, *given)
 
 
 @made_once

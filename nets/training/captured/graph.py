@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....kernels.gradient_norm import sum_of_squares
 from ....kernels.graph import new_graph
 from ...network.captured_forward import Uncapturable
 from ...network.sequential import Sequential
@@ -41,8 +40,7 @@ class CapturedGraph(Captured):
                             graph.take(source, room)
                 loss, metric = self._forward_and_backward()
                 clip = self._clip_norm
-                squares = None if clip is None else sum_of_squares([arrays[1]])
-                graph.decide(loss, metric, squares, clip)
+                graph.decide(loss, metric, clip, arrays[1])
                 graph.step(self._rule, arrays)
 
             states = net.random_state()

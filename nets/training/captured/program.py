@@ -1,4 +1,4 @@
-"""A captured step on the CPU: kernel calls and products written down, run by compiled code alone."""
+"""A captured step on the CPU: kernel calls and products written down, run by compiled code."""
 
 from __future__ import annotations
 

@@ -25,6 +25,14 @@ def captured_step(net: Sequential, *given: Any) -> Captured:
     return kind(net, *given)
 
 
+def written_down(net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None) -> Batch:
+    """x, y and weights as captured steps take them."""
+    contiguous = net.backend.xp.ascontiguousarray
+    if net.backend.device == "cpu":
+        return (contiguous(x), *loss.given_to_record(y, weights, net.dtype))
+    return contiguous(x), contiguous(y), None if weights is None else contiguous(weights)
+
+
 class Kept:
     """Captured steps by what tells them apart: those that no longer hold go, and the oldest.
 
@@ -86,10 +94,7 @@ class CapturedSteps(Kept):
         self._run, self._regularizers, self._gathered = run, regularizers, gathered
         self._seconds: dict[int, float] = {}
         if not self.why_not:
-            x, y, weights = data
-            xp = run.net.backend.xp
-            y, weights = run.loss.given_to_record(y, weights, run.net.dtype)
-            self.data: Batch = (xp.ascontiguousarray(x), y, weights)
+            self.data = written_down(run.net, run.loss, *data)
 
     def of(self, batch_size: int) -> Captured | None:
         """The captured step for batches of that size, or None where there is none."""
