@@ -54,6 +54,7 @@ extern "C" __global__ void graph_decide(
     if (clock[STOP]) return;
     ((double *)clock)[FACTOR] = factor;
     clock[STEP] = step + 1;
+    ++clock[DRAWS];
 }
 """
 

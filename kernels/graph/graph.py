@@ -9,7 +9,7 @@ import numpy as np
 
 from ...backend import Array, Backend
 from ..compiling import cuda_launch
-from ..compiling.cuda_launch import RawKernel, made_once
+from ..compiling.cuda_launch import RawKernel, made_once, zero_between_launches
 from ..compiling.cuda_packs import packed_blocks
 from ..compiling.cuda_squares import sum_of_squares
 from ..compiling.dtypes import NAMES
@@ -63,8 +63,8 @@ class Graph:
         words = Words(self._clock[DRAWS:], self._clock[STOP:])
         cupy.cuda.get_current_stream().synchronize()
         with cupy.cuda.using_allocator(self._pool.malloc), self._stream, captured(words):
+            zero_between_launches(self._clock)  # made now: in a capture nothing is zeroed yet
             for _ in range(2):
-                self._graph = None
                 self._graph = self._captured(work)
 
     def _captured(self, work: Callable[[], None]) -> Any:

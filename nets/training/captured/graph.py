@@ -7,7 +7,6 @@ from typing import Any
 from ....kernels.graph import new_graph
 from ...network.captured_forward import Uncapturable
 from ...network.sequential import Sequential
-from ...optimizers.optimizer import Optimizer
 from ...types import Array
 from .step import MOST, Batch, Captured, check_engine
 
@@ -18,22 +17,19 @@ class CapturedGraph(Captured):
     Nothing is waited for until a run of steps has ended.
     """
 
-    @staticmethod
-    def check(net: Sequential, optimizer: Optimizer) -> None:
-        """Raise Uncapturable with the reason where there are no graphs for such a step."""
-        check_engine(optimizer, "cupy")
-
     def _write_down(self, data: Batch, gathered: bool) -> None:
         net, optimizer = self._net, self._optimizer
-        self.check(net, optimizer)
+        check_engine(optimizer, "cupy")
         arrays = tuple(column[0] for column in optimizer.columns())
         graph = self._graph = new_graph(net.backend, MOST, self._table.shape[1])
         self.loss, self.metric = graph.loss, graph.metric
         with net.backend.scope():
             self._data, rooms = data, [self._room(each) for each in data]
             self._rooms: Batch = rooms[0], rooms[1], rooms[2]
+            states = net.random_state()
 
             def work() -> None:
+                net.load_random_state(states)
                 if gathered:
                     for source, room in zip(data, rooms, strict=True):
                         if source is not None:
@@ -43,7 +39,6 @@ class CapturedGraph(Captured):
                 graph.decide(loss, metric, clip, arrays[1])
                 graph.step(self._rule, arrays)
 
-            states = net.random_state()
             try:
                 graph.capture(work)
             except Exception as error:

@@ -43,23 +43,29 @@ class Kept:
     def __init__(self, net: Sequential, loss: Loss, optimizer: Optimizer) -> None:
         self._made: dict[Hashable, Captured] = {}
         self.why_not = ""
+        # A GPU's libraries make ready at a first step what can't be made while one is captured.
+        self._on_gpu = net.backend.device != "cpu"
+        self._tried: set[Hashable] = set()
         try:
             check(net, loss, optimizer)
-            if net.backend.device == "cpu":
+            if self._on_gpu:
+                check_engine(optimizer, "cupy")
+            else:
                 check_programs(net)
                 check_engine(optimizer, "numba")
-            else:
-                CapturedGraph.check(net, optimizer)
         except Uncapturable as error:
             self.why_not = str(error)
 
     def _step(self, key: Hashable, make: Callable[[], Captured]) -> Captured | None:
-        """The one of that key, made where it is not there; None where it can't be."""
+        """The one of that key, made where it is not there; None where it can't be, or not yet."""
         made = self._made
         found = made.get(key)
         if found is not None and not found.holds():
             made.clear()
             found = None
+        if found is None and self._on_gpu and key not in self._tried:
+            self._tried.add(key)
+            return None
         if found is None:
             try:
                 found = make()

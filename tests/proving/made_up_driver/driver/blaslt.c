@@ -183,7 +183,8 @@ API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
 // All that a launch needs, copied: the descriptions may be gone when it runs.
 struct Work { struct Product product; bool sums, other_sums; struct Matrix vector; void *room; size_t bytes; };
 
-static void work(const struct Work *it) {
+static int work(void *argument) {
+    const struct Work *it = argument;
     const struct Product *p = &it->product;
     memset(it->room, 0xff, it->bytes);  // nobody else may count on it
     (p->a.type == DOUBLE ? in_double : in_float)(p);
@@ -193,6 +194,7 @@ static void work(const struct Work *it) {
             sum += it->other_sums ? element(&p->b, l, i % p->n) : element(&p->a, i, l);
         set(&it->vector, i, 0, sum);
     }
+    return 0;
 }
 
 // What lies in memory of the current device, so long as it is and aligned to so many bytes.
@@ -245,7 +247,8 @@ API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t 
     if (then.epilogue & CUBLASLT_EPILOGUE_BIAS) it.product.added = vector;
     if (then.epilogue & CUBLASLT_EPILOGUE_RELU)
         it.product.then = chosen.drops_nan ? RELU_WITHOUT_NAN : RELU;
-    note(LAUNCH, "launch cublasLt %d %d %d, epilogue %u, stream %p, device %d", then.m, then.n, then.k,
+    const bool waits = recorded(stream, work, &it, sizeof it);
+    note(waits ? NODE : LAUNCH, "launch cublasLt %d %d %d, epilogue %u, stream %p, device %d", then.m, then.n, then.k,
          then.epilogue, (void *)stream, current_device);
-    return work(&it), CUBLAS_STATUS_SUCCESS;
+    return waits ? CUBLAS_STATUS_SUCCESS : work(&it);
 }
