@@ -22,6 +22,7 @@ P = ParamSpec("P")
 K = TypeVar("K")
 
 THREADS = 256
+_MULTIPROCESSORS = 16  # cudaDevAttrMultiProcessorCount
 MAX_BLOCKS = 1 << 16  # beyond that, each thread takes several elements
 
 observers: list[Callable[[str, str, Array, tuple[Any, ...]], None]] = []
@@ -153,6 +154,14 @@ def forget() -> None:
         make.cache_clear()
     _launchers.clear()
     _counts.clear()
+
+
+@made_once
+def processors(device: int) -> int:
+    """How many multiprocessors the GPU of that number has."""
+    import cupy
+
+    return int(cupy.cuda.runtime.deviceGetAttribute(_MULTIPROCESSORS, device))
 
 
 @made_once

@@ -15,9 +15,9 @@ from ...compiling.numba_reductions import add, tree_of
 from ...compiling.python_text import rebound
 from .. import formula
 from ..channel_vectors import computed, given
-from ..contract import BatchNormEngine, How, Running
+from ..contract import NOWHERE, BatchNormEngine, How, Places, Running
 from . import numba_cuda_kernels
-from .plan import gpu_plan
+from .numba_cuda_plan import gpu_plan
 
 _FORMULAS = (
     "middle",
@@ -62,7 +62,7 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         return kept
 
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
     ) -> tuple[Array, Array]:
         import cupy
 

@@ -98,8 +98,8 @@ extern "C" void {name}(__PTRDIFF_TYPE__ _n, __PTRDIFF_TYPE__ _ndim, const __PTRD
 """
 
 
-class Here(nullcontext[None]):
-    """In the place of a device of CuPy's."""
+class SameDevice(nullcontext[None]):
+    """As `cupy.cuda.Device`: a context, and a number."""
 
     id = 0
 
@@ -107,7 +107,7 @@ class Here(nullcontext[None]):
 class OnHost(np.ndarray):
     """A NumPy array that the CuPy engine takes for one of its own."""
 
-    device = Here()  # type: ignore[assignment]
+    device = SameDevice()  # type: ignore[assignment]
 
 
 class Bound(NamedTuple):
