@@ -9,10 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend import Backend
+from ..engine_table import get_engine
+
+
+def why_no_graphs() -> str:
+    """Why no step can be captured on a GPU, or ""."""
+    return get_engine("cupy").missing()[0]
 
 
 def new_graph(backend: Backend, most: int, columns: int) -> Any:
     """A new `Graph` of at most so many steps a run, whose rule takes so many coefficients."""
-    from .graph import Graph
+    from .cupy_graph import Graph
 
     return Graph(backend, most, columns)

@@ -85,7 +85,7 @@ class CapturedStep(Kept):
         self._net, self._loss, self._optimizer = net, loss, optimizer
         self._regularizers, self._samples = regularizers, samples
         self.metric = float("nan")
-        if not self.why_not:
+        if not self.why_not and net.backend.device == "cpu":
             width = net.out_features or net.in_features or 1
             rows = np.zeros((batch_size, net.in_features or width), net.dtype)
             shape = (batch_size,) if loss.of_logits == "softmax" else (batch_size, width)

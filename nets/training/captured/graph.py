@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....kernels.graph import new_graph
+from ....kernels.graph import new_graph, why_no_graphs
 from ...network.captured_forward import Uncapturable
 from ...network.sequential import Sequential
+from ...optimizers.optimizer import Optimizer
 from ...types import Array
 from .step import MOST, Batch, Captured, check_engine
+
+
+def check_graphs(optimizer: Optimizer) -> None:
+    """Raise Uncapturable with the reason where there are no graphs, or not with such an engine."""
+    if reason := why_no_graphs():
+        raise Uncapturable(reason)
+    check_engine(optimizer, "cupy")
 
 
 class CapturedGraph(Captured):
@@ -19,7 +27,7 @@ class CapturedGraph(Captured):
 
     def _write_down(self, data: Batch, gathered: bool) -> None:
         net, optimizer = self._net, self._optimizer
-        check_engine(optimizer, "cupy")
+        check_graphs(optimizer)
         arrays = tuple(column[0] for column in optimizer.columns())
         graph = self._graph = new_graph(net.backend, MOST, self._table.shape[1])
         self.loss, self.metric = graph.loss, graph.metric

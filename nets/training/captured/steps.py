@@ -12,17 +12,17 @@ from ...optimizers.optimizer import Optimizer
 from ...types import Array
 from ..regularizers import Regularizer
 from ..run import Run
-from .graph import CapturedGraph
+from .graph import CapturedGraph, check_graphs
 from .program import CapturedProgram
 from .step import MOST, Batch, Captured, check, check_engine
 
 ROUND = 0.01  # seconds that a run should take: Ctrl-C waits for it
 
 
-def captured_step(net: Sequential, *given: Any) -> Captured:
+def captured_step(net: Sequential, *given: Any, **options: Any) -> Captured:
     """A step captured for the device on which the network is; `Captured` tells what is given."""
     kind = CapturedProgram if net.backend.device == "cpu" else CapturedGraph
-    return kind(net, *given)
+    return kind(net, *given, **options)
 
 
 def written_down(net: Sequential, loss: Loss, x: Array, y: Array, weights: Array | None) -> Batch:
@@ -49,7 +49,7 @@ class Kept:
         try:
             check(net, loss, optimizer)
             if self._on_gpu:
-                check_engine(optimizer, "cupy")
+                check_graphs(optimizer)
             else:
                 check_programs(net)
                 check_engine(optimizer, "numba")

@@ -39,8 +39,9 @@ from onepass.nets import (
 from onepass.nets import Callback as Told
 from onepass.nets.layers.layer import Layer
 from onepass.nets.network.captured_forward import Uncapturable
-from onepass.nets.training import captured
-from onepass.nets.training.captured import Captured, CapturedSteps
+from onepass.nets.training.captured import steps as captured
+from onepass.nets.training.captured.program import CapturedProgram
+from onepass.nets.training.captured.steps import CapturedSteps
 from tolerances import CAPTURED_LIMITS, assert_close
 
 PACE = 7  # steps of a run, whatever a step takes
@@ -585,9 +586,9 @@ def test_a_step_is_captured_once_for_each_size_of_batch(monkeypatch):
 
     def counted(*given):
         made.append(given[3])
-        return Captured(*given)
+        return CapturedProgram(*given)
 
-    monkeypatch.setattr(captured, "Captured", counted)
+    monkeypatch.setattr(captured, "CapturedProgram", counted)
     trained(Case(LAYERS["deep"]), schedule=decay, callbacks=Notes())
     assert made == [16, 6]
 
@@ -996,7 +997,7 @@ def test_a_run_allocates_nothing_that_grows_with_its_steps():
     x, y = pair(case._replace(rows=16 * 200), "float64")
     net = Sequential(*case.layers(), seed=1, dtype="float64", device="cpu")
     optimizer = case.optimizer(net.parameters())
-    step = Captured(net, KINDS["classes"], optimizer, 16, (x, y, None), [L2(0.1)], len(x))
+    step = CapturedProgram(net, KINDS["classes"], optimizer, 16, (x, y, None), [L2(0.1)], len(x))
     order = np.random.default_rng(0).permutation(len(x))
     for k in range(200):
         step.prepare(k)

@@ -1,39 +1,286 @@
-"""Captured steps of real CuPy on the made-up driver: the same as layer by layer, and what they cost."""
+"""Captured steps of real CuPy on the made-up driver: as layer by layer, and what they cost."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import pytest
 from onepass.nets import (
+    L1,
     L2,
+    SGD,
     Adam,
     BatchNorm,
+    BinaryCrossEntropy,
+    Callback,
     Dense,
     Dropout,
-    Momentum,
-    ReLU,
+    MeanSquaredError,
     Sequential,
     SoftmaxCrossEntropy,
     capture,
     fit,
 )
-from onepass.nets.training.captured.steps import CapturedSteps
+from onepass.nets.training.captured import steps
+from onepass.nets.training.captured.graph import CapturedGraph
 
 from proving.made_up_driver import counting
-from proving.made_up_driver.test_training import OPTIMIZERS, blobs, trained
+from proving.made_up_driver.training import OPTIMIZERS, blobs, trained, uncaptured
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("made_up_gpu")]
 
 
-def test_x(monkeypatch):
-    from onepass.nets.training import history
-    import onepass.nets.training.loop as loop
-    old = loop.Loop._epoch
-    def ep(self):
-        old(self); print("PATH", self.run.history.path, self.run.step)
-    monkeypatch.setattr(loop.Loop, "_epoch", ep)
-    figures, state = trained("cpu", "adam", "float32")
-    found, there = trained("cuda", "adam", "float32")
-    print(figures, found)
-    import onepass.nets.training.captured.steps as st
-    np.testing.assert_allclose(found, figures, rtol=5e-6)
+@pytest.fixture
+def runs(monkeypatch):
+    """How many steps each captured run took; all that can be are in one run."""
+    found, run = [], CapturedGraph.run
+
+    def counted(self, order, steps):
+        run(self, order, steps)
+        found.append(self.taken)
+
+    monkeypatch.setattr(CapturedGraph, "run", counted)
+    monkeypatch.setattr(steps.CapturedSteps, "pace", lambda self, step: 256)
+    return found
+
+
+def net_of(*layers, dtype="float32", device="cuda"):
+    layers = layers or (Dense(12, 16, bias=False), BatchNorm(16, activation="relu"), Dense(16, 4))
+    return Sequential(*layers, seed=3, dtype=dtype, device=device)
+
+
+# --- as layer by layer ----------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_captured_steps_are_steps_layer_by_layer(name, dtype, runs, monkeypatch):
+    found, there = trained("cuda", name, dtype)
+    assert sum(runs) == 3 * 5 - 2, "all but the first of each size of batch"
+    uncaptured(monkeypatch)
+    figures, state = trained("cuda", name, dtype)
+    np.testing.assert_allclose(found, figures, rtol=1e-12)
+    for key, value in state.items():
+        np.testing.assert_array_equal(there[key], value, err_msg=key)
+
+
+LOSSES = {
+    "classes": (SoftmaxCrossEntropy, lambda y: y),
+    "numbers": (MeanSquaredError, lambda y: np.eye(4, dtype="float32")[y]),
+    "yes or no": (BinaryCrossEntropy, lambda y: y % 2),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_and_regularizer(loss, runs, monkeypatch):
+    x, y = blobs(70, 12, classes=4)
+
+    def run():
+        net = net_of(
+            Dense(12, 8, activation="tanh"), Dropout(0.7), Dense(8, 1 if loss == "yes or no" else 4)
+        )
+        options = {"loss": LOSSES[loss][0](), "regularizer": [L1(0.01), L2(0.1)], "progress": False}
+        sgd = SGD(net.parameters(), lr=0.1)
+        history = fit(
+            net, (x, LOSSES[loss][1](y)), optimizer=sgd, epochs=2, batch_size=16, **options
+        )
+        return history, net.parameters().flat.get(), net.random_state()
+
+    history, flat, states = run()
+    assert history.path == "captured"
+    uncaptured(monkeypatch)
+    plain, wanted, random = run()
+    assert states == random
+    np.testing.assert_allclose(history.loss, plain.loss, rtol=1e-12)
+    np.testing.assert_allclose(history.metric, plain.metric, rtol=1e-12)
+    np.testing.assert_array_equal(flat, wanted)
+
+
+def test_a_callback_at_each_batch_and_augmentation(runs, monkeypatch):
+    class Notes(Callback):
+        def __init__(self):
+            self.losses = []
+
+        def on_batch(self, run):
+            self.losses.append(float(run.batch_loss))
+
+    def noise(x, rng):
+        return x + x.dtype.type(rng.uniform())
+
+    notes = Notes(), Notes()
+    kept = trained("cuda", "adam", "float32", callbacks=notes[0], augment=noise)
+    assert runs == [1] * 13
+    uncaptured(monkeypatch)
+    plain = trained("cuda", "adam", "float32", callbacks=notes[1], augment=noise)
+    np.testing.assert_allclose(notes[0].losses, notes[1].losses, rtol=1e-12)
+    for key, value in plain[1].items():
+        np.testing.assert_array_equal(kept[1][key], value)
+
+
+def test_a_step_of_ones_own_loop():
+    x, y = blobs(48, 12, classes=4)
+
+    def losses(device):
+        net = net_of(device=device)
+        step = capture(net, SoftmaxCrossEntropy(), Adam(net.parameters()))
+        found = [(step(x[:n], y[:n]), step.metric) for n in (16, 16, 48, 16, 48)]
+        assert step.why_not == ""
+        return found
+
+    np.testing.assert_allclose(losses("cuda"), losses("cpu"), rtol=5e-6)
+
+
+@pytest.mark.parametrize("change", ["lr", "layer", "draw", "weight", "clip_norm"])
+def test_what_is_changed_between_steps_counts(change):
+    x, y = blobs(16, 12, classes=4)
+
+    def losses(device):
+        net = net_of(
+            Dense(12, 16, bias=False), BatchNorm(16), Dropout(0.8), Dense(16, 4), device=device
+        )
+        adam = Adam(net.parameters(), clip_norm=5.0)
+        step = capture(net, SoftmaxCrossEntropy(), adam)
+        found = [step(x, y) for _ in range(3)]
+        match change:
+            case "lr":
+                adam.lr = 0.1
+            case "layer":
+                net.layers[1].eps = 0.5
+            case "draw":
+                net.forward(x, train=True)
+            case "weight":
+                net.parameters()["0.weight"][...] *= 2
+            case "clip_norm":
+                adam.clip_norm = 0.01
+        return [*found, *(step(x, y) for _ in range(3))]
+
+    np.testing.assert_allclose(losses("cuda"), losses("cpu"), rtol=1e-5)
+
+
+def test_two_devices():
+    x, y = blobs(16, 12, classes=4)
+    found = []
+    for device in ("cuda:0", "cuda:1"):
+        net = net_of(device=device)
+        step = capture(net, SoftmaxCrossEntropy(), Adam(net.parameters(), clip_norm=0.1))
+        found.append([step(x, y) for _ in range(4)])
+        assert step.why_not == ""
+    assert found[0] == found[1]
+
+
+# --- what can't be captured -----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: (net_of(Dense(12, 8), BatchNorm(8, momentum=None), Dense(8, 4)), {}), "capturing"),
+        (lambda: (net_of(), {"engine": "array"}), "engine is 'array'"),
+        (lambda: (net_of(Doubled(12, 8), Dense(8, 4)), {}), "forward of its own"),
+    ],
+)
+def test_what_can_not_be_captured_goes_layer_by_layer_and_tells_why(make, why):
+    (net, options), data = make(), blobs(70, 12, classes=4)
+    adam = Adam(net.parameters(), **options)
+    history = fit(
+        net,
+        data,
+        loss=SoftmaxCrossEntropy(),
+        optimizer=adam,
+        epochs=2,
+        progress=False,
+        batch_size=16,
+    )
+    assert why in history.path
+    assert np.isfinite(history.loss).all()
+    assert adam.steps == 10
+
+
+class Doubled(Dense):
+    """A layer with a forward of its own."""
+
+    def forward(self, x, train=False):
+        return super().forward(x, train) * 2
+
+
+# --- what is not finite ---------------------------------------------------------------------------
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_loss_that_is_not_finite_ends_a_run_before_its_step(clip_norm, runs, monkeypatch):
+    x, y = blobs(96, 12, classes=4)
+    x[50:] = 3e38
+
+    def left(device):
+        net = net_of(device=device)
+        adam = Adam(net.parameters(), clip_norm=clip_norm)
+        options = {"loss": SoftmaxCrossEntropy(), "epochs": 2, "batch_size": 4, "seed": Shuffled()}
+        with pytest.raises(FloatingPointError, match="layer 0"):
+            fit(net, (x, y), optimizer=adam, progress=False, **options)
+        return net.state_dict(), adam.steps
+
+    (state, steps), (wanted, taken) = left("cuda"), left("cpu")
+    assert runs == []
+    assert steps == taken == 12
+    for name, value in state.items():  # the batch that made it so is in the running statistics
+        assert np.isfinite(value).all() == ("running" not in name)
+        np.testing.assert_allclose(value, wanted[name], rtol=1e-4, atol=1e-6)
+
+
+class Shuffled(np.random.Generator):
+    """Leaves everything in order."""
+
+    def __init__(self):
+        super().__init__(np.random.PCG64(0))
+
+    def permutation(self, n):
+        return np.arange(n)
+
+
+@pytest.mark.parametrize(("size", "most"), [(1e-80, 1e-163), (1e150, 1e-3)])
+def test_gradients_whose_squares_leave_float64_are_clipped_with_care(size, most):
+    x, y = blobs(32, 12, classes=4)
+    x = x.astype("float64")
+
+    def run(device):
+        net = net_of(Dense(12, 4), dtype="float64", device=device)
+        sgd = SGD(net.parameters(), lr=0.1, clip_norm=most)
+        step = capture(net, MeanSquaredError(), sgd)
+        targets = np.eye(4)[y]
+        for scale in (1.0, 1.0, size, 1.0):
+            step(x * scale, targets * 0)
+        return net.backend.to_numpy(net.parameters().flat), sgd.steps
+
+    found, wanted = run("cuda"), run("cpu")
+    assert found[1] == wanted[1] == 4
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-9)
+
+
+# --- what it costs --------------------------------------------------------------------------------
+def test_a_captured_step_is_one_launch_of_a_graph(monkeypatch):
+    monkeypatch.setattr(steps.CapturedSteps, "pace", lambda self, step: 256)
+    x, y = blobs(16 * 40, 12, classes=4)
+
+    def cost(epochs):
+        net = net_of()
+        adam = Adam(net.parameters())
+        options = {"loss": SoftmaxCrossEntropy(), "batch_size": 16, "progress": False}
+        counting.reset()
+        fit(net, (x, y), optimizer=adam, epochs=epochs, **options)
+        return counting.counts()
+
+    cost(1)
+    two, three = cost(2), cost(3)
+    epoch = {name: n for name in two if (n := three[name] - two[name])}
+    assert epoch == {"graphs": 40, "copies": 3, "waits": 1}, "the order, what is given and found"
+
+
+def test_a_graph_has_memory_of_its_own():
+    """What others take and fill between its launches is none of its."""
+    import cupy
+
+    x, y = blobs(16, 12, classes=4)
+    found = []
+    for others in (False, True):
+        net = net_of()
+        step = capture(net, SoftmaxCrossEntropy(), partial(Adam, lr=0.01)(net.parameters()))
+        for _ in range(5):
+            found.append(step(x, y))
+            taken = [cupy.full(n, np.nan, "float32") for n in range(1, 400 if others else 1)]
+            del taken
+    assert found[:5] == found[5:]

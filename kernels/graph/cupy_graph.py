@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -148,10 +149,8 @@ def _abandon(stream: Any) -> None:
     """End a capture of which nothing is wanted."""
     import cupy
 
-    try:
+    with suppress(cupy.cuda.runtime.CUDARuntimeError):  # it was broken before
         stream.end_capture()
-    except cupy.cuda.runtime.CUDARuntimeError:  # it was broken before
-        pass
 
 
 @made_once
