@@ -51,16 +51,20 @@ def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
     from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS
+    from onepass.kernels.compiling.cuda_squares import KERNELS as SQUARES
     from onepass.kernels.rules import RULES
     from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
     applying = ("normalize", "differentiate", "infer")
+    of_chunks = (*(f"{name}_chunks" for name in RULES), *SQUARES)
     activations = [f"activation_{name}" for name in FORMULAS]
     summing = [name.removeprefix("batch_norm_") for name in KERNELS]
     for engine in ("cupy", "numba-cuda"):
         for dtype in DTYPES:
             for name in (*RULES, *summing, *applying, "dropout", *activations, *SOFTMAX):
+                yield Kernel(engine, name, dtype)
+            for name in of_chunks if engine == "cupy" else ():
                 yield Kernel(engine, name, dtype)
 
 
