@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import cuda_launch
-from .cuda_chunks import Chunks
+from .cuda_chunks import FOUND, Chunks
 from .dtypes import C_TYPES, compute_dtype
 
 BYTES = 16
@@ -123,7 +123,7 @@ def packed_chunks(
 ) -> str:
     """The same for many arrays: the kernel `symbol`(*places, sizes, *scalars) of cuda_chunks.py."""
     words = _words(symbol, dtype, arrays, scalars, operation)
-    return _text(dtype, preamble, _STEP + _CHUNKS, words | {"INDEX": "int"})
+    return _text(dtype, preamble, _STEP + FOUND + _CHUNKS, words | {"INDEX": "int"})
 
 
 def _words(
@@ -148,8 +148,7 @@ def _words(
         return f"{const(name)}Pack {name}_k{found};"
 
     def chunk(name: str) -> str:
-        kind = f"{const(name)}T *"
-        return f"{kind}{name} = ({kind}){name}_at[blockIdx.x];"
+        return f"{const(name)}T *{name} = found<{const(name)}T>({name}_at);"
 
     return {
         "ELEMENTS": ", ".join(f"{const(name)}T &{name}" for name in names),

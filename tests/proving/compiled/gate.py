@@ -55,9 +55,10 @@ def budget(kernel: Kernel) -> int:
         return softmax_forms.budget(*kernel)
     if dtype == "float64" or name.startswith("finish"):  # these have a thread a channel: few
         return 64
-    if engine == "cupy" and (name in RULES or name in cuda_forms.ACTIVATIONS):
+    if engine == "cupy" and name in {*RULES, *cuda_forms.CHUNKS, *cuda_forms.ACTIVATIONS}:
         return 64  # each has 16 bytes of every array under way
-    return 48 if engine == "numba-cuda" and name in cuda_forms.SUMMED else 40
+    sums = cuda_forms.SUMMED if engine == "numba-cuda" else cuda_forms.SQUARES
+    return 48 if name in sums else 40
 
 
 def ptx(kernel: Kernel) -> list[str]:
