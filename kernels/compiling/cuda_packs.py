@@ -1,7 +1,8 @@
 """CUDA C text of kernels that do the same to each element of arrays without gaps: by sixteen bytes.
 
-A launch takes one array of each kind, or chunks of many (cuda_chunks.py). With one element a thread and access a GPU's processors have too few bytes under way to fill its
-memory's pipe. Plain text, so that it can be proven without a GPU.
+A launch takes one array of each kind, or chunks of many (cuda_chunks.py). With one element a thread
+and access a GPU's processors have too few bytes under way to fill its memory's pipe. Plain text, so
+that it can be proven without a GPU.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .dtypes import C_TYPES, compute_dtype
 
 BYTES = 16
 RESIDENT = 4  # blocks that a GPU's processor is to hold: a thread then has 64 registers
+FEWER = 3  # the same of chunks, whose addresses take registers, too: amsgrad's would spill
 READ, WRITTEN, BOTH = "read", "written", "both"
 
 _STEP = """
@@ -123,7 +125,7 @@ def packed_chunks(
 ) -> str:
     """The same for many arrays: the kernel `symbol`(*places, sizes, *scalars) of cuda_chunks.py."""
     words = _words(symbol, dtype, arrays, scalars, operation)
-    return _text(dtype, preamble, _STEP + FOUND + _CHUNKS, words | {"INDEX": "int"})
+    return _text(dtype, preamble, _STEP + FOUND + _CHUNKS, words | {"INDEX": "int", "RESIDENT": str(FEWER)})
 
 
 def _words(
