@@ -16,6 +16,15 @@ from ...backend import Array
 
 CHUNK = 4096  # elements of an array that a block takes
 
+# What an address in a table is of: else the compiler makes code for any kind of memory.
+FOUND = """
+template <typename T> __device__ __forceinline__ T *found(const long long *places) {
+    T *const place = (T *)places[blockIdx.x];
+    __builtin_assume(__isGlobal(place));
+    return place;
+}
+"""
+
 
 class Cut:
     """Arrays of some sizes and one kind of elements, as chunks; `len` is how many there are.

@@ -1,7 +1,8 @@
 """CUDA C text of kernels that do the same to each element of arrays without gaps: by sixteen bytes.
 
-A launch takes one array of each kind, or chunks of many (cuda_chunks.py). With one element a thread and access a GPU's processors have too few bytes under way to fill its
-memory's pipe. Plain text, so that it can be proven without a GPU.
+A launch takes one array of each kind, or chunks of many (cuda_chunks.py). With one element a thread
+and access a GPU's processors have too few bytes under way to fill its memory's pipe. Plain text, so
+that it can be proven without a GPU.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from . import cuda_launch
-from .cuda_chunks import Chunks
+from .cuda_chunks import FOUND, Chunks
 from .dtypes import C_TYPES, compute_dtype
 
 BYTES = 16
 RESIDENT = 4  # blocks that a GPU's processor is to hold: a thread then has 64 registers
+FEWER = 3  # the same of chunks, whose addresses take registers, too: amsgrad's would spill
 READ, WRITTEN, BOTH = "read", "written", "both"
 
 _STEP = """
@@ -132,7 +134,7 @@ def packed_chunks(
 ) -> str:
     """The same for many arrays: the kernel `symbol`(*places, sizes, *scalars) of cuda_chunks.py."""
     words = _words(symbol, dtype, arrays, scalars, operation)
-    return _text(dtype, preamble, _STEP + _CHUNKS, words | {"INDEX": "int"})
+    return _text(dtype, preamble, _STEP + FOUND + _CHUNKS, words | {"INDEX": "int", "RESIDENT": str(FEWER)})
 
 
 def _words(
@@ -157,8 +159,7 @@ def _words(
         return f"{const(name)}Pack {name}_k{found};"
 
     def chunk(name: str) -> str:
-        kind = f"{const(name)}T *"
-        return f"{kind}{name} = ({kind}){name}_at[blockIdx.x];"
+        return f"{const(name)}T *{name} = found<{const(name)}T>({name}_at);"
 
     return {
         "ELEMENTS": ", ".join(f"{const(name)}T &{name}" for name in names),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...backend import Array
-from .cuda_chunks import Chunks, chunks_of
+from .cuda_chunks import FOUND, Chunks, chunks_of
 from .cuda_launch import RawKernel, made_once
 from .cuda_packs import BYTES, each
 from .cuda_reductions import WARPS
@@ -20,27 +20,36 @@ from .dtypes import C_TYPES, compute_dtype
 
 THREADS = 256  # of a block, some warps
 MOST = 1 << 11  # blocks of one array: beyond that, threads take more elements
-UNROLLED = 4  # packs that a thread has under way
+AT_ONCE = 4  # packs that a thread has under way
 
 _HEAD = """
 struct __align__(BYTES) Pack { T at[EACH]; };
 
+__device__ __forceinline__ void add(const Pack &pack, double &sum) {
+    #pragma unroll
+    for (int j = 0; j < EACH; ++j) {
+        const double value = (S)pack.at[j];
+        sum += value * value;
+    }
+}
 // Of what threads `first`, `first` + `all` and so on take.
 template <typename Index>
 __device__ __forceinline__ double squares(const T *x, Index size, Index first, Index all) {
     const Index packs = (size_t)x % BYTES == 0 ? size / EACH : 0;
     double sum = 0;
-    #pragma unroll UNROLLED
-    for (Index k = first; k < packs; k += all) {
-        const Pack pack = ((const Pack *)x)[k];
+    Index k = first;
+    #pragma unroll 1
+    for (; k + (AT_ONCE - 1) * all < packs; k += AT_ONCE * all) {
+        Pack some[AT_ONCE];
         #pragma unroll
-        for (int j = 0; j < EACH; ++j) {
-            const double value = (S)pack.at[j];
-            sum += value * value;
-        }
+        for (int i = 0; i < AT_ONCE; ++i) some[i] = ((const Pack *)x)[k + i * all];
+        #pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) add(some[i], sum);
     }
     #pragma unroll 1
-    for (Index k = packs * EACH + first; k < size; k += all) {
+    for (; k < packs; k += all) add(((const Pack *)x)[k], sum);
+    #pragma unroll 1
+    for (k = packs * EACH + first; k < size; k += all) {
         const double value = (S)x[k];
         sum += value * value;
     }
@@ -67,8 +76,7 @@ void squares_array(const T *x, const long long size, double *sums) {
 extern "C" __global__ __launch_bounds__(THREADS)
 void squares_chunks(const long long *x_at, const int *sizes, double *sums) {
     const int all = blockDim.x, first = threadIdx.x;
-    const T *x = (const T *)x_at[blockIdx.x];
-    write_sum(squares(x, sizes[blockIdx.x], first, all), sums + blockIdx.x);
+    write_sum(squares(found<const T>(x_at), sizes[blockIdx.x], first, all), sums + blockIdx.x);
 }
 """,
     "squares_total": """
@@ -87,12 +95,12 @@ def source(name: str, dtype: str) -> str:
     """The whole text of one of KERNELS for arrays of a dtype."""
     types = {"T": C_TYPES[dtype], "S": C_TYPES[compute_dtype(dtype)], "C": "double"}
     numbers = {
-        "THREADS": THREADS, "BYTES": BYTES, "EACH": each(dtype), "UNROLLED": UNROLLED
+        "THREADS": THREADS, "BYTES": BYTES, "EACH": each(dtype), "AT_ONCE": AT_ONCE
     }  # fmt: skip
     return (
         "".join(f"typedef {kind} {alias};\n" for alias, kind in types.items())
         + "".join(f"#define {key} {number}\n" for key, number in numbers.items())
-        + WARPS + _HEAD + _BODIES[name]
+        + WARPS + FOUND + _HEAD + _BODIES[name]
     )  # fmt: skip
 
 
@@ -145,7 +153,7 @@ def _sum_of_array(array: Array) -> Array:
     import cupy
 
     dtype = array.dtype.name
-    blocks = min(-(-array.size // (UNROLLED * each(dtype) * THREADS)), MOST)
+    blocks = min(-(-array.size // (AT_ONCE * each(dtype) * THREADS)), MOST)
     sums = cupy.empty(blocks, "float64")
     kernel = raw_kernel("squares_array", dtype)
     kernel(array, blocks, THREADS, array, np.int64(array.size), sums)

@@ -12,7 +12,7 @@ from onepass import kernels
 from onepass.kernels import launch as launching
 from onepass.kernels import rules
 from onepass.kernels.compiling.python_text import scalar_names
-from onepass.kernels.engine_table import get_engine
+from onepass.kernels.engine_table import Kept, get_engine
 from onepass.kernels.rule_engines import entry, numba_cpu
 from onepass.kernels.rule_engines import numba_fields as fields
 from onepass.kernels.simd import half
@@ -195,12 +195,12 @@ def test_what_is_no_tuple_of_floats_or_arrays_is_refused():
         assert not engine.quick(rule, wrong, coefficients)
     for wrong in (list(coefficients), coefficients[1:], (*coefficients[1:], 1), None):
         assert not engine.quick(rule, arrays, wrong)
-        assert not engine.quick_each(rule, tuple((a,) for a in arrays), wrong, np.arange(2))
+        assert not engine.quick_each(rule, tuple((a,) for a in arrays), wrong, Kept(2))
     for columns in (((arrays[0],), ()), ([arrays[0]], [arrays[1]]), ((arrays[0],), (None,))):
-        assert not engine.quick_each(rule, columns, coefficients, np.arange(2))
-        assert not engine.fits_each(columns, np.arange(2))
+        assert not engine.quick_each(rule, columns, coefficients, Kept(2))
+        assert not engine.fits_each(columns, Kept(2))
     for few_or_many in (0, 1, 3):
-        assert not engine.fits_each(((arrays[0],), (arrays[1],)), np.arange(few_or_many))
+        assert not engine.fits_each(((arrays[0],), (arrays[1],)), Kept(few_or_many))
     assert (arrays[0] == 0.5).all()
 
 

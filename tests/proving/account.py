@@ -51,11 +51,13 @@ def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
     from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS
+    from onepass.kernels.compiling.cuda_squares import KERNELS as SQUARES
     from onepass.kernels.rules import RULES
     from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
     applying = ("normalize", "differentiate", "infer")
+    of_chunks = (*(f"{name}_chunks" for name in RULES), *SQUARES)
     activations = [f"activation_{name}" for name in FORMULAS]
     summing = [name.removeprefix("batch_norm_") for name in KERNELS]
     all_of = (*RULES, *summing, *applying, "dropout", *activations, *SOFTMAX)
@@ -63,6 +65,8 @@ def shipped() -> Iterator[Kernel]:
     for engine, names in by_engine.items():
         for dtype in DTYPES:
             for name in names:
+                yield Kernel(engine, name, dtype)
+            for name in of_chunks if engine == "cupy" else ():
                 yield Kernel(engine, name, dtype)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases.six_gradients import KINDS
 from onepass.kernels.crew.crew import get_crew
-from onepass.kernels.launch import check_all
+from onepass.kernels.launch import Kept, check_all
 from onepass.kernels.rule_engines import numba_bundle as bundling
 from onepass.kernels.rule_engines import numba_fields as fields
 from onepass.kernels.rule_engines.numba_loops import shared_loop
@@ -32,11 +32,11 @@ def drawn(shapes=SHAPES, dtype="float32", seed=0):
 def fit(columns, engine="auto"):
     """Whether steps on these arrays would go in one."""
     columns = tuple(map(tuple, columns))
-    order = Kept(sum(map(len, columns)))
+    kept = Kept(sum(map(len, columns)))
     asked = []
-    check_all(columns, engine, order, asked.append)
+    check_all(columns, engine, kept, asked.append)
     fits = not asked
-    assert sorted(order) == list(range(order.size))
+    assert sorted(kept.order) == list(range(kept.order.size))
     return fits
 
 

@@ -20,7 +20,7 @@ from onepass.kernels.batch_norm.gpu import cuda_elementwise
 from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
 from onepass.kernels.batch_norm.gpu.plan import NEIGHBOURS
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling import cuda_launch, cuda_squares
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype
 from onepass.kernels.inverted_dropout.gpu import cupy_gpu as dropout_cupy
@@ -36,6 +36,8 @@ from proving.simulator.tools import Lowered
 APPLIED = ("normalize", "differentiate", "infer")  # to each element, after ReLU or not
 SUMMED = ("moments", "products")  # by blocks of one channel or of neighbouring ones
 GATED = ("products", *APPLIED)  # compiled with ReLU and without
+CHUNKS = {f"{name}_chunks": name for name in RULES}  # a rule on many arrays, by "cupy" alone
+SQUARES = cuda_squares.KERNELS
 ACTIVATIONS = {f"activation_{name}": name for name in FORMULAS}
 Made = tuple[Callable[[], Any], tuple[Any, ...]]  # what makes a Python function, and types
 
@@ -68,6 +70,11 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
         return _activation(ACTIVATIONS[name], dtype, _biases(name))
     if name in softmax_forms.KERNELS:
         return softmax_forms.texts(name, dtype)
+    if name in SQUARES:
+        return {"": nvrtc.launched(cuda_squares.raw_kernel, name, dtype)}
+    if name in CHUNKS:
+        rules = of_rule(CHUNKS[name]).items()
+        return {form: nvrtc.launched(cupy_gpu.chunks_kernel, rule, dtype) for form, rule in rules}
     found = {}
     for form, relu in _gates(name).items():
         for width in (1, NEIGHBOURS) if name in SUMMED else (1,):

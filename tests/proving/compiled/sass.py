@@ -14,6 +14,7 @@ import pytest
 
 from proving.compiled import nvrtc, ptxas
 
+LOAD, STORE = "LDG", "STG"
 _LABEL = re.compile(r"^(\.L_\w+):", re.MULTILINE)
 _INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(?P<guard>@!?\w+ )?\s*(?P<code>[A-Z][\w.]*)(.*)")
 _TARGET = re.compile(r"`\((\.L_\w+)\)")
@@ -45,19 +46,19 @@ def needed() -> None:
 
 
 @cache
-def first_loop(text: nvrtc.Text, architecture: str) -> Loop:
-    """The first loop that stores to global memory, of the only kernel of a text."""
+def first_loop(text: nvrtc.Text, architecture: str, access: str = STORE) -> Loop:
+    """The first loop that stores to global memory, or loads, of the only kernel of a text."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "kernel.cubin")
         file.write_bytes(nvrtc.build(text, architecture).code)
         command = [ptxas.tool("nvdisasm"), "-c", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return loop_of(done.stdout)
+    return loop_of(done.stdout, access)
 
 
-def loop_of(text: str) -> Loop:
-    """The first loop that stores to global memory."""
+def loop_of(text: str, access: str = STORE) -> Loop:
+    """The first loop with such an access to global memory."""
     lines: list[_Line] = []
     places: dict[str, int] = {}
     for line in text.splitlines():
@@ -70,9 +71,10 @@ def loop_of(text: str) -> Loop:
         start = places.get(line.target, end + 1)
         if line.code.startswith("BRA") and start <= end:
             turn = lines[start : end + 1]
-            if any(each.code.startswith("STG") for each in turn):
+            if any(each.code.startswith(access) for each in turn):
                 return _counted(_common(lines, start, end + 1, {*places.values()}))
-    raise AssertionError(f"no loop stores anything:\n{text}")
+    what = "stores" if access == STORE else "loads"
+    raise AssertionError(f"no loop {what} anything:\n{text}")
 
 
 def _common(lines: list[_Line], start: int, end: int, labels: set[int]) -> list[_Line]:
@@ -91,7 +93,7 @@ def _common(lines: list[_Line], start: int, end: int, labels: set[int]) -> list[
 def _counted(turn: list[_Line]) -> Loop:
     loads, stores = (
         Counter(_bits(each.code) for each in turn if each.code.startswith(which))
-        for which in ("LDG", "STG")
+        for which in (LOAD, STORE)
     )
     return Loop(len(turn), loads, stores)
 

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from onepass.kernels.compiling.cuda_packs import each
+from onepass.kernels.compiling.cuda_squares import AT_ONCE
 from onepass.kernels.compiling.python_text import array_names
 from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
@@ -22,6 +23,7 @@ MOST_OF_ACTIVATIONS = {
     "linear": 5, "relu": 7, "leaky_relu": 7, "sigmoid": 26, "tanh": 22, "linear_gradient": 5,
     "relu_gradient": 8, "leaky_relu_gradient": 8, "sigmoid_gradient": 9, "tanh_gradient": 10,
 }  # fmt: skip
+MOST_OF_SQUARES = {"float16": 5, "float32": 5, "float64": 4}  # instructions an element
 BIAS = 8  # instructions more: the place in a row
 HALF, DOUBLE = 1.1, 1.7  # times as many: conversions, and more steps to a root and a quotient
 FACTORS = dict(zip(DTYPES, (HALF, 1.0, DOUBLE), strict=True))
@@ -37,6 +39,31 @@ def test_each_array_is_moved_sixteen_bytes_at_a_time_in_few_instructions(name, d
     assert loop.loads == Counter({128: arrays})
     assert loop.stores == Counter({128: arrays - 1})
     assert loop.instructions / each(dtype) <= MOST[name] * FACTORS[dtype]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", RULES)
+def test_so_is_each_chunk_of_many_arrays(name, dtype):
+    """In no more instructions than an array alone."""
+    sass.needed()
+    loop, alone = (
+        sass.first_loop(forms.texts(kernel, dtype)["decay"], HOPPER)
+        for kernel in (f"{name}_chunks", name)
+    )
+    assert (loop.loads, loop.stores) == (alone.loads, alone.stores)
+    assert loop.instructions <= alone.instructions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["squares_array", "squares_chunks"])
+def test_a_sum_of_squares_has_four_packs_under_way(name, dtype):
+    sass.needed()
+    loop = sass.first_loop(forms.texts(name, dtype)[""], HOPPER, sass.LOAD)
+    assert loop.loads == Counter({128: AT_ONCE})
+    assert not loop.stores
+    assert loop.instructions / (AT_ONCE * each(dtype)) <= MOST_OF_SQUARES[dtype]
 
 
 @pytest.mark.slow

@@ -72,6 +72,8 @@ template <typename T> bool isnan(T x) { return __builtin_isnan(x); }
 template <typename T> bool isinf(T x) { return __builtin_isinf(x); }
 template <typename T> bool isfinite(T x) { return __builtin_isfinite(x); }
 template <typename T> T __ldg(const T *address) { return *address; }
+inline bool __isGlobal(const void *) { return true; }
+#define __builtin_assume(what) ((void)0)
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 
 // --- fibers and memory ---------------------------------------------------------------------------

@@ -49,7 +49,8 @@ def test_every_kernel_ran_on_the_simulator_for_every_dtype():
         for outcome in simulated(script).values()
         for kernel in outcome.launched
     }
-    assert launched == {kernel[1:] for kernel in proof.shipped()}
+    shipped = (kernel for kernel in proof.shipped() if kernel.engine == "numba-cuda")
+    assert launched == {kernel[1:] for kernel in shipped}
 
 
 @pytest.mark.parametrize("name", ["grid", "gridsize"])
