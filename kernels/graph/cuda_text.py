@@ -15,6 +15,7 @@ draws; the address of the samples' numbers; the factor on gradients, a float64."
 CLOCK = 5
 NOT_FINITE, CARE = 1, 2
 """Why a run ends: a loss is not finite; or a norm is better taken by `kernels.global_norm`."""
+TAKE, DECIDE = "graph_take", "graph_decide"
 LEAST = "1e-270"  # a sum of squares that lost nothing to underflow
 
 # A block a row: row k of `room` is row order[step * rows + k] of `source`.

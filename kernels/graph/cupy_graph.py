@@ -156,7 +156,7 @@ def _abandon(stream: Any) -> None:
 @made_once
 def take_kernel() -> RawKernel:
     """graph_take."""
-    return RawKernel("graph_take", "float32", cuda_text.take())
+    return RawKernel(cuda_text.TAKE, "float32", cuda_text.take())
 
 
 @made_once
@@ -169,4 +169,4 @@ def step_kernel(rule: Rule, dtype: str) -> RawKernel:
 @made_once
 def decide_kernel(metric: str, columns: int) -> RawKernel:
     """graph_decide."""
-    return RawKernel("graph_decide", metric, cuda_text.decide(metric, columns))
+    return RawKernel(cuda_text.DECIDE, metric, cuda_text.decide(metric, columns))

@@ -126,15 +126,14 @@ class BatchNorm(Layer):
         return y
 
     def backward(self, dy: Array, input_grad: bool = True) -> Array:
+        grads = {"gamma_grad": self.grads["gamma"], "beta_grad": self.grads["beta"]}
         if isinstance(self.saved, tuple):  # of a forward by running averages
             x, both = self.saved
             affine = self.params["gamma"], self.params["beta"]
             running = self.buffers["running_mean"], self.buffers["running_var"]
-            dx, dgamma, dbeta = batch_norm_inference_backward(dy, x, *affine, *running, **both)
+            dx, *_ = batch_norm_inference_backward(dy, x, *affine, *running, **both, **grads)
         else:
-            dx, dgamma, dbeta = batch_norm_backward(dy, self.saved)
-        self.grads["gamma"][...] = dgamma
-        self.grads["beta"][...] = dbeta
+            dx, *_ = batch_norm_backward(dy, self.saved, **grads)
         return dx if input_grad else None
 
     def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:

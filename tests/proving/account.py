@@ -50,23 +50,24 @@ def note(rung: str, engine: str, name: str, dtype: str) -> None:
 def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
-    from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS
+    from onepass.kernels.batch_norm.gpu import cuda_text, numba_cuda
     from onepass.kernels.compiling.cuda_squares import KERNELS as SQUARES
+    from onepass.kernels.graph.cuda_text import DECIDE, TAKE
     from onepass.kernels.rules import RULES
     from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
-    applying = ("normalize", "differentiate", "infer")
-    of_chunks = (*(f"{name}_chunks" for name in RULES), *SQUARES)
     activations = [f"activation_{name}" for name in FORMULAS]
-    summing = [name.removeprefix("batch_norm_") for name in KERNELS]
-    all_of = (*RULES, *summing, *applying, "dropout", *activations, *SOFTMAX)
-    by_engine = {"cupy": all_of, "numba-cuda": (*all_of, "softmax_mean")}
-    for engine, names in by_engine.items():
+    both = (*RULES, "dropout", *activations, *SOFTMAX)
+    other_ways = [f"{name}_{way}" for name in RULES for way in ("chunks", "by_table")]
+    names = {
+        "cupy": (*both, *cuda_text.KERNELS, *other_ways, *SQUARES, TAKE),
+        "numba-cuda": (*both, *numba_cuda.KERNELS, "softmax_mean"),
+    }
+    yield Kernel("cupy", DECIDE, "float64")
+    for engine in names:
         for dtype in DTYPES:
-            for name in names:
-                yield Kernel(engine, name, dtype)
-            for name in of_chunks if engine == "cupy" else ():
+            for name in names[engine]:
                 yield Kernel(engine, name, dtype)
 
 

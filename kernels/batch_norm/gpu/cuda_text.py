@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
+
 from ...compiling import c_text
 from ...compiling.dtypes import C_TYPES, compute_dtype
 from .. import formula
@@ -60,10 +62,10 @@ def source(
     types["Index"] = "long long" if wide else "int"
     numbers = {
         "THREADS": threads,
-        "RESIDENT": max(1, plan.RESIDENT * plan.THREADS // threads),
+        "RESIDENT": plan.resident(name in WHOLE, runs, each, threads),
         "EACH": each,
         "DEEP": 4 if each > 1 else 8,
-        "KEPT": plan.kept(each, {"float16": 2, "float32": 4, "float64": 8}[dtype]),
+        "KEPT": plan.kept(each, np.dtype(dtype).itemsize),
         "RELU": int(relu),
         "MOST_CHANNELS": MOST_CHANNELS,
     }

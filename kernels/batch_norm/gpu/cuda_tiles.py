@@ -166,6 +166,7 @@ __device__ __forceinline__ C joined(const C *values, C *room, int tile, const Wa
 }
 """
 
+
 def tiles(runs: bool) -> str:
     """The text of all this; it counts on T, C, Index, THREADS, EACH and the formulas."""
     text = WARPS + _ITEMS + (_RUNS if runs else _COLUMNS) + _WALK + _JOINED

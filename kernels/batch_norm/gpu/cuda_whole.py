@@ -15,6 +15,17 @@ _MINE = """
 _EVERY_ITEM = """
 #define EVERY_ITEM _Pragma("unroll") for (int i = 0; i < KEPT; ++i) if (i * by < left)
 #define EVERY_STEP _Pragma("unroll") for (int i = 0; i < KEPT; ++i, w.step()) if (i * by < left)
+
+// Of an item, as what is computed in: it is converted once.
+__device__ __forceinline__ void take(const T *array, Index at, C *values) {
+    const Item found = item(array, at);
+    EVERY_ELEMENT values[j] = C(found.at[j]);
+}
+__device__ __forceinline__ void give(T *array, Index at, const C *values) {
+    Item made;
+    EVERY_ELEMENT made.at[j] = T(values[j]);
+    put(array, at, made);
+}
 """
 
 # First the mean, then the squares of what is left without it: both of what is kept.
@@ -29,15 +40,15 @@ _FORWARD = (
     __shared__ Coefficients of[3];"""
     + _MINE
     + """
-    Item values[KEPT];
-    EVERY_STEP values[i] = item(x, w.at);
+    C values[KEPT][EACH];
+    EVERY_STEP take(x, w.at, values[i]);
     if (mine) near_[k] = near_of(x, c, outer, channels, inner);
     __syncthreads();
     C sums[EACH];
     EVERY_ELEMENT {
         const C near = near_[w.channel(j)];
         sums[j] = 0;
-        EVERY_ITEM sums[j] += C(values[i].at[j]) - near;
+        EVERY_ITEM sums[j] += values[i][j] - near;
     }
     const C mean = joined(sums, room, tile, w) / m;
     if (mine) mean_[k] = mean;
@@ -46,7 +57,7 @@ _FORWARD = (
         const C near = near_[w.channel(j)], middle_ = mean_[w.channel(j)];
         sums[j] = 0;
         EVERY_ITEM {
-            const C value = (C(values[i].at[j]) - near) - middle_;
+            const C value = (values[i][j] - near) - middle_;
             sums[j] += value * value;
         }
     }
@@ -58,10 +69,10 @@ _FORWARD = (
     EVERY_ELEMENT {
         const int at = w.channel(j);
         const C center = of[0][at], scale = of[1][at], shift = of[2][at];
-        EVERY_ITEM values[i].at[j] = T(y_of(C(values[i].at[j]), center, scale, shift));
+        EVERY_ITEM values[i][j] = y_of(values[i][j], center, scale, shift);
     }
     w = Walk(GIVEN);
-    EVERY_STEP put(y, w.at, values[i]);
+    EVERY_STEP give(y, w.at, values[i]);
 }
 """
 )
@@ -77,8 +88,8 @@ _BACKWARD = (
     __shared__ Coefficients of[5];"""
     + _MINE
     + """
-    Item values[KEPT], given[KEPT];
-    EVERY_STEP values[i] = item(x, w.at), given[i] = item(dy, w.at);
+    C values[KEPT][EACH], given[KEPT][EACH];
+    EVERY_STEP take(x, w.at, values[i]), take(dy, w.at, given[i]);
     if (mine) put_kept(kept, c, channels, gamma, beta, of, k);
     __syncthreads();
     C sums[EACH];
@@ -87,16 +98,15 @@ _BACKWARD = (
         const C center = of[0][at], scale = of[1][at], shift = of[2][at];
         sums[j] = 0;
         EVERY_ITEM {
-            const C g = gated(C(given[i].at[j]), C(values[i].at[j]), center, scale, shift);
-            given[i].at[j] = T(g);
-            sums[j] += g;
+            given[i][j] = gated(given[i][j], values[i][j], center, scale, shift);
+            sums[j] += given[i][j];
         }
     }
     const C first = joined(sums, room, tile, w);
     EVERY_ELEMENT {
         const C center = of[0][w.channel(j)];
         sums[j] = 0;
-        EVERY_ITEM sums[j] += C(given[i].at[j]) * (C(values[i].at[j]) - center);
+        EVERY_ITEM sums[j] += given[i][j] * (values[i][j] - center);
     }
     const C second = joined(sums, room, tile, w);
     if (mine)
@@ -107,13 +117,12 @@ _BACKWARD = (
         const C center = of[0][at], scale = of[1][at], slope = of[3][at], offset = of[4][at];
         EVERY_ITEM {
             C result;
-            input_gradient(C(given[i].at[j]), C(values[i].at[j]), center, scale, slope, offset,
-                           result);
-            values[i].at[j] = T(result);
+            input_gradient(given[i][j], values[i][j], center, scale, slope, offset, result);
+            values[i][j] = result;
         }
     }
     w = Walk(GIVEN);
-    EVERY_STEP put(dx, w.at, values[i]);
+    EVERY_STEP give(dx, w.at, values[i]);
 }
 """
 )

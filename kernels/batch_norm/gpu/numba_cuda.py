@@ -19,6 +19,17 @@ from ..contract import NOWHERE, BatchNormEngine, How, Places, Running
 from . import numba_cuda_kernels
 from .numba_cuda_plan import gpu_plan
 
+KERNELS = (
+    "moments",
+    "finish_forward",
+    "normalize",
+    "products",
+    "finish_backward",
+    "differentiate",
+    "infer",
+)
+"""The names of all kernels."""
+
 _FORMULAS = (
     "middle",
     "welford",
@@ -34,7 +45,8 @@ _FORMULAS = (
 
 
 class NumbaCudaBatchNorm(BatchNormEngine):
-    """The same launches as the engine "cupy", on CuPy's current stream."""
+    """Three launches forward (sums, one thread a channel, y), three backward, one for inference,
+    on CuPy's current stream."""
 
     name = "numba-cuda"
 

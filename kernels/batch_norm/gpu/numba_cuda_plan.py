@@ -1,4 +1,4 @@
-"""How the GPU engines cut a reduction over (outer, channel, inner) into blocks."""
+"""How the engine "numba-cuda" cuts a reduction over (outer, channel, inner) into blocks."""
 
 from __future__ import annotations
 

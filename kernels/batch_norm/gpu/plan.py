@@ -18,15 +18,16 @@ from typing import NamedTuple
 from ...compiling.cuda_packs import BYTES
 
 THREADS = 256  # of a block
-MORE = 1024  # of one that has all of its channels' values
+MORE = 512  # of one that has all of its channels' values
 RUN = 32  # values from which a channel's run is long
 LANES = (8, 4, 2)  # items across a tile, where they have BYTES
 SINGLES = (32, 16, 8)  # where they are elements
-KEPT = {2: 16, 4: 16, 8: 4}  # elements of an array that a thread keeps, by their bytes
-MOST_KEPT = 8  # items
-RESIDENT = 4  # blocks of THREADS that a processor holds
+KEPT = {2: 32, 4: 32, 8: 16}  # elements of an array that a thread keeps, by their bytes
+MOST_KEPT = 16  # items
+RESIDENT = 4  # blocks of THREADS that a processor holds: a thread then has 64 registers
+FEWER = 2  # of those whose threads need more
 LEAST = 4  # items of a thread
-AHEAD = 8  # items at most that a thread looks ahead
+AHEAD = 16  # items at most that a thread looks ahead
 WIDE = 1 << 31  # elements, with those that it looks ahead, from which an index takes 64 bits
 
 
@@ -60,6 +61,13 @@ class _Tile(NamedTuple):
 def kept(each: int, itemsize: int) -> int:
     """Items of an array that a thread keeps."""
     return min(KEPT[itemsize] // each, MOST_KEPT)
+
+
+def resident(whole: bool, runs: bool, each: int, threads: int) -> int:
+    """Blocks that a processor is to hold: fewer where a thread keeps values, or has the
+    coefficients of eight channels."""
+    most = FEWER if whole or (each == 8 and not runs) else RESIDENT
+    return max(1, most * THREADS // threads)
 
 
 def plan_of(

@@ -20,14 +20,14 @@ _COMPUTED = {
 
 def quick_layout(x: Any, axis: Any) -> Layout | None:
     """The layout of a CuPy array on the current device in which every channel has a value."""
-    from cupy.cuda.runtime import getDevice
+    import cupy
 
     if type(axis) is not int or x.dtype not in _COMPUTED or not x.flags.c_contiguous:
         return None
     shape = x.shape
     if len(shape) < 2 or not -len(shape) <= axis < len(shape) or not x.size:
         return None
-    if x.data.device_id != getDevice():
+    if x.data.device_id != cupy.cuda.runtime.getDevice():
         return None
     return contiguous_layout(shape, axis % len(shape))
 

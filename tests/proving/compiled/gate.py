@@ -10,7 +10,7 @@ from onepass.kernels.rules import RULES
 
 from proving.account import ARCHITECTURES, Kernel, shipped
 from proving.compiled import forms as cuda_forms
-from proving.compiled import nvrtc, ptxas, softmax_forms
+from proving.compiled import batch_norm_forms, nvrtc, ptxas, softmax_forms
 from proving.compiled.ptxas import Report
 from proving.simulator import tools as numba_cuda_tools
 
@@ -47,7 +47,7 @@ def of_cupy(dtype: str, architecture: str) -> dict[str, dict[str, nvrtc.Compiled
     return found
 
 
-def budget(kernel: Kernel) -> int:
+def budget(kernel: Kernel, form: str = "") -> int:
     """The registers that a thread may take: with 40, 12 warps are resident on each scheduler of a
     GPU, with 48 there are 10, with 64 there are 8, with 80 there are 6."""
     engine, name, dtype = kernel
@@ -55,9 +55,16 @@ def budget(kernel: Kernel) -> int:
         return softmax_forms.budget(*kernel)
     if name == "amsgrad_chunks":  # five arrays, and their addresses
         return 80
+    if engine == "cupy" and name in batch_norm_forms.KERNELS:
+        return batch_norm_forms.budget(dtype, name, form)
     if dtype == "float64" or name.startswith("finish"):  # these have a thread a channel: few
         return 64
-    if engine == "cupy" and name in {*RULES, *cuda_forms.CHUNKS, *cuda_forms.ACTIVATIONS}:
+    if engine == "cupy" and name in {
+        *RULES,
+        *cuda_forms.CHUNKS,
+        *cuda_forms.BY_TABLE,
+        *cuda_forms.ACTIVATIONS,
+    }:
         return 64  # each has 16 bytes of every array under way
     sums = cuda_forms.SUMMED if engine == "numba-cuda" else cuda_forms.SQUARES
     return 48 if name in sums else 40

@@ -19,8 +19,15 @@ from proving.compiled import table as cuda_table
 from proving.simulator.tools import Lowered
 
 KERNELS = list(proof.shipped())
-CONVERTED = {*RULES, *cuda_forms.CHUNKS, *cuda_forms.APPLIED}
-DOUBLES = {softmax_forms.MEAN, *cuda_forms.SQUARES}  # whatever the arrays are
+CONVERTED = {
+    *RULES,
+    *cuda_forms.CHUNKS,
+    *cuda_forms.BY_TABLE,
+    "normalize",
+    "differentiate",
+    "infer",
+}
+DOUBLES = {softmax_forms.MEAN, *cuda_forms.SQUARES, *cuda_forms.BY_TABLE}  # whatever the arrays are
 QUICK = ("adam", "products")  # for all generations; the others for Hopper
 ADAM = {kernel.engine: kernel for kernel in KERNELS if kernel[1:] == ("adam", "float32")}
 
@@ -40,7 +47,7 @@ def each_generation(kernel):
 def test_machine_code_spills_nothing_and_keeps_its_budget(kernel, architecture, rung):
     cuda_gate.needed(kernel.engine)
     for form, report in cuda_gate.reports(kernel, architecture).items():
-        ptxas.assert_lean(report, cuda_gate.budget(kernel), form)
+        ptxas.assert_lean(report, cuda_gate.budget(kernel, form), form)
     proof.note(rung, *kernel)
 
 
@@ -48,19 +55,12 @@ def test_machine_code_spills_nothing_and_keeps_its_budget(kernel, architecture, 
 def test_only_float64_arrays_cost_double_precision(kernel):
     cuda_gate.needed(kernel.engine)
     for text in cuda_gate.ptx(kernel):
-<<<<<<< HEAD
-        the_loss = kernel.name == softmax_forms.MEAN or (
-            kernel.engine == "cupy" and kernel.name in softmax_forms.ROWS
-        )
-        assert (".f64" in text) == (kernel.dtype == "float64" or the_loss)
-        if the_loss and kernel.dtype != "float64":  # a sum and a quotient
+        of_rows = kernel.engine == "cupy" and kernel.name in softmax_forms.ROWS
+        doubles = kernel.name in DOUBLES or of_rows
+        assert (".f64" in text) == (doubles or kernel.dtype == "float64")
+        if of_rows and kernel.dtype != "float64":  # a sum and a quotient, the loss, alone
             assert not re.findall(r"\b(?:mul|fma|sub|ex2)\S*\.f64", text)
-        if kernel.dtype == "float16" and kernel.name in (*RULES, *cuda_forms.APPLIED):
-=======
-        doubles = kernel.dtype == "float64" or kernel.name in DOUBLES
-        assert (".f64" in text) == doubles
         if kernel.dtype == "float16" and kernel.name in CONVERTED:
->>>>>>> lists
             assert "cvt.rn.f16.f32" in text, "float16 is computed in float32"
 
 

@@ -15,7 +15,7 @@ from proving.host import device as host_device
 # Of gpu_plan: blocks of few threads, and many parts of few values; a block keeps little.
 SMALL = {"THREADS": 64, "MORE": 128, "LEAST": 1}
 AS_SHIPPED = {name: getattr(gpu_plan, name) for name in SMALL}
-PARTS = {"KEPT": dict.fromkeys(gpu_plan.KEPT, 0)}  # nothing is kept whole
+IN_PARTS = {"KEPT": dict.fromkeys(gpu_plan.KEPT, 0)}  # nothing is kept whole
 
 
 @dataclass(frozen=True)
