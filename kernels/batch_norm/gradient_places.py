@@ -110,7 +110,8 @@ def landed(
     copies: Places = NOWHERE,
 ) -> Places:
     """dgamma and dbeta in the dtypes of gamma and beta, in their places; None where those are."""
-    if places == NOWHERE and all(v is not None and v.dtype is gradients[0].dtype for v in vectors):
+    nowhere = places[0] is places[1] is None
+    if nowhere and all(v is not None and v.dtype is gradients[0].dtype for v in vectors):
         return gradients
     with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
         first, second = (
