@@ -107,6 +107,7 @@ def packed(
     row: str = "",
     given: str = "",
     begin: str = "",
+    resident: int = RESIDENT,
 ) -> str:
     """The text of the kernel `symbol`(*arrays, size, *scalars), of arrays of `dtype`.
 
@@ -118,9 +119,11 @@ def packed(
         row: one array more, which is read, of as many elements as a row of the others has; the
             kernel is then `symbol`(*arrays, row, columns, size, *scalars).
         given, begin: what it is given in place of the scalars, and the lines that make them of it.
+        resident: blocks that a GPU's processor is to hold.
     """
     words = _words(symbol, dtype, arrays, scalars, operation, row)
     words |= {"INDEX": "long long", "GIVEN": given or words["SCALARS"], "BEGIN": begin}
+    words["RESIDENT"] = str(resident)
     return _text(dtype, preamble, _STEP + _ARRAYS, words)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..compiling import cuda_launch
-from ..compiling.cuda_packs import packed
+from ..compiling.cuda_packs import RESIDENT, packed
 from ..compiling.dtypes import C_TYPES
 from ..rule import Rule
 from ..rule_engines.cuda_text import parts
@@ -20,7 +19,7 @@ LEAST = "1e-270"  # a sum of squares that lost nothing to underflow
 
 # A block a row: row k of `room` is row order[step * rows + k] of `source`.
 _TAKE = """
-extern "C" __global__ __launch_bounds__(WIDTH) void graph_take(
+extern "C" __global__ void graph_take(
     const char *source, char *room, const long long nbytes, const long long *clock
 ) {
     const long long *order = (const long long *)clock[ORDER];
@@ -29,8 +28,9 @@ extern "C" __global__ __launch_bounds__(WIDTH) void graph_take(
     char *to = room + blockIdx.x * nbytes;
     const bool aligned = ((size_t)source | (size_t)room | (size_t)nbytes) % sizeof(Wide) == 0;
     const long long wide = aligned ? nbytes / sizeof(Wide) : 0;
-    for (long long k = threadIdx.x; k < wide; k += WIDTH) ((Wide *)to)[k] = ((const Wide *)from)[k];
-    for (long long k = wide * sizeof(Wide) + threadIdx.x; k < nbytes; k += WIDTH) to[k] = from[k];
+    const int first = threadIdx.x, all = blockDim.x;
+    for (long long k = first; k < wide; k += all) ((Wide *)to)[k] = ((const Wide *)from)[k];
+    for (long long k = wide * sizeof(Wide) + first; k < nbytes; k += all) to[k] = from[k];
 }
 """
 
@@ -66,7 +66,7 @@ _ROW = """if (clock[STOP]) return;
 _NUMBERS = {
     "STEP": STEP, "STOP": STOP, "DRAWS": DRAWS, "ORDER": ORDER, "FACTOR": FACTOR,
     "NOT_FINITE": NOT_FINITE, "CARE": CARE, "LEAST": LEAST,
-    "INFINITE": "__longlong_as_double(0x7ff0000000000000ll)", "WIDTH": cuda_launch.THREADS,
+    "INFINITE": "(1.0 / 0.0)",
 }  # fmt: skip
 
 
@@ -92,6 +92,7 @@ def step(rule: Rule, dtype: str) -> str:
     return packed(
         symbol(rule, dtype), dtype, arrays, scalars, operation, f"{preamble}{defines}",
         given="const double *table, const long long *clock",
+        resident=RESIDENT // 2 if dtype == "float64" else RESIDENT,  # scalars take registers
         begin=f"{_ROW}\n    const C {', '.join(values)};",
     )  # fmt: skip
 
