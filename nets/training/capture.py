@@ -32,16 +32,17 @@ def capture(
 ) -> CapturedStep:
     """A training step as one call: `step(x, y)` does forward, loss, backward and update.
 
-    On the CPU all of it is written down once, on memory that stays, and each call runs it as one
-    piece of compiled code, whose loops and matrix products share one crew of threads. `fit` trains
-    so by itself; this is for loops of one's own.
+    All of it is written down once, on memory that stays. On the CPU each call runs it as one piece
+    of compiled code, whose loops and matrix products share one crew of threads; on a GPU it is a
+    CUDA graph, captured at the second call with as many rows, and each call is one launch, and waits
+    for the loss. `fit` trains so by itself; this is for loops of one's own.
 
     Args:
         net: the network; a call writes its parameters, gradients and running statistics.
         loss: such as SoftmaxCrossEntropy().
         optimizer: made from `net.parameters()`; a call writes its states.
-        batch_size: rows that a call is made ready for now; another number of rows, such as a last
-            smaller batch's, is made ready for when it first comes.
+        batch_size: rows that a call is made ready for now, on the CPU; another number of rows, such
+            as a last smaller batch's, is made ready for when it first comes.
         regularizer: such as L2(0.1), or several.
         samples: m of the regularizer's formula, the number of all training samples; needed with it.
 
@@ -68,7 +69,8 @@ class CapturedStep(Kept):
     noticed, and the step captured anew.
 
     Attributes:
-        why_not: why calls go through layer by layer instead, as on a GPU; "" where they do not.
+        why_not: why calls go through layer by layer instead, as a layer of one's own does; "" where
+            they do not.
         metric: of the last call: the loss's metric, such as accuracy, as a mean over its rows.
     """
 

@@ -13,13 +13,18 @@ from .finite import all_finite
 from .run import Run
 
 _GPU = (
-    " A GPU's losses are read once an epoch, so that more may have gone wrong since: train on "
+    " Layer by layer a GPU's losses are read once an epoch, so that more may have gone wrong since: train on "
     "device='cpu' to stop at the batch"
 )
 
 
 def diverged(
-    run: Run, what: str, value: float, batches: Iterable[tuple[Array, Array]], training: bool
+    run: Run,
+    what: str,
+    value: float,
+    batches: Iterable[tuple[Array, Array]],
+    training: bool,
+    late: bool = False,
 ) -> FloatingPointError:
     """The error for a figure that is not finite, with the layer that first went wrong.
 
@@ -29,8 +34,8 @@ def diverged(
         value: what it is.
         batches: rows and targets to look at again, the first that shows something counts.
         training: whether the figure is of a batch that was trained on, else of validation.
+        late: whether updates may have followed before it was read.
     """
-    late = training and run.net.backend.device != "cpu"
     found = (first_fault(run.net, x, y, run.loss, training, blame=not late) for x, y in batches)
     fault = next((fault for fault in found if fault), "")
     epoch, lr = run.epoch + 1, run.optimizer.lr

@@ -55,16 +55,18 @@ def fit(
     `net.state_dict()` gives copies.
 
     Each epoch shuffles the samples anew and uses every one once, the last, smaller batch too. Data
-    is brought to the network's device once, before the first epoch; on a GPU, loss and metric add
-    up there and are read once an epoch, so that no launch is waited for in between. One seed on one
-    device gives one result, to the last bit, whatever the number of threads.
+    is brought to the network's device once, before the first epoch. One seed on one device gives
+    one result, to the last bit, whatever the number of threads.
 
-    On the CPU a step is captured: its kernels and matrix products are written down once and run as
-    one piece of compiled code, many steps a call, on `kernels.get_num_threads()` threads; a
-    callback with `on_batch`, or `augment`, makes it a call a step. What can't be captured (layers,
-    losses and optimizers of your own without `record`, float16, engine="array", rare settings of
-    BatchNorm) goes layer by layer: `history.path` tells which and why. While captured steps run,
-    BLAS libraries take one thread a call, and afterwards as many as before.
+    A step is captured: its kernels and matrix products are written down once. On the CPU they run
+    as one piece of compiled code, many steps a call, on `kernels.get_num_threads()` threads; BLAS
+    libraries take one thread a call meanwhile, and afterwards as many as before. On a GPU they are
+    a CUDA graph, captured after a first step of the same batch size: a step is one launch, and its
+    figures are read after some milliseconds of steps. A callback with `on_batch`, or `augment`,
+    makes it a call a step. What can't be captured (layers, losses and optimizers of your own without
+    `record`, engine="array", on the CPU float16, rare settings of BatchNorm) goes layer by layer:
+    `history.path` tells which and why. Layer by layer, loss and metric add up on a GPU and are read
+    once an epoch, so that no launch is waited for in between.
 
     Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
     callbacks end as ever (EarlyStopping brings the best weights back; without it the last stay).

@@ -91,7 +91,8 @@ class Loop:
             return
         loss = means.sum() / n  # the one line that waits for the device
         if not isfinite(loss):
-            raise diverged(run, "loss", loss, [self._rows(batch)], training=True)
+            late = run.net.backend.device != "cpu"
+            raise diverged(run, "loss", loss, [self._rows(batch)], training=True, late=late)
         seconds = perf_counter() - start
         held_out = None if self.held_out is None else self._validate(*self.held_out)
         history = run.history

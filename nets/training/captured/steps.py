@@ -43,12 +43,12 @@ class Kept:
     def __init__(self, net: Sequential, loss: Loss, optimizer: Optimizer) -> None:
         self._made: dict[Hashable, Captured] = {}
         self.why_not = ""
+        self._network = net
         # A GPU's libraries make ready at a first step what can't be made while one is captured.
-        self._on_gpu = net.backend.device != "cpu"
         self._tried: set[Hashable] = set()
         try:
             check(net, loss, optimizer)
-            if self._on_gpu:
+            if net.backend.device != "cpu":
                 check_graphs(optimizer)
             else:
                 check_programs(net)
@@ -63,8 +63,9 @@ class Kept:
         if found is not None and not found.holds():
             made.clear()
             found = None
-        if found is None and self._on_gpu and key not in self._tried:
-            self._tried.add(key)
+        first = self._network.backend.device, key
+        if found is None and first[0] != "cpu" and first not in self._tried:
+            self._tried.add(first)
             return None
         if found is None:
             try:

@@ -253,7 +253,7 @@ def test_on_a_gpu_the_epoch_is_finished_first_and_the_message_says_so():
         on_played_gpu(layer),
         r"the loss is nan in epoch 1: layer 0 Dense\(2, 4\) went wrong first: its parameters",
     )
-    assert "A GPU's losses are read once an epoch" in text
+    assert "Layer by layer a GPU's losses are read once an epoch" in text
     assert "device='cpu'" in text
     assert layer.calls["forward"] == 4, "a batch's loss was looked at, which waits for a GPU"
 

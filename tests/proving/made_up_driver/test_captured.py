@@ -156,6 +156,23 @@ def test_what_is_changed_between_steps_counts(change):
     np.testing.assert_allclose(losses("cuda"), losses("cpu"), rtol=1e-5)
 
 
+def test_a_network_that_moves_is_captured_anew():
+    x, y = blobs(16, 12, classes=4)
+
+    def losses(*devices):
+        net = net_of(device=devices[0])
+        step, found = capture(net, SoftmaxCrossEntropy(), Adam(net.parameters())), []
+        for device in devices:
+            net.to(device)
+            found += [step(x, y) for _ in range(3)]
+            assert step.why_not == ""
+        return found
+
+    wanted = losses("cpu", "cpu", "cpu")
+    np.testing.assert_allclose(losses("cuda", "cuda:1", "cpu"), wanted, rtol=5e-6)
+    np.testing.assert_allclose(losses("cpu", "cuda", "cuda:1"), wanted, rtol=5e-6)
+
+
 def test_two_devices():
     x, y = blobs(16, 12, classes=4)
     found = []
@@ -210,8 +227,9 @@ def test_a_loss_that_is_not_finite_ends_a_run_before_its_step(clip_norm, runs, m
         net = net_of(device=device)
         adam = Adam(net.parameters(), clip_norm=clip_norm)
         options = {"loss": SoftmaxCrossEntropy(), "epochs": 2, "batch_size": 4, "seed": Shuffled()}
-        with pytest.raises(FloatingPointError, match="layer 0"):
+        with pytest.raises(FloatingPointError, match="layer 0") as told:
             fit(net, (x, y), optimizer=adam, progress=False, **options)
+        assert "more may have gone wrong" not in str(told.value)
         return net.state_dict(), adam.steps
 
     (state, steps), (wanted, taken) = left("cuda"), left("cpu")
