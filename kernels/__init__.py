@@ -13,6 +13,7 @@ from .engine_table import EngineStatus, engines
 from .gradient_norm import global_norm
 from .hyperparameters import validate
 from .inverted_dropout import dropout
+from .products import matmul as matmul
 from .rules import in_order as in_order
 from .rules import prepare as prepare
 from .rules.adagrad import adagrad_step

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import backend_of
 from ...backend.memory_pool import PERHAPS, product
-from ...kernels import activation_backward, activation_forward, validate
+from ...kernels import activation_backward, activation_forward, matmul, validate
 from ..types import Array, HostArray, Shape
 from .first_weights import deviation, initialize
 from .layer import Layer, Recorded
@@ -32,8 +31,9 @@ class Dense(Layer):
         slope: of "leaky_relu", finite and > 0.
 
     The parameters are "weight", (in_features, out_features), the transpose of PyTorch's, and
-    "bias", (out_features,). Backward writes dW and db straight into the gradient views
-    (`matmul(..., out=)`), replacing what was there.
+    "bias", (out_features,). Backward writes dW and db straight into the gradient views, replacing
+    what was there. On a GPU forward is one launch, with b and relu, and so are dW with db, and dx;
+    other functions f are one more each way.
 
     Raises:
         TypeError: a width is not an integer, `activation` no string or `slope` no number.
@@ -74,13 +74,16 @@ class Dense(Layer):
     def forward(self, x: Array, train: bool = False) -> Array:
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise ValueError(f"x of {self!r} has shape {x.shape}; expected (n, {self.in_features})")
-        weight, large = self.params["weight"], len(x) * self.out_features >= PERHAPS
-        y = product(x, weight) if large else x @ weight
-        if self._kind != "linear":
-            bias = self.params["bias"] if self.bias else None
-            activation_forward(y, self._kind, bias=bias, slope=self.slope, out=y)
-        elif self.bias:
-            y += self.params["bias"]
+        weight, bias = self.params["weight"], self.params["bias"] if self.bias else None
+        if type(x) is not np.ndarray:
+            y = matmul(x, weight, bias=bias, activation=self._kind, slope=self.slope)
+        else:
+            large = len(x) * self.out_features >= PERHAPS
+            y = product(x, weight) if large else x @ weight
+            if self._kind != "linear":
+                activation_forward(y, self._kind, bias=bias, slope=self.slope, out=y)
+            elif bias is not None:
+                y += bias
         if train:
             self._saved = x, None if self._kind == "linear" else y
         return y
@@ -91,14 +94,17 @@ class Dense(Layer):
             raise ValueError(
                 f"dy of {self!r} has shape {dy.shape}; expected {(len(x), self.out_features)}"
             )
-        xp = backend_of(dy, names=["dy"]).xp
-        bias_grad = self.grads["bias"] if self.bias else None
-        dz = dy
+        bias_grad, dz = self.grads["bias"] if self.bias else None, dy
+        if type(x) is not np.ndarray:  # on a GPU db comes with dW
+            if y is not None:
+                dz = activation_backward(dy, y, self._kind, slope=self.slope)
+            matmul(x.T, dz, self.grads["weight"], bias_grad=bias_grad)
+            return matmul(dz, self.params["weight"].T) if input_grad else None
         if y is not None:
             dz = activation_backward(dy, y, self._kind, slope=self.slope, bias_grad=bias_grad)
         elif self.bias:
-            xp.sum(dy, axis=0, out=bias_grad)
-        xp.matmul(x.T, dz, out=self.grads["weight"])
+            np.sum(dy, axis=0, out=bias_grad)
+        np.matmul(x.T, dz, out=self.grads["weight"])
         if not input_grad:
             return None
         weight, large = self.params["weight"].T, len(x) * self.in_features >= PERHAPS

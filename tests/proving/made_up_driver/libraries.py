@@ -37,10 +37,10 @@ def libcublas() -> ctypes.CDLL:
 
 @cache
 def libcublaslt() -> ctypes.CDLL:
-    """Nothing: cuBLAS needs it to be there, and CuPy looks."""
+    """The matrix products with something behind them. cuBLAS needs it to be there, and CuPy looks."""
     names = {"cublasLtGetVersion"}
-    flags = [*_FLAGS, "-Wl,-soname,libcublasLt.so.13", libcuda()._name]
-    return _load("libcublasLt", [], names, "made_up_refuse", flags)
+    flags = [*_FLAGS, f"-I{_cuda_headers()}", "-Wl,-soname,libcublasLt.so.13", libcuda()._name]
+    return _load("libcublasLt", ["blaslt.c"], names, "15 + 0 * made_up_refuse", flags)
 
 
 def _load(
@@ -57,7 +57,8 @@ def _load(
     )
     listed = "".join(f'"{each}", ' for each in missing)
     refusals += f"const char *const made_up_refusals[] = {{{listed}0}};\n"
-    sources = {f"{name}.c": refusals, "state.h": (_DRIVER / "state.h").read_text("utf-8"), **texts}
+    headers = {each.name: each.read_text("utf-8") for each in sorted(_DRIVER.glob("*.h"))}
+    sources = {f"{name}.c": refusals, **headers, **texts}
     sources["versions"] = "libcublas.so.13 { global: cublas*; local: *; };\n"
     found = built(name, sources, [*flags, *parts], ".so")
     return ctypes.CDLL(str(found), mode=ctypes.RTLD_GLOBAL)

@@ -1,6 +1,5 @@
-// cuBLAS: the matrix products that CuPy calls, added up in the type that the call names. Matrices
-// are stored by columns, as there.
-#include "state.h"
+// cuBLAS: the matrix products that CuPy calls, added up in the type that the call names.
+#include "products.h"
 
 enum { OK = 0, NOT_SUPPORTED = 15 };
 struct Handle { void *stream; int math, pointers; };
@@ -18,57 +17,6 @@ API int cublasSetMathMode(struct Handle *handle, int to) { return handle->math =
 API int cublasGetMathMode(struct Handle *handle, int *is) { return *is = handle->math, OK; }
 API int cublasSetPointerMode_v2(struct Handle *handle, int to) { return handle->pointers = to, OK; }
 API int cublasGetPointerMode_v2(struct Handle *handle, int *is) { return *is = handle->pointers, OK; }
-
-// --- elements ------------------------------------------------------------------------------------
-enum Type { FLOAT = 0, DOUBLE = 1, HALF = 2 };  // cudaDataType's numbers
-struct Matrix { void *data; enum Type type; long long rows; bool transposed; };
-
-static double element(const struct Matrix *of, long long row, long long column) {
-    const long long at = of->transposed ? row * of->rows + column : column * of->rows + row;
-    switch (of->type) {
-        case FLOAT: return ((float *)of->data)[at];
-        case DOUBLE: return ((double *)of->data)[at];
-        default: return (double)((_Float16 *)of->data)[at];
-    }
-}
-
-static void set(const struct Matrix *of, long long row, long long column, double value) {
-    const long long at = column * of->rows + row;
-    switch (of->type) {
-        case FLOAT: ((float *)of->data)[at] = (float)value; break;
-        case DOUBLE: ((double *)of->data)[at] = value; break;
-        default: ((_Float16 *)of->data)[at] = (_Float16)(float)value;
-    }
-}
-
-// --- a product -----------------------------------------------------------------------------------
-struct Product {
-    int m, n, k;
-    double alpha, beta;
-    struct Matrix a, b, c;
-};
-
-// c = alpha a b + beta c, a column of it after another; T is what it is added up in.
-#define PRODUCT(name, T)                                                                           \
-    static void name(const struct Product *p) {                                                    \
-        T *a = malloc(((size_t)p->m * p->k + p->m + 1) * sizeof(T)), *sums = a + (size_t)p->m * p->k; \
-        for (int l = 0; l < p->k; ++l)                                                             \
-            for (int i = 0; i < p->m; ++i) a[(size_t)l * p->m + i] = (T)element(&p->a, i, l);      \
-        for (int j = 0; j < p->n; ++j) {                                                           \
-            for (int i = 0; i < p->m; ++i) sums[i] = 0;                                            \
-            for (int l = 0; l < p->k; ++l) {                                                       \
-                const T factor = (T)element(&p->b, l, j), *column = a + (size_t)l * p->m;          \
-                for (int i = 0; i < p->m; ++i) sums[i] += column[i] * factor;                      \
-            }                                                                                      \
-            for (int i = 0; i < p->m; ++i) {                                                       \
-                const T old = p->beta ? (T)p->beta * (T)element(&p->c, i, j) : 0;                  \
-                set(&p->c, i, j, (T)p->alpha * sums[i] + old);                                     \
-            }                                                                                      \
-        }                                                                                          \
-        free(a);                                                                                   \
-    }
-PRODUCT(in_float, float)
-PRODUCT(in_double, double)
 
 static int multiply(struct Handle *handle, const struct Product *p, bool in_doubles) {
     if (stream_device(handle->stream) != current_device) return refused("a stream of another device");
@@ -90,8 +38,6 @@ static int multiply(struct Handle *handle, const struct Product *p, bool in_doub
     }
 GEMM(cublasSgemm_v2, float, FLOAT)
 GEMM(cublasDgemm_v2, double, DOUBLE)
-
-static size_t bytes_of(enum Type type) { return type == DOUBLE ? 8 : type == FLOAT ? 4 : 2; }
 
 // `compute` is a cublasComputeType_t: what is added up in, and the type of alpha and beta.
 API int cublasGemmStridedBatchedEx(struct Handle *handle, int ta, int tb, int m, int n, int k,

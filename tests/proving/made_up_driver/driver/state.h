@@ -33,5 +33,5 @@ API int stream_device(const void *stream);  // that of a stream; the current one
 
 // The block of memory that holds an address; null where it is none of this driver's.
 struct Memory { char *start; size_t bytes, mapped; int device; enum cudaMemoryType type; };
-struct Memory *memory_at(const void *address);
+API struct Memory *memory_at(const void *address);
 size_t free_memory(int device);

@@ -1,0 +1,195 @@
+"""The product of two matrices on a GPU, with what comes before or behind it in a network."""
+
+from __future__ import annotations
+
+from ...backend import Array, backend_of
+from ...backend.checks.arrays import check_writeable
+from ...backend.failures import Explained
+from ..activation import activation_forward
+from ..activation.gpu.sums import add_rows
+from ..array_arguments import check_overlap
+from . import cublaslt as lt
+from .cupy_device import NoProductError
+from .cupy_plan import Plan, Problem, described
+from .cupy_trial import try_out
+
+_MOST = 1024  # plans; a network has some for each batch size
+
+_EPILOGUES = {  # (f, has a bias, sums up b's columns)
+    ("linear", False, False): lt.CUBLASLT_EPILOGUE_DEFAULT,
+    ("linear", True, False): lt.CUBLASLT_EPILOGUE_BIAS,
+    ("relu", False, False): lt.CUBLASLT_EPILOGUE_RELU,
+    ("relu", True, False): lt.CUBLASLT_EPILOGUE_RELU_BIAS,
+    ("linear", False, True): lt.CUBLASLT_EPILOGUE_BGRADA,
+}
+_plans: dict[Problem | tuple, Plan | str] = {}
+"""What was made ready, by what it is for; or why it can't be."""
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    out: Array | None = None,
+    *,
+    bias: Array | None = None,
+    bias_grad: Array | None = None,
+    activation: str = "linear",
+    slope: float = 0.01,
+) -> Array:
+    """out = f(a b + bias) of CuPy matrices, in one launch where cuBLASLt can; returns out.
+
+        y = f(x W + b):    y = matmul(x, W, bias=b, activation="relu")
+        dW = x.T dz, db = sum of dz over rows:
+                           matmul(x.T, dz, out=dW, bias_grad=db)
+
+    Args:
+        a, b: (m, k) and (k, n); views such as x.T are taken as they are, without a copy.
+        out: where the result goes, (m, n), C-contiguous to be quick; None: new memory.
+        bias: (n,), added to every row.
+        bias_grad: (n,), where the sums of b's columns go: sum over its k rows.
+        activation: f, as `activation_forward` calls it. Only "linear" and "relu" come with the
+            product; others are a launch of their own, with the bias.
+        slope: of "leaky_relu".
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError: an argument breaks these conditions; it is
+            named, and nothing was written.
+        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
+
+    Conventions: float16 adds up in float32, float32 is not cut to TF32. A product is run once in
+        the ordinary way before a stream that runs it is captured.
+    """
+    with Explained("matmul", a, "cupy"):
+        plan = _plan(a, b, out, bias, bias_grad, activation)
+        if type(plan) is Plan:
+            try:
+                done = plan.run(a, b, out, bias if bias_grad is None else bias_grad)
+            except NoProductError as error:
+                _plans[_key(a, b, out, bias, bias_grad, activation)] = str(error)
+            else:
+                if done is not None:
+                    return done
+        return _apart(a, b, out, bias, bias_grad, activation, slope)
+
+
+def why_apart(
+    a: Array,
+    b: Array,
+    out: Array | None = None,
+    *,
+    bias: Array | None = None,
+    bias_grad: Array | None = None,
+    activation: str = "linear",
+) -> str:
+    """Why `matmul` of such arrays is not one launch of cuBLASLt's; "" if it is."""
+    plan = _plan(a, b, out, bias, bias_grad, activation)
+    return plan if isinstance(plan, str) else ""
+
+
+def _key(
+    a: Array,
+    b: Array,
+    out: Array | None,
+    bias: Array | None,
+    bias_grad: Array | None,
+    activation: str,
+) -> tuple:
+    """What the plan depends on; AttributeError for what are no CuPy arrays."""
+    vector = bias if bias_grad is None else bias_grad
+    epilogue = _EPILOGUES.get((activation, bias is not None, bias_grad is not None), 0)
+    return (
+        described(a),
+        described(b),
+        None if out is None else described(out),
+        None if vector is None else described(vector),
+        epilogue,
+    )
+
+
+def _plan(
+    a: Array,
+    b: Array,
+    out: Array | None,
+    bias: Array | None,
+    bias_grad: Array | None,
+    activation: str,
+) -> Plan | str:
+    """What runs the product; or why nothing can."""
+    try:
+        key = _key(a, b, out, bias, bias_grad, activation)
+    except AttributeError:
+        return "the arrays are not CuPy's"
+    if (plan := _plans.get(key)) is None:
+        if len(_plans) >= _MOST:
+            _plans.clear()
+        plan = _plans[key] = _make(Problem(*key))
+    return plan
+
+
+def _make(problem: Problem) -> Plan | str:
+    import cupy
+
+    if not problem.epilogue:
+        return "cuBLASLt has no product with such an activation, bias and bias_grad at once"
+    index, kind = problem.a[:2]
+    with cupy.cuda.Device(index):
+        try:
+            plan = Plan(problem)
+            try_out(index, kind, problem.epilogue)
+        except NoProductError as error:
+            return str(error)
+    return plan
+
+
+def _apart(
+    a: Array,
+    b: Array,
+    out: Array | None,
+    bias: Array | None,
+    bias_grad: Array | None,
+    activation: str,
+    slope: float,
+) -> Array:
+    """The same by a launch for each part."""
+    _check(a, b, out, bias, bias_grad)
+    backend = backend_of(a)
+    with backend.scope():
+        if bias is None and bias_grad is None and activation == "linear":
+            return backend.xp.matmul(a, b, out=out)
+        y = matmul(a, b, out)
+        if bias is not None or activation != "linear":
+            activation_forward(y, activation, bias=bias, slope=slope, out=y)
+        if bias_grad is not None and bias_grad.size:
+            add_rows(b, bias_grad)
+    return y
+
+
+def _check(
+    a: Array, b: Array, out: Array | None, bias: Array | None, bias_grad: Array | None
+) -> None:
+    given = {"a": a, "b": b, "out": out, "bias": bias, "bias_grad": bias_grad}
+    given = {name: array for name, array in given.items() if array is not None}
+    backend_of(*given.values(), names=list(given))
+    for name, array in (("a", a), ("b", b)):
+        if array.ndim != 2:
+            raise ValueError(f"{name} has shape {array.shape}; expected a matrix, of two axes")
+    if a.shape[1] != b.shape[0]:
+        raise ValueError(
+            f"a has shape {a.shape} and b {b.shape}; expected as many rows of b as columns of a"
+        )
+    shapes = {"out": (a.shape[0], b.shape[1]), "bias": b.shape[1:], "bias_grad": b.shape[1:]}
+    for name, shape in shapes.items():
+        array = given.get(name)
+        if array is None:
+            continue
+        if array.shape != shape:
+            raise ValueError(
+                f"{name} has shape {array.shape}; expected {shape} for a {a.shape} and b {b.shape}"
+            )
+        if array.dtype != b.dtype:
+            raise TypeError(
+                f"{name} has dtype {array.dtype} but b has {b.dtype}; expected the same"
+            )
+        if name != "bias":
+            check_writeable(name, array)
+    check_overlap([("out", out), ("bias_grad", bias_grad)], [("a", a), ("b", b), ("bias", bias)])
