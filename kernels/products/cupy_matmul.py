@@ -59,16 +59,18 @@ def matmul(
     Conventions: float16 adds up in float32, float32 is not cut to TF32. A product is run once in
         the ordinary way before a stream that runs it is captured.
     """
-    with Explained("matmul", a, "cupy"):
+    try:
         plan = _plan(a, b, out, bias, bias_grad, activation)
         if type(plan) is Plan:
-            try:
-                done = plan.run(a, b, out, bias if bias_grad is None else bias_grad)
-            except NoProductError as error:
-                _plans[_key(a, b, out, bias, bias_grad, activation)] = str(error)
-            else:
-                if done is not None:
-                    return done
+            done = plan.run(a, b, out, bias if bias_grad is None else bias_grad)
+            if done is not None:
+                return done
+    except NoProductError as error:
+        _plans[_key(a, b, out, bias, bias_grad, activation)] = str(error)
+    except Exception:
+        with Explained("matmul", a, "cupy"):
+            raise
+    with Explained("matmul", a, "cupy"):
         return _apart(a, b, out, bias, bias_grad, activation, slope)
 
 

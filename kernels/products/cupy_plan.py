@@ -9,6 +9,8 @@ from threading import Lock
 from typing import Any, NamedTuple
 from weakref import finalize
 
+import numpy as np
+
 from ...backend import Array, KernelError
 from . import cublaslt as lt
 from .columns import Stored, transposed
@@ -84,9 +86,10 @@ class Plan:
         import cupy
 
         a, b, out, vector, self._epilogue = problem
+        self._reads = self._epilogue != lt.CUBLASLT_EPILOGUE_BGRADA  # the vector, or writes it
         self.index = a[0]
         kind = _check(problem)
-        self._shape, self._dtype = (a[2][0], b[2][1]), a[1]
+        self._shape, self._dtype = (a[2][0], b[2][1]), np.dtype(a[1])
         result = out[3] if out is not None else (self._shape[1] * kind.itemsize, kind.itemsize)
         factors = _stored(b, kind), _stored(a, kind)
         place = transposed(self._shape, result, kind.itemsize)
@@ -95,8 +98,9 @@ class Plan:
         self._bytes = tuple(_reach(each, kind.itemsize) for each in (*factors, place))
         self._vector_bytes = self._shape[1] * kind.itemsize
         self._device, self._lock = device(self.index), Lock()
+        self._rooms = self._device.rooms
         self._call, self._set = library().cublasLtMatmul, _setter("MatmulDesc")
-        self._empty, self._scope = cupy.empty, cupy.cuda.Device
+        self._new, self._scope = cupy.ndarray, cupy.cuda.Device
         self._current, self._stream = cupy.cuda.runtime.getDevice, cupy.cuda.get_current_stream
         self._one, self._zero = (byref(kind.real(value)) for value in (1, 0))
         self._told = 0  # the vector that the description has
@@ -170,17 +174,16 @@ class Plan:
     def _launch(self, a: Array, b: Array, out: Array | None, vector: Array | None) -> Array | None:
         first, second = b.data.ptr, a.data.ptr
         third = 0 if vector is None else vector.data.ptr
+        fresh = out is None
         if out is None:
-            out = self._empty(self._shape, self._dtype)
-            if out.data.ptr % ALIGNED:  # an allocator that is not CuPy's
-                return None
-            place = out.data.ptr
-        else:
-            place = out.data.ptr
-            if self._meet(first, second, place, third):
-                return None
+            out = self._new(self._shape, self._dtype)
+        place = out.data.ptr
+        if fresh and place % ALIGNED:  # an allocator that is not CuPy's
+            return None
+        if not (fresh and self._reads) and self._meet(first, second, place, third):
+            return None
         stream = self._stream().ptr
-        room = self._device.room(stream)
+        room = self._rooms.get(stream) or self._device.room(stream)
         one, two, three = self._layouts
         with self._lock:  # the vector is told to the description, not to the call
             if third != self._told:
@@ -209,7 +212,7 @@ class Plan:
         behind = vector + self._vector_bytes
         if vector < end and place < behind:
             return True
-        return self._epilogue == lt.CUBLASLT_EPILOGUE_BGRADA and (
+        return not self._reads and (
             (first < behind and vector < first + one) or (second < behind and vector < second + two)
         )
 

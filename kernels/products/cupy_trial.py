@@ -25,11 +25,9 @@ def try_out(index: int, kind: str, epilogue: int) -> None:
         NoProductError: there is no such product, or it does not compute what is meant.
         KernelError: the current stream is captured, where nothing can be tried.
     """
-    import cupy
-
     key = index, kind, epilogue
     if key not in _reasons:
-        if cupy.cuda.get_current_stream().is_capturing():
+        if _is_captured():
             raise KernelError(
                 "the first matrix product of its kind comes while a stream is captured; expected "
                 "one before that, since the kind is tried out. Run the step once before its capture"
@@ -37,6 +35,12 @@ def try_out(index: int, kind: str, epilogue: int) -> None:
         _reasons[key] = _tried(kind, epilogue)
     if reason := _reasons[key]:
         raise NoProductError(reason)
+
+
+def _is_captured() -> bool:
+    import cupy
+
+    return bool(cupy.cuda.get_current_stream().is_capturing())
 
 
 _reasons: dict[tuple[int, str, int], str] = {}

@@ -37,7 +37,7 @@ def libcublas() -> ctypes.CDLL:
 
 @cache
 def libcublaslt() -> ctypes.CDLL:
-    """The matrix products with something behind them. cuBLAS needs it to be there, and CuPy looks."""
+    """The matrix products with something behind them; cuBLAS needs it to be there too."""
     names = {"cublasLtGetVersion"}
     flags = [*_FLAGS, f"-I{_cuda_headers()}", "-Wl,-soname,libcublasLt.so.13", libcuda()._name]
     return _load("libcublasLt", ["blaslt.c"], names, "15 + 0 * made_up_refuse", flags)
