@@ -5,9 +5,22 @@ The names are NVIDIA's. A test compiles all of this against the header.
 
 from __future__ import annotations
 
-from ctypes import CDLL, POINTER, Structure, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint64
+from ctypes import (
+    CDLL,
+    POINTER,
+    Structure,
+    byref,
+    c_char_p,
+    c_float,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint64,
+)
 from ctypes import c_void_p as pointer
 from typing import Any
+
+MAJOR_VERSION = 0
 
 CUBLAS_STATUS_SUCCESS = 0
 CUBLAS_STATUS_INVALID_VALUE = 7
@@ -65,6 +78,7 @@ _SET = c_int, (pointer, c_int, pointer, c_size_t)
 _DESTROY = c_int, (pointer,)
 SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "cublasLtCreate": (c_int, (POINTER(pointer),)),
+    "cublasLtGetProperty": (c_int, (c_int, POINTER(c_int))),
     "cublasLtGetStatusName": (c_char_p, (c_int,)),
     "cublasLtMatmulDescCreate": (c_int, (POINTER(pointer), c_int, c_int)),
     "cublasLtMatmulDescSetAttribute": _SET,
@@ -92,7 +106,7 @@ def load(major: int) -> CDLL:
     """The library of that CUDA version, which CuPy's cuBLAS has loaded or else would load.
 
     Raises:
-        OSError: it is not there, or lacks a function.
+        OSError: it is not there, is of another version, or lacks a function.
     """
     library = _find(major)
     for name, (result, arguments) in SIGNATURES.items():
@@ -100,6 +114,10 @@ def load(major: int) -> CDLL:
         if function is None:
             raise OSError(f"{library._name} has no {name}")
         function.restype, function.argtypes = result, arguments
+    version = c_int()
+    library.cublasLtGetProperty(MAJOR_VERSION, byref(version))
+    if version.value != major:
+        raise OSError(f"{library._name} is of version {version.value}, not {major}")
     return library
 
 

@@ -19,9 +19,16 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     Tanh,
     fit,
+    gradient_check,
 )
-from tolerances import assert_close
+from tolerances import GRADIENT_RATIO, assert_close
 
+on_a_gpu = pytest.mark.parametrize(
+    "reference",
+    [pytest.param(("array", "cuda"), marks=pytest.mark.gpu)],
+    indirect=True,
+    ids="-".join,
+)
 LAYERS = {
     "linear": Linear,
     "relu": ReLU,
@@ -60,6 +67,33 @@ def test_dense_with_an_activation_is_dense_and_a_layer(reference, kind, bias, dt
     for one, other in zip(*results, strict=True):
         size = float(np.abs(one).max())  # sums, of which some cancels
         np.testing.assert_allclose(other, one, rtol=20 * eps, atol=20 * eps * size)
+
+
+@on_a_gpu
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_dense_on_a_gpu_is_dense_on_the_cpu(reference, kind, bias, dtype):
+    results = []
+    for device in ("cpu", reference.device):
+        _, net, x, dy = networks(kind, bias, dtype, device)
+        y = net.forward(x, train=True)
+        dx = net.backward(net.backend.asarray(dy))
+        results.append([net.backend.to_numpy(a) for a in (y, dx, net.parameters().flat_grads)])
+    eps = float(np.finfo(dtype).eps)
+    for one, other in zip(*results, strict=True):
+        size = float(np.abs(one).max())
+        np.testing.assert_allclose(other, one, rtol=20 * eps, atol=20 * eps * size)
+
+
+@on_a_gpu
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_dense_on_a_gpu(reference, kind, bias):
+    _, net, x, _ = networks(kind, bias, "float64", reference.device)
+    labels = np.random.default_rng(5).integers(0, 4, len(x))
+    found = gradient_check(net, x, labels, SoftmaxCrossEntropy())
+    assert found.ratio < GRADIENT_RATIO, found
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -274,6 +274,7 @@ class CuPy(ModuleType):
             Device=Device,
             get_current_stream=lambda: SimpleNamespace(ptr=0),
             runtime=SimpleNamespace(
+                runtimeGetVersion=lambda: 0,  # of which there is no cuBLASLt
                 CUDARuntimeError=CUDARuntimeError,
                 getDeviceCount=lambda: 1,
                 getDeviceProperties=lambda index: {"name": b"Made-up GPU"},

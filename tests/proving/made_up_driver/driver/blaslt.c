@@ -44,7 +44,10 @@ static cublasStatus_t destroy(void *thing, enum Mark mark) {
     return free(thing), CUBLAS_STATUS_SUCCESS;
 }
 
-API size_t cublasLtGetVersion(void) { return 130000; }
+API cublasStatus_t cublasLtGetProperty(libraryPropertyType type, int *value) {
+    if (type != MAJOR_VERSION) REFUSED("property %d", type);
+    return *value = 13, CUBLAS_STATUS_SUCCESS;
+}
 API const char *cublasLtGetStatusName(cublasStatus_t status) {
     switch (status) {
         case CUBLAS_STATUS_SUCCESS: return "CUBLAS_STATUS_SUCCESS";

@@ -17,6 +17,7 @@ typedef enum { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_64F = 70 } cublasComputeT
 typedef enum { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 } cublasOperation_t;
 #ifndef __LIBRARY_TYPES_H__  // which CUDA's headers may have brought
 typedef enum { CUDA_R_32F = 0, CUDA_R_64F = 1, CUDA_R_16F = 2 } cudaDataType;
+typedef enum { MAJOR_VERSION = 0 } libraryPropertyType;
 #endif
 
 typedef enum {
@@ -69,6 +70,7 @@ typedef struct CUstream_st *cudaStream_t;
 extern "C" {
 #endif
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle);
+cublasStatus_t cublasLtGetProperty(libraryPropertyType type, int *value);
 const char *cublasLtGetStatusName(cublasStatus_t status);
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *description,
                                         cublasComputeType_t compute, cudaDataType scale);
