@@ -10,6 +10,7 @@ from typing import Any
 from .cublaslt import load
 
 HOPPER = 9
+ALIGNED = 256  # bytes: the most that cuBLASLt asks for, and what CuPy's new memory is aligned to
 LARGE, SMALL = 32 << 20, 4 << 20  # bytes to work in, as NVIDIA advises, from Hopper on and before
 
 
@@ -58,7 +59,10 @@ class ProductDevice:
         import cupy
 
         if (found := self.rooms.get(stream)) is None:
-            found = self.rooms.setdefault(stream, cupy.cuda.alloc(self.bytes))
+            made = cupy.cuda.alloc(self.bytes)
+            if made.ptr % ALIGNED:  # by an allocator that is not CuPy's
+                raise NoProductError(f"memory to work in is not aligned to {ALIGNED} bytes")
+            found = self.rooms.setdefault(stream, made)
         return found
 
 

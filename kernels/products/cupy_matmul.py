@@ -6,6 +6,7 @@ from ...backend import Array, backend_of
 from ...backend.checks.arrays import check_writeable
 from ...backend.failures import Explained
 from ..activation import activation_forward
+from ..activation.arguments import check_options
 from ..activation.gpu.sums import add_rows
 from ..array_arguments import check_overlap
 from . import cublaslt as lt
@@ -153,10 +154,13 @@ def _apart(
     slope: float,
 ) -> Array:
     """The same by a launch for each part."""
-    _check(a, b, out, bias, bias_grad)
-    backend = backend_of(a)
+    activation, slope = check_options(activation, slope, "activation")
+    alone = bias is None and bias_grad is None and activation == "linear"
+    if alone or out is not None or bias_grad is not None:  # else the parts check what is theirs
+        _check(a, b, out, bias, bias_grad)
+    backend = backend_of(a, names=["a"])
     with backend.scope():
-        if bias is None and bias_grad is None and activation == "linear":
+        if alone:
             return backend.xp.matmul(a, b, out=out)
         y = matmul(a, b, out)
         if bias is not None or activation != "linear":

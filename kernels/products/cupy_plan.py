@@ -14,9 +14,8 @@ import numpy as np
 from ...backend import Array, KernelError
 from . import cublaslt as lt
 from .columns import Stored, transposed
-from .cupy_device import NoProductError, checked, device, library
+from .cupy_device import ALIGNED, NoProductError, checked, device, library
 
-ALIGNED = 256  # bytes: the most that cuBLASLt asks about, and what CuPy's new memory is aligned to
 _LARGEST = 2**31 - 1  # rows, columns and steps that it takes
 _CANDIDATES = 4
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...backend import backend_of
 from ...backend.memory_pool import PERHAPS, product
 from ...kernels import activation_backward, activation_forward, matmul, validate
 from ..types import Array, HostArray, Shape
@@ -100,11 +101,12 @@ class Dense(Layer):
                 dz = activation_backward(dy, y, self._kind, slope=self.slope)
             matmul(x.T, dz, self.grads["weight"], bias_grad=bias_grad)
             return matmul(dz, self.params["weight"].T) if input_grad else None
+        xp = backend_of(dy, names=["dy"]).xp
         if y is not None:
             dz = activation_backward(dy, y, self._kind, slope=self.slope, bias_grad=bias_grad)
         elif self.bias:
-            np.sum(dy, axis=0, out=bias_grad)
-        np.matmul(x.T, dz, out=self.grads["weight"])
+            xp.sum(dy, axis=0, out=bias_grad)
+        xp.matmul(x.T, dz, out=self.grads["weight"])
         if not input_grad:
             return None
         weight, large = self.params["weight"].T, len(x) * self.in_features >= PERHAPS

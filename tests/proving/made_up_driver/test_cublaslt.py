@@ -335,16 +335,20 @@ def test_a_gpu_without_room_to_work_in_says_so(cupy, fresh):
 
 @pytest.mark.gpu
 def test_memory_that_is_aligned_to_less_than_cupys_takes_a_way_round(cupy):
+    """As an allocator of a user's own may give it: for the result, or to work in."""
     a, b = draw(5, 8), draw(8, 6)
     matmul(a, b)
-    with cupy.cuda.using_allocator(lambda size: cupy.cuda.alloc(size + 64) + 64):
-        pass  # what a user's own allocator may do
-    pool = cupy.cuda.MemoryPool()
+    pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
     with cupy.cuda.using_allocator(lambda size: pool.malloc(size + 64) + 64):
         y = matmul(a, b)
         assert y.data.ptr % 256 == 64
-    np.testing.assert_array_equal(y.get(), a.get() @ b.get())
+        with stream:
+            other = matmul(a, b, draw(5, 6))
+    for each in (y, other):
+        np.testing.assert_array_equal(each.get(), a.get() @ b.get())
+    assert stream.ptr not in cupy_device.device(0).rooms
     assert counting.refused() == ""
+    cupy_matmul._plans.clear()
 
 
 @pytest.mark.gpu
