@@ -10,9 +10,9 @@ from ..activation.arguments import check_options
 from ..activation.gpu.sums import add_rows
 from ..array_arguments import check_overlap
 from . import cublaslt as lt
-from .cupy_device import NoProductError
-from .cupy_plan import Plan, Problem, described
+from .cupy_plan import Plan
 from .cupy_trial import try_out
+from .problem import Described, NoProductError, Problem, described
 
 _MOST = 1024  # plans; a network has some for each batch size
 
@@ -23,7 +23,7 @@ _EPILOGUES = {  # (f, has a bias, sums up b's columns)
     ("relu", True, False): lt.CUBLASLT_EPILOGUE_RELU_BIAS,
     ("linear", False, True): lt.CUBLASLT_EPILOGUE_BGRADA,
 }
-_plans: dict[Problem | tuple, Plan | str] = {}
+_plans: dict[tuple, Plan | str] = {}
 """What was made ready, by what it is for; or why it can't be."""
 
 
@@ -125,7 +125,9 @@ def _plan(
     if (plan := _plans.get(key)) is None:
         if len(_plans) >= _MOST:
             _plans.clear()
-        plan = _plans[key] = _make(Problem(*key))
+        first, second, result, vector, epilogue = key
+        facts = Described(*first), Described(*second), result and Described(*result)
+        plan = _plans[key] = _make(Problem(*facts, vector and Described(*vector), epilogue))
     return plan
 
 
@@ -134,11 +136,11 @@ def _make(problem: Problem) -> Plan | str:
 
     if not problem.epilogue:
         return "cuBLASLt has no product with such an activation, bias and bias_grad at once"
-    index, kind = problem.a[:2]
+    index = problem.a.device
     with cupy.cuda.Device(index):
         try:
             plan = Plan(problem)
-            try_out(index, kind, problem.epilogue)
+            try_out(index, problem.a.kind, problem.epilogue)
         except NoProductError as error:
             return str(error)
     return plan

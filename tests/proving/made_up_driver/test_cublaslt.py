@@ -7,15 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
 from onepass import DeviceMemoryError, KernelError, get_backend
 from onepass.kernels.products import cublaslt as lt
 from onepass.kernels.products import cupy_device, cupy_matmul, cupy_trial, matmul, why_apart
+from onepass.kernels.products.problem import NoProductError
 from onepass.nets import Dense, Sequential
 
 from proving.made_up_driver import counting
@@ -320,6 +323,37 @@ def test_a_product_runs_on_the_current_stream_in_memory_of_its_own(cupy, tmp_pat
 
 
 @pytest.mark.gpu
+def test_each_threads_own_default_stream_has_memory_of_its_own(cupy):
+    a, b = draw(5, 8), draw(8, 6)
+    before = len(cupy_device.device(0).rooms)
+
+    def multiply(_):
+        with cupy.cuda.Stream.ptds:
+            meeting.wait()  # so that no thread does the work of another one
+            return matmul(a, b).get()
+
+    meeting = Barrier(2)
+    with ThreadPoolExecutor(2) as threads:
+        for found in threads.map(multiply, range(2)):
+            np.testing.assert_array_equal(found, a.get() @ b.get())
+    assert len(cupy_device.device(0).rooms) == before + 2
+
+
+@pytest.mark.gpu
+def test_threads_may_share_a_plan(cupy):
+    """Each with a bias of its own, which the plan is told."""
+    a, b = draw(5, 8), draw(8, 6)
+    biases = [draw(6, seed=seed) for seed in range(8)]
+    expected = [a.get() @ b.get() + each.get() for each in biases]
+
+    def multiply(k):
+        return all((matmul(a, b, bias=biases[k]).get() == expected[k]).all() for _ in range(50))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(multiply, range(8)))
+
+
+@pytest.mark.gpu
 def test_a_gpu_without_room_to_work_in_says_so(cupy, fresh):
     a, b, out = draw(5, 8), draw(8, 6), draw(5, 6)
     matmul(a, b, out)
@@ -502,16 +536,16 @@ def test_sums_of_the_other_matrix_are_not_used(cupy, fresh):
         (lambda plan, a: a[1:], "matrix B is not in memory .* or less aligned"),
         (lambda plan, a: setattr(plan, "_layouts", plan._layouts[::-1]), "that don't fit"),
         (lambda plan, a: setattr(plan._device, "bytes", 8), "its workspace"),
-        (lambda plan, a: plan._set(plan._description, 7, ctypes.c_uint32(4)), "without a vector"),
-        (lambda plan, a: plan._set(plan._description, 7, ctypes.c_uint32(2)), "another product"),
-        (lambda plan, a: plan._set(plan._description, 7, ctypes.c_uint64(1)), "7 of 8 bytes"),
-        (lambda plan, a: plan._set(plan._description, 99, ctypes.c_uint32(1)), "attribute 99"),
+        (lambda plan, a: plan._describe(7, ctypes.c_uint32(4)), "without a vector"),
+        (lambda plan, a: plan._describe(7, ctypes.c_uint32(2)), "another product"),
+        (lambda plan, a: plan._describe(7, ctypes.c_uint64(1)), "7 of 8 bytes"),
+        (lambda plan, a: plan._describe(99, ctypes.c_uint32(1)), "attribute 99"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_refused(cupy, fresh, change, told):
     a, b = cupy.ones((6, 7), "float32"), cupy.ones((7, 3), "float32")
     plan = cupy_matmul._plan(a[:5], b, None, None, None, "linear")
-    with pytest.raises(cupy_device.NoProductError, match="INVALID_VALUE"):  # noqa: PT012
+    with pytest.raises(NoProductError, match="INVALID_VALUE"):  # noqa: PT012
         changed = change(plan, a)
         plan.run(a[:5] if changed is None else changed, b, None, None)
     assert re.search(told, counting.refused())
@@ -523,7 +557,7 @@ def test_memory_of_another_gpu_is_refused(cupy, fresh):
     plan = cupy_matmul._plan(a, b, None, None, None, "linear")
     with cupy.cuda.Device(1):
         there = cupy.asarray(a.get())
-    with pytest.raises(cupy_device.NoProductError, match="INVALID_VALUE"):
+    with pytest.raises(NoProductError, match="INVALID_VALUE"):
         plan.run(there, b, None, None)
     assert "matrix B is not in memory of this device" in counting.refused()
 
