@@ -16,6 +16,10 @@ _EACH_THREADS_OWN = 2  # cudaStreamPerThread
 LARGE, SMALL = 32 << 20, 4 << 20  # bytes to work in, as NVIDIA advises, from Hopper on and before
 
 
+class NoRoomError(Exception):
+    """There is no memory to work in at this moment; the text tells why."""
+
+
 @cache
 def library() -> CDLL:
     """cuBLASLt, of CuPy's CUDA version; OSError where there is none."""
@@ -53,14 +57,21 @@ class ProductDevice:
         self.rooms: dict[int | tuple[int, int], Any] = {}
 
     def room(self, stream: int) -> Any:
-        """The memory of a stream, which is the current one if it is new."""
+        """The memory of a stream, which is the current one if it is new.
+
+        Raises:
+            NoRoomError: there is none.
+        """
         import cupy
 
         key = stream if stream != _EACH_THREADS_OWN else (stream, get_ident())
         if (found := self.rooms.get(key)) is None:
-            made = cupy.cuda.alloc(self.bytes)
+            try:
+                made = cupy.cuda.alloc(self.bytes)
+            except cupy.cuda.memory.OutOfMemoryError as error:
+                raise NoRoomError(f"there is no memory to work in: {error}") from None
             if made.ptr % ALIGNED:  # by an allocator that is not CuPy's
-                raise NoProductError(f"memory to work in is not aligned to {ALIGNED} bytes")
+                raise NoRoomError(f"memory to work in is not aligned to {ALIGNED} bytes")
             found = self.rooms.setdefault(key, made)
         return found
 

@@ -10,6 +10,7 @@ from ..activation.arguments import check_options
 from ..activation.gpu.sums import add_rows
 from ..array_arguments import check_overlap
 from . import cublaslt as lt
+from .cupy_device import NoRoomError
 from .cupy_plan import Plan
 from .cupy_trial import try_out
 from .problem import Described, NoProductError, Problem, described
@@ -68,6 +69,8 @@ def matmul(
                 return done
     except NoProductError as error:
         _plans[_key(a, b, out, bias, bias_grad, activation)] = str(error)
+    except NoRoomError:
+        pass  # which the next call may find
     except Exception:
         with Explained("matmul", a, "cupy"):
             raise
@@ -85,7 +88,10 @@ def why_apart(
     activation: str = "linear",
 ) -> str:
     """Why `matmul` of such arrays is not one launch of cuBLASLt's; "" if it is."""
-    plan = _plan(a, b, out, bias, bias_grad, activation)
+    try:
+        plan = _plan(a, b, out, bias, bias_grad, activation)
+    except NoRoomError as error:
+        return str(error)
     return plan if isinstance(plan, str) else ""
 
 

@@ -109,7 +109,8 @@ class Plan:
         done, where memory overlaps or is not aligned as it should.
 
         Raises:
-            NoProductError: cuBLASLt refuses it after all; nothing was done.
+            NoProductError, NoRoomError: cuBLASLt refuses it after all, or finds no memory to work
+                in; nothing was done.
             KernelError: it fails.
         """
         if self._current() == self._index:

@@ -23,6 +23,7 @@ def try_out(index: int, kind: str, epilogue: int) -> None:
 
     Raises:
         NoProductError: there is no such product, or it does not compute what is meant.
+        NoRoomError: there is no memory to work in, so that nothing was tried.
         KernelError: the current stream is captured, where nothing can be tried.
     """
     key = index, kind, epilogue

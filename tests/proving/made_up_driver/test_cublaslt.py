@@ -354,21 +354,28 @@ def test_threads_may_share_a_plan(cupy):
 
 
 @pytest.mark.gpu
-def test_a_gpu_without_room_to_work_in_says_so(cupy, fresh):
-    a, b, out = draw(5, 8), draw(8, 6), draw(5, 6)
-    matmul(a, b, out)
-    kept = out.get()
+def test_without_memory_to_work_in_cupy_multiplies_until_there_is_some(cupy, fresh):
+    """A limit of the user's own is no reason to fail."""
     small = cupy.cuda.MemoryPool()
     small.set_limit(1 << 20)
-    stream = cupy.cuda.Stream(non_blocking=True)
-    b *= 2
+    with cupy.cuda.using_allocator(small.malloc):
+        apart(TWO, "there is no memory to work in")
+    for args, options, expected in wanted().values():
+        np.testing.assert_array_equal(matmul(*args, **options).get(), expected)
+        assert why_apart(*args, **options) == ""
+
+
+@pytest.mark.gpu
+def test_without_memory_for_the_result_the_error_says_so(cupy):
+    a, b = draw(5, 8), draw(8, 6)
+    matmul(a, b)
+    small = cupy.cuda.MemoryPool()
+    small.set_limit(256)
     with (
-        stream,
         cupy.cuda.using_allocator(small.malloc),
-        pytest.raises(DeviceMemoryError, match="matmul"),
+        pytest.raises(DeviceMemoryError, match="in kernel matmul"),
     ):
-        matmul(a, b, out)
-    np.testing.assert_array_equal(out.get(), kept)
+        matmul(a, b)
 
 
 @pytest.mark.gpu
@@ -385,8 +392,10 @@ def test_memory_that_is_aligned_to_less_than_cupys_takes_a_way_round(cupy):
     for each in (y, other):
         np.testing.assert_array_equal(each.get(), a.get() @ b.get())
     assert stream.ptr not in cupy_device.device(0).rooms
+    with stream:
+        matmul(a, b)
+    assert stream.ptr in cupy_device.device(0).rooms
     assert counting.refused() == ""
-    cupy_matmul._plans.clear()
 
 
 @pytest.mark.gpu
