@@ -12,7 +12,7 @@ from proving.made_up_driver import only_a_gpu
 
 _gpu_tests: set[str] = set()
 _passed: set[str] = set()
-_OPERATIONS = {"activation", "batch_norm", "inverted_dropout", "program", "softmax"}
+_OPERATIONS = {"activation", "batch_norm", "inverted_dropout", "products", "program", "softmax"}
 _ROOMS = _OPERATIONS | {"layers", "saving"}  # whose tests compile operations
 _LAST = "onepass/last"  # what has passed and what was proven, for --rest
 

@@ -10,9 +10,10 @@ from ..activation.arguments import check_options
 from ..activation.gpu.sums import add_rows
 from ..array_arguments import check_overlap
 from . import cublaslt as lt
-from .cupy_device import NoProductError
-from .cupy_plan import Plan, Problem, described
+from .cupy_device import NoRoomError
+from .cupy_plan import Plan
 from .cupy_trial import try_out
+from .problem import Described, NoProductError, Problem, described
 
 _MOST = 1024  # plans; a network has some for each batch size
 
@@ -23,7 +24,7 @@ _EPILOGUES = {  # (f, has a bias, sums up b's columns)
     ("relu", True, False): lt.CUBLASLT_EPILOGUE_RELU_BIAS,
     ("linear", False, True): lt.CUBLASLT_EPILOGUE_BGRADA,
 }
-_plans: dict[Problem | tuple, Plan | str] = {}
+_plans: dict[tuple, Plan | str] = {}
 """What was made ready, by what it is for; or why it can't be."""
 
 
@@ -68,6 +69,8 @@ def matmul(
                 return done
     except NoProductError as error:
         _plans[_key(a, b, out, bias, bias_grad, activation)] = str(error)
+    except NoRoomError:
+        pass  # which the next call may find
     except Exception:
         with Explained("matmul", a, "cupy"):
             raise
@@ -85,7 +88,10 @@ def why_apart(
     activation: str = "linear",
 ) -> str:
     """Why `matmul` of such arrays is not one launch of cuBLASLt's; "" if it is."""
-    plan = _plan(a, b, out, bias, bias_grad, activation)
+    try:
+        plan = _plan(a, b, out, bias, bias_grad, activation)
+    except NoRoomError as error:
+        return str(error)
     return plan if isinstance(plan, str) else ""
 
 
@@ -125,7 +131,9 @@ def _plan(
     if (plan := _plans.get(key)) is None:
         if len(_plans) >= _MOST:
             _plans.clear()
-        plan = _plans[key] = _make(Problem(*key))
+        first, second, result, vector, epilogue = key
+        facts = Described(*first), Described(*second), result and Described(*result)
+        plan = _plans[key] = _make(Problem(*facts, vector and Described(*vector), epilogue))
     return plan
 
 
@@ -134,11 +142,11 @@ def _make(problem: Problem) -> Plan | str:
 
     if not problem.epilogue:
         return "cuBLASLt has no product with such an activation, bias and bias_grad at once"
-    index, kind = problem.a[:2]
+    index = problem.a.device
     with cupy.cuda.Device(index):
         try:
             plan = Plan(problem)
-            try_out(index, kind, problem.epilogue)
+            try_out(index, problem.a.kind, problem.epilogue)
         except NoProductError as error:
             return str(error)
     return plan

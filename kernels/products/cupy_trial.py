@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array, KernelError
+from ...backend import KernelError
 from . import cublaslt as lt
-from .cupy_device import NoProductError
-from .cupy_plan import Plan, Problem, described
+from .cupy_plan import Plan
+from .problem import Described, NoProductError, Problem, described
 
 _ROWS, _INNER, _COLUMNS = 24, 16, 8
 
@@ -23,6 +23,7 @@ def try_out(index: int, kind: str, epilogue: int) -> None:
 
     Raises:
         NoProductError: there is no such product, or it does not compute what is meant.
+        NoRoomError: there is no memory to work in, so that nothing was tried.
         KernelError: the current stream is captured, where nothing can be tried.
     """
     key = index, kind, epilogue
@@ -56,10 +57,10 @@ def _tried(kind: str, epilogue: int) -> str:
         given = [cupy.asarray(each) for each in (a, b, vector)]
         if sums:
             given[0] = cupy.asarray(a.T.copy()).T  # as the gradient of a weight takes it
-        here: Array | None = given[2] if epilogue not in _WITHOUT_VECTOR else None
-        facts = None if here is None else described(here)
-        plan = Plan(Problem(described(given[0]), described(given[1]), None, facts, epilogue))
-        out = plan.run(given[0], given[1], None, here)
+        first, second, third = (Described(*described(each)) for each in given)
+        alone = epilogue in (lt.CUBLASLT_EPILOGUE_DEFAULT, lt.CUBLASLT_EPILOGUE_RELU)
+        plan = Plan(Problem(first, second, None, None if alone else third, epilogue))
+        out = plan.run(given[0], given[1], None, None if alone else given[2])
     except NoProductError as error:
         return str(error)
     if out is None or not np.array_equal(out.get(), y, equal_nan=True):
@@ -67,9 +68,6 @@ def _tried(kind: str, epilogue: int) -> str:
     if sums and not np.array_equal(given[2].get(), expected):
         return f"a trial with epilogue {epilogue} gave wrong sums"
     return ""
-
-
-_WITHOUT_VECTOR = lt.CUBLASLT_EPILOGUE_DEFAULT, lt.CUBLASLT_EPILOGUE_RELU
 
 
 def _example(kind: str, epilogue: int) -> tuple[Any, ...]:

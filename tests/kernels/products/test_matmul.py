@@ -233,11 +233,37 @@ def test_what_is_written_must_not_be_read(reference, written, read):
         matmul(**given)
 
 
-def test_results_must_be_apart(reference):
-    given = arrays(reference, bias=np.ones(4))
-    given["bias_grad"] = given["out"][0]
-    with reference.refuses(ValueError, given, "out", "bias_grad", "overlap"):
+@pytest.mark.parametrize("name", ["bias", "bias_grad"])
+def test_a_vector_must_not_lie_in_the_result(reference, name):
+    given = arrays(reference)
+    given = {each: given[each] for each in ("a", "b", "out")}
+    given[name] = given["out"][0]
+    with reference.refuses(ValueError, given, "out", name, "overlap"):
         matmul(**given)
+
+
+@pytest.mark.parametrize("name", ["out", "bias_grad"])
+def test_a_result_of_repeated_elements(reference, name):
+    given = arrays(reference)
+    xp = np if reference.device == "cpu" else __import__("cupy")
+    one = given[name].ravel()[:1]
+    given[name] = xp.lib.stride_tricks.as_strided(one, given[name].shape, (0,) * given[name].ndim)
+    with reference.refuses(ValueError, given, name, "overlaps itself"):
+        matmul(**given)
+
+
+@each_dtype
+def test_vectors_with_gaps(reference, dtype):
+    rng = np.random.default_rng(6)
+    a, b, bias = draw(rng, (5, 8), dtype), draw(rng, (8, 6), dtype), draw(rng, 12, dtype)
+    there = [reference.asarray(each) for each in (a, b, bias)]
+    check(reference, matmul(*there[:2], bias=there[2][::2]), a, b, bias[::2], launches=2)
+    matmul(*there[:2], bias_grad=there[2][1::2])
+    expected = bias.copy()
+    expected[1::2] = oracle.column_sums(b)
+    scale = np.abs(bias.astype("float64")) + np.repeat(np.abs(b.astype("float64")).sum(axis=0), 2)
+    found = reference.to_numpy(there[2])
+    assert_close(found, expected, dtype, scale=scale, limit=PRODUCT_LIMIT)
 
 
 def test_an_unknown_activation(reference):

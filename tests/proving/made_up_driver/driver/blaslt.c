@@ -1,5 +1,5 @@
-// cuBLASLt: matrix products with a bias, ReLU or a bias's gradient behind them, one launch each. What
-// NVIDIA's pages ask for is asked for here, and what they leave open can be chosen by a test.
+// cuBLASLt: matrix products with a bias, ReLU or a bias's gradient behind them, one launch each.
+// What NVIDIA's pages ask for is asked for here, and what they leave open a test can choose.
 #include "products.h"
 #include "cublaslt.h"
 #include <stdarg.h>
@@ -62,19 +62,23 @@ API cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) {
     *made = (struct cublasLtContext){CONTEXT, current_device};
     return *handle = made, CUBLAS_STATUS_SUCCESS;
 }
-API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *description, cublasComputeType_t compute,
-                                 cudaDataType scale) {
+API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *description,
+                                            cublasComputeType_t compute, cudaDataType scale) {
     const cudaDataType wanted = compute == CUBLAS_COMPUTE_64F ? CUDA_R_64F : CUDA_R_32F;
-    if (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_64F) REFUSED("to add up in %d", compute);
+    if (compute != CUBLAS_COMPUTE_32F && compute != CUBLAS_COMPUTE_64F)
+        REFUSED("to add up in %d", compute);
     if (scale != wanted) REFUSED("factors of type %d to add up in %d", scale, compute);
     struct Description *made = malloc(sizeof *made);
-    *made = (struct Description){DESCRIPTION, compute, scale, 0, 0, CUBLASLT_EPILOGUE_DEFAULT, NULL};
+    *made = (struct Description){DESCRIPTION, compute, scale};
+    made->epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     return *description = made, CUBLAS_STATUS_SUCCESS;
 }
-API cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t it) { return destroy(it, DESCRIPTION); }
+API cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t it) {
+    return destroy(it, DESCRIPTION);
+}
 API cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t it,
-                                       cublasLtMatmulDescAttributes_t attribute, const void *value,
-                                       size_t bytes) {
+                                                  cublasLtMatmulDescAttributes_t attribute,
+                                                  const void *value, size_t bytes) {
     const bool address = attribute == CUBLASLT_MATMUL_DESC_BIAS_POINTER;
     if (!is(it, DESCRIPTION) || !value) REFUSED("an attribute of no description");
     if (bytes != (address ? 8 : 4)) REFUSED("attribute %d of %zu bytes", attribute, bytes);
@@ -87,32 +91,37 @@ API cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t it,
     }
     return CUBLAS_STATUS_SUCCESS;
 }
-API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type, uint64_t rows,
-                                   uint64_t columns, int64_t leading) {
+API cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type,
+                                              uint64_t rows, uint64_t columns, int64_t leading) {
     if (!rows || !columns || rows > INT32_MAX || columns > INT32_MAX || leading > INT32_MAX)
         REFUSED("a matrix of %llu by %llu", (long long)rows, (long long)columns);
-    if (leading < (int64_t)rows) REFUSED("%lld rows, every %lld", (long long)rows, (long long)leading);
+    if (leading < (int64_t)rows) REFUSED("%d rows, every %d", (int)rows, (int)leading);
     if (type > CUDA_R_16F) REFUSED("a matrix of type %d", type);
     struct Layout *made = malloc(sizeof *made);
     *made = (struct Layout){LAYOUT, type, rows, columns, leading};
     return *layout = made, CUBLAS_STATUS_SUCCESS;
 }
-API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t it) { return destroy(it, LAYOUT); }
+API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t it) {
+    return destroy(it, LAYOUT);
+}
 API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference) {
     struct Preference *made = malloc(sizeof *made);
     *made = (struct Preference){PREFERENCE, 0, 7, {256, 256, 256, 256}};
     return *preference = made, CUBLAS_STATUS_SUCCESS;
 }
-API cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t it) { return destroy(it, PREFERENCE); }
-API cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t it,
-                                             cublasLtMatmulPreferenceAttributes_t attribute,
-                                             const void *value, size_t bytes) {
+API cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t it) {
+    return destroy(it, PREFERENCE);
+}
+API cublasStatus_t cublasLtMatmulPreferenceSetAttribute(
+    cublasLtMatmulPreference_t it, cublasLtMatmulPreferenceAttributes_t attribute,
+    const void *value, size_t bytes) {
     const bool wide = attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
     const int matrix = attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES;
     if (!is(it, PREFERENCE) || !value) REFUSED("an attribute of no preferences");
     if (bytes != (wide ? 8 : 4)) REFUSED("preference %d of %zu bytes", attribute, bytes);
     if (wide) it->bytes = *(uint64_t *)value;
-    else if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK) it->schemes = *(unsigned *)value;
+    else if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
+        it->schemes = *(unsigned *)value;
     else if (matrix >= 0 && matrix < 4) it->aligned[matrix] = *(unsigned *)value;
     else REFUSED("preference %d", attribute);
     return CUBLAS_STATUS_SUCCESS;
@@ -137,10 +146,12 @@ static unsigned alignment(const void *address) {
 static cublasStatus_t chosen_for(struct Choice *choice, const struct Description *it,
                                  const struct Layout *a, const struct Layout *b,
                                  const struct Layout *c, const struct Layout *d) {
-    if (!is(it, DESCRIPTION) || !is(a, LAYOUT) || !is(b, LAYOUT) || !is(c, LAYOUT) || !is(d, LAYOUT))
-        REFUSED("something is not described");
+    const void *all[] = {a, b, c, d};
+    for (int i = 0; i < 4; ++i)
+        if (!is(it, DESCRIPTION) || !is(all[i], LAYOUT)) REFUSED("something is not described");
     const uint64_t m = it->turned_a ? a->columns : a->rows, k = it->turned_a ? a->rows : a->columns;
-    const uint64_t n = it->turned_b ? b->rows : b->columns, inner = it->turned_b ? b->columns : b->rows;
+    const uint64_t n = it->turned_b ? b->rows : b->columns;
+    const uint64_t inner = it->turned_b ? b->columns : b->rows;
     if (k != inner || d->rows != m || d->columns != n || c->rows != m || c->columns != n)
         REFUSED("matrices that don't fit: %d by %d, inner %d", (int)m, (int)n, (int)k);
     const cudaDataType type = a->type;
@@ -164,7 +175,8 @@ API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
     int *count) {
     struct Choice choice;
     *count = 0;
-    if (!is(handle, CONTEXT) || handle->device != current_device) REFUSED("a handle of another device");
+    if (!is(handle, CONTEXT) || handle->device != current_device)
+        REFUSED("a handle of another device");
     if (!is(preference, PREFERENCE) || wanted < 1) REFUSED("heuristics without preferences");
     const int status = chosen_for(&choice, description, a, b, c, d);
     if (status) return status;
@@ -184,7 +196,13 @@ API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
 }
 
 // All that a launch needs, copied: the descriptions may be gone when it runs.
-struct Work { struct Product product; bool sums, other_sums; struct Matrix vector; void *room; size_t bytes; };
+struct Work {
+    struct Product product;
+    bool sums, other_sums;
+    struct Matrix vector;
+    void *room;
+    size_t bytes;
+};
 
 static int work(void *argument) {
     const struct Work *it = argument;
@@ -204,20 +222,23 @@ static int work(void *argument) {
 static bool lies(const void *start, size_t bytes, size_t aligned) {
     const struct Memory *block = memory_at(start);
     return block && block->type == cudaMemoryTypeDevice && block->device == current_device &&
-           (const char *)start + bytes <= block->start + block->bytes && !((uintptr_t)start % aligned);
+           (const char *)start + bytes <= block->start + block->bytes &&
+           !((uintptr_t)start % aligned);
 }
 static size_t reach(const struct Layout *it) {
     return ((it->columns - 1) * it->leading + it->rows) * bytes_of(it->type);
 }
 
-API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t description, const void *alpha,
-                       const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
-                       cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
-                       cublasLtMatrixLayout_t c_layout, void *d, cublasLtMatrixLayout_t d_layout,
-                       const cublasLtMatmulAlgo_t *algorithm, void *workspace, size_t bytes,
-                       cudaStream_t stream) {
+API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
+                                  const void *alpha, const void *a, cublasLtMatrixLayout_t a_layout,
+                                  const void *b, cublasLtMatrixLayout_t b_layout, const void *beta,
+                                  const void *c, cublasLtMatrixLayout_t c_layout, void *d,
+                                  cublasLtMatrixLayout_t d_layout,
+                                  const cublasLtMatmulAlgo_t *algorithm, void *workspace,
+                                  size_t bytes, cudaStream_t stream) {
     struct Choice now, then;
-    if (!is(handle, CONTEXT) || handle->device != current_device) REFUSED("a handle of another device");
+    if (!is(handle, CONTEXT) || handle->device != current_device)
+        REFUSED("a handle of another device");
     if (stream_device(stream) != current_device) REFUSED("a stream of another device");
     const int status = chosen_for(&now, description, a_layout, b_layout, c_layout, d_layout);
     if (status) return status;
@@ -225,33 +246,38 @@ API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t 
     memcpy(&then, algorithm, sizeof then);
     const unsigned short *aligned = then.aligned;
     memcpy(now.aligned, aligned, sizeof now.aligned);
-    if (now.vector % (then.vector ? then.vector : 1)) REFUSED("a vector less aligned than was told");
+    if (now.vector % (then.vector ? then.vector : 1))
+        REFUSED("a vector less aligned than was told");
     now.vector = then.vector, now.bytes = then.bytes;
     if (memcmp(&now, &then, sizeof now)) REFUSED("an algorithm for another product");
     const void *matrices[] = {a, b, c, d};
     const struct Layout *layouts[] = {a_layout, b_layout, c_layout, d_layout};
     for (int i = 0; i < 4; ++i)
         if (!lies(matrices[i], reach(layouts[i]), aligned[i]))
-            REFUSED("matrix %c is not in memory of this device, or less aligned than was told", "ABCD"[i]);
+            REFUSED("matrix %c is not in memory of this device, or less aligned than was told",
+                    "ABCD"[i]);
     const size_t size = bytes_of(a_layout->type);
-    if (then.vector && !lies(description->vector, then.m * size, size)) REFUSED("a vector elsewhere");
+    if (then.vector && !lies(description->vector, then.m * size, size))
+        REFUSED("a vector elsewhere");
     if (bytes < then.bytes || !lies(workspace, bytes, 256)) REFUSED("its workspace");
     if (!alpha || !beta) REFUSED("no factors");
     if (chosen.status) return chosen.status;
     const bool doubles = description->compute == CUBLAS_COMPUTE_64F;
     const struct Matrix vector = {description->vector, (enum Type)a_layout->type, then.m, false};
     const bool sums = then.epilogue & CUBLASLT_EPILOGUE_BGRADA;
-    struct Work it = {{then.m, then.n, then.k}, sums, chosen.other_sums, vector, workspace, then.bytes};
+    struct Work it = {{then.m, then.n, then.k}, sums, chosen.other_sums, vector, workspace};
+    it.bytes = then.bytes;
     it.product.alpha = doubles ? *(const double *)alpha : *(const float *)alpha;
     it.product.beta = doubles ? *(const double *)beta : *(const float *)beta;
-    it.product.a = (struct Matrix){(void *)a, vector.type, a_layout->leading, description->turned_a};
-    it.product.b = (struct Matrix){(void *)b, vector.type, b_layout->leading, description->turned_b};
-    it.product.c = (struct Matrix){d, vector.type, d_layout->leading, false};
+    const enum Type type = vector.type;
+    it.product.a = (struct Matrix){(void *)a, type, a_layout->leading, description->turned_a};
+    it.product.b = (struct Matrix){(void *)b, type, b_layout->leading, description->turned_b};
+    it.product.c = (struct Matrix){d, type, d_layout->leading, false};
     if (then.epilogue & CUBLASLT_EPILOGUE_BIAS) it.product.added = vector;
     if (then.epilogue & CUBLASLT_EPILOGUE_RELU)
         it.product.then = chosen.drops_nan ? RELU_WITHOUT_NAN : RELU;
     const bool waits = recorded(stream, work, &it, sizeof it);
-    note(waits ? NODE : LAUNCH, "launch cublasLt %d %d %d, epilogue %u, stream %p, device %d", then.m, then.n, then.k,
-         then.epilogue, (void *)stream, current_device);
+    note(waits ? NODE : LAUNCH, "launch cublasLt %d %d %d, epilogue %u, stream %p, device %d", then.m, then.n,
+         then.k, then.epilogue, (void *)stream, current_device);
     return waits ? CUBLAS_STATUS_SUCCESS : work(&it);
 }

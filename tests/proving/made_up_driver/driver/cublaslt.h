@@ -1,7 +1,7 @@
-// What is called of cuBLASLt, as NVIDIA's cublasLt.h and cublas_api.h of nvidia-cublas 13.10.0.20 and
-// nvidia-cublas-cu12 12.9 have it: names, numbers and shapes, written down here since those packages
-// have 440 MB. test_cublaslt.py holds kernels/products/cublaslt.py to this, and both to NVIDIA's
-// where it is installed.
+// What is called of cuBLASLt, as NVIDIA's headers cublasLt.h and cublas_api.h have it in packages
+// nvidia-cublas 13.10.0.20 and nvidia-cublas-cu12 12.9: names, numbers and signatures, written down
+// here since those packages have 440 MB and more. test_cublaslt.py holds
+// kernels/products/cublaslt.py to this, and both to NVIDIA's where it is installed.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -95,8 +95,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
                               const void *alpha, const void *a, cublasLtMatrixLayout_t a_layout,
                               const void *b, cublasLtMatrixLayout_t b_layout, const void *beta,
                               const void *c, cublasLtMatrixLayout_t c_layout, void *d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algorithm,
-                              void *workspace, size_t bytes, cudaStream_t stream);
+                              cublasLtMatrixLayout_t d_layout,
+                              const cublasLtMatmulAlgo_t *algorithm, void *workspace, size_t bytes,
+                              cudaStream_t stream);
 #ifdef __cplusplus
 }
 #endif
