@@ -125,7 +125,9 @@ def packed_chunks(
 ) -> str:
     """The same for many arrays: the kernel `symbol`(*places, sizes, *scalars) of cuda_chunks.py."""
     words = _words(symbol, dtype, arrays, scalars, operation)
-    return _text(dtype, preamble, _STEP + FOUND + _CHUNKS, words | {"INDEX": "int", "RESIDENT": str(FEWER)})
+    return _text(
+        dtype, preamble, _STEP + FOUND + _CHUNKS, words | {"INDEX": "int", "RESIDENT": str(FEWER)}
+    )
 
 
 def _words(

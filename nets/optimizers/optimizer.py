@@ -148,6 +148,13 @@ class Optimizer:
             EngineUnavailableError: the engine can't be had where the network was moved to.
             KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
         """
+        if self._storage.beside is None:
+            self._step(grads, grad_scale)
+        else:
+            with self._storage.beside:
+                self._step(grads, grad_scale)
+
+    def _step(self, grads: Arrays | None, grad_scale: float) -> None:
         gradients = self._storage.gradients(grads)
         if self._storage.backend is not self._backend:
             self._follow()

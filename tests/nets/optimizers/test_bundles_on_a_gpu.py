@@ -228,7 +228,9 @@ def test_new_states_are_those_that_are_stepped(cupy):
     assert (bits(params), bits(optimizer._state["m"])) == expected
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))]
+)
 def test_a_copy_of_an_optimizer_steps_arrays_of_its_own(cupy, copied):
     params, grads = drawn(cupy), drawn(cupy, seed=1)
     optimizer = Adam(params)

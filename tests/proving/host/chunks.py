@@ -66,9 +66,7 @@ class Device(host_device.Device):
         drawn = lists.draw(rule, dtype, SIZES)
         columns = [self.placed([call[each] for call in drawn]) for each in rule.arrays]
         calls = [dict(zip(rule.arrays, each, strict=True)) for each in zip(*columns, strict=True)]
-        self.prove(
-            lambda _: lists.check(self.step, function, rule, options, calls, self.factor)
-        )
+        self.prove(lambda _: lists.check(self.step, function, rule, options, calls, self.factor))
         assert self.launched[-1] == (f"{name}_chunks", dtype)
 
     def prove_sums(self, arrays: Sequence[Any]) -> None:

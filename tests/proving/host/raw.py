@@ -199,9 +199,7 @@ def sanitize(kind: str, calls: Sequence[Call]) -> list[Outcome]:
     compile_all(kind, (each.kernel for each in calls))
 
     def run(call: Call) -> Outcome:
-        return sanitized.run(
-            kind, call.kernel.name, call.settings(kind), call.args, call.reached
-        )
+        return sanitized.run(kind, call.kernel.name, call.settings(kind), call.args, call.reached)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(run, calls))

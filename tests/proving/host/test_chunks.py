@@ -71,7 +71,9 @@ def test_a_planted_mistake_is_caught(mistake):
 
 
 def test_a_chunk_beyond_an_array_s_end_is_caught():
-    edit = planted("", "const int size = sizes[blockIdx.x]", "const int size = sizes[blockIdx.x] + 1")
+    edit = planted(
+        "", "const int size = sizes[blockIdx.x]", "const int size = sizes[blockIdx.x] + 1"
+    )
     with pytest.raises(AssertionError, match="heap-buffer-overflow"):
         Device(usable("asan"), edit=edit, **FEW).prove_steps("sgd", "float32")
 
