@@ -38,7 +38,10 @@ def as_array(value: Any, name: str = "value") -> Array:
         ImportError: it lies on an NVIDIA GPU and CuPy is not installed.
 
     Conventions: PyTorch's graph isn't told of what is written through the array, as under
-        `torch.no_grad()`.
+        `torch.no_grad()`. On a GPU what CuPy is asked for from then on comes after what the other
+        library was asked for, but not the other way round: step functions, and optimizers of
+        PyTorch's tensors, let PyTorch's current stream wait for CuPy's; elsewhere see to it, or
+        use the default streams of both, which are one.
 
     Example:
         >>> import numpy as np

@@ -12,7 +12,8 @@ from .rule_engines.base import Engine, EngineStatus, Kept
 from .usable import numba_missing, numba_usable
 
 __all__ = [
-    "Engine", "EngineStatus", "Kept", "cpu_engine", "engines", "find_engine", "get_engine", "gpu_engine"
+    "Engine", "EngineStatus", "Kept", "cpu_engine", "engines", "find_engine", "get_engine",
+    "gpu_engine",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from numpy import ndarray
 
 from ..backend import Array
+from ..backend.beside_torch import beside_torch
 from ..backend.checks.arrays import check_arrays
 from ..backend.failures import Explained
 from ..backend.foreign import taken_in
@@ -29,6 +30,16 @@ def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
     at_once = _at_once(arrays[0], engine)
     if at_once is not None and at_once.quick(rule, arrays, coefficients):
         return
+    if (beside := beside_torch(arrays)) is None:
+        _launch(prepared, arrays, engine)
+    else:
+        with beside:
+            _launch(prepared, arrays, engine)
+
+
+def _launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
+    """`launch` of arrays that may be anything."""
+    rule, coefficients = prepared
     arrays = taken_in(rule.arguments, arrays)
     contiguous = check_arrays(rule.arguments, arrays)
     chosen = find_engine(engine, arrays[0], contiguous)

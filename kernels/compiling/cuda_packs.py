@@ -137,9 +137,8 @@ def packed_chunks(
 ) -> str:
     """The same for many arrays: the kernel `symbol`(*places, sizes, *scalars) of cuda_chunks.py."""
     words = _words(symbol, dtype, arrays, scalars, operation)
-    return _text(
-        dtype, preamble, _STEP + FOUND + _CHUNKS, words | {"INDEX": "int", "RESIDENT": str(FEWER)}
-    )
+    words |= {"INDEX": "int", "RESIDENT": str(FEWER)}
+    return _text(dtype, preamble, _STEP + FOUND + _CHUNKS, words)
 
 
 def _words(

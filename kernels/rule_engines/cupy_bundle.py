@@ -1,4 +1,4 @@
-"""The arrays of many calls of one rule on a GPU, checked together and stepped in one launch a dtype.
+"""The arrays of many calls of one rule on a GPU, checked together, stepped in one launch a dtype.
 
 At the first step all are looked at, and a table of them goes to the GPU. Later steps find the same
 parameters and states, and look at the gradients alone: nothing is read of those that are the very
@@ -42,9 +42,9 @@ class Model(NamedTuple):
         memory = [*map(_memory, column)]
         if [*map(_shape, column)] != self.shapes or {*map(_device, memory)} != {self.device}:
             return None
-        if [*map(_strides, column)] != self.strides:  # of an axis of length 1 they may be any
-            if not all(array.flags.c_contiguous for array in column):
-                return None
+        same = [*map(_strides, column)] == self.strides  # those of an axis of length 1 may be any
+        if not (same or all(array.flags.c_contiguous for array in column)):
+            return None
         return np.array([*map(_address, memory)], np.int64)
 
 
@@ -67,6 +67,7 @@ class Bundle:
     def __init__(self, columns: Columns, model: Model, addresses: np.ndarray) -> None:
         self._model, self._addresses, self._stream = model, addresses, _stream()
         self._written = _written(columns)
+        self._held: Sequence[Array] | None
         self._nbytes = np.array([*map(_nbytes, columns[0])], np.int64)
         self._calls: list[np.ndarray] = []  # that have a dtype, for each table
         self.tables: list[Chunks] = []
@@ -108,7 +109,7 @@ class Bundle:
 
     def _seen(self, grads: Sequence[Array]) -> None:
         """They are not kept alive: whoever makes new ones each step needs their memory again."""
-        self._held: Sequence[Array] | None = None
+        self._held = None
         self._references = [*map(ref, grads)]
 
     def _are_the_last(self, grads: Sequence[Array]) -> bool:

@@ -1,5 +1,5 @@
-"""Engine "cupy": a RawKernel a rule on arrays without gaps, one on chunks of many such arrays, and an
-ElementwiseKernel on others."""
+"""Engine "cupy": a RawKernel a rule on arrays without gaps, another on chunks of many such arrays,
+an ElementwiseKernel on others."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .all_or_none import GpuEngine
 from .base import Engine, Kept
-from .cupy_bundle import GRADS, bundle_of
 from .cuda_text import source, symbol
+from .cupy_bundle import GRADS, bundle_of
 
 
 class CupyEngine(GpuEngine):

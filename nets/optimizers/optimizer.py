@@ -12,8 +12,8 @@ from ... import kernels
 from ...backend.checks.arrays import check_arrays
 from ...backend.checks.numbers import step_number
 from ...kernels import in_order, prepare
-from ...kernels.engine_table import find_engine
-from ...kernels.launch import Kept, check_all, launch_all, norm_of_all
+from ...kernels.engine_table import Kept, find_engine
+from ...kernels.launch import check_all, launch_all, norm_of_all
 from ..state_checks import check_keys, check_values
 from ..types import Array
 from .clipping import checked_clip_norm, clipped_scale
@@ -148,6 +148,13 @@ class Optimizer:
             EngineUnavailableError: the engine can't be had where the network was moved to.
             KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
         """
+        if self._storage.beside is None:
+            self._step(grads, grad_scale)
+        else:
+            with self._storage.beside:
+                self._step(grads, grad_scale)
+
+    def _step(self, grads: Arrays | None, grad_scale: float) -> None:
         gradients = self._storage.gradients(grads)
         if self._storage.backend is not self._backend:
             self._follow()

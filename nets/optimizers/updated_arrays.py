@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...backend import Backend, backend_of
+from ...backend.beside_torch import BesideTorch, beside_torch
 from ...backend.checks.arrays import check_arrays
 from ...backend.checks.overlap import any_overlap
 from ...backend.foreign import taken_in
@@ -27,7 +28,12 @@ class Storage(ABC):
     """Parameters by key, and the arrays ("targets") on which kernels are called.
 
     A state has an array for each target while it is in use, and for each key in a checkpoint.
+
+    Attributes:
+        beside: the block for a step where parameters are tensors of PyTorch's on a GPU, or None.
     """
+
+    beside: BesideTorch | None = None
 
     @property
     @abstractmethod
@@ -121,6 +127,7 @@ class SeparateStorage(Storage):
         self.params: dict[Key, Array] = dict(
             zip(given, taken_in(names, given.values()), strict=True)
         )
+        self.beside = beside_torch(given.values())
         self._targets = arrays = tuple(self.params.values())
         self._backend = backend_of(*arrays, names=names)
         self._as_they_are = frozenset(map(type, arrays))

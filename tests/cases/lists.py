@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -50,9 +51,9 @@ def check(
     columns = tuple(tuple(call[name] for call in calls) for name in rule.arrays)
     run(prepared(function, options), columns)
 
-    def as_run(*arrays: Any, **_: Any) -> None:
-        for array, result in zip(arrays, stepped.values(), strict=True):
+    def as_run(results: Iterable[Any], *arrays: Any, **_: Any) -> None:
+        for array, result in zip(arrays, results, strict=True):
             array[...] = to_numpy(result)
 
     for arrays, stepped in zip(before, calls, strict=True):
-        assert_step(as_run, rule, arrays, options, factor=factor)
+        assert_step(partial(as_run, stepped.values()), rule, arrays, options, factor=factor)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from onepass import get_backend
 from onepass.kernels import global_norm
+from onepass.kernels.compiling import cuda_launch
 from onepass.nets import SGD
 
 EPS = np.finfo(float).eps
@@ -62,3 +63,67 @@ def test_clipping_brings_huge_gradients_down():
     optimizer = SGD([params], lr=1.0, clip_norm=1.0)
     optimizer.step([np.array([3e200, -4e200])])
     np.testing.assert_allclose(params, [-0.6, 0.8], rtol=8 * EPS)
+
+
+# --- on a GPU -------------------------------------------------------------------------------------
+LAYOUTS = {
+    "contiguous": lambda a: a,
+    "unaligned": lambda a: a.reshape(-1)[1:],
+    "another order": lambda a: a.T,
+    "gaps": lambda a: a[:, ::2],
+    "backwards": lambda a: a[::-1],
+    "nothing": lambda a: a[:0],
+    "one number": lambda a: a[0, 0],
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("reference", [("array", "cuda")], indirect=True, ids="-".join)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+def test_arrays_of_a_gpu_of_any_kind(reference, dtype, layout):
+    draw = (np.random.default_rng(0).standard_normal((67, 301)) * 100).astype(dtype)
+    arrays = [draw, draw[:9] / 2, draw[:1, :1]]
+    given = [LAYOUTS[layout](reference.asarray(array)) for array in arrays]
+    values = [reference.to_numpy(array) for array in given]
+    for some in (1, 3):
+        found = global_norm(given[:some])
+        assert found == pytest.approx(exact(*values[:some]), rel=8 * EPS)
+        assert found == global_norm(given[:some]), "from run to run"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("reference", [("array", "cuda")], indirect=True, ids="-".join)
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_what_is_not_finite_on_a_gpu_stays_so(reference, dtype, bad):
+    one = np.ones(5000, dtype)
+    one[4097] = bad
+    expected = str(abs(bad))
+    for given in ([one], [np.ones(2, dtype), one]):
+        assert str(global_norm(map(reference.asarray, given))) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("reference", [("array", "cuda")], indirect=True, ids="-".join)
+def test_arrays_of_both_kinds_of_memory_have_one_norm(reference):
+    mixed = [np.full(4, 2.0), reference.asarray(np.full(9, 3.0)), np.full(1, 1.0, "float32")]
+    assert global_norm(mixed) == pytest.approx(math.sqrt(16 + 81 + 1), rel=4 * EPS)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("reference", [("array", "cuda")], indirect=True, ids="-".join)
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_optimizer_of_array_expressions_has_the_norm_by_them_too(reference, monkeypatch, count):
+    launched = []
+    monkeypatch.setattr(cuda_launch, "observers", [lambda *given: launched.append(given[1])])
+    for engine in ("array", "cupy"):
+        params, grads = (
+            [reference.asarray(np.full(5, k)) for _ in range(count)] for k in (1.0, 2.0)
+        )
+        SGD(params, lr=1.0, clip_norm=1.0, engine=engine).step(grads)
+        assert {name.partition("_")[0] for name in launched} == (
+            set() if engine == "array" else {"squares", "sgd"}
+        )
+        for param in params:
+            np.testing.assert_allclose(param.get(), 1 - 1 / math.sqrt(5 * count), rtol=1e-14)

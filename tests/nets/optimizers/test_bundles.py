@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from cases.six_gradients import KINDS
 from onepass.kernels.crew.crew import get_crew
-from onepass.kernels.launch import Kept, check_all
+from onepass.kernels.engine_table import Kept
+from onepass.kernels.launch import check_all
 from onepass.kernels.rule_engines import numba_bundle as bundling
 from onepass.kernels.rule_engines import numba_fields as fields
 from onepass.kernels.rule_engines.numba_loops import shared_loop

@@ -12,8 +12,8 @@ import pytest
 from cases import lists
 from cases.six_gradients import KINDS
 from onepass import MixedBackendsError
-from onepass.kernels.engine_table import find_engine
-from onepass.kernels.launch import Kept, check_all, launch_all
+from onepass.kernels.engine_table import Kept, find_engine
+from onepass.kernels.launch import check_all, launch_all
 from onepass.kernels.rule_engines.cupy_bundle import all_apart
 from onepass.nets import SGD, Adam
 from oracles.rules import RULES
@@ -228,19 +228,13 @@ def test_new_states_are_those_that_are_stepped(cupy):
     assert (bits(params), bits(optimizer._state["m"])) == expected
 
 
-@pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))]
-)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda kept: pickle.loads(pickle.dumps(kept))])
 def test_a_copy_of_an_optimizer_steps_arrays_of_its_own(cupy, copied):
     params, grads = drawn(cupy), drawn(cupy, seed=1)
     optimizer = Adam(params)
     optimizer.step(grads)
-    other = copied(optimizer)
-    assert other._kept is not optimizer._kept or copied is copy.copy
-    before = bits(params)
+    other, before = copied(optimizer), bits(params)
     other.step(grads)
-    if copied is copy.copy:
-        return
     assert bits(params) == before != bits(other.params)
     optimizer.step(grads)
     assert bits(params) == bits(other.params)

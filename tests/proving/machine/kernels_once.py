@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from cases import activation as activation_cases
+from cases import lists as list_cases
 from cases import softmax as softmax_cases
 from cases.batch_norm import assert_batch_norm, assert_summed, make
 from oracles import batch_norm as batchnorm
@@ -123,6 +125,34 @@ def steps(where: Where, dtype: str) -> Iterator[str]:
                     yield what
 
 
+def lists(where: Where, dtype: str) -> Iterator[str]:
+    """Run every rule on many arrays in one go, and their norm; the name of each run."""
+    from onepass.kernels import global_norm
+    from onepass.kernels.engine_table import Kept, find_engine
+    from onepass.kernels.launch import launch_all
+
+    for rule, (function, chosen) in STEPS.items():
+        oracle = RULES[function]
+        drawn = list_cases.draw(oracle, dtype)
+        calls = [{name: where.asarray(array) for name, array in call.items()} for call in drawn]
+        kept = Kept(len(calls) * len(oracle.arrays))
+        find_engine(where.engine, calls[0]["param"], True)  # whom later launches know at once
+
+        def run(prepared: Any, columns: Any, kept: Kept = kept) -> None:
+            launch_all(prepared, columns, where.engine, kept, lambda given: None)
+
+        options = {"lr": 0.1, **chosen, **EXTRAS[1]}
+        to_numpy, factor = where.backend.to_numpy, where.factor
+        list_cases.check(run, function, oracle, options, calls, factor, to_numpy)
+        yield f"{rule} {dtype} on {len(calls)} arrays"
+    grads = [call["grad"] for call in calls]
+    for some in (grads, grads[:1]):
+        squares = [np.asarray(to_numpy(each), "float64") ** 2 for each in some]
+        want = math.sqrt(math.fsum(np.concatenate(squares)))
+        assert math.isclose(global_norm(some), want, rel_tol=1e-14)
+        yield f"norm {dtype} of {len(some)} arrays"
+
+
 def norms(where: Where, dtype: str) -> Iterator[str]:
     """Run batch normalization forward, backward and at inference; the name of each run."""
     for shape, axis in SHAPES.values():
@@ -188,7 +218,7 @@ def softmaxes(where: Where, dtype: str) -> Iterator[str]:
             yield f"softmax {rows} {width} {dtype}"
 
 
-WORKS = (steps, norms, drops, activations, softmaxes)
+WORKS = (steps, lists, norms, drops, activations, softmaxes)
 """A kernel that ships and that none of these launches fails the program."""
 
 PLANTED = {
