@@ -1,4 +1,4 @@
-"""What CuPy has asked of the made-up driver."""
+"""What CuPy has asked of the made-up driver, and what that tells CuPy on demand."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def trace(path: Path) -> Iterator[None]:
         yield
     finally:
         begin(None)
+
+
+@contextmanager
+def capturing() -> Iterator[None]:
+    """In the block all streams say that they are being captured. Nothing is: work is done."""
+    say = libcuda().made_up_capturing
+    say(ctypes.c_bool(True))
+    try:
+        yield
+    finally:
+        say(ctypes.c_bool(False))
 
 
 def refused() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onepass import KernelError, kernels
+from onepass.nets import Dense, Sequential
 
 from proving.made_up_driver import counting
 
@@ -172,3 +174,25 @@ def test_what_is_asked_for_is_counted_and_traced(cupy, tmp_path):
     assert first.startswith("launch k, grid 1 1 1, block 6 1 1, shared 0, stream ")
     assert "grid 2 1 1, block 1 1 1" in second
     assert copied.startswith("copy 24 device to host")
+
+
+# --- a stream that is being captured --------------------------------------------------------------
+def test_a_network_in_a_capture_tells_what_cupy_refuses():
+    net = Sequential(Dense(4, 3), Dense(3, 2), device="cuda", seed=0)
+    x = net.backend.asarray(np.ones((5, 4), "float32"))
+    dy = net.forward(x, train=True)
+    for run, what in ((lambda: net.forward(x), "network"), (lambda: net.backward(dy), "gradients")):
+        with counting.capturing(), pytest.raises(KernelError) as caught:
+            run()
+        for part in (f"{what} can't be captured: calling cuBLAS", "Remedy: call it outside the"):
+            assert part in str(caught.value)
+    assert np.isfinite(net.forward(x).get()).all()
+
+
+def test_a_norm_in_a_capture_tells_that_its_value_is_waited_for(cupy):
+    x = cupy.ones(1000, "float32")
+    with counting.capturing(), pytest.raises(KernelError) as caught:
+        kernels.global_norm([x])
+    assert "global_norm (engine 'array', float32 arrays) can't be captured: " in str(caught.value)
+    assert "compiled" not in str(caught.value)
+    assert kernels.global_norm([x]) == pytest.approx(1000**0.5)

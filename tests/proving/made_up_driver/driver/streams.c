@@ -33,8 +33,12 @@ API cudaError_t cudaDeviceSynchronize(void) {
 API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
     return cudaSuccess;
 }
+// Nothing is captured here; but all streams can say so, for what CuPy then refuses.
+static bool capturing;
+API void made_up_capturing(bool yes) { capturing = yes; }
 API cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
-    return *status = cudaStreamCaptureStatusNone, cudaSuccess;
+    *status = capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    return cudaSuccess;
 }
 
 API cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
