@@ -14,6 +14,7 @@ FLOATING(sin, ONE, x) FLOATING(cos, ONE, x) FLOATING(tan, ONE, x) FLOATING(sinh,
 FLOATING(cosh, ONE, x) FLOATING(erf, ONE, x) FLOATING(copysign, TWO, x, y)
 FLOATING(fmod, TWO, x, y) FLOATING(hypot, TWO, x, y) FLOATING(nextafter, TWO, x, y)
 FLOATING(atan2, TWO, x, y)
+inline long long clock64() { return __builtin_ia32_rdtsc(); }
 inline bool signbit(float x) { return __builtin_signbit(x); }
 inline bool signbit(double x) { return __builtin_signbit(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
