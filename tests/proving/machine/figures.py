@@ -11,18 +11,28 @@ from typing import Any
 
 from proving.machine.children import Ended
 from proving.machine.machine import Machine
-from proving.machine.stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Place, Stage
+from proving.machine.stage import (
+    FAILED,
+    NOT_RUN,
+    OUT_OF_TIME,
+    PASSED,
+    WORTHLESS,
+    Place,
+    Stage,
+)
 
 FIGURES, BENCHMARK = "figures", "benchmark"
 SECTIONS = ("calls", "kernels", "training-steps", "tensors")
 _PROGRAM = """
 import json, sys
-from onepass.bench.command import bench
+from onepass.bench import command
 
-report, failures, seconds, mode, only = sys.argv[1:]
+report, failures, seconds, mode, only, mark = sys.argv[1:]
 wrong = []
 only = json.loads(only)
-bench(mode, "cuda", json=report, seconds=float(seconds), failures=wrong, only=only)
+if mark:
+    command.hardware = lambda: [mark]
+command.bench(mode, "cuda", json=report, seconds=float(seconds), failures=wrong, only=only)
 with open(failures, "w", encoding="utf-8") as file:
     json.dump(wrong, file)
 """
@@ -54,7 +64,8 @@ def _run(
     files[0].unlink(missing_ok=True)  # of another run
     mode = "small" if place.rehearsal else "default"
     limit = max(seconds - _LAST, 1.0)
-    program = place.python(name, "-c", _PROGRAM, *files, limit, mode, json.dumps(sections))
+    what = json.dumps(sections), WORTHLESS if place.rehearsal else ""
+    program = place.python(name, "-c", _PROGRAM, *files, limit, mode, *what)
     ended = place.run([program], seconds)[name]
     report, failures = (
         json.loads(file.read_text(encoding="utf-8")) if file.exists() else None for file in files

@@ -53,14 +53,13 @@ from proving.machine.machine import (
     optional_packages,
     uninstalled,
 )
-from proving.machine.stage import FAILED, NOT_RUN, Place, Stage, exit_status
+from proving.machine.stage import FAILED, NOT_RUN, WORTHLESS, Place, Stage, exit_status
 from proving.machine.summary import summary
 
 FORMAT = 1
 KEPT, SCRATCH = ROOT / "bench" / "results", ROOT / "build" / "gpu"
 _NOWHERE = Machine({"available": False, "reason": "not looked for", "remedy": ""}, {}, {}, "")
 KIND = "onepass on a GPU"
-WORTHLESS = "a rehearsal on the made-up driver: no figure in it says anything about a GPU"
 
 # name -> its share of the seconds; what one leaves over, the next ones may use
 WAVES = {"kernels": 95.0, "figures": 190.0, "tests on the GPU": 140.0, "sanitizers": 80.0}

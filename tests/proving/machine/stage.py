@@ -14,6 +14,7 @@ from proving.machine.children import Ended, Program, run_all
 from proving.machine.machine import ROOT
 
 PASSED, FAILED, NOT_RUN, OUT_OF_TIME = "passed", "failed", "not run", "ran out of time"
+WORTHLESS = "a rehearsal on the made-up driver: no figure in it says anything about a GPU"
 
 
 @dataclass
