@@ -1,8 +1,9 @@
 """The page of predictions: python -m proving.roofline.page [FILE.md] [--update]
 
-Writes it to FILE.md or to the terminal; --update puts it into proving/roofline/README.md, where tests
-hold it to what is counted now. It takes whatever kernels the engine "cupy" ships and the compile gate
-has forms of: for a new one counts.py is to be told what it reads and writes an element.
+Writes it to FILE.md or to the terminal; --update puts it into proving/roofline/README.md, where
+tests hold it to what is counted now. It takes whatever kernels the engine "cupy" ships and the
+compile gate has forms of: for a new one counts.py is to be told what it reads and writes an
+element.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ _PACKAGES = ("cupy-cuda13x", "nvidia-cuda-nvrtc")
 
 _HEAD = """# How fast the GPU kernels should be: a prediction
 
-**PREDICTION. Nothing on this page was measured: {results}.** It is made from machine code and from data
-sheets, and a result of `make gpu` counts against it, not beside it.
+**PREDICTION. Nothing on this page was measured: {results}.** It is
+made from machine code and from data sheets, and what `make gpu` measures will count in its place.
 
-Made by `PYTHONPATH=tests python -m proving.roofline.page --update`, with {versions}, for sm_90 and
-{dtype}. Every kernel of the engine `cupy` with a loop over elements is there, in each form but those
-for arrays with gaps and of more than 2^30 elements.
+Made by `PYTHONPATH=tests python -m proving.roofline.page --update`, for sm_90 and {dtype}, with
+{versions}. Every kernel of the engine `cupy` with a loop over
+elements is there, in each form but those for arrays with gaps and of more than 2^30 elements.
 
-For {size:,} elements a kernel is taken to need the longest of three times.
+For {size:,} elements a kernel is taken to need the longest of three times:
 
-- **memory**: the bytes an element, at {copy:.0%} of the bandwidth in the data sheet, which is what a
-  copy on the device is taken to reach.
+- **memory**: the bytes an element, at {copy:.0f} % of the bandwidth in the data sheet, which is what
+  a copy on the device is taken to reach;
 - **instructions**: those of the loop that moves most, by nvdisasm, without what is called for rare
-  numbers; each of a multiprocessor's four schedulers begins one a cycle, for 32 threads. Where a loop
-  has two ways (16 bytes at a time, or one element), both are counted.
-- **latency**: each thread that fits a multiprocessor, by its registers, waits once a turn of the loop
-  for what it loads, and {dependent} cycles for each instruction, and does nothing else meanwhile.
+  numbers; each of a multiprocessor's four schedulers begins one a cycle, for 32 threads. Where a
+  loop has two ways (16 bytes at a time, or one element), both are counted;
+- **latency**: each thread that fits a multiprocessor, by its registers, waits once a turn of the
+  loop for what it loads, and {dependent} cycles for each instruction, and does nothing else then.
 
-The share is that of the copy's speed: memory's time over the longest. Launches, L2 caches that hold
-small arrays, atomics and the tail of a grid are left out; so are kernels with a thread a channel.
+The share is that of the copy's speed: memory's time over the longest. Launches, L2 caches that
+hold small arrays and the tail of a grid are left out; so are kernels with a thread a channel.
 """
 
 
@@ -58,7 +59,7 @@ def page() -> str:
             versions=", ".join(f"{name} {versions[name]}" for name in _PACKAGES),
             dtype=counts.DTYPE,
             size=SIZE,
-            copy=COPY,
+            copy=100 * COPY,
             dependent=DEPENDENT,
         ),
         "## The devices\n\n" + _lines(_devices()),
