@@ -37,8 +37,8 @@ elements is there, in each form but those for arrays with gaps and of more than 
 
 For {size:,} elements a kernel is taken to need the longest of three times:
 
-- **memory**: the bytes an element, at {copy:.0f} % of the bandwidth in the data sheet, which is what
-  a copy on the device is taken to reach;
+- **memory**: the bytes an element, at {copy:.0f} % of the data sheet's bandwidth, which is what a
+  copy on the device is taken to reach;
 - **instructions**: those of the loop that moves most, by nvdisasm, without what is called for rare
   numbers; each of a multiprocessor's four schedulers begins one a cycle, for 32 threads. Where a
   loop has two ways (16 bytes at a time, or one element), both are counted;
