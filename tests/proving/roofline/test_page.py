@@ -37,8 +37,8 @@ def test_the_page_shows_what_is_counted_now_of_a_form_of_each_kernel(name):
 
 def test_the_page_begins_as_the_command_writes_it(monkeypatch):
     """All but the counts."""
-    monkeypatch.setattr(counts, "names", lambda: [])
-    monkeypatch.setattr(counts, "calls", lambda: {})
+    monkeypatch.setattr(counts, "names", list)
+    monkeypatch.setattr(counts, "calls", dict)
     made, _, _ = page.page().partition("\n## The kernels")
     if any(f"{name} {table.compilers()[name]}" not in SHOWN for name in page._PACKAGES):
         pytest.skip("the page is of other compilers")
