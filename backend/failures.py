@@ -42,6 +42,10 @@ _NO_MEMORY = (
     "cupy.get_default_memory_pool().free_all_blocks()"
 )
 _LOST = "start a new process: this one can't use the GPU any more, and arrays on it are lost"
+_CAPTURED = (
+    "call it outside the capture: while a stream is being captured, CuPy neither multiplies "
+    "matrices nor hands a value to Python"
+)
 _LAUNCH = "`nvidia-smi` shows the GPU's state and who uses it"
 
 _CUDA = {"CUDARuntimeError", "CUDADriverError", "CudaAPIError", "CudaDriverError", "CUDAError"}
@@ -69,6 +73,7 @@ _FATAL = re.compile(
     "launchfail|launchtimeout|errorassert|hardwarestack|eccuncorrectable|contextisdestroyed"
 )
 _MEMORY = re.compile("erroroutofmemory|errormemoryallocation")
+_CAPTURE = re.compile("streamcapture|stream capture|capturing")
 _GPU = re.compile("gpu-architecture|nokernelimage|nobinaryforgpu|unsupported gpu")
 _DRIVER = re.compile("unsupportedptx|insufficientdriver")
 _MISSING = re.compile("cannot open source file|failed to load|failure finding|is not found")
@@ -79,7 +84,9 @@ _KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\([^()]*\)\s+)?void\s+(\
 
 
 class Failure(NamedTuple):
-    """What went wrong: "memory", "compile", "launch" or "lost"; the line that tells; the remedy."""
+    """What went wrong: "memory", "capture", "compile", "launch" or "lost"; the line that tells;
+    the remedy.
+    """
 
     kind: str
     line: str
@@ -97,7 +104,11 @@ def diagnose(error: BaseException) -> Failure | None:
         from_cuda and (status == _OUT_OF_MEMORY_STATUS or _MEMORY.search(words))
     ):
         return Failure("memory", line, _NO_MEMORY)
-    if names & (_OURS | _NOT_CUDAS) or not names & (_CUDA | _COMPILERS):
+    if names & _OURS:
+        return None
+    if names & (_CUDA | _COMPILERS) and _CAPTURE.search(words):  # CuPy's own errors of it, too
+        return Failure("capture", line, _CAPTURED)
+    if names & _NOT_CUDAS or not names & (_CUDA | _COMPILERS):
         return None
     if _GPU.search(words):
         return Failure("compile", line, _OTHER_GPU)
@@ -130,6 +141,14 @@ def first_line(error: BaseException) -> str:
     if line.endswith(":") and chosen + 1 < len(lines):
         line = f"{line} {lines[chosen + 1]}"
     return line.rstrip(".:")
+
+
+def told_of_capture(error: NotImplementedError, what: str) -> None:
+    """`KernelError` where CuPy refused `what` because its stream is being captured."""
+    failure = diagnose(error)
+    if failure is not None and failure.kind == "capture":
+        told = f"{what} can't be captured: {failure.line}. Remedy: {failure.remedy}"
+        raise KernelError(told) from error
 
 
 class Explained:
@@ -175,6 +194,8 @@ class Explained:
             )
         if failure.kind == "compile":
             what, wrote = f"{what} can't be compiled", " Nothing was written."
+        elif failure.kind == "capture":
+            what, wrote = f"{what} can't be captured", ""
         else:  # of a launch that fails, only the GPU knows
             what, wrote = f"{what} failed on the GPU", ""
         return KernelError(f"{what}: {failure.line}.{wrote} Remedy: {failure.remedy}")

@@ -49,7 +49,7 @@ def bench(
         device: "auto", "cpu", "cuda", "cuda:N".
         only: sections; all of them if empty, without `suite.LONG` unless the run is full.
         mnist: the folder of the four MNIST files; None leaves MNIST out.
-        json, page: files to write; png: a folder for the figures.
+        json, page: files to write, the first after each workload; png: a folder for figures.
         console: where to print.
         seconds: after which no further workload is begun; those are told among what was skipped.
         failures: takes what goes wrong in a path, which is then left out; None: it ends the run.
@@ -78,6 +78,9 @@ def bench(
             progress.update(task, description=f"{workload.section} {workload.operation}")
             if time.perf_counter() - start < seconds:
                 _measure(workload, mode, report, failures)
+                if json:  # what there is outlives a run that is ended
+                    _judge(report, start)
+                    report.write(json)
             else:
                 reason = f"not begun: {seconds:.0f} s were over"
                 report.skipped.append(Skipped(workload.section, workload.id, reason))
@@ -88,8 +91,7 @@ def bench(
             progress.advance(task)
     if "training" in chosen and choice.device == "cpu":
         report.skipped += [Skipped("training", *pair) for pair in missing_data(mnist).items()]
-    report.seconds = time.perf_counter() - start
-    report.figures = judged(report)
+    _judge(report, start)
     print_report(report, console)
     _write(report, json, page, png, console)
     return report
@@ -111,6 +113,11 @@ def write_page_of(result: str, page: str, console: Console) -> None:
         raise ValueError(f"the page would replace its results, {result!r}; expected another name")
     _require_matplotlib()
     _write(read_report(result), None, page, None, console)
+
+
+def _judge(report: Report, start: float) -> None:
+    report.seconds = time.perf_counter() - start
+    report.figures = judged(report)
 
 
 def _measure(

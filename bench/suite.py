@@ -10,13 +10,17 @@ from .cases import sizes
 from .cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
 from .cases.data_sets import data_sets, made_up
 from .cases.steps import CASES
+from .gpu.apart import OnTheGpu, OnTheHost
+from .gpu.launch import Launch
+from .gpu.softmax import SOFTMAX_SHAPES, Softmax
+from .gpu.training_step import TrainingStep
 from .measuring.timing import Effort
 from .measuring.workload import Workload
-from .workloads.activations import ACTIVATION_SHAPES, activations
+from .workloads.activations import ACTIVATION_SHAPES, Activation, activations
 from .workloads.batch_norm import DIRECTIONS, OPERATIONS, Norm
 from .workloads.beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
 from .workloads.busy import SITUATIONS, BusyEpoch
-from .workloads.dropout import SHAPES, dropouts
+from .workloads.dropout import SHAPES, Dropout, dropouts
 from .workloads.first_call import PROGRAMS, FirstCall
 from .workloads.growth import growths
 from .workloads.step_parts import PARTS, WHOLE, StepPart
@@ -179,6 +183,72 @@ def _busy(choice: Choice) -> list[Workload]:
     return [BusyEpoch(data, situation, more) for situation in SITUATIONS]
 
 
+def _kernels(choice: Choice) -> list[Workload]:
+    """Every rule and operation by the GPU's own time."""
+    labels = choice.one(small=("1e3",), quick=("6.4e7",), default=("6.4e7", "1e6"))
+    half = choice.one(small=(("sgd", "1e3"),), quick=(("sgd", "6.4e7"), ("adam", "6.4e7")))
+    steps = [(name, label, "float32") for label in labels for name in CASES]
+    steps += [(name, label, "float16") for name, label in half]
+    few = (NormCase((16, 8, 4, 4)), NormCase((16, 4, 4, 8), -1), NormCase((16, 8)))
+    norms = choice.one(small=few, quick=IMAGES, default=(*IMAGES, *CHANNELS_LAST, *DENSE, *LARGE))
+    (rows, columns), *_ = choice.one(small=((16, 8),), quick=(sizes.ROWS_ON_A_GPU,))
+    rest = [
+        *(
+            Activation((rows, columns), kind, what, choice.device)
+            for kind in ("relu", "tanh")
+            for what in ("forward", "backward")
+        ),
+        *(
+            Softmax(shape, choice.device)
+            for shape in choice.one(small=((16, 10),), quick=SOFTMAX_SHAPES)
+        ),
+    ]
+    return [
+        *(
+            OnTheGpu(
+                Step(CASES[name], label, sizes.STEPS_ON_A_GPU[label], dtype, choice.device),
+                ("array", "cupy", "numba-cuda", "limit", "torch fused"),
+            )
+            for name, label, dtype in steps
+        ),
+        *(
+            OnTheGpu(Norm(case, what, device=choice.device), _IN_ONE_CALL)
+            for case in norms
+            for what in DIRECTIONS
+        ),
+        *(OnTheGpu(work, _IN_ONE_CALL) for work in rest),
+        OnTheGpu(Dropout((rows, columns), choice.device), _WITHOUT_EXPRESSIONS),
+    ]
+
+
+def _calls(choice: Choice) -> list[Workload]:
+    """What the calls of a small network cost the host."""
+    rows, columns = sizes.LAYER
+    dense = NormCase((rows, columns))
+    works = [
+        Step(CASES["sgd"], "1e3", 1_000, "float32", choice.device),
+        Step(CASES["adam"], "1e3", 1_000, "float32", choice.device),
+        *(Norm(dense, what, device=choice.device) for what in (*DIRECTIONS, "inference")),
+        Activation((rows, columns), "relu", "forward", choice.device),
+        Activation((rows, columns), "relu", "backward", choice.device),
+        Softmax(SOFTMAX_SHAPES[0], choice.device),
+    ]
+    paths = ("array", "cupy", "numba-cuda", "torch", "torch fused")
+    return [
+        OnTheHost(Launch(choice.device)),
+        *(OnTheHost(work, paths) for work in works),
+        OnTheHost(Dropout((rows, columns), choice.device), _WITHOUT_EXPRESSIONS),
+    ]
+
+
+def _training_steps(choice: Choice) -> list[Workload]:
+    (samples,) = choice.one(small=(sizes.SMALL,), quick=(sizes.TRAINING_ON_A_GPU,))
+    return [TrainingStep(samples, device=choice.device)]
+
+
+_WITHOUT_EXPRESSIONS = ("cupy", "numba-cuda", "limit", "torch")
+_IN_ONE_CALL = ("array", "cupy", "numba-cuda", "limit", "torch")
+
 Maker = Callable[[Choice], list[Workload]]
 
 ON_ANY_DEVICE: dict[str, Maker] = {
@@ -196,13 +266,19 @@ ON_THE_CPU: dict[str, Maker] = {
     "step-parts": _step_parts,
     "busy": _busy,
 }
-SECTIONS = (*ON_ANY_DEVICE, *ON_THE_CPU)
+ON_A_GPU: dict[str, Maker] = {
+    "calls": _calls,
+    "kernels": _kernels,
+    "training-steps": _training_steps,
+}
+SECTIONS = (*ON_ANY_DEVICE, *ON_THE_CPU, *ON_A_GPU)
 LONG = ("busy",)
 """Sections of a full run, and of those that name them."""
 
 
 def workloads(section: str, choice: Choice) -> list[Workload]:
-    """What a section has for this choice; nothing if it is about the CPU and a GPU was chosen."""
+    """What a section has for this choice; nothing if it is about the other kind of device."""
     if section in ON_ANY_DEVICE:
         return ON_ANY_DEVICE[section](choice)
-    return ON_THE_CPU[section](choice) if choice.device == "cpu" else []
+    there = ON_A_GPU if choice.on_a_gpu else ON_THE_CPU
+    return there[section](choice) if section in there else []

@@ -49,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--made-up-gpu"):
+        chosen = config.getoption("markexpr").split()
+        if chosen[:1] != ["gpu"] or "or" in chosen:
+            raise pytest.UsageError(
+                f"--made-up-gpu with -m {' '.join(chosen)!r}; expected -m gpu, or -m 'gpu "
+                "and ...': other tests want a machine without a GPU, and run without --made-up-gpu"
+            )
         from proving.made_up_driver import installing
 
         if why := installing.missing():

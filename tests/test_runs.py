@@ -57,3 +57,19 @@ def test_the_rest_is_what_has_not_passed_and_what_does_more_beside_peers(tmp_pat
     }
     again = outcomes(tmp_path, "--rest", PACKAGE="1")
     assert set(again) - {"needs_a_gpu"} == {"does_more_beside_peers"}
+
+
+@pytest.mark.parametrize("marks", [(), ("-m", "slow"), ("-m", "gpu or slow"), ("-m", "not gpu")])
+def test_a_made_up_gpu_is_for_tests_that_are_marked_gpu(tmp_path, marks):
+    (tmp_path / "test_some.py").write_text("def test_some(): pass\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    gpu: x\n    slow: x\n")
+    command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-p", "runs", "--made-up-gpu"]
+    done = subprocess.run(
+        [*command, *marks],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    assert "expected -m gpu" in done.stderr

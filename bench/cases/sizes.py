@@ -33,6 +33,15 @@ STEPS_ON_A_GPU_BY_MODE = {
     "full": tuple(STEPS_ON_A_GPU),
 }
 
+ROWS_ON_A_GPU = (16_384, 1_024)
+"""Rows and columns of activations and dropout on a GPU."""
+
+LAYER = (128, 256)
+"""Rows and columns of a layer in a small network, whose calls cost the host more than the GPU."""
+
+TRAINING_ON_A_GPU = 6_400
+"""Samples of an epoch whose steps are timed on a GPU."""
+
 DRAWN = 10_000_000
 """Values of a step's array that are drawn; a longer one repeats them."""
 

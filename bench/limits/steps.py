@@ -7,11 +7,13 @@ arithmetic differs. The addition is there so that no load can be left out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from ...backend import Array, Backend
 from ...kernels.engine_table import get_engine
 from ...kernels.rule import PLAIN, Rule
+from ..measuring.candidate import Call
+from ..measuring.synchronized import waited
 
 
 def untouched(p, g, scale, decay, keep):
@@ -52,7 +54,7 @@ def mover(arrays: tuple[Array, ...]) -> Callable[[], None]:
     return lambda: engine.run(rule, arrays, PLAIN, True)
 
 
-def limit(arrays: tuple[Array, ...], backend: Backend) -> Callable[[], None]:
+def limit(arrays: tuple[Array, ...], backend: Backend) -> Call:
     """What memory allows a step on `arrays`: `mover` on the CPU, a device copy on a GPU."""
     if backend.device == "cpu":
         return mover(arrays)
@@ -60,12 +62,8 @@ def limit(arrays: tuple[Array, ...], backend: Backend) -> Callable[[], None]:
     return copy_limit(sum(array.nbytes for array in (*arrays, *written)), backend)
 
 
-def copy_limit(moved: int, backend: Backend) -> Callable[[], None]:
+def copy_limit(moved: int, backend: Backend) -> Call:
     """A copy that reads and writes `moved` bytes together, waited for."""
     source, target = (backend.xp.zeros(moved // 2, "uint8") for _ in range(2))
 
-    def copy() -> None:
-        backend.xp.copyto(target, source)
-        backend.synchronize()
-
-    return copy
+    return waited(partial(backend.xp.copyto, target, source), backend)

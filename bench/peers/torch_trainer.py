@@ -20,12 +20,18 @@ class Torch(Trainer):
     """
 
     def __init__(
-        self, start: dict[str, HostArray], width: int, classes: int, batch: int, seed: int = 0
+        self,
+        start: dict[str, HostArray],
+        width: int,
+        classes: int,
+        batch: int,
+        seed: int = 0,
+        device: str = "cpu",
     ):
         from torch import nn
 
         first, second = HIDDEN
-        self.batch, self.seed = batch, seed
+        self.batch, self.seed, self.device = batch, seed, device
         self.model = nn.Sequential(
             nn.Linear(width, first, bias=False),
             nn.BatchNorm1d(first),
@@ -34,17 +40,16 @@ class Torch(Trainer):
             nn.BatchNorm1d(second),
             nn.ReLU(),
             nn.Linear(second, classes),
-        )
+        ).to(device)
         self._start = start
         self.optimizer: Any = None
         self.reset()
 
     def train(self, data: Pair, epochs: int = 1, validation: Pair | None = None) -> History:
-        import torch
 
         rng = np.random.default_rng(self.seed)
         history = History()
-        x, y = map(torch.from_numpy, data)
+        x, y = self._there(data)
         for _ in range(epochs):
             start = perf_counter()
             loss, share = self._epoch(x, y, rng)
@@ -52,17 +57,17 @@ class Torch(Trainer):
             history.loss.append(loss)
             history.accuracy.append(share)
             if validation is not None:
-                history.val_accuracy.append(self._accuracy(*map(torch.from_numpy, validation)))
+                history.val_accuracy.append(self._accuracy(*self._there(validation)))
         return history
 
     def _epoch(self, x: Any, y: Any, rng: np.random.Generator) -> tuple[float, float]:
         import torch
 
         self.model.train()
-        total = torch.zeros((), dtype=torch.float64)
-        hits = torch.zeros((), dtype=torch.int64)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        hits = torch.zeros((), dtype=torch.int64, device=self.device)
         for batch in minibatches(len(x), self.batch, rng):
-            chosen = torch.from_numpy(batch)
+            chosen = torch.from_numpy(batch).to(self.device)
             rows, labels = x.index_select(0, chosen), y.index_select(0, chosen)
             loss, right = self._step(rows, labels)
             total += loss * len(batch)
@@ -83,6 +88,13 @@ class Torch(Trainer):
         self.optimizer.step()
         return loss.detach(), (output.detach().argmax(1) == labels).sum()
 
+    def _there(self, pair: Pair) -> tuple[Any, Any]:
+        """Rows and labels as tensors on the network's device."""
+        import torch
+
+        x, y = (torch.from_numpy(part).to(self.device) for part in pair)
+        return x, y
+
     def _accuracy(self, x: Any, y: Any) -> float:
         import torch
 
@@ -93,7 +105,7 @@ class Torch(Trainer):
 
     def weights(self) -> dict[str, HostArray]:
         return {
-            ours: np.ascontiguousarray(tensor.detach().numpy().T).copy()
+            ours: np.ascontiguousarray(tensor.detach().cpu().numpy().T).copy()
             for ours, tensor in self._named().items()
         }
 

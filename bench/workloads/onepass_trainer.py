@@ -12,7 +12,15 @@ from ..peers.trainers import PEER_TRAINERS, peer_trainer
 class Onepass(Trainer):
     """Through `fit`; engine "auto" or "array" for both kernels that have engines."""
 
-    def __init__(self, width: int, classes: int, batch: int, seed: int = 0, engine: str = "auto"):
+    def __init__(
+        self,
+        width: int,
+        classes: int,
+        batch: int,
+        seed: int = 0,
+        engine: str = "auto",
+        device: str = "cpu",
+    ):
         norm = BatchNorm if engine == "auto" else _ArrayBatchNorm
         first, second = HIDDEN
         self.batch, self.seed = batch, seed
@@ -23,7 +31,7 @@ class Onepass(Trainer):
             norm(second, activation="relu"),
             Dense(second, classes),
             seed=seed,
-            device="cpu",
+            device=device,
         )
         self.optimizer = Adam(self.net.parameters(), lr=LR, engine=engine)
         self._start = self.net.state_dict(), self.optimizer.state_dict()

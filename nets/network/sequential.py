@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ...backend import Backend
 from ...backend.checks.plain_array import check_plain
+from ...backend.failures import told_of_capture
 from ...backend.foreign import taken_in
 from ..layers.layer import Layer
 from ..seeds import seeded
@@ -127,8 +128,12 @@ class Sequential:
         check_plain(x, "x")
         with self.backend.scope():
             x = self.backend.asarray(x, dtype=self.dtype)
-            for layer in self.layers:
-                x = layer.forward(x, train)
+            try:
+                for layer in self.layers:
+                    x = layer.forward(x, train)
+            except NotImplementedError as error:
+                told_of_capture(error, "a matrix product of the network")
+                raise
         return x
 
     def backward(self, dy: Array, input_grad: bool = True) -> Array:
@@ -146,8 +151,12 @@ class Sequential:
             learning = (k for k, layer in enumerate(self.layers) if layer.shapes())
             first = next(learning, len(self.layers))
         with self.backend.scope():
-            for k in range(len(self.layers) - 1, first - 1, -1):
-                dy = self.layers[k].backward(dy, input_grad=input_grad or k > first)
+            try:
+                for k in range(len(self.layers) - 1, first - 1, -1):
+                    dy = self.layers[k].backward(dy, input_grad=input_grad or k > first)
+            except NotImplementedError as error:
+                told_of_capture(error, "a matrix product of the network's gradients")
+                raise
         return dy if input_grad else None
 
     def to(self, device: Device) -> Sequential:

@@ -61,8 +61,22 @@ def test_another_device_is_named():
         as_array(elsewhere)
 
 
+class NoCuPy:
+    """Where modules are looked for: CuPy is not there.
+
+    A None in sys.modules would say so, too, but array-api-compat takes that for a module, and fails
+    for every class that it has not seen before.
+    """
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "cupy":
+            raise ModuleNotFoundError("No module named 'cupy'")
+
+
 def test_memory_on_a_gpu_asks_for_cupy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [NoCuPy, *sys.meta_path])
     on_gpu = SimpleNamespace(__dlpack_device__=lambda: (2, 0), __dlpack__=lambda: None)
     with pytest.raises(ImportError, match=r"x lies on an NVIDIA GPU.*onepass\[cuda13\]"):
         as_array(on_gpu, "x")

@@ -15,7 +15,15 @@ from onepass.bench.cases.steps import CASES
 from onepass.bench.promises.promises import judged, promises
 from onepass.bench.report.ratios import PEERS
 from onepass.bench.report.record import Curve
-from onepass.bench.suite import MODES, ON_ANY_DEVICE, ON_THE_CPU, SECTIONS, Choice, workloads
+from onepass.bench.suite import (
+    MODES,
+    ON_A_GPU,
+    ON_ANY_DEVICE,
+    ON_THE_CPU,
+    SECTIONS,
+    Choice,
+    workloads,
+)
 from onepass.bench.workloads.step_parts import PARTS, WHOLE
 from onepass.nets import Dataset
 
@@ -55,16 +63,16 @@ def test_ids_and_records_are_unique_within_a_section(section, mode, device):
 
 
 @pytest.mark.parametrize("mode", ["small", "full"])
-def test_every_section_has_something_on_the_cpu(mode):
+def test_every_section_has_something_on_the_cpu_or_is_about_gpus(mode):
     for section in SECTIONS:
-        assert workloads(section, Choice(mode, "cpu"))
+        assert bool(workloads(section, Choice(mode, "cpu"))) == (section not in ON_A_GPU)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_gpu_has_the_sections_that_are_not_about_the_cpu(mode):
     for section in ON_THE_CPU:
         assert workloads(section, Choice(mode, "cuda")) == []
-    for section in ON_ANY_DEVICE.keys() - {"growth"}:
+    for section in (ON_ANY_DEVICE.keys() | ON_A_GPU.keys()) - {"growth"}:
         assert workloads(section, Choice(mode, "cuda"))
     assert bool(workloads("growth", Choice(mode, "cuda"))) == (mode != "quick")
 
@@ -361,21 +369,21 @@ def test_what_is_too_slow_misses_its_promises_alone(factor, where, figures):
     [
         (
             1.2,
-            ("steps", "adam", "6.4e7", "cupy"),
+            ("kernels", "adam", "6.4e7", "cupy"),
             {"GPU adam 6.4e7: copy / fused"},
         ),
         (
             6.0,
-            ("steps", "adam", "6.4e7", "cupy"),
+            ("kernels", "adam", "6.4e7", "cupy"),
             {
                 "GPU adam 6.4e7: copy / fused",
                 "GPU adam 6.4e7: PyTorch fused / fused",
                 "GPU adam 6.4e7: CuPy / fused",
             },
         ),
-        (0.2, ("steps", "sgd", "6.4e7", "array"), set()),  # whose expressions move too little
-        (9.0, ("steps", "sgd", "6.4e7", "numba-cuda"), set()),  # it is only told
-        (0.2, ("steps", "sgd", "6.4e7", "torch fused"), {"GPU sgd 6.4e7: PyTorch fused / fused"}),
+        (0.2, ("kernels", "sgd", "6.4e7", "array"), set()),  # whose expressions move too little
+        (9.0, ("kernels", "sgd", "6.4e7", "numba-cuda"), set()),  # it is only told
+        (0.2, ("kernels", "sgd", "6.4e7", "torch fused"), {"GPU sgd 6.4e7: PyTorch fused / fused"}),
         (
             1.5,
             ("tensors", "adam", "3000 x 3500", "flat"),
@@ -383,12 +391,12 @@ def test_what_is_too_slow_misses_its_promises_alone(factor, where, figures):
         ),
         (
             5.0,
-            ("batch-norm", "forward", "(128, 256)", "cupy"),
+            ("kernels", "forward", "(128, 256)", "cupy"),
             {"GPU (128, 256) forward: PyTorch / fused", "GPU (128, 256) forward: CuPy / fused"},
         ),
         (
             1.3,
-            ("batch-norm", "backward", "(8, 32, 384, 384)", "cupy"),
+            ("kernels", "backward", "(8, 32, 384, 384)", "cupy"),
             {"GPU (8, 32, 384, 384) backward: copy / fused"},
         ),
     ],

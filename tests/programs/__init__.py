@@ -7,3 +7,12 @@ TESTS = Path(__file__).resolve().parent.parent
 
 PYTHONPATH = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
 """For such a process: what these tests import, it imports."""
+
+
+def alive(process: int) -> bool:
+    """Whether there is such a process that has not ended; on Linux."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

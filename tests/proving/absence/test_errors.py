@@ -89,6 +89,13 @@ TEXTS = {
     "Numba's driver": (error("CudaSupportError", "Error at driver init: \n\nCUDA driver library "
                              "cannot be found.", ImportError), "compile",
                        "Error at driver init: CUDA driver library cannot be found", "numba-cuda"),
+    "a product in a capture": (NotImplementedError("calling cuBLAS API during stream capture is "
+                               "currently unsupported"), "capture", "cuBLAS", "outside the"),
+    "a value in a capture": (RuntimeError("the current stream is capturing, so synchronous API "
+                             "calls are not allowed"), "capture", "synchronous", "outside the"),
+    "CUDA in a capture": (error(CUDA[0], "cudaErrorStreamCaptureUnsupported: operation not "
+                          "permitted when stream is capturing", CUDA[1], status=900), "capture",
+                          "not permitted", "outside the capture"),
     "an address": (error(CUDA[0], "cudaErrorIllegalAddress: an illegal memory access was "
                          "encountered", CUDA[1], status=700), "lost", "illegal", "new process"),
     "a launch": (error("CudaAPIError", "[719] Call to cuLaunchKernel results in "

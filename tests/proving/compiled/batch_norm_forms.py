@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from onepass.kernels.batch_norm.gpu import cupy_gpu
-from onepass.kernels.batch_norm.gpu.cuda_text import GATED, KERNELS, WHOLE
+from onepass.kernels.batch_norm.gpu.cuda_text import GATED, WHOLE
 from onepass.kernels.batch_norm.gpu.plan import MORE, THREADS
 from onepass.kernels.compiling.cuda_packs import BYTES
 

@@ -9,8 +9,8 @@ import pytest
 from onepass.kernels.rules import RULES
 
 from proving.account import ARCHITECTURES, Kernel, shipped
-from proving.compiled import forms as cuda_forms
 from proving.compiled import batch_norm_forms, nvrtc, ptxas, softmax_forms
+from proving.compiled import forms as cuda_forms
 from proving.compiled.ptxas import Report
 from proving.simulator import tools as numba_cuda_tools
 

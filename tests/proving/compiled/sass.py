@@ -6,6 +6,7 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,16 @@ class Loop(NamedTuple):
     loads: Counter[int]
     stores: Counter[int]
 
+    @property
+    def loaded(self) -> int:
+        """Bytes."""
+        return sum(bits * times for bits, times in self.loads.items()) // 8
+
+    @property
+    def bytes(self) -> int:
+        """Loaded and stored."""
+        return self.loaded + sum(bits * times for bits, times in self.stores.items()) // 8
+
 
 class _Line(NamedTuple):
     code: str
@@ -45,20 +56,58 @@ def needed() -> None:
         pytest.skip("nvdisasm is neither in the wheel nvidia-cuda-nvdisasm nor on the PATH")
 
 
-@cache
 def first_loop(text: nvrtc.Text, architecture: str, access: str = STORE) -> Loop:
     """The first loop that stores to global memory, or loads, of the only kernel of a text."""
+    return loop_of(disassembled(text, architecture), access)
+
+
+def busiest_loop(text: nvrtc.Text, architecture: str) -> Loop:
+    """The loop whose turn moves most, of the only kernel of a text; the shortest of such loops."""
+    return busiest_of(disassembled(text, architecture))
+
+
+@cache
+def disassembled(text: nvrtc.Text, architecture: str) -> str:
+    """The machine code of the only kernel of a text, as nvdisasm writes it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "kernel.cubin")
         file.write_bytes(nvrtc.build(text, architecture).code)
         command = [ptxas.tool("nvdisasm"), "-c", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return loop_of(done.stdout, access)
+    return done.stdout
 
 
 def loop_of(text: str, access: str = STORE) -> Loop:
     """The first loop with such an access to global memory."""
+    moves = {STORE: "stores", LOAD: "loads"}[access]
+    found = next((loop for loop in _loops(text) if getattr(loop, moves)), None)
+    assert found is not None, f"no loop {moves} anything:\n{text}"
+    return found
+
+
+def busiest_of(text: str) -> Loop:
+    """The loop whose turn moves most; where none moves anything, the whole kernel is one turn."""
+    found = [loop for loop in _loops(text) if loop.bytes]
+    return max(found or [_whole(text)], key=lambda loop: (loop.bytes, -loop.instructions))
+
+
+def _loops(text: str) -> Iterator[Loop]:
+    """Every loop, in the order of their ends."""
+    lines, places = _parsed(text)
+    for end, line in enumerate(lines):
+        start = places.get(line.target, end + 1)
+        if line.code.startswith("BRA") and start <= end:
+            yield _counted(_common(lines, start, end + 1, {*places.values()}))
+
+
+def _whole(text: str) -> Loop:
+    lines, places = _parsed(text)
+    return _counted(_common(lines, 0, len(lines), {*places.values()}))
+
+
+def _parsed(text: str) -> tuple[list[_Line], dict[str, int]]:
+    """The instructions, and before which of them each label stands."""
     lines: list[_Line] = []
     places: dict[str, int] = {}
     for line in text.splitlines():
@@ -67,14 +116,7 @@ def loop_of(text: str, access: str = STORE) -> Loop:
         elif found := _INSTRUCTION.match(line):
             target = _TARGET.search(found[3])
             lines.append(_Line(found["code"], target[1] if target else ""))
-    for end, line in enumerate(lines):
-        start = places.get(line.target, end + 1)
-        if line.code.startswith("BRA") and start <= end:
-            turn = lines[start : end + 1]
-            if any(each.code.startswith(access) for each in turn):
-                return _counted(_common(lines, start, end + 1, {*places.values()}))
-    what = "stores" if access == STORE else "loads"
-    raise AssertionError(f"no loop {what} anything:\n{text}")
+    return lines, places
 
 
 def _common(lines: list[_Line], start: int, end: int, labels: set[int]) -> list[_Line]:

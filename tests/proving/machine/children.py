@@ -1,17 +1,34 @@
-"""Programs side by side under one time limit; nothing that they start outlives it."""
+"""Programs side by side under one time limit; nothing that they start outlives it, nor us.
+
+They are process groups of their own, which are ended as one. Should this process be killed without
+a word, a small one beside it sees its pipe close and ends them.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 GRACE = 3.0  # seconds from being asked to end to being ended
+_GUARD = """
+import os, signal, sys
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass
+"""
 
 
 @dataclass(frozen=True)
@@ -41,9 +58,44 @@ class Ended:
         return "\n".join(self.output.splitlines()[-lines:])
 
 
+class _Guard:
+    """The process that ends what is running when we are gone; it is told each group."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _GUARD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # what ends our group leaves it
+        )
+
+    def tell(self, sign: str, group: int) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError):  # somebody has ended it
+            self.process.stdin.write(f"{sign}{group}\n")
+            self.process.stdin.flush()
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+        self.process.wait()
+
+
+@contextmanager
+def _guarded() -> Iterator[_Guard]:
+    guard = _Guard()
+    try:
+        yield guard
+    finally:
+        guard.close()
+
+
 class _Running:
-    def __init__(self, program: Program, folder: Path, cwd: Path) -> None:
-        self.program, self.began = program, time.monotonic()
+    def __init__(self, program: Program, folder: Path, cwd: Path, guard: _Guard) -> None:
+        self.program, self.began, self.guard = program, time.monotonic(), guard
         self.log = folder / f"{program.name.replace(' ', '-').replace('/', '-')}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -55,6 +107,7 @@ class _Running:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a process group of its own, to be ended as one
             )
+        guard.tell("+", self.process.pid)
 
     def ended(self, status: int | None) -> Ended:
         output = self.log.read_text(encoding="utf-8", errors="replace")
@@ -65,29 +118,48 @@ class _Running:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
+    def kill(self) -> None:
+        """End what is left of its group, for good."""
+        self.signal(signal.SIGKILL)
+        self.guard.tell("-", self.process.pid)
+
 
 def run_all(
-    programs: Sequence[Program], seconds: float, folder: Path, cwd: Path, at_once: int = 1 << 16
+    programs: Sequence[Program],
+    seconds: float,
+    folder: Path,
+    cwd: Path,
+    at_once: int = 1 << 16,
+    stopped: Event | None = None,
 ) -> dict[str, Ended]:
     """Run `programs`, `at_once` at a time, in `seconds` together; what became of each, by name.
 
     Args:
         folder: for what they print, a file each.
         cwd: where they run.
+        stopped: is set where a KeyboardInterrupt came, which ends all as the time's end does; once
+            it is set, nothing is begun. None: the interrupt goes on when all have ended.
     """
     deadline = time.monotonic() + seconds
     waiting, running, found = list(programs), list[_Running](), dict[str, Ended]()
-    try:
-        while (waiting or running) and time.monotonic() < deadline:
-            while waiting and len(running) < at_once:
-                running.append(_Running(waiting.pop(0), folder, cwd))
-            for one in [one for one in running if one.process.poll() is not None]:
-                running.remove(one)
-                found[one.program.name] = one.ended(one.process.returncode)
-                one.signal(signal.SIGKILL)  # what it left behind
-            time.sleep(0.02)
-    finally:
-        _stop(running)
+    with _guarded() as guard:
+        try:
+            while (waiting or running) and time.monotonic() < deadline:
+                if stopped is not None and stopped.is_set():
+                    break
+                while waiting and len(running) < at_once:
+                    running.append(_Running(waiting.pop(0), folder, cwd, guard))
+                for one in [one for one in running if one.process.poll() is not None]:
+                    running.remove(one)
+                    found[one.program.name] = one.ended(one.process.returncode)
+                    one.kill()  # what it left behind
+                time.sleep(0.02)
+        except KeyboardInterrupt:
+            if stopped is None:
+                raise
+            stopped.set()
+        finally:
+            _stop(running)
     late = {one.program.name: one.ended(None) for one in running}
     never = {program.name: Ended(None, 0.0, "") for program in waiting}
     all_of_them = found | late | never
@@ -102,5 +174,5 @@ def _stop(running: Sequence[_Running]) -> None:
     for one in running:
         with suppress(subprocess.TimeoutExpired):
             one.process.wait(max(0.0, patience - time.monotonic()))
-        one.signal(signal.SIGKILL)
+        one.kill()
         one.process.wait()

@@ -274,19 +274,37 @@ def run(engine: str, device: str, dtypes: list[str], file: Path | None) -> int:
         for work in WORKS:
             for _ in work(where, dtype):
                 runs += 1
+            _tell(file, engine, runs, *_launched(engine, dtypes))
         print(f"{engine} on {device}, {dtype}: {runs} runs so far", flush=True)
-    absent = {kernel for kernel in proof.missing(proof.GPU) if kernel.dtype in dtypes}
-    mine = [each for each in proof.shipped() if each.engine == engine and each.dtype in dtypes]
-    launched = [list(kernel) for kernel in mine if kernel not in absent]
-    missing = [list(kernel) for kernel in mine if kernel in absent]
-    told = f", {len(launched)} of {len(mine)} kernels launched" if mine else ""
+    launched, missing = _launched(engine, dtypes)
+    mine = len(launched) + len(missing)
+    told = f", {len(launched)} of {mine} kernels launched" if mine else ""
     print(f"{engine} on {device}: {runs} runs held to the oracle{told}")
-    if file:
-        found = {"engine": engine, "runs": runs, "launched": launched, "missing": missing}
-        file.write_text(json.dumps(found), encoding="utf-8")
+    _tell(file, engine, runs, launched, missing)
     for kernel in missing:
         print(f"not launched: {' '.join(kernel)}")
     return 1 if missing else 0
+
+
+Kernels = list[list[str]]
+
+
+def _launched(engine: str, dtypes: list[str]) -> tuple[Kernels, Kernels]:
+    """The engine's kernels of these dtypes that were launched so far, and the others."""
+    absent = {kernel for kernel in proof.missing(proof.GPU) if kernel.dtype in dtypes}
+    mine = [each for each in proof.shipped() if each.engine == engine and each.dtype in dtypes]
+    launched = [list(kernel) for kernel in mine if kernel not in absent]
+    return launched, [list(kernel) for kernel in mine if kernel in absent]
+
+
+def _tell(file: Path | None, engine: str, runs: int, launched: Kernels, missing: Kernels) -> None:
+    """Write it, whole or not at all: the program may be ended at any time."""
+    if file is None:
+        return
+    part = file.with_name(f"{file.name}.part")
+    found = {"engine": engine, "runs": runs, "launched": launched, "missing": missing}
+    part.write_text(json.dumps(found), encoding="utf-8")
+    part.replace(file)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     PYTHONPATH=tests pytest -p proving.machine.record
 
-ONEPASS_RECORD names the file, a JSON object a line. ONEPASS_SHARD=2/4 runs the second of four parts
-of the tests. Under xdist each worker keeps to two cores, so that its threads don't spin on those of
-the others.
+ONEPASS_RECORD names the file, a JSON object a line, which several processes may share.
+ONEPASS_SHARD=2/4 runs the second of four parts of the tests. Under xdist each worker keeps to two
+cores, so that its threads don't spin on those of the others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,19 @@ import pytest
 
 from proving import account as proof
 
-RECORD, SHARD, FIRST_CORE = "ONEPASS_RECORD", "ONEPASS_SHARD", "ONEPASS_FIRST_CORE"
+RECORD, SHARD = "ONEPASS_RECORD", "ONEPASS_SHARD"
 CORES = 2  # of an xdist worker
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    if find_spec("pytest_timeout") is None:  # or the project's setting of it would be unknown
+        parser.addini("timeout", "seconds for a test, by pytest-timeout, which is not installed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", {}).get("workerid", "")
     if worker and hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))[int(os.environ.get(FIRST_CORE, "0")) :]
+        cores = sorted(os.sched_getaffinity(0))
         number = int(worker.removeprefix("gw"))
         os.sched_setaffinity(0, {cores[(number + k) % len(cores)] for k in range(CORES)})
     elif not worker and RECORD in os.environ:
@@ -58,7 +64,6 @@ class Record:
     """Writes a line for each test, and one for kernels whenever more were launched on a GPU."""
 
     def __init__(self, path: Path) -> None:
-        path.write_text("", encoding="utf-8")
         self.path, self.shipped = path, list(proof.shipped())
         self.missing = self.shipped
         self._note({"shipped": self.shipped})
@@ -76,8 +81,8 @@ class Record:
             self._note({"test": report.nodeid, "outcome": "failed", "why": str(report.longrepr)})
 
     def _note(self, line: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with self.path.open("ab", buffering=0) as file:  # one write: lines of others stay whole
+            file.write(f"{json.dumps(line)}\n".encode())
 
 
 def _why(report: pytest.TestReport) -> str:

@@ -6,15 +6,15 @@ at nothing. Without a GPU, the program that runs the kernels is rehearsed on the
 
 from __future__ import annotations
 
-import json
 import re
+from pathlib import Path
 
 from proving.machine.children import Ended, Program
+from proving.machine.each_kernel import engines_of, launched
 from proving.machine.machine import Machine, tool
 from proving.machine.stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Place, Stage
 
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
-ENGINES = ("cupy", "numba-cuda")
 ON_THE_CPU = ("array", "numba")
 NAME = "sanitizers"
 _ONCE = "-m", "proving.machine.kernels_once"
@@ -24,26 +24,32 @@ _NO_TOOL = "compute-sanitizer is not there: it comes with the CUDA toolkit; put 
 
 
 def run_sanitizers(machine: Machine, place: Place, seconds: float) -> list[Stage]:
-    """Every tool over every engine, and over what was planted for it, all at once."""
+    """Every tool over every engine in float32, and over what was planted for it, all at once;
+    memcheck over all dtypes, which have kernels of their own."""
     if machine.why_no_gpu:
         return [_rehearsal(machine, place, seconds)]
     checker = tool("compute-sanitizer")
     if checker is None:
         return [Stage(NAME, NOT_RUN, _NO_TOOL)]
     programs: list[Program] = []
+    engines = engines_of(machine)
     for name in TOOLS:
-        for engine in ENGINES:
-            what = ("--engine", engine, "--json", _file(place, name, engine))
+        for engine in engines:
+            what = ["--engine", engine, "--json", _file(place, name, engine)]
+            if name != "memcheck" or place.rehearsal:
+                what += ["--dtype", "float32"]
             programs.append(
                 _checked(checker, name, place.python(f"{name} {engine}", *_ONCE, *what))
             )
         planted = place.python(f"{name} planted", *_ONCE, "--plant", name)
         programs.append(_checked(checker, name, planted))
     ended = place.run(programs, seconds)
-    launched = {
-        f"{name} {engine}": _launched(place, name, engine) for name in TOOLS for engine in ENGINES
+    kernels = {
+        f"{name} {engine}": len(launched(_file(place, name, engine))["launched"])
+        for name in TOOLS
+        for engine in engines
     }
-    return [judge(ended, launched)]
+    return [judge(ended, kernels)]
 
 
 def _checked(checker: str, name: str, program: Program) -> Program:
@@ -53,17 +59,8 @@ def _checked(checker: str, name: str, program: Program) -> Program:
     return Program(program.name, command, program.environment)
 
 
-def _file(place: Place, name: str, engine: str) -> str:
-    return str(place.folder / f"{name}-{engine}.json")
-
-
-def _launched(place: Place, name: str, engine: str) -> int:
-    """The number of kernels that the program launched, once it has come to its end."""
-    try:
-        with open(_file(place, name, engine), encoding="utf-8") as file:
-            return len(json.load(file)["launched"])
-    except (OSError, ValueError):
-        return 0
+def _file(place: Place, name: str, engine: str) -> Path:
+    return place.folder / f"{name}-{engine}.json"
 
 
 def errors_in(output: str) -> int | None:
@@ -72,14 +69,14 @@ def errors_in(output: str) -> int | None:
     return sum(map(int, counts)) if counts else None
 
 
-def judge(ended: dict[str, Ended], launched: dict[str, int]) -> Stage:
+def judge(ended: dict[str, Ended], kernels: dict[str, int]) -> Stage:
     """Passed if every tool found its planted mistake, and nothing else in kernels that all ran."""
     runs, wrong, late, absent = {}, [], [], []
     for name, one in ended.items():
         errors, planted = errors_in(one.output), name.endswith(" planted")
         runs[name] = {"errors": errors, "status": one.status, "seconds": one.seconds}
         if not planted:
-            runs[name]["kernels"] = launched[name]
+            runs[name]["kernels"] = kernels[name]
         if one.status is None:
             late.append(name)
         elif errors is None and (said := _refused(one.output)):

@@ -1,4 +1,4 @@
-"""Stage "tests": the whole suite, what needs a GPU in a few processes and the rest beside it."""
+"""Stages "tests on the GPU", in a few processes, and "all other tests"."""
 
 from __future__ import annotations
 
@@ -10,56 +10,71 @@ from typing import Any
 
 from proving.machine.children import Ended
 from proving.machine.machine import Machine
-from proving.machine.record import FIRST_CORE, RECORD, SHARD, read
+from proving.machine.record import RECORD, SHARD, read
 from proving.machine.stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Place, Stage
 
 ON_A_GPU, WITHOUT = "tests on the GPU", "all other tests"
-MOST_SHARDS = 4  # processes that share the GPU
+MOST_SHARDS = 6  # processes that share the GPU
+_REHEARSED = "tests/kernels/test_gradient_norm.py"
 MOST_AGAIN = 30  # failed tests that are run again by themselves
 LEAST_AGAIN = 20.0  # seconds that must be left for it
 
 Lines = list[dict[str, Any]]
 
 
-def run_tests(machine: Machine, place: Place, seconds: float) -> list[Stage]:
-    """Both parts, at once; the first is not run where there is no GPU."""
-    deadline = time.monotonic() + seconds
-    shards = 0 if machine.why_no_gpu else max(1, min(MOST_SHARDS, place.cores // 4))
-    names = [f"gpu {k}/{shards}" for k in range(1, shards + 1)]
-    record = {name: place.folder / f"{name.replace('/', '-')}.jsonl" for name in (*names, WITHOUT)}
-    pytest = ("-m", "pytest", "-q", "-p", "proving.machine.record", "-p", "no:cacheprovider")
+_PYTEST = ("-m", "pytest", "-q", "-p", "proving.machine.record", "-p", "no:cacheprovider")
+_NO_HYPOTHESIS = "hypothesis is not installed, and the tests can't be collected without it"
+
+
+def run_gpu_tests(machine: Machine, place: Place, seconds: float) -> list[Stage]:
+    """Those marked `gpu`, shared out to processes that note into one file."""
+    if reason := machine.why_no_gpu or _why_no_tests():
+        return [Stage(ON_A_GPU, NOT_RUN, reason)]
+    shards = max(1, min(MOST_SHARDS, place.cores // 2))
+    record = place.stream("tests.jsonl")
+    record.unlink(missing_ok=True)  # of another run
+    where = ("--made-up-gpu", _REHEARSED) if place.rehearsal else ()
     programs = [
         place.python(
-            name, *pytest, "-m", "gpu", **{RECORD: str(record[name]), SHARD: name.split()[1]}
+            f"gpu {k}/{shards}", *_PYTEST, "-m", "gpu", *where,
+            **{RECORD: str(record), SHARD: f"{k}/{shards}"},
         )
-        for name in names
-    ]
-    workers = place.cores - shards
-    beside = ("-n", workers, "--dist", "worksteal") if workers > 1 and find_spec("xdist") else ()
-    environment = {RECORD: str(record[WITHOUT]), FIRST_CORE: str(shards), "PYTHONHASHSEED": "0"}
-    programs.append(place.python(WITHOUT, *pytest, "-m", "not gpu", *beside, **environment))
-    ended = place.run(programs, seconds)
+        for k in range(1, shards + 1)
+    ]  # fmt: skip
+    ended = [*place.run(programs, seconds).values()]
+    lines = list(read(record))
+    if place.rehearsal:  # a few of them, which launch nothing on a GPU
+        return [judge(ON_A_GPU, ended, lines)]
+    return [judge_gpu(ended, lines, machine)]
 
-    rest = list(read(record[WITHOUT]))
+
+def run_other_tests(machine: Machine, place: Place, seconds: float) -> list[Stage]:
+    """Those that need no GPU, by pytest-xdist where it is there."""
+    if reason := _why_no_tests():
+        return [Stage(WITHOUT, NOT_RUN, reason)]
+    deadline, record = time.monotonic() + seconds, place.folder / "others.jsonl"
+    beside = ("-n", place.cores, "--dist", "worksteal") if find_spec("xdist") else ()
+    environment = {RECORD: str(record), "PYTHONHASHSEED": "0"}
+    others = place.python(WITHOUT, *_PYTEST, "-m", "not gpu", *beside, **environment)
+    ended = place.run([others], seconds)
+    rest = list(read(record))
     again = [line["test"] for line in rest if line.get("outcome") == "failed" and "when" in line]
     left = deadline - time.monotonic()
     alone: Lines = []
     if beside and 0 < len(again) <= MOST_AGAIN and left > LEAST_AGAIN:
         file = place.folder / "again.jsonl"
-        once = place.python("again", *pytest, *again, **{RECORD: str(file)})
+        once = place.python("again", *_PYTEST, *again, **{RECORD: str(file)})
         if place.run([once], left)["again"].status is not None:
             alone = list(read(file))
-    on_gpu = [line for name in names for line in read(record[name])]
-    return [
-        judge_gpu([ended[name] for name in names], on_gpu, machine),
-        judge(WITHOUT, [ended[WITHOUT]], rest, alone),
-    ]
+    return [judge(WITHOUT, [ended[WITHOUT]], rest, alone)]
+
+
+def _why_no_tests() -> str:
+    return "" if find_spec("hypothesis") else _NO_HYPOTHESIS
 
 
 def judge_gpu(ended: list[Ended], lines: Lines, machine: Machine) -> Stage:
     """As `judge`; and every kernel that ships must have been launched."""
-    if machine.why_no_gpu:
-        return Stage(ON_A_GPU, NOT_RUN, machine.why_no_gpu)
     stage = judge(ON_A_GPU, ended, lines)
     launched = {tuple(kernel) for line in lines for kernel in line.get("launched", ())}
     shipped = list(dict.fromkeys(tuple(k) for line in lines for k in line.get("shipped", ())))

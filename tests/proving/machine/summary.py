@@ -19,10 +19,12 @@ def summary(result: dict[str, Any]) -> str:
     what = gpu["name"] if gpu["available"] else "no GPU"
     parts = [
         [f"# {result['date']}: {what}", "", f"**{VERDICTS[result['status']]}**"],
+        [f"**This is {result['kind']}.**"] if "worthless" in result else [],
         _machine(result),
         _stages(result["stages"]),
         *(_details(stage) for stage in result["stages"]),
         _figures(result["benchmark"]),
+        _calls(result["benchmark"]),
         _rates(result["benchmark"]),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -38,7 +40,10 @@ def _machine(result: dict[str, Any]) -> list[str]:
         "began": result["began"],
         "took": f"{result['seconds']:.0f} s",
     }
-    return [f"- {name}: {value}" for name, value in facts.items() if value not in ("", None)]
+    lines = [f"- {name}: {value}" for name, value in facts.items() if value not in ("", None)]
+    lines += [f"- {name} is not there: {what}" for name, what in machine["left_out"].items()]
+    said = [f"    {line}" for line in machine["nvidia_smi"]]
+    return lines + ["", *said] * bool(said)
 
 
 def _stages(stages: Sequence[dict[str, Any]]) -> list[str]:
@@ -54,12 +59,18 @@ def _details(stage: dict[str, Any]) -> list[str]:
     counts = {word: found[word] for word in ("passed", "failed", "skipped") if word in found}
     if counts:
         lines.append(", ".join(f"{number} {word}" for word, number in counts.items()))
-    for name in ("kernels launched", "measurements", "figures judged"):
+    for name in (
+        *("runs held to the oracle", "kernels launched", "measurements", "figures judged"),
+    ):
         if name in found:
             lines.append(f"- {name}: {found[name]}")
     for name in ("kernels not launched", "passed alone only", "not begun"):
         if found.get(name):
-            lines.append(f"- {name}: {', '.join(found[name])}")
+            more = len(found[name]) - MOST
+            lines.append(f"- {name}: {', '.join(found[name][:MOST])}")
+            lines[-1] += f" and {more} more" if more > 0 else ""
+    for name, reason in list(found.get("left out", {}).items())[:MOST]:
+        lines.append(f"- left out: {name} ({_cell(reason)})")
     for name, reason in list(found.get("skipped because", {}).items())[:MOST]:
         lines.append(f"- {reason} skipped: {_cell(name)}")
     failed = [*found.get("failures", ()), *found.get("output", ())]
@@ -92,26 +103,38 @@ def _figures(report: dict[str, Any] | None) -> list[str]:
     return [heading, "", *_table(("figure", "value", "aim", "reached"), rows)] if rows else []
 
 
-def _rates(report: dict[str, Any] | None) -> list[str]:
-    """Gigabytes a second of what must be moved, at the largest size of each rule."""
-    found = [
-        one
-        for one in (report or {}).get("measurements", ())
-        if one["section"] == "steps" and one["dtype"] == "float32"
-    ]
-    most = max((one["size"] for one in found), default=0)
-    found = [one for one in found if one["size"] == most]
+def _calls(report: dict[str, Any] | None) -> list[str]:
+    """Microseconds for which a call keeps the host, by each path."""
+    found = [one for one in (report or {}).get("measurements", ()) if one["section"] == "calls"]
     paths = list(dict.fromkeys(one["path"] for one in found))
-    rates = {
-        (one["operation"], one["path"]): one["bytes"] / one["timing"]["median"] / 1e9
+    times = {
+        (one["operation"], one["label"], one["path"]): f"{one['timing']['median'] * 1e6:.1f}"
         for one in found
     }
     rows = [
-        (rule, *(f"{rates[rule, p]:.0f}" if (rule, p) in rates else "" for p in paths))
-        for rule in dict.fromkeys(one["operation"] for one in found)
+        (f"{what} {label}", *(times.get((what, label, path), "") for path in paths))
+        for what, label in dict.fromkeys(key[:2] for key in times)
     ]
-    heading = f"## GB/s of one step on {most:,} float32 parameters; limit is a copy on the device"
-    return [heading, "", *_table(("rule", *paths), rows)] if rows else []
+    heading = "## Microseconds of the host for a call that nobody waits for"
+    return [heading, "", *_table(("call", *paths), rows)] if rows else []
+
+
+def _rates(report: dict[str, Any] | None) -> list[str]:
+    """Gigabytes a second of what must be moved, by the GPU's own time."""
+    found = [one for one in (report or {}).get("measurements", ()) if one["section"] == "kernels"]
+    paths = list(dict.fromkeys(one["path"] for one in found))
+    rates = {
+        (one["operation"], one["label"], one["dtype"], one["path"]): (
+            f"{one['bytes'] / one['timing']['median'] / 1e9:.0f}"
+        )
+        for one in found
+    }
+    rows = [
+        (*key, *(rates.get((*key, path), "") for path in paths))
+        for key in dict.fromkeys(key[:3] for key in rates)
+    ]
+    heading = "## GB/s of what must be moved, by the GPU's own time; limit is a copy on the device"
+    return [heading, "", *_table(("what", "size", "dtype", *paths), rows)] if rows else []
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:

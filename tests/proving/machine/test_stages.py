@@ -8,17 +8,20 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import onepass
 import pytest
 from onepass.bench.report.record import read_report
 from onepass.kernels.rules import RULES
-from programs import PYTHONPATH, TESTS
+from programs import PYTHONPATH, TESTS, alive
 
 from proving import account as proof
-from proving.machine import benchmark as gpu_benchmark
+from proving.machine import each_kernel as gpu_kernels
+from proving.machine import figures as gpu_figures
 from proving.machine import kernels_once as once
 from proving.machine import machine as gpu_machine
 from proving.machine import sanitizers as gpu_sanitizers
@@ -26,7 +29,16 @@ from proving.machine import suite as gpu_suite
 from proving.machine.children import Ended, Program, run_all
 from proving.machine.machine import Machine
 from proving.machine.record import read, shards
-from proving.machine.stage import FAILED, NOT_RUN, OUT_OF_TIME, PASSED, Place, Stage, exit_status
+from proving.machine.stage import (
+    FAILED,
+    NOT_RUN,
+    OUT_OF_TIME,
+    PASSED,
+    WORTHLESS,
+    Place,
+    Stage,
+    exit_status,
+)
 
 GPU = Machine({"available": True, "name": "A GPU", "remedy": ""}, {}, {}, "")
 NO_GPU = Machine({"available": False, "reason": "none here", "remedy": "buy one"}, {}, {}, "")
@@ -67,14 +79,6 @@ def test_programs_run_beside_each_other_and_tell_status_and_output(tmp_path):
     assert list(ended) == [program.name for program in programs]
     assert (ended["good"].status, ended["good"].output) == (0, "said\n")
     assert (ended["bad"].status, ended["bad"].output) == (3, "wrong\n")
-
-
-def alive(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 STUBBORN = """
@@ -118,6 +122,18 @@ def test_a_program_whose_turn_never_came_ran_out_of_time(tmp_path):
     assert ended["b"] == Ended(None, 0.0, "")
 
 
+def test_an_interrupt_ends_all_and_nothing_more_is_begun(tmp_path):
+    stopped = Event()
+    text = "import os, time; os.kill(os.getppid(), 2); time.sleep(3600)"
+    ended = run_all([python("a", text), python("b", "")], PATIENCE, tmp_path, tmp_path, 1, stopped)
+    assert stopped.is_set()
+    assert ended["a"].status is None
+    assert ended["b"] == Ended(None, 0.0, "")
+    assert run_all([python("c", "")], PATIENCE, tmp_path, tmp_path, 1, stopped)["c"].status is None
+    with pytest.raises(KeyboardInterrupt):
+        run_all([python("a", text)], PATIENCE, tmp_path, tmp_path)
+
+
 # --- the record of tests --------------------------------------------------------------------------
 def test_every_test_is_in_one_shard_and_a_functions_tests_are_together():
     names = [f"f.py::test_{k}[{i}]" for k in range(10) for i in range(k)]
@@ -147,6 +163,7 @@ def recorded(place, **environment):
     (place.folder / "test_some.py").write_text(PYTESTS)
     (place.folder / "pytest.ini").write_text("[pytest]\n")
     record = place.folder / "record"
+    record.unlink(missing_ok=True)
     where = ("-c", place.folder / "pytest.ini", "--rootdir", place.folder, place.folder)
     program = place.python(
         "tests",
@@ -246,7 +263,6 @@ def test_on_a_gpu_every_kernel_that_ships_must_have_been_launched():
     assert stage.outcome == NOT_RUN
     assert stage.reason == "1 of 2 kernels were not launched (numba-cuda: not installed)"
     assert stage.details["kernels not launched"] == ["numba-cuda adam float32"]
-    assert gpu_suite.judge_gpu([], [], NO_GPU).reason == "no GPU: none here"
 
 
 class Acted(Place):
@@ -271,37 +287,102 @@ class Pytest(Acted):
             lines = [line("b")]
         return textwrap.dedent(f"""
             import json, os
-            with open(os.environ["ONEPASS_RECORD"], "w") as file:
+            with open(os.environ["ONEPASS_RECORD"], "a") as file:
                 for one in {lines!r}: print(json.dumps(one), file=file)
             print(*sys.argv, os.environ.get("ONEPASS_SHARD"))
             sys.exit({status})
         """)
 
 
-@pytest.mark.parametrize("xdist", [True, False])
-def test_tests_run_in_shards_beside_the_rest_which_is_tried_again(tmp_path, monkeypatch, xdist):
-    monkeypatch.setattr(gpu_suite, "find_spec", lambda name: xdist or None)
-    on_gpu, rest = gpu_suite.run_tests(GPU, Pytest({}, tmp_path, cores=8), PATIENCE)
-    assert on_gpu.outcome == PASSED, on_gpu
-    assert on_gpu.details["kernels launched"] == 2
-    assert on_gpu.details["passed"] == 2  # of two processes
+def test_tests_on_a_gpu_run_in_shards_that_note_into_one_file(tmp_path):
+    place = Pytest({}, tmp_path, cores=4)
+    (tmp_path / "onepass-tests.jsonl").write_text("of another run")
+    (stage,) = gpu_suite.run_gpu_tests(GPU, place, PATIENCE)
+    assert stage.outcome == PASSED, stage
+    assert stage.details["kernels launched"] == 2
+    assert stage.details["passed"] == 2  # of two processes
     asked = {path.stem: path.read_text() for path in tmp_path.glob("*.log")}
+    assert set(asked) == {"gpu-1-2", "gpu-2-2"}
     assert "-m gpu 1/2" in asked["gpu-1-2"]
-    assert "-m not gpu" in asked["all-other-tests"]
-    assert ("-n 6" in asked["all-other-tests"]) == xdist
+
+
+@pytest.mark.parametrize("xdist", [True, False])
+def test_other_tests_that_fail_beside_each_other_are_tried_again(tmp_path, monkeypatch, xdist):
+    monkeypatch.setattr(gpu_suite, "find_spec", lambda name: name != "xdist" or xdist or None)
+    (rest,) = gpu_suite.run_other_tests(NO_GPU, Pytest({}, tmp_path, cores=6), PATIENCE)
+    said = (tmp_path / "all-other-tests.log").read_text()
+    assert "-m not gpu" in said
+    assert ("-n 6" in said) == xdist
     if xdist:  # beside others
         assert rest.outcome == PASSED, rest
         assert rest.details["passed alone only"] == ["b"]
     else:
         assert rest.outcome == FAILED
+        assert rest.details["failures"] == {"b": "off"}
 
 
-def test_without_a_gpu_the_other_tests_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("run", [gpu_suite.run_gpu_tests, gpu_suite.run_other_tests])
+def test_without_what_the_tests_need_they_are_left_out_with_the_reason(place, monkeypatch, run):
     monkeypatch.setattr(gpu_suite, "find_spec", lambda name: None)
-    on_gpu, rest = gpu_suite.run_tests(NO_GPU, Pytest({}, tmp_path, cores=8), PATIENCE)
-    assert (on_gpu.outcome, on_gpu.reason) == (NOT_RUN, "no GPU: none here")
-    assert rest.details["failures"] == {"b": "off"}
-    assert not list(tmp_path.glob("gpu*"))
+    (stage,) = run(GPU, place, PATIENCE)
+    assert (stage.outcome, "hypothesis" in stage.reason) == (NOT_RUN, True)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [gpu_suite.run_gpu_tests, gpu_kernels.run_each_kernel, gpu_figures.run_figures],
+)
+def test_what_needs_a_gpu_is_not_run_without(place, run):
+    found = run(NO_GPU, place, PATIENCE)
+    (stage,) = found[0] if isinstance(found, tuple) else found
+    assert (stage.outcome, stage.reason) == (NOT_RUN, "no GPU: none here")
+    assert not list(place.folder.iterdir())
+
+
+# --- each kernel once -----------------------------------------------------------------------------
+class Kernels(Acted):
+    """The program that runs each kernel: it tells of one, and of none in float16."""
+
+    def act(self, name):
+        dtype = name.split()[1]
+        told = {"runs": 3, "launched": [["x", "y", dtype]], "missing": []}
+        return textwrap.dedent(f"""
+            import json
+            if {dtype != "float16"}:
+                with open(sys.argv[sys.argv.index("--json") + 1], "w") as file:
+                    json.dump({told!r}, file)
+            print(*sys.argv[1:])
+        """)
+
+
+def test_each_engine_and_dtype_has_a_process(tmp_path):
+    (stage,) = gpu_kernels.run_each_kernel(GPU, Kernels({}, tmp_path), PATIENCE)
+    assert stage.outcome == PASSED, stage
+    assert stage.details == {"kernels launched": 4, "runs held to the oracle": 12}
+    assert (
+        "--engine numba-cuda --dtype float64" in (tmp_path / "numba-cuda-float64.log").read_text()
+    )
+    machine = Machine(GPU.gpu, {"numba-cuda": "not installed"}, {}, "")
+    (stage,) = gpu_kernels.run_each_kernel(machine, Kernels({}, tmp_path), PATIENCE)
+    assert (stage.outcome, stage.reason) == (NOT_RUN, "numba-cuda: not installed")
+    assert stage.details["kernels launched"] == 2
+    assert stage.details["left out"] == {"numba-cuda": "not installed"}
+
+
+@pytest.mark.parametrize(
+    ("ended", "outcome", "reason"),
+    [
+        (Ended(1, 1.0, "not launched: x"), FAILED, "a ended with status 1: not launched: x"),
+        (Ended(-11, 1.0, ""), FAILED, "a ended with status -11"),
+        (Ended(None, 9.0, "some"), OUT_OF_TIME, "a had not ended"),
+    ],
+)
+def test_the_outcome_of_each_kernel(ended, outcome, reason):
+    told = {"runs": 1, "launched": [], "missing": []}
+    stage = gpu_kernels.judge({"a": ended, "b": OK}, {"a": told, "b": told}, {})
+    assert stage.outcome == outcome
+    assert reason in stage.reason
+    assert ("output" in stage.details) == (outcome == FAILED)
 
 
 # --- sanitizers -----------------------------------------------------------------------------------
@@ -498,11 +579,12 @@ def report(**changed):
             "1 workloads were not begun",
         ),
         (None, None, [], OUT_OF_TIME, "nothing was written"),
+        (None, report(), [], OUT_OF_TIME, "it was ended after 1 measurements"),
         (2, None, [], FAILED, "it ended with status 2: boom"),
     ],
 )
 def test_the_outcome_of_the_benchmark(status, found, failures, outcome, reason):
-    stage = gpu_benchmark.judge(Ended(status, 1.0, "boom"), found, failures)
+    stage = gpu_figures.judge("figures", Ended(status, 1.0, "boom"), found, failures)
     assert stage.outcome == outcome
     assert reason in stage.reason
     if outcome == PASSED:  # though a figure is missed
@@ -510,46 +592,82 @@ def test_the_outcome_of_the_benchmark(status, found, failures, outcome, reason):
         assert stage.details["figures judged"] == 1
 
 
-def test_the_benchmark_runs_the_suite_and_gives_its_report(place, monkeypatch, tmp_path):
+def test_figures_are_those_of_the_suite_and_written_as_they_come(place, monkeypatch, tmp_path):
     with gpu_machine.uninstalled() as environment:
-        place = Place(environment, tmp_path)
-        on_cpu = gpu_benchmark._PROGRAM.replace('"cuda"', '"cpu", only=["vectorize"]')
-        assert on_cpu != gpu_benchmark._PROGRAM
-        monkeypatch.setattr(gpu_benchmark, "_PROGRAM", on_cpu)
-        (stage,), found = gpu_benchmark.run_benchmark(GPU, place, PATIENCE, "small")
+        place = Place(environment, tmp_path, rehearsal=True)
+        on_cpu = gpu_figures._PROGRAM.replace('"cuda"', '"cpu"')
+        assert on_cpu != gpu_figures._PROGRAM
+        monkeypatch.setattr(gpu_figures, "_PROGRAM", on_cpu)
+        monkeypatch.setattr(gpu_figures, "SECTIONS", ("vectorize",))
+        (stage,), found = gpu_figures.run_figures(GPU, place, PATIENCE)
     assert stage.outcome == NOT_RUN, stage  # none of its kernels is CuPy's
     assert stage.details["measurements"] == len(found["measurements"]) > 0
+    assert found["hardware"] == [WORTHLESS]
     (tmp_path / "proof.json").write_text(json.dumps({"format": 1, "benchmark": found}))
-    (tmp_path / "report.json").write_text(json.dumps(found))
-    assert read_report(tmp_path / "proof.json") == read_report(tmp_path / "report.json")
+    streamed = place.stream("figures.json")
+    assert streamed.name == "onepass-rehearsed-figures.json"
+    assert read_report(tmp_path / "proof.json") == read_report(streamed)
 
 
 @pytest.mark.skipif(
     any(one.available for one in onepass.describe_devices() if one.device != "cpu"),
     reason="there is a GPU",
 )
-def test_the_benchmark_as_it_is_asks_for_a_gpu(place):
-    (stage,), found = gpu_benchmark.run_benchmark(GPU, place, PATIENCE)
+def test_figures_as_they_are_ask_for_a_gpu(place):
+    (stage,), found = gpu_figures.run_figures(GPU, place, PATIENCE)
     assert found is None
     assert stage.outcome == FAILED
     assert "which can't be used" in stage.reason
 
 
-def test_without_a_gpu_there_is_no_benchmark(place):
-    (stage,), found = gpu_benchmark.run_benchmark(NO_GPU, place, PATIENCE)
-    assert (stage.outcome, found) == (NOT_RUN, None)
+def test_two_reports_become_one():
+    first, second = ({**report(), "curves": [], "seconds": k} for k in (1, 2))
+    assert gpu_figures.joined(None, first) == gpu_figures.joined(first, None) == first
+    whole = gpu_figures.joined(first, second)
+    assert (whole["seconds"], len(whole["measurements"]), len(whole["figures"])) == (1, 2, 4)
 
 
 # --- machine --------------------------------------------------------------------------------------
 def test_what_is_missing_is_told_with_the_way_to_bring_it(monkeypatch):
     assert gpu_machine.missing_packages() == []
-    monkeypatch.setattr(
-        gpu_machine, "find_spec", lambda name: None if name == "array_api_compat" else object()
-    )
+    absent = ("array_api_compat", "hypothesis", "rich")
+    monkeypatch.setattr(gpu_machine, "find_spec", lambda name: None if name in absent else object())
     assert gpu_machine.missing_packages() == ["array-api-compat"]
-    told = gpu_machine.how_to_bring(["array-api-compat", "rich"])
-    for word in (sys.executable, "download", "--no-index", "array-api-compat rich", "PYTHONPATH"):
+    assert gpu_machine.optional_packages() == {
+        "rich": "what of the library needs it",
+        "hypothesis": "all tests",
+    }
+    told = gpu_machine.how_to_bring(["array-api-compat"])
+    for word in (sys.executable, "download --no-deps", "-d .whl array-api-compat", "--wheels"):
         assert word in told
+
+
+def test_wheels_are_unpacked_where_they_are_asked_for_and_the_last_one_counts(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for version in ("1.2", "1.3"):
+        with zipfile.ZipFile(tmp_path / f"a_thing-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("a_thing.py", f"version = {version!r}")
+    site = tmp_path / "site"
+    assert gpu_machine.brought(tmp_path, ["another"], site) == []
+    assert not site.exists()
+    assert gpu_machine.brought(tmp_path, ["a-thing", "another"], site) == ["a-thing"]
+    assert (site / "a_thing.py").read_text() == "version = '1.3'"
+    assert str(site) in sys.path
+
+
+def test_a_machine_tells_what_nvidia_smi_says(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\nif [ "$1" ]; then echo 999.1; else printf "a\\nb\\n"; fi\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    gpu = '{"available": True, "reason": "", "remedy": ""}'
+    found = f'{{"gpu": {gpu}, "engines": {{}}, "versions": {{}}, "cpu": ""}}'
+    monkeypatch.setattr(gpu_machine, "_PROBE", f"import json; print(json.dumps({found}))")
+    machine = gpu_machine.look({})
+    assert machine.nvidia_smi == ["a", "b"]
+    assert machine.gpu["driver"] == "999.1"
 
 
 def test_a_checkout_is_the_package_from_anywhere(tmp_path):

@@ -23,6 +23,7 @@ _EMPTY = (  # what cupy_on_host.h has, or nobody here needs
 )  # fmt: skip
 _KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\s*\([^()]*\)\s*)?void\s+"
                      r"(?:__launch_bounds__\s*\([^()]*\)\s*)?(\w+)\s*\(")  # fmt: skip
+_OWN_PLACE = re.compile(r"threadIdx|blockIdx|blockDim|gridDim")
 _WAITS = re.compile(r"__sync|__shfl|__ballot|__any_sync|__all_sync|__shared__")
 
 
@@ -48,9 +49,19 @@ def _text(source: str, options: tuple[str, ...]) -> str:
     kernels = _KERNEL.findall(code)
     assert kernels, "the text has no kernel"
     text = with_shared_memory(code, kernels[0])
-    flat = "false" if _WAITS.search(code) else "true"
-    ends = "".join(f"\nMADE_UP_KERNEL({name}, {flat})" for name in kernels)
+    ends = "".join(f"\nMADE_UP_KERNEL({name}, {_launch(code)})" for name in kernels)
     return f'{macros}#line 1 "{kernels[0]}.cu"\n{text}{ends}\n'
+
+
+def _launch(code: str) -> str:
+    """How a kernel is launched: what cupy_on_host.h calls it.
+
+    CuPy's elementwise text knows its place by CUPY_FOR alone, which shares elements out to however
+    many threads there are: one thread takes them all, in the order in which many would one by one.
+    """
+    if _WAITS.search(code):
+        return "launch"
+    return "launch_flat" if _OWN_PLACE.search(code) or "CUPY_FOR" not in code else "launch_alone"
 
 
 @cache

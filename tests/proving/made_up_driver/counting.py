@@ -1,4 +1,4 @@
-"""What CuPy has asked of the made-up driver."""
+"""What CuPy has asked of the made-up driver, and what that tells CuPy on demand."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ FLOATING(sin, ONE, x) FLOATING(cos, ONE, x) FLOATING(tan, ONE, x) FLOATING(sinh,
 FLOATING(cosh, ONE, x) FLOATING(erf, ONE, x) FLOATING(copysign, TWO, x, y)
 FLOATING(fmod, TWO, x, y) FLOATING(hypot, TWO, x, y) FLOATING(nextafter, TWO, x, y)
 FLOATING(atan2, TWO, x, y)
+inline long long clock64() { return __builtin_ia32_rdtsc(); }
 inline bool signbit(float x) { return __builtin_signbit(x); }
 inline bool signbit(double x) { return __builtin_signbit(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
@@ -56,7 +57,7 @@ template <typename... P> int sizes_of(void (*)(P...), size_t *sizes) {
 
 // `launch` for kernels whose threads never wait for each other: they run one after another.
 static const char *launch_flat(void (*kernel)(const Argument *), const Argument *values,
-                               const unsigned *shape) {
+                               const unsigned *shape, size_t, size_t, long long) {
     static Thread one;
     gridDim = {shape[0], shape[1], shape[2]};
     blockDim = {shape[3], shape[4], shape[5]};
@@ -69,6 +70,13 @@ static const char *launch_flat(void (*kernel)(const Argument *), const Argument 
                         for (threadIdx.x = 0; threadIdx.x < blockDim.x; ++threadIdx.x)
                             kernel(values);
     return failure;
+}
+
+// `launch_flat` for kernels whose threads share out all elements, however many threads there are.
+static const char *launch_alone(void (*kernel)(const Argument *), const Argument *values,
+                                const unsigned *, size_t, size_t, long long) {
+    static const unsigned one[] = {1, 1, 1, 1, 1, 1};
+    return launch_flat(kernel, values, one, 0, 0, 0);
 }
 }  // namespace onepass
 
@@ -87,7 +95,7 @@ extern "C" __attribute__((visibility("default"))) size_t onepass_lend(void *stac
     return 1024 * onepass::STACK_BYTES;
 }
 
-#define MADE_UP_KERNEL(name, flat)                                                                 \
+#define MADE_UP_KERNEL(name, launched)                                                             \
     extern "C" __attribute__((visibility("default"))) int onepass_sizes_##name(size_t *sizes) {    \
         return onepass::sizes_of(name, sizes);                                                     \
     }                                                                                              \
@@ -95,6 +103,5 @@ extern "C" __attribute__((visibility("default"))) size_t onepass_lend(void *stac
         const onepass::Argument *values, const unsigned *shape, size_t dynamic, size_t limit,      \
         long long order) {                                                                         \
         const auto body = [](const onepass::Argument *each) { onepass::call(name, each); };        \
-        return flat ? onepass::launch_flat(body, values, shape)                                    \
-                    : onepass::launch(body, values, shape, dynamic, limit, order);                 \
+        return onepass::launched(body, values, shape, dynamic, limit, order);                      \
     }

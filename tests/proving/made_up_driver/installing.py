@@ -46,7 +46,12 @@ def missing() -> str:
 
 
 def install() -> None:
-    """CuPy, once it is imported, finds a made-up GPU; so it does in processes started from here."""
+    """CuPy, once it is imported, finds a made-up GPU; so it does in processes started from here.
+
+    Nothing is done where it was done before.
+    """
+    if any(isinstance(each, _AtImport) for each in sys.meta_path):
+        return
     if "cupy" in sys.modules:
         raise RuntimeError("CuPy was imported before the made-up GPU was there")
     os.environ.update(_SETTINGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onepass import KernelError, kernels
 
 from proving.made_up_driver import counting
 
@@ -222,3 +223,19 @@ def test_waiting_for_a_stream_that_captures_ends_the_capture(cupy):
 def test_a_default_stream_can_not_be_captured(cupy):
     with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="default stream"):
         cupy.cuda.runtime.streamBeginCapture(0)
+
+
+def test_a_norm_in_a_capture_tells_that_its_value_is_waited_for(cupy):
+    x = cupy.ones(1000, "float32")
+
+    def work():
+        with pytest.raises(KernelError) as caught:
+            kernels.global_norm([x])
+        text.append(str(caught.value))
+
+    text = []
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="invalidated"):
+        captured(cupy, work)
+    assert "global_norm (engine 'cupy', float32 arrays) can't be captured: " in text[0]
+    assert "compiled" not in text[0]
+    assert kernels.global_norm([x]) == pytest.approx(1000**0.5)
