@@ -234,8 +234,7 @@ def test_a_norm_in_a_capture_tells_that_its_value_is_waited_for(cupy):
         text.append(str(caught.value))
 
     text = []
-    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="invalidated"):
-        captured(cupy, work)
+    captured(cupy, work)
     assert "global_norm (engine 'cupy', float32 arrays) can't be captured: " in text[0]
     assert "compiled" not in text[0]
     assert kernels.global_norm([x]) == pytest.approx(1000**0.5)

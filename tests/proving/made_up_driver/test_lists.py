@@ -114,7 +114,7 @@ def test_a_step_of_a_network_s_parameters_runs_few_lines_of_python(cupy, monkeyp
     monkeypatch.setattr("onepass.kernels.compiling.cuda_launch.observers", [])
     optimizer = Adam(Parameters({"weight": (20, 10), "bias": (10,)}, device="cuda"))
     optimizer.step()
-    assert python_calls(optimizer.step) <= 24
+    assert python_calls(optimizer.step) <= 25
 
 
 def test_a_step_of_many_arrays_runs_as_many_however_many_they_are(cupy, monkeypatch):
