@@ -53,8 +53,9 @@ def check_overlap(
 
 def same_memory(a: Array, b: Array) -> bool:
     """Whether two arrays are one view of the same elements."""
-    return a is b or (_start(a), a.shape, a.strides) == (_start(b), b.shape, b.strides)
+    return a is b or (start_of(a), a.shape, a.strides) == (start_of(b), b.shape, b.strides)
 
 
-def _start(array: Array) -> int:
+def start_of(array: Array) -> int:
+    """The address of an array's first element."""
     return int(array.ctypes.data if hasattr(array, "ctypes") else array.data.ptr)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ..compiling.dtypes import compute_dtype
-from .contract import BatchNormEngine, How, Running
+from .contract import NOWHERE, BatchNormEngine, How, Places, Running
 from .layout import Layout
 
 
@@ -45,7 +45,7 @@ class ArrayBatchNorm(BatchNormEngine):
         return kept
 
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
     ) -> tuple[Array, Array]:
         layout, gamma, beta, _, relu = how
         dtype = compute_dtype(dy.dtype)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
@@ -11,15 +9,22 @@ from ...backend.memory_pool import empty_as
 from ..array_arguments import asks_for_cpu, check_out, check_overlap, same_memory
 from ..order import place_of, put_back, run_like
 from .arguments import check_pair
-from .channel_vectors import computed, gradient_dtype, readable
-from .contract import How, Saved
-from .engines import choose, get
+from .channel_vectors import computed, readable
+from .contract import How, Places, Saved
+from .engines import choose, get, on_gpu
+from .gradient_places import PLACES, check_places, landed, landing_of
 from .layout import Layout, layout_of
-from .quick_checks import quick_pair
+from .quick_checks import quick_pair, quick_places
 
 
 def batch_norm_backward(
-    dy: Array, saved: Saved, *, out: Array | None = None, engine: str = "auto"
+    dy: Array,
+    saved: Saved,
+    *,
+    out: Array | None = None,
+    gamma_grad: Array | None = None,
+    beta_grad: Array | None = None,
+    engine: str = "auto",
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of a loss J with respect to x, gamma and beta of `batch_norm_forward`.
 
@@ -34,12 +39,14 @@ def batch_norm_backward(
         saved: what `batch_norm_forward` returned; its x, gamma and beta must still hold what they
             held then.
         out: where dx goes, of x's shape and dtype; may be dy, or saved.x, which uses `saved` up.
+        gamma_grad, beta_grad: where dgamma and dbeta go, (C,), of the dtype they are returned in;
+            what they held is overwritten. None: new arrays.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         dx, dgamma and dbeta, the latter (C,), in the dtype of gamma and beta (x's, float32 for
         float16, where those are integers); None where those are. All are NumPy or CuPy
-        arrays, whatever `as_array` took in.
+        arrays, whatever `as_array` took in; gamma_grad and beta_grad themselves where given.
 
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
@@ -61,29 +68,38 @@ def batch_norm_backward(
             "expected the forward's input as it was. Leave out= away in the forward"
         )
     x, layout, dtype = saved.x, _layout_of_saved(saved), computed(saved.x)
-    if asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x):
+    wanted: Places = gamma_grad, beta_grad
+    vectors = saved.gamma, saved.beta
+    plain = asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x)
+    if plain and quick_places(wanted, vectors, (x, dy)):
         dx = empty_as(x)
         gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
-        return _typed(dx, gradients, saved)
-    dy, out = taken_in(("dy", "out"), (dy, out))
+        return dx, *landed(gradients, vectors, x, wanted)
+    at_once = None if out is not None else on_gpu(x, engine)
+    if at_once is not None and (done := at_once.quick_backward(dy, saved, wanted)):
+        return done
+    dy, out, *taken = taken_in(("dy", "out", *PLACES), (dy, out, *wanted))
+    wanted = taken[0], taken[1]
     check_pair(dy, x, "saved.x")
+    check_places(wanted, vectors, x, layout)
     replaces = False
     if out is not None:
         check_out("dy", out, dy)
         replaces = same_memory(out, x)
-        check_overlap(
-            [("out", out)],
-            [
-                ("saved.x", None if replaces else x),
-                ("dy", None if same_memory(out, dy) else dy),
-                ("saved.gamma", saved.gamma),
-                ("saved.beta", saved.beta),
-            ],
-        )
+    others = zip(("saved.gamma", "saved.beta"), vectors, strict=True)
+    check_overlap(
+        [("out", out), *zip(PLACES, wanted, strict=True)],
+        [
+            ("saved.x", None if replaces else x),
+            ("dy", None if out is not None and same_memory(out, dy) else dy),
+            *others,
+            *([("saved.kept", saved.kept)] if any(place is not None for place in wanted) else []),
+        ],
+    )
     chosen, backend = choose(engine, x), backend_of(x)
     with backend.scope(), Explained("batch_norm_backward", x, chosen.name):
         dx = backend.empty_like(x) if out is None else out
-        places = (None, None) if out is None or isinstance(x, np.ndarray) else _places(saved)
+        landing = landing_of(wanted, vectors, x, out is not None)
         if x.size:
             run, place = x, dx
             if not chosen.strided:
@@ -91,12 +107,12 @@ def batch_norm_backward(
                 run = run_like(x, place, fresh=False)
                 dy = run_like(dy, place, fresh=place is not out)
             how = _how(saved, layout_of(run, layout.axis), dtype)
-            gradients = chosen.backward(dy, run, place, how, saved.kept)
+            gradients = chosen.backward(dy, run, place, how, saved.kept, landing.direct)
             put_back(dx, place)
             saved.overwritten = replaces
         else:
             gradients = backend.xp.zeros((2, layout.channels), dtype)
-        return _typed(dx, gradients, saved, places)
+        return dx, *landed(gradients, vectors, x, wanted, landing.copies)
 
 
 def _how(saved: Saved, layout: Layout, dtype: str) -> How:
@@ -122,46 +138,3 @@ def _layout_of_saved(saved: Saved) -> Layout:
             f"(3, {layout.channels}) {computed(x)} and ({layout.channels},)"
         )
     return layout
-
-
-Places = tuple[Array | None, Array | None]
-
-
-def _places(saved: Saved) -> Places:
-    """On a GPU, where dgamma and dbeta go that are of another dtype than the computation's.
-
-    Taken before dx overwrites anything, and once copied to, so that this is compiled as well.
-    """
-
-    def place(vector: Array | None) -> Array | None:
-        if vector is None or (dtype := gradient_dtype(vector, saved.x)) == saved.kept.dtype:
-            return None
-        here = backend_of(vector).xp.empty(vector.shape, dtype)
-        here[...] = saved.kept[2]
-        return here
-
-    return place(saved.gamma), place(saved.beta)
-
-
-def _typed(
-    dx: Array, gradients: tuple[Array, Array], saved: Saved, places: Places = (None, None)
-) -> tuple[Array, Array | None, Array | None]:
-    """With dgamma and dbeta in the dtypes of gamma and beta, or None where those are."""
-    dgamma, dbeta = gradients
-    if all(v is not None and v.dtype is dgamma.dtype for v in (saved.gamma, saved.beta)):
-        return dx, dgamma, dbeta
-
-    def typed(gradient: Array, vector: Array | None, place: Array | None) -> Array | None:
-        if vector is None or place is None:
-            if vector is None:
-                return None
-            return gradient.astype(gradient_dtype(vector, saved.x), copy=False)
-        place[...] = gradient
-        return place
-
-    with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
-        return (
-            dx,
-            typed(dgamma, saved.gamma, places[0]),
-            typed(dbeta, saved.beta, places[1]),
-        )

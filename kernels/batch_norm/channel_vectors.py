@@ -22,17 +22,20 @@ def gradient_dtype(vector: Array, x: Array) -> Any:
     return vector.dtype if vector.dtype.kind == "f" else np.dtype(computed(x))
 
 
-def readable(vector: Array | None, dtype: str) -> Array | None:
-    """`vector` itself if engines can take it, else a copy of its C values."""
-    if vector is None:
-        return None
+def fits(vector: Array, dtype: str) -> bool:
+    """Whether engines can take a vector as it is."""
     kind, flags = vector.dtype, vector.flags
-    if (
+    return bool(
         kind.char == _CHARS[dtype]
         and kind.isnative
         and flags.c_contiguous
         and getattr(flags, "aligned", True)
-    ):
+    )
+
+
+def readable(vector: Array | None, dtype: str) -> Array | None:
+    """`vector` itself if engines can take it, else a copy of its C values."""
+    if vector is None or fits(vector, dtype):
         return vector
     return vector.astype(dtype, order="C", copy=True)
 

@@ -53,6 +53,12 @@ class Running(NamedTuple):
     momentum: float
 
 
+Places = tuple[Array | None, Array | None]
+"""Where dgamma and dbeta go."""
+
+NOWHERE: Places = (None, None)
+
+
 class How(NamedTuple):
     """How arrays are normalized: their layout, gamma and beta or None, eps, ReLU or not."""
 
@@ -68,12 +74,16 @@ class BatchNormEngine(OperationEngine):
 
     On a GPU memory may run out, and code is compiled at its first launch, which may fail. So an
     engine takes all its memory before its first launch, and its last launch writes y or dx. Running
-    statistics are written before it, or afterwards by transfers, which need neither; they are the
-    user's own arrays only where that last launch is known to be compiled (gpu/first_launch.py).
+    statistics are written in it, or before it, or afterwards by transfers, which need neither.
+    Those that are written before it are the user's own arrays only once that last launch is known
+    to be compiled (gpu/first_launch.py).
     """
 
     strided: ClassVar[bool] = False
     """Whether it takes arrays with gaps, and arrays in different orders."""
+
+    together: ClassVar[bool] = False
+    """Whether one launch writes all that a user sees of a call."""
 
     @abstractmethod
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
@@ -81,9 +91,13 @@ class BatchNormEngine(OperationEngine):
 
     @abstractmethod
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
     ) -> tuple[Array, Array]:
-        """Write dx; return dgamma and dbeta. `kept` is what the forward returned."""
+        """Write dx; return dgamma and dbeta. `kept` is what the forward returned.
+
+        dgamma and dbeta may be `places`, which engines take or leave: vectors without gaps in the
+        precision of the computation.
+        """
 
     @abstractmethod
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:

@@ -41,6 +41,25 @@ def merged(count, mean, m2, count_b, mean_b, m2_b):
     return count, mean, m2
 
 
+def of_sums(total, squares, count, zero):
+    """Mean and sum of squared deviations of values that are near zero, from sums of them and of
+    their squares; for any number of values a division each."""
+    mean = total / count
+    m2 = maximum(squares - total * mean, zero)
+    return mean, m2
+
+
+def about(m2, mean, count, center):
+    """The sum of squared deviations of `count` values from another center than their mean.
+
+    With it sets of values are put together in additions alone: their sums of squared deviations
+    from the mean of all are just added up.
+    """
+    delta = mean - center
+    m2 = m2 + count * (delta * delta)
+    return (m2,)
+
+
 def deviation(var, eps, one):
     """1 / sqrt(sigma^2 + eps)."""
     inv_std = one / sqrt(var + eps)

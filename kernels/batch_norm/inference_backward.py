@@ -15,6 +15,7 @@ from .arguments import check_layout, check_pair, check_vectors, options
 from .channel_vectors import computed, gradient_dtype, readable
 from .contract import How
 from .engines import choose
+from .gradient_places import PLACES, check_places, moved, try_copies
 from .inference import batch_norm_inference
 from .layout import layout_of
 
@@ -31,6 +32,8 @@ def batch_norm_inference_backward(
     channel_axis: int = 1,
     activation: str | None = None,
     out: Array | None = None,
+    gamma_grad: Array | None = None,
+    beta_grad: Array | None = None,
     engine: str = "auto",
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of a loss J with respect to x, gamma and beta of `batch_norm_inference`.
@@ -45,12 +48,13 @@ def batch_norm_inference_backward(
         x, gamma, beta, running_mean, running_var, eps, channel_axis, activation: as
             `batch_norm_inference` had them; left untouched.
         out: where dx goes, of x's shape and dtype; may be dy, or x.
+        gamma_grad, beta_grad: where dgamma and dbeta go, as in `batch_norm_backward`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         dx, dgamma and dbeta, the latter (C,), in the dtype of gamma and beta (x's, float32 for
         float16, where those are integers); None where those are. All are NumPy or CuPy
-        arrays, whatever `as_array` took in.
+        arrays, whatever `as_array` took in; gamma_grad and beta_grad themselves where given.
 
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
@@ -64,9 +68,9 @@ def batch_norm_inference_backward(
         an expression more.
     Source: Ioffe and Szegedy (2015), algorithm 2, step 11, differentiated.
     """
-    names = ("dy", "x", "gamma", "beta", "running_mean", "running_var", "out")
-    given = (dy, x, gamma, beta, running_mean, running_var, out)
-    dy, x, gamma, beta, running_mean, running_var, out = taken_in(names, given)
+    names = ("dy", "x", "gamma", "beta", "running_mean", "running_var", "out", *PLACES)
+    given = (dy, x, gamma, beta, running_mean, running_var, out, gamma_grad, beta_grad)
+    dy, x, gamma, beta, running_mean, running_var, out, *wanted = taken_in(names, given)
     check_input("x", x)
     layout = check_layout(x, channel_axis)
     for name, vector in (("running_mean", running_mean), ("running_var", running_var)):
@@ -75,16 +79,17 @@ def batch_norm_inference_backward(
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     check_pair(dy, x, "x")
     _, eps, relu = options(0.0, eps, activation)
+    check_places((wanted[0], wanted[1]), (gamma, beta), x, layout)
     if out is not None:
         check_out("dy", out, dy)
-        check_overlap(
-            [("out", out)],
-            [
-                ("dy", None if same_memory(out, dy) else dy),
-                ("x", None if same_memory(out, x) else x),
-                *zip(names[2:6], (gamma, beta, running_mean, running_var), strict=True),
-            ],
-        )
+    check_overlap(
+        [("out", out), *zip(PLACES, wanted, strict=True)],
+        [
+            ("dy", None if out is not None and same_memory(out, dy) else dy),
+            ("x", None if out is not None and same_memory(out, x) else x),
+            *zip(names[2:6], (gamma, beta, running_mean, running_var), strict=True),
+        ],
+    )
     chosen, backend = choose(engine, x), backend_of(x)
     dtype = computed(x)
     with backend.scope(), Explained("batch_norm_inference_backward", x, chosen.name):
@@ -93,8 +98,9 @@ def batch_norm_inference_backward(
             None if vector is None else backend.xp.zeros(layout.channels, gradient_dtype(vector, x))
             for vector in (gamma, beta)
         ]
+        try_copies(wanted)
         if not x.size:
-            return dx, places[0], places[1]
+            return dx, *moved(places, wanted)
         settings: dict[str, Any] = {"eps": eps, "channel_axis": channel_axis, "engine": engine}
         if relu:
             statistics = running_mean, running_var
@@ -117,7 +123,7 @@ def batch_norm_inference_backward(
         how = How(layout, readable(gamma, dtype), None, eps, False)
         chosen.inference(dy, place, how, backend.xp.zeros_like(mean), var)
         put_back(dx, place)
-        return dx, places[0], places[1]
+        return dx, *moved(places, wanted)
 
 
 def _kept(mean: Array, var: Array, eps: float) -> Array:

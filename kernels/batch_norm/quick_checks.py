@@ -59,6 +59,40 @@ def quick_pair(dy: Any, x: Any) -> bool:
     )
 
 
+def quick_places(places: Sequence[Any], vectors: Sequence[Any], arrays: Sequence[Any]) -> bool:
+    """Whether gradients of `vectors`, gamma and beta, can go to `places`, each None or an array:
+    writeable ones of one dtype and shape, that share no memory with one another or what is read."""
+    for place, vector in zip(places, vectors, strict=True):
+        if place is not None and (
+            type(place) is not ndarray
+            or type(vector) is not ndarray
+            or place.dtype is not vector.dtype
+            or place.dtype is not arrays[0].dtype
+            or place.shape != vector.shape
+            or place.flags.num & _WRITEABLE != _WRITEABLE
+        ):
+            return False
+    written = [place for place in places if place is not None]
+    if not written:
+        return True
+    others = [*arrays, *(vector for vector in vectors if vector is not None)]
+    owners = [_owner(other) for other in others]
+    for k, place in enumerate(written):
+        mine = _owner(place)
+        for other, owner in zip(others, owners, strict=True):
+            if (mine is None or owner is None or mine is owner) and may_share_memory(place, other):
+                return False
+        if any(may_share_memory(place, other) for other in written[:k]):
+            return False
+    return True
+
+
+def _owner(array: ndarray) -> Any:
+    """The array that has the memory of `array` for itself alone; None if that can't be told."""
+    owner = array if array.base is None else array.base
+    return owner if type(owner) is ndarray and owner.flags.owndata else None
+
+
 @lru_cache(maxsize=256)
 def _layout(shape: tuple[int, ...], axis: int) -> Layout | None:
     """Of a contiguous array in which every channel has two values at least."""

@@ -21,6 +21,7 @@ P = ParamSpec("P")
 K = TypeVar("K")
 
 THREADS = 256
+_MULTIPROCESSORS = 16  # cudaDevAttrMultiProcessorCount
 MAX_BLOCKS = 1 << 16  # beyond that, each thread takes several elements
 
 observers: list[Callable[[str, str, Array, tuple[Any, ...]], None]] = []
@@ -128,6 +129,14 @@ def forget() -> None:
     for make in _kept:
         make.cache_clear()
     _launchers.clear()
+
+
+@made_once
+def processors(device: int) -> int:
+    """How many multiprocessors the GPU of that number has."""
+    import cupy
+
+    return int(cupy.cuda.runtime.deviceGetAttribute(_MULTIPROCESSORS, device))
 
 
 @made_once

@@ -50,17 +50,16 @@ def note(rung: str, engine: str, name: str, dtype: str) -> None:
 def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
-    from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS
+    from onepass.kernels.batch_norm.gpu import cuda_text, numba_cuda
     from onepass.kernels.rules import RULES
     from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
-    applying = ("normalize", "differentiate", "infer")
+    norms = {"cupy": cuda_text.KERNELS, "numba-cuda": numba_cuda.KERNELS}
     activations = [f"activation_{name}" for name in FORMULAS]
-    summing = [name.removeprefix("batch_norm_") for name in KERNELS]
-    for engine in ("cupy", "numba-cuda"):
+    for engine, norm in norms.items():
         for dtype in DTYPES:
-            for name in (*RULES, *summing, *applying, "dropout", *activations, *SOFTMAX):
+            for name in (*RULES, *norm, "dropout", *activations, *SOFTMAX):
                 yield Kernel(engine, name, dtype)
 
 

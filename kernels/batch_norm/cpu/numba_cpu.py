@@ -14,7 +14,7 @@ from ...compiling.specialize import specialize
 from ...crew.crew import get_crew
 from ...simd.half import why_no_half
 from ...simd.loops import c_function
-from ..contract import BatchNormEngine, How, Running
+from ..contract import NOWHERE, BatchNormEngine, How, Places, Running
 from ..layout import Layout
 from . import numba_tasks
 from .numba_job import ALL, APPLY, FINISH, START, STEP, SUM, start, template
@@ -40,7 +40,7 @@ class NumbaBatchNorm(BatchNormEngine):
         return kept_of(work)
 
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
     ) -> tuple[Array, Array]:
         channels = how.layout.channels
         work = backward_work(how, dy.dtype.char)

@@ -1,113 +1,232 @@
-"""Engine "cupy": batch normalization by RawKernels that sum and ElementwiseKernels that apply."""
+"""Engine "cupy": batch normalization by RawKernels."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ....backend import Array
-from ...compiling import cuda_launch
-from ...compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
-from ..channel_vectors import computed, given
-from ..contract import BatchNormEngine, How, Running
+from ....backend.failures import Explained
+from ...array_arguments import start_of
+from ...compiling.cuda_launch import RawKernel, made_once, processors
+from ...compiling.cuda_packs import BYTES
+from ...compiling.dtypes import compute_dtype
+from ..arguments import options
+from ..contract import NOWHERE, BatchNormEngine, How, Places, Running, Saved
 from ..layout import Layout
-from .cuda_elementwise import elementwise
-from .cuda_text import source
-from .plan import gpu_plan
+from .cuda_text import source, symbol
+from .plan import Plan, plan_of
+from .quick import alike, quick_layout, vectors_fit
 
-WIDE = 1 << 30  # elements from which an index takes 64 bits
+_NULL = np.uint64(0)
 
 
 class CupyBatchNorm(BatchNormEngine):
-    """Three launches forward (sums, one thread a channel, y), three backward, one for inference."""
+    """One launch where blocks keep all of their channels' values; else two, one that sums up in
+    parts and one that joins these and applies. One for inference."""
 
-    name = "cupy"
+    name, together = "cupy", True
 
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
-        import cupy
-
-        layout, gamma, beta, eps, relu = how
-        channels, dtype, threads = layout.channels, computed(x), cuda_launch.THREADS
-        plan = gpu_plan(layout.outer, channels, layout.inner, threads)
-        shape = _shape(layout, x)
-        means, m2s = cupy.empty((2, plan.parts, channels), dtype)
-        kept, coefficients = cupy.empty((2, 3, channels), dtype)
-        gamma, beta = given(cupy, gamma, beta, channels, dtype)
-        mean, var, momentum = running or (kept[0], kept[0], 0.0)
-        moments = _raw("moments", x, False, plan.width)
-        moments(x, (plan.across, plan.parts), threads, x, means, m2s, *shape)
-        number = np.dtype(dtype).type
-        _raw("finish_forward", x)(
-            *(x, -(-channels // threads), threads),
-            *(x, means, m2s, gamma, beta, mean, var, kept, coefficients),
-            *(np.int32(plan.parts), *shape),
-            *(number(eps), number(momentum), number(1.0 - momentum)),
-            np.int32(running is not None),
-        )
-        arrays = layout.matrix(x), *_along(coefficients), layout.matrix(y)
-        applied("normalize", x.dtype.name, relu)(x, *arrays)
-        return kept
+        return _forward(x, y, how, running, _cut(how.layout, (x, y)))
 
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
     ) -> tuple[Array, Array]:
-        import cupy
+        from cupy import empty
 
-        layout, gamma, beta, _, relu = how
-        channels, dtype, threads = layout.channels, computed(x), cuda_launch.THREADS
-        plan = gpu_plan(layout.outer, channels, layout.inner, threads)
-        shape = _shape(layout, x)
-        sums = cupy.empty((2, plan.parts, channels), dtype)
-        result, coefficients = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
-        gamma, beta = given(cupy, gamma, beta, channels, dtype)
-        products = _raw("products", x, relu, plan.width)
-        products(
-            *(x, (plan.across, plan.parts), threads),
-            *(dy, x, kept, gamma, beta, sums, *shape),
-        )
-        _raw("finish_backward", x)(
-            *(x, -(-channels // threads), threads),
-            *(sums, gamma, beta, kept, result, coefficients),
-            *(np.int32(plan.parts), shape[1], np.dtype(dtype).type(layout.count)),
-        )
-        arrays = layout.matrix(dy), layout.matrix(x), *_along(coefficients), layout.matrix(dx)
-        applied("differentiate", x.dtype.name, relu)(x, *arrays)
-        return result[0], result[1]
+        cut = _cut(how.layout, (x, dy, dx))
+        channels = how.layout.channels
+        dgamma, dbeta = (empty(channels, cut.number) if each is None else each for each in places)
+        _backward(dy, x, dx, how, kept, dgamma, dbeta, cut)
+        return dgamma, dbeta
 
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
-        import cupy
+        _inference(x, y, how, mean, var, _cut(how.layout, (x, y), whole=False))
 
-        layout, gamma, beta, eps, relu = how
-        gamma, beta = given(cupy, gamma, beta, layout.channels, computed(x))
-        vectors = [vector.reshape(-1, 1) for vector in (mean, var, gamma, beta)]
-        arrays = layout.matrix(x), *vectors, eps, layout.matrix(y)
-        applied("infer", x.dtype.name, relu)(x, *arrays)
+    def quick_forward(
+        self,
+        x: Array,
+        vectors: tuple[Array | None, ...],
+        numbers: tuple[Any, Any, Any],
+        axis: Any,
+    ) -> tuple[Array, Saved] | None:
+        """As `batch_norm_forward` of arrays of the plainest kind; None of others. `vectors` are
+        gamma, beta and the running statistics, `numbers` are momentum, eps and the activation."""
+        from cupy import empty
+
+        layout = quick_layout(x, axis)
+        if layout is None or layout.count < 2:
+            return None
+        gamma, beta, mean, var = vectors
+        if not vectors_fit(x, layout.channels, (gamma, beta), (mean, var)):
+            return None
+        momentum, eps, relu = options(*numbers)
+        running = None if mean is None or var is None else Running(mean, var, momentum)
+        with Explained("batch_norm_forward", x, self.name):
+            y = empty(x.shape, x.dtype)
+            how = How(layout, gamma, beta, eps, relu)
+            memory = x.data
+            kept = _forward(x, y, how, running, _cut_at(layout, x, memory.ptr | y.data.ptr))
+        return y, Saved(x, gamma, beta, kept, eps, numbers[2], layout.axis, x.shape)
+
+    def quick_backward(
+        self, dy: Array, saved: Saved, places: Places
+    ) -> tuple[Array, Array | None, Array | None] | None:
+        """As `batch_norm_backward` of arrays of the plainest kind; None of others."""
+        from cupy import empty
+
+        x, gamma, beta, kept = saved.x, saved.gamma, saved.beta, saved.kept
+        layout = quick_layout(x, saved.channel_axis)
+        if layout is None or x.shape != saved.shape or not alike((dy,), x):
+            return None
+        channels = layout.channels
+        if kept.shape != (3, channels) or not kept.flags.c_contiguous:
+            return None
+        if any(a is None and b is not None for a, b in zip((gamma, beta), places, strict=True)):
+            return None
+        if not vectors_fit(x, channels, (gamma, beta), places, (dy, kept)):
+            return None
+        with Explained("batch_norm_backward", x, self.name):
+            dx = empty(x.shape, x.dtype)
+            cut = _cut_at(layout, x, x.data.ptr | dy.data.ptr | dx.data.ptr)
+            dgamma, dbeta = (
+                empty(channels, cut.number) if place is None and vector is not None else place
+                for vector, place in zip((gamma, beta), places, strict=True)
+            )
+            how = How(layout, gamma, beta, saved.eps, saved.activation == "relu")
+            _backward(dy, x, dx, how, kept, dgamma, dbeta, cut)
+        return dx, dgamma, dbeta
+
+    def quick_inference(
+        self, x: Array, vectors: tuple[Array, ...], eps: Any, axis: Any, activation: Any
+    ) -> Array | None:
+        """As `batch_norm_inference` of arrays of the plainest kind; None of others."""
+        from cupy import empty
+
+        layout = quick_layout(x, axis)
+        if layout is None or not vectors_fit(x, layout.channels, vectors, ()):
+            return None
+        gamma, beta, mean, var = vectors
+        _, eps, relu = options(0.0, eps, activation)
+        with Explained("batch_norm_inference", x, self.name):
+            y = empty(x.shape, x.dtype)
+            how = How(layout, gamma, beta, eps, relu)
+            cut = _cut_at(layout, x, x.data.ptr | y.data.ptr, whole=False)
+            _inference(x, y, how, mean, var, cut)
+        return y
 
 
-def _shape(layout: Layout, x: Array) -> tuple[Any, ...]:
-    """outer, channels and inner as the kernels' index type."""
-    index = np.int64 if x.size >= WIDE else np.int32
-    return index(layout.outer), index(layout.channels), index(layout.inner)
+def _forward(x: Array, y: Array, how: How, running: Running | None, cut: Cut) -> Array:
+    from cupy import empty
+
+    layout, gamma, beta, eps, relu = how
+    channels, number = layout.channels, cut.number
+    kept = empty((3, channels), number)
+    mean, var, momentum = running or (_NULL, _NULL, 0.0)
+    given = (_of(gamma), _of(beta), mean, var, kept, y, *cut.shape)
+    rates = number(eps), number(momentum), number(1.0 - momentum)
+    if cut.plan.whole:
+        cut.launch("whole_forward", relu, x, *given, *rates)
+    else:
+        partial = empty((2 * cut.plan.parts + 1, channels), number)
+        cut.launch("moments", False, x, partial, *cut.shape)
+        cut.launch("normalize", relu, x, partial, *given, *rates)
+    return kept
 
 
-def _along(coefficients: Array) -> list[Array]:
-    """Rows of one value a channel, so that they broadcast against (outer, channel, inner)."""
-    return [row.reshape(-1, 1) for row in coefficients]
+def _backward(
+    dy: Array,
+    x: Array,
+    dx: Array,
+    how: How,
+    kept: Array,
+    dgamma: Array | None,
+    dbeta: Array | None,
+    cut: Cut,
+) -> None:
+    from cupy import empty
+
+    layout, gamma, beta, _, relu = how
+    given = kept, _of(gamma), _of(beta)
+    written = (_of(dgamma), _of(dbeta), dx, *cut.shape)
+    if cut.plan.whole:
+        cut.launch("whole_backward", relu, x, dy, *given, *written)
+    else:
+        partial = empty((2 * cut.plan.parts, layout.channels), cut.number)
+        cut.launch("products", relu, x, dy, *given, partial, *cut.shape)
+        cut.launch("differentiate", relu, x, dy, partial, *given, *written)
 
 
-def _raw(name: str, x: Array, relu: bool = False, width: int = 1) -> RawKernel:
-    return raw_kernel(name, x.dtype.name, relu, width, x.size >= WIDE)
+def _inference(x: Array, y: Array, how: How, mean: Array, var: Array, cut: Cut) -> None:
+    _, gamma, beta, eps, relu = how
+    given = mean, var, _of(gamma), _of(beta), y
+    cut.launch("infer", relu, x, *given, *cut.shape, cut.number(eps))
+
+
+class Cut(NamedTuple):
+    """How arrays of one shape, dtype and GPU are launched.
+
+    Attributes:
+        number: what makes a number of what is computed in.
+        shape: the arguments of kernels that tell it.
+    """
+
+    plan: Plan
+    dtype: str
+    number: Any
+    blocks: tuple[int, int]
+    shape: tuple[Any, ...]
+
+    def launch(self, name: str, relu: bool, x: Array, *arguments: Any) -> None:
+        """One of `cuda_text.KERNELS`."""
+        plan = self.plan
+        kernel = raw_kernel(name, self.dtype, relu, plan.runs, plan.each, plan.threads)
+        kernel(x, self.blocks, plan.threads, x, *arguments)
+
+
+def _cut(layout: Layout, arrays: tuple[Array, ...], whole: bool = True) -> Cut:
+    """Of arrays on whatever device."""
+    x, places = arrays[0], 0
+    for array in arrays:
+        places |= start_of(array)
+    shape = layout.outer, layout.channels, layout.inner
+    return cut_of(*shape, x.dtype, places % BYTES == 0, processors(x.device.id), whole)
+
+
+def _cut_at(layout: Layout, x: Array, places: int, whole: bool = True) -> Cut:
+    """Of CuPy arrays, one of which is x, whose addresses have the bits `places`."""
+    shape = layout.outer, layout.channels, layout.inner
+    return cut_of(*shape, x.dtype, places % BYTES == 0, processors(x.data.device_id), whole)
+
+
+@lru_cache(maxsize=1024)
+def cut_of(
+    outer: int,
+    channels: int,
+    inner: int,
+    dtype: np.dtype[Any],
+    aligned: bool,
+    processors: int,
+    whole: bool = True,
+) -> Cut:
+    """How to launch on arrays of (outer, channel, inner); the rest is as in `plan_of`."""
+    plan = plan_of(outer, channels, inner, dtype.itemsize, aligned, processors, whole)
+    index = np.int64 if plan.wide else np.int32
+    shape = (*map(index, (outer, channels, inner, plan.share)), np.int32(plan.tile))
+    number = np.dtype(compute_dtype(dtype)).type
+    return Cut(plan, dtype.name, number, (plan.across, plan.parts), shape)
 
 
 @made_once
-def raw_kernel(name: str, dtype: str, relu: bool, width: int, wide: bool) -> RawKernel:
-    """One of `cuda_text.KERNELS`, without their prefix."""
-    symbol = f"batch_norm_{name}"
-    return RawKernel(name, dtype, source(symbol, dtype, relu, width, wide), symbol)
+def raw_kernel(name: str, dtype: str, relu: bool, runs: bool, each: int, threads: int) -> RawKernel:
+    """One of `cuda_text.KERNELS`; the arguments are those of `cuda_text.source`."""
+    text = source(name, dtype, relu, runs, each, threads)
+    return RawKernel(name, dtype, text, symbol(name))
 
 
-@made_once
-def applied(name: str, dtype: str, relu: bool) -> ElementwiseKernel:
-    """One of cuda_elementwise.py."""
-    return ElementwiseKernel(name, elementwise(name, dtype, relu))
+def _of(vector: Array | None) -> Any:
+    """The pointer to it that a kernel takes."""
+    return _NULL if vector is None else vector

@@ -1,8 +1,8 @@
 """Which batch normalizations a GPU has run before, so that none of their code is missing.
 
-The kernels that average the running statistics are launched before the one that writes y. So the
-first time, running statistics are averaged in copies, which reach the user's arrays only after y
-was written.
+The launches, or transfers, that average the running statistics may come before the one that writes
+y, or after it. So the first time, running statistics are averaged in copies, which reach the user's
+arrays only after y was written, and which were put once where they came from.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ import numpy as np
 
 from ....backend import Array, device_of
 from ...compiling.first_launch import index_widths, is_new
+from ..channel_vectors import computed, fits
 from ..contract import BatchNormEngine, How
 
 
 def new_code(
     engine: BatchNormEngine, x: Array, y: Array, how: How, mean: Array | None, var: Array | None
 ) -> Hashable:
-    """What tells the machine code of a forward on a GPU from others; None if it has run before.
+    """What tells the machine code of a forward on a GPU from others; None if it has run before, or
+    if one launch writes y and the running statistics.
 
     CuPy's differs with the axes that are longer than 1 and the width of an index, and that of the
     copy into running statistics with their dtype and whether they have gaps.
     """
     if isinstance(x, np.ndarray) or mean is None or var is None:
+        return None
+    if engine.together and all(fits(each, computed(x)) for each in (mean, var)):
         return None
     layout = how.layout
     code = (

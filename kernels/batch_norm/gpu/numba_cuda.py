@@ -15,9 +15,20 @@ from ...compiling.numba_reductions import add, tree_of
 from ...compiling.python_text import rebound
 from .. import formula
 from ..channel_vectors import computed, given
-from ..contract import BatchNormEngine, How, Running
+from ..contract import NOWHERE, BatchNormEngine, How, Places, Running
 from . import numba_cuda_kernels
-from .plan import gpu_plan
+from .numba_cuda_plan import gpu_plan
+
+KERNELS = (
+    "moments",
+    "products",
+    "finish_forward",
+    "finish_backward",
+    "normalize",
+    "differentiate",
+    "infer",
+)
+"""The names of all kernels."""
 
 _FORMULAS = (
     "middle",
@@ -34,7 +45,8 @@ _FORMULAS = (
 
 
 class NumbaCudaBatchNorm(BatchNormEngine):
-    """The same launches as the engine "cupy", on CuPy's current stream."""
+    """Three launches forward (sums, one thread a channel, y), three backward, one for inference,
+    on CuPy's current stream."""
 
     name = "numba-cuda"
 
@@ -62,7 +74,7 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         return kept
 
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
     ) -> tuple[Array, Array]:
         import cupy
 

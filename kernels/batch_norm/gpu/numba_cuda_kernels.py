@@ -1,4 +1,4 @@
-"""Batch normalization's CUDA kernels in Python, for Numba: the same cuts and sums as cuda_text.py.
+"""Batch normalization's CUDA kernels in Python, for Numba: cut as in numba_cuda_plan.py.
 
 They are compiled once for each dtype, and with and without ReLU: the names in capitals, `cuda` and
 the formulas are replaced then (numba_cuda.py).

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from onepass.backend.devices import probe_cuda
 from onepass.kernels.batch_norm import engines as batchnorm_engines
-from onepass.kernels.batch_norm.gpu import plan as gpu_plan
+from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batch_norm.gpu import numba_cuda_plan, plan
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.engine_table import _TABLE as ENGINES
 from onepass.kernels.engine_table import get_engine
@@ -31,7 +32,9 @@ from onepass.kernels.softmax import engines as softmax_engines
 from proving.host import elementwise as hostcuda
 from proving.host.device import forgotten, raw_kernel
 
-PLAN = {"BLOCKS": 6, "LEAST": 1, "MOST_PARTS": 3}
+NUMBA_PLAN = {"BLOCKS": 6, "LEAST": 1, "MOST_PARTS": 3, "NEIGHBOURS": 1}
+PLAN = {"THREADS": 32, "MORE": 32, "LEAST": 1}  # of "cupy": few threads
+IN_PARTS = {"KEPT": dict.fromkeys(plan.KEPT, 0)}  # two launches, whatever the shape
 
 
 class OutOfMemoryError(MemoryError):
@@ -56,7 +59,13 @@ class CUDARuntimeError(RuntimeError):
 
 class Machine:
     """A GPU and its compiler, and when they fail: from 1 on, each time memory is taken is counted,
-    and each compilation."""
+    and each compilation.
+
+    Attributes:
+        whole: whether a block may keep all values of its channels, which takes a launch less.
+    """
+
+    whole = False
 
     def __init__(self) -> None:
         self.compiled: set[Any] = set()
@@ -126,7 +135,9 @@ class Machine:
                 mock.patch.object(numba, "cuda", NumbaCuda(self), create=True),
                 mock.patch.object(numba_cuda, "_missing", return_value=("", "")),
                 mock.patch.object(cuda_launch, "THREADS", 1),  # all that a block of Numba's has
-                mock.patch.multiple(gpu_plan, **PLAN, NEIGHBOURS=1),
+                mock.patch.multiple(numba_cuda_plan, **NUMBA_PLAN),
+                mock.patch.multiple(plan, **PLAN, **({} if self.whole else IN_PARTS)),
+                mock.patch.object(batchnorm_cupy, "cut_of", batchnorm_cupy.cut_of.__wrapped__),
             ):
                 stack.enter_context(patch)
             probe_cuda.cache_clear()
@@ -278,6 +289,8 @@ class CuPy(ModuleType):
                 getDeviceCount=lambda: 1,
                 getDeviceProperties=lambda index: {"name": b"Made-up GPU"},
                 deviceSynchronize=lambda: None,
+                deviceGetAttribute=lambda attribute, index: 3,
+                getDevice=lambda: 0,
                 memGetInfo=lambda: (1_000, 80_000),
             ),
             memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),

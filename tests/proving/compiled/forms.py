@@ -1,6 +1,6 @@
 """Every form in which a kernel of the GPU engines is compiled: with weight decay or without, with
-ReLU or without, for one channel or neighbouring ones, with wide indices or narrow ones, with a bias
-or without; softmax's are softmax_forms.py's."""
+ReLU or without, with a bias or without; those of softmax and of batch normalization by the engine
+"cupy" are in softmax_forms.py and batch_norm_forms.py."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from onepass.kernels.activation.formula import FORMULAS, KINDS
 from onepass.kernels.activation.gpu import cuda_text as activation_text
 from onepass.kernels.activation.gpu import cupy_gpu as activation_cupy
 from onepass.kernels.activation.gpu import numba_cuda as activation_numba
-from onepass.kernels.batch_norm.gpu import cuda_elementwise
-from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
+from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
-from onepass.kernels.batch_norm.gpu.plan import NEIGHBOURS
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype
@@ -29,13 +27,12 @@ from onepass.kernels.rule import Rule
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rules import RULES
 
-from proving.compiled import nvrtc, softmax_forms
+from proving.compiled import batch_norm_forms, nvrtc, softmax_forms
 from proving.simulator.batch_norm import Simulated
 from proving.simulator.tools import Lowered
 
-APPLIED = ("normalize", "differentiate", "infer")  # to each element, after ReLU or not
-SUMMED = ("moments", "products")  # by blocks of one channel or of neighbouring ones
-GATED = ("products", *APPLIED)  # compiled with ReLU and without
+SUMMED = ("moments", "products")  # batch normalization's by numba-cuda
+GATED = ("products", "normalize", "differentiate", "infer")  # with ReLU and without
 ACTIVATIONS = {f"activation_{name}": name for name in FORMULAS}
 Made = tuple[Callable[[], Any], tuple[Any, ...]]  # what makes a Python function, and types
 
@@ -45,7 +42,7 @@ def of_rule(name: str) -> dict[str, Rule]:
 
 
 def _gates(name: str) -> dict[str, bool]:
-    """Whether ReLU follows, by form; sums of x alone and a channel's thread don't ask."""
+    """Whether ReLU follows, by form of batch normalization by numba-cuda."""
     return {"": False, "relu": True} if name in GATED else {"": False}
 
 
@@ -60,22 +57,13 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     """What CuPy compiles for a kernel, by form."""
     if name in RULES:
         return _rule(name, dtype)
-    if name in APPLIED:
-        return {form: _applied(name, dtype, relu) for form, relu in _gates(name).items()}
+    if name in batchnorm_text.KERNELS:
+        return batch_norm_forms.texts(name, dtype)
     if name == "dropout":
         return {"": nvrtc.launched(dropout_cupy.raw_kernel, dtype)}
     if name in ACTIVATIONS:
         return _activation(ACTIVATIONS[name], dtype, _biases(name))
-    if name in softmax_forms.KERNELS:
-        return softmax_forms.texts(name, dtype)
-    found = {}
-    for form, relu in _gates(name).items():
-        for width in (1, NEIGHBOURS) if name in SUMMED else (1,):
-            for index, wide in {"": False, "wide": True}.items():
-                label = " ".join(filter(None, (form, f"width {width}", index)))
-                made = name, dtype, relu, width, wide
-                found[label] = nvrtc.launched(batchnorm_cupy.raw_kernel, *made)
-    return found
+    return softmax_forms.texts(name, dtype)
 
 
 def _rule(name: str, dtype: str) -> dict[str, nvrtc.Text]:
@@ -86,12 +74,6 @@ def _rule(name: str, dtype: str) -> dict[str, nvrtc.Text]:
         strided = nvrtc.elementwise(cupy_gpu.parts(rule, dtype), (), ("g", "p", *rule.state), 2)
         found[f"{form}, strided"] = strided
     return found
-
-
-def _applied(name: str, dtype: str, relu: bool) -> nvrtc.Text:
-    parts = cuda_elementwise.elementwise(name, dtype, relu)
-    vectors = {each.split()[1] for each in parts["in_params"].split(", ")} - {"x", "dy", "eps"}
-    return nvrtc.elementwise(parts, ("x", "y", "dy", "dx"), vectors, ndim=3)
 
 
 def _activation(name: str, dtype: str, biases: dict[str, bool]) -> dict[str, nvrtc.Text]:

@@ -6,11 +6,12 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
+from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
 from onepass.kernels.rules import RULES
 
 from proving.account import ARCHITECTURES, Kernel, shipped
+from proving.compiled import batch_norm_forms, nvrtc, ptxas, softmax_forms
 from proving.compiled import forms as cuda_forms
-from proving.compiled import nvrtc, ptxas, softmax_forms
 from proving.compiled.ptxas import Report
 from proving.simulator import tools as numba_cuda_tools
 
@@ -47,12 +48,14 @@ def of_cupy(dtype: str, architecture: str) -> dict[str, dict[str, nvrtc.Compiled
     return found
 
 
-def budget(kernel: Kernel) -> int:
+def budget(kernel: Kernel, form: str = "") -> int:
     """The registers that a thread may take: with 40, 12 warps are resident on each scheduler of a
     GPU, with 48 there are 10, with 64 there are 8."""
     engine, name, dtype = kernel
     if name in softmax_forms.KERNELS:
         return softmax_forms.budget(*kernel)
+    if engine == "cupy" and name in batchnorm_text.KERNELS:
+        return batch_norm_forms.budget(dtype, name, form)
     if dtype == "float64" or name.startswith("finish"):  # these have a thread a channel: few
         return 64
     if engine == "cupy" and (name in RULES or name in cuda_forms.ACTIVATIONS):

@@ -45,19 +45,46 @@ def needed() -> None:
 
 
 @cache
-def first_loop(text: nvrtc.Text, architecture: str) -> Loop:
-    """The first loop that stores to global memory, of the only kernel of a text."""
+def first_loop(text: nvrtc.Text, architecture: str, loads: int = 0) -> Loop:
+    """The first loop of the only kernel of a text that stores to global memory, or that loads so
+    many bits at a time."""
+    return loop_of(disassembled(text, architecture), loads)
+
+
+@cache
+def straight(text: nvrtc.Text, architecture: str) -> Loop:
+    """All of the only kernel of a text, as if it were one turn."""
+    lines, _ = _lines(disassembled(text, architecture))
+    return _counted(lines)
+
+
+def disassembled(text: nvrtc.Text, architecture: str) -> str:
+    """What nvdisasm shows of a text's machine code."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "kernel.cubin")
         file.write_bytes(nvrtc.build(text, architecture).code)
         command = [ptxas.tool("nvdisasm"), "-c", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return loop_of(done.stdout)
+    return done.stdout
 
 
-def loop_of(text: str) -> Loop:
-    """The first loop that stores to global memory."""
+def loop_of(text: str, loads: int = 0) -> Loop:
+    """The first loop that stores to global memory, or that loads so many bits at a time."""
+    lines, places = _lines(text)
+    for end, line in enumerate(lines):
+        start = places.get(line.target, end + 1)
+        if line.code.startswith("BRA") and start <= end:
+            turn = lines[start : end + 1]
+            found = _counted(_common(lines, start, end + 1, {*places.values()}))
+            stores = any(each.code.startswith("STG") for each in turn)
+            if found.loads[loads] if loads else stores:
+                return found
+    raise AssertionError(f"no loop stores anything:\n{text}")
+
+
+def _lines(text: str) -> tuple[list[_Line], dict[str, int]]:
+    """Instructions, and where labels stand among them."""
     lines: list[_Line] = []
     places: dict[str, int] = {}
     for line in text.splitlines():
@@ -66,13 +93,7 @@ def loop_of(text: str) -> Loop:
         elif found := _INSTRUCTION.match(line):
             target = _TARGET.search(found[3])
             lines.append(_Line(found["code"], target[1] if target else ""))
-    for end, line in enumerate(lines):
-        start = places.get(line.target, end + 1)
-        if line.code.startswith("BRA") and start <= end:
-            turn = lines[start : end + 1]
-            if any(each.code.startswith("STG") for each in turn):
-                return _counted(_common(lines, start, end + 1, {*places.values()}))
-    raise AssertionError(f"no loop stores anything:\n{text}")
+    return lines, places
 
 
 def _common(lines: list[_Line], start: int, end: int, labels: set[int]) -> list[_Line]:

@@ -38,7 +38,7 @@ def each_generation(kernel):
 def test_machine_code_spills_nothing_and_keeps_its_budget(kernel, architecture, rung):
     cuda_gate.needed(kernel.engine)
     for form, report in cuda_gate.reports(kernel, architecture).items():
-        ptxas.assert_lean(report, cuda_gate.budget(kernel), form)
+        ptxas.assert_lean(report, cuda_gate.budget(kernel, form), form)
     proof.note(rung, *kernel)
 
 

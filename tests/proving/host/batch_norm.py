@@ -12,8 +12,10 @@ from onepass.kernels.batch_norm.gpu import plan as gpu_plan
 
 from proving.host import device as host_device
 
-SMALL = {"BLOCKS": 12, "LEAST": 1, "MOST_PARTS": 5}  # of gpu_plan: many parts of few values
+# Of gpu_plan: blocks of few threads, and many parts of few values; a block keeps little.
+SMALL = {"THREADS": 64, "MORE": 128, "LEAST": 1}
 AS_SHIPPED = {name: getattr(gpu_plan, name) for name in SMALL}
+IN_PARTS = {"KEPT": dict.fromkeys(gpu_plan.KEPT, 0)}  # nothing is kept whole
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,17 @@ class Device(host_device.Device):
     Attributes:
         plan: constants of gpu_plan in other sizes.
         wide: the number of elements from which an index takes 64 bits.
+        processors: of the GPU.
     """
 
-    threads: int = 64  # so that few values take several threads, parts and blocks
-    plan: dict[str, int] = field(default_factory=lambda: SMALL)
-    wide: int = cupy_gpu.WIDE
+    plan: dict[str, Any] = field(default_factory=lambda: SMALL)
+    wide: int = gpu_plan.WIDE
+    processors: int = 3
 
     where: ClassVar[str] = "operation"
 
     def _patches(self) -> Iterable[Any]:
         yield from super()._patches()
-        yield mock.patch.object(cupy_gpu, "WIDE", self.wide)
-        yield mock.patch.multiple(gpu_plan, **self.plan)
+        yield mock.patch.object(cupy_gpu, "processors", return_value=self.processors)
+        yield mock.patch.object(cupy_gpu, "cut_of", cupy_gpu.cut_of.__wrapped__)
+        yield mock.patch.multiple(gpu_plan, **self.plan, WIDE=self.wide)

@@ -98,10 +98,16 @@ extern "C" void {name}(__PTRDIFF_TYPE__ _n, __PTRDIFF_TYPE__ _ndim, const __PTRD
 """
 
 
+class SameDevice(nullcontext[None]):
+    """As `cupy.cuda.Device`: a context, and a number."""
+
+    id = 0
+
+
 class OnHost(np.ndarray):
     """A NumPy array that the CuPy engine takes for one of its own."""
 
-    device = nullcontext()  # type: ignore[assignment]
+    device = SameDevice()  # type: ignore[assignment]
 
 
 class Bound(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from cases import batch_norm as batchnorm_cases
 from cases.batch_norm import infer, make, train
 from onepass.kernels.batch_norm import formula
-from onepass.kernels.batch_norm.gpu import plan as gpu_plan
+from onepass.kernels.batch_norm.gpu import numba_cuda_plan as gpu_plan
 
 from proving.simulator import simulator
 from proving.simulator.simulator import CONTROL, outcome, tell

@@ -1,0 +1,133 @@
+"""Where dgamma and dbeta go: arrays of the user's, or new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from ...backend import Array, backend_of
+from ...backend.checks.arrays import check_writeable
+from .channel_vectors import computed, fits, gradient_dtype
+from .contract import NOWHERE, Places
+from .layout import Layout
+
+PLACES = ("gamma_grad", "beta_grad")
+_OF = dict(zip(PLACES, ("gamma", "beta"), strict=True))
+
+
+def check_places(places: Places, vectors: Places, x: Array, layout: Layout) -> None:
+    """Each of `places` can take the gradient of its vector, gamma or beta."""
+    for name, place, vector in zip(PLACES, places, vectors, strict=True):
+        if place is None:
+            continue
+        if vector is None:
+            raise ValueError(
+                f"{name} is given but {_OF[name]} was None in the forward, so that it has no "
+                f"gradient; expected {name}=None"
+            )
+        backend_of(x, place, names=["x", name])
+        dtype = gradient_dtype(vector, x)
+        if place.dtype != dtype:
+            raise TypeError(
+                f"{name} has dtype {place.dtype}; expected {dtype}, in which the gradient of "
+                f"{_OF[name]} is returned. Convert it with {name}.astype({dtype.name!r})"
+            )
+        if place.shape != (layout.channels,):
+            raise ValueError(
+                f"{name} has shape {place.shape}; expected ({layout.channels},), as {_OF[name]}"
+            )
+        check_writeable(name, place)
+
+
+class Landing(NamedTuple):
+    """What an engine may write to itself, and what its gradients go through where it may not."""
+
+    direct: Places
+    copies: Places
+
+
+def landing_of(places: Places, vectors: Places, x: Array, replaces: bool) -> Landing:
+    """How gradients reach their places, so that nothing is missing once the first is written.
+
+    On a GPU a copy into another dtype, or into a place with gaps, takes code of its own and memory.
+    Both are taken here, before anything is written: `replaces` tells that dx goes to memory that
+    the user sees.
+    """
+    given = any(place is not None for place in places)
+    if isinstance(x, np.ndarray) or not (given or replaces):
+        return Landing(NOWHERE, NOWHERE)
+    dtype = computed(x)
+    direct: list[Array | None] = [None, None]
+    copies: list[Array | None] = [None, None]
+    for k, (place, vector) in enumerate(zip(places, vectors, strict=True)):
+        if vector is None:
+            continue
+        if place is not None and fits(place, dtype):
+            direct[k] = place
+        elif place is not None or gradient_dtype(vector, x) != dtype:
+            copies[k] = _tried(place, gradient_dtype(vector, x), vector, dtype)
+    return Landing((direct[0], direct[1]), (copies[0], copies[1]))
+
+
+def _tried(place: Array | None, kind: np.dtype, vector: Array, dtype: str) -> Array:
+    """New memory, once written to from what is computed in, and copied from to a place."""
+    xp = backend_of(vector).xp
+    made = xp.empty(vector.shape, kind)
+    made[...] = xp.zeros(vector.shape, dtype)
+    try_copies((place,))
+    return made
+
+
+def try_copies(places: Iterable[Array | None]) -> None:
+    """Take the code on a GPU that a copy into each of them takes, by one of what it holds."""
+    for place in places:
+        if place is not None and not isinstance(place, np.ndarray):
+            place[...] = place.copy()
+
+
+def moved(gradients: Iterable[Array | None], places: Iterable[Array | None]) -> Places:
+    """Gradients in their places, where they have any."""
+    first, second = (
+        gradient if place is None or gradient is None else write(place, gradient)
+        for gradient, place in zip(gradients, places, strict=True)
+    )
+    return first, second
+
+
+def write(place: Array, gradient: Array) -> Array:
+    """The place, with the gradient in it."""
+    place[...] = gradient
+    return place
+
+
+def landed(
+    gradients: tuple[Array, Array],
+    vectors: Places,
+    x: Array,
+    places: Places = NOWHERE,
+    copies: Places = NOWHERE,
+) -> Places:
+    """dgamma and dbeta in the dtypes of gamma and beta, in their places; None where those are."""
+    dtype = gradients[0].dtype
+    if places[0] is None is places[1] and all(v is not None and v.dtype is dtype for v in vectors):
+        return gradients
+    with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
+        first, second = (
+            _landed(*each, x) for each in zip(gradients, vectors, places, copies, strict=True)
+        )
+    return first, second
+
+
+def _landed(
+    gradient: Array, vector: Array | None, place: Array | None, copy: Array | None, x: Array
+) -> Array | None:
+    if vector is None or gradient is place:
+        return place
+    if copy is not None:
+        copy[...] = gradient
+        gradient = copy
+    if place is None:
+        return gradient.astype(gradient_dtype(vector, x), copy=False)
+    return write(place, gradient)
