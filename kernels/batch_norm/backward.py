@@ -70,14 +70,14 @@ def batch_norm_backward(
     x, layout, dtype = saved.x, _layout_of_saved(saved), computed(saved.x)
     wanted: Places = gamma_grad, beta_grad
     vectors = saved.gamma, saved.beta
-    if asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x):
-        if quick_places(wanted, vectors, (x, dy)):
-            dx = empty_as(x)
-            gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
-            return dx, *landed(gradients, vectors, x, wanted)
-    if out is None and (at_once := on_gpu(x, engine)):
-        if done := at_once.quick_backward(dy, saved, wanted):
-            return done
+    plain = asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x)
+    if plain and quick_places(wanted, vectors, (x, dy)):
+        dx = empty_as(x)
+        gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
+        return dx, *landed(gradients, vectors, x, wanted)
+    at_once = None if out is not None else on_gpu(x, engine)
+    if at_once is not None and (done := at_once.quick_backward(dy, saved, wanted)):
+        return done
     dy, out, *taken = taken_in(("dy", "out", *PLACES), (dy, out, *wanted))
     wanted = taken[0], taken[1]
     check_pair(dy, x, "saved.x")

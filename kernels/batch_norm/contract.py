@@ -74,9 +74,9 @@ class BatchNormEngine(OperationEngine):
 
     On a GPU memory may run out, and code is compiled at its first launch, which may fail. So an
     engine takes all its memory before its first launch, and its last launch writes y or dx. Running
-    statistics are written in it, or before it, or afterwards by transfers, which need neither; where
-    they are written before it they are the user's own arrays only once that last launch is known to
-    be compiled (gpu/first_launch.py).
+    statistics are written in it, or before it, or afterwards by transfers, which need neither.
+    Those that are written before it are the user's own arrays only once that last launch is known
+    to be compiled (gpu/first_launch.py).
     """
 
     strided: ClassVar[bool] = False

@@ -110,8 +110,8 @@ def landed(
     copies: Places = NOWHERE,
 ) -> Places:
     """dgamma and dbeta in the dtypes of gamma and beta, in their places; None where those are."""
-    nowhere = places[0] is places[1] is None
-    if nowhere and all(v is not None and v.dtype is gradients[0].dtype for v in vectors):
+    dtype = gradients[0].dtype
+    if places[0] is None is places[1] and all(v is not None and v.dtype is dtype for v in vectors):
         return gradients
     with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
         first, second = (

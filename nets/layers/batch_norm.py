@@ -126,14 +126,16 @@ class BatchNorm(Layer):
         return y
 
     def backward(self, dy: Array, input_grad: bool = True) -> Array:
-        grads = {"gamma_grad": self.grads["gamma"], "beta_grad": self.grads["beta"]}
+        places = self.grads["gamma"], self.grads["beta"]
         if isinstance(self.saved, tuple):  # of a forward by running averages
             x, both = self.saved
             affine = self.params["gamma"], self.params["beta"]
             running = self.buffers["running_mean"], self.buffers["running_var"]
-            dx, *_ = batch_norm_inference_backward(dy, x, *affine, *running, **both, **grads)
+            dx, *_ = batch_norm_inference_backward(
+                dy, x, *affine, *running, gamma_grad=places[0], beta_grad=places[1], **both
+            )
         else:
-            dx, *_ = batch_norm_backward(dy, self.saved, **grads)
+            dx, *_ = batch_norm_backward(dy, self.saved, gamma_grad=places[0], beta_grad=places[1])
         return dx if input_grad else None
 
     def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:

@@ -16,8 +16,8 @@ _MINE = """
     const bool mine = threadIdx.x < tile && c < channels;
 """
 
-# Sums of x less one of the thread's own values, and no division before the last of them; then of
-# each thread's mean and of squares about the block's, which are sums of small numbers.
+# Sums of x less one of the thread's own values, the median of its first three, with no division
+# before the last; then of each thread's mean and of squares about the block's.
 _MOMENTS = (
     _HEAD
     + """(
@@ -32,8 +32,14 @@ _MOMENTS = (
     EVERY_KIND near[j] = 0;
     EVERY_ELEMENT one[j] = two[j] = 0;
     if (w.left > 0) {
-        const Item first = item(x, w.at);
-        EVERY_KIND near[j] = C(first.at[j]);
+        Walk ahead = w;
+        Item seen[3];
+        #pragma unroll
+        for (int i = 0; i < 3; ++i) {
+            seen[i] = item(x, ahead.at);
+            if (ahead.left > w.by) ahead.left -= w.by, ahead.step();
+        }
+        EVERY_KIND middle(C(seen[0].at[j]), C(seen[1].at[j]), C(seen[2].at[j]), near[j]);
     }
     walk<DEEP>(w, [&](const Index *places, auto there) {
         Item values[DEEP];
@@ -137,7 +143,7 @@ _NORMALIZE = (
     _HEAD
     + """(
     const T *x, const C *partial, const C *gamma, const C *beta, C *running_mean, C *running_var,
-    C *kept, T *y, SHAPE, const C eps, const C momentum, const C keep, const long long *stop
+    C *kept, T *y, SHAPE, const C eps, const C momentum, const C keep
 ) {
     __shared__ C room[ROOM];
     __shared__ Coefficients of[3];"""
@@ -158,7 +164,7 @@ _NORMALIZE = (
     m2 = total(m2, room, tile);
     if (mine)
         forward_of(c, channels, squares[parts * channels], mean, m2, m, gamma, beta, running_mean,
-                   running_var, kept, eps, momentum, keep, stop, blockIdx.y == 0, of, k);
+                   running_var, kept, eps, momentum, keep, blockIdx.y == 0, of, k);
 """
     + _NORMALIZED
 )

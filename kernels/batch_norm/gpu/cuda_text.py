@@ -1,8 +1,9 @@
 """The CUDA C text of batch normalization, as plain text so that it can be proven without a GPU.
 
-Sums are of x - near, near being a value of the same channel, and then of x - center, so that a mean
-that is large beside the deviation costs no digits. They go through the same threads and blocks in
-the same order at every run, so that results never change from run to run.
+Sums are of x - near, near being the median of three values of the same channel, and then of
+x - center, so that a mean that is large beside the deviation costs no digits. They go through the
+same threads and blocks in the same order at every run, so that results never change from run to
+run.
 """
 
 from __future__ import annotations
@@ -47,22 +48,20 @@ def symbol(name: str) -> str:
     return f"batch_norm_{name}"
 
 
-def source(
-    name: str, dtype: str, relu: bool, runs: bool, each: int, threads: int, wide: bool
-) -> str:
+def source(name: str, dtype: str, relu: bool, runs: bool, each: int, threads: int) -> str:
     """A kernel's whole text.
 
     Args:
         name: one of `KERNELS`.
         dtype: of the arrays.
         relu: whether ReLU followed.
-        runs, each, threads, wide: as in `plan.Plan`.
+        runs, each, threads: as in `plan.Plan`.
     """
     types = {"T": C_TYPES[dtype], "C": C_TYPES[compute_dtype(dtype)]}
-    types["Index"] = "long long" if wide else "int"
+    types["Index"] = "long long" if plan.wide(each, name in WHOLE) else "int"
     numbers = {
         "THREADS": threads,
-        "RESIDENT": plan.resident(name in WHOLE, runs, each, threads),
+        "RESIDENT": plan.resident(name in WHOLE, each, threads),
         "EACH": each,
         "DEEP": 4 if each > 1 else 8,
         "KEPT": plan.kept(each, np.dtype(dtype).itemsize),

@@ -7,8 +7,8 @@ items. An item is EACH elements, which are read and written at once: of sixteen 
 memory is not aligned. A thread takes every so many-th item of its block: always of the same
 columns, so that their channels are looked up once.
 
-A block is `threads` wide, (blocks side by side, parts) is the grid, and a part is `share` items of a
-channel, or rows of a tile. Threads join in the same order at every run, and so do parts.
+The grid is (blocks side by side, parts), and a part is `share` items of a channel, or rows of a
+tile. Threads join in the same order at every run, and so do parts.
 """
 
 from __future__ import annotations
@@ -143,10 +143,14 @@ __device__ __forceinline__ C total(C value, C *room, int tile) {
     return across_block<Sum>(value, room);
 #else
     room[threadIdx.x] = value;
+    for (int rows = THREADS / tile, half; rows > 1; rows = half) {
+        half = (rows + 1) / 2;
+        __syncthreads();
+        if (threadIdx.x < (rows - half) * tile)
+            room[threadIdx.x] += room[threadIdx.x + half * tile];
+    }
     __syncthreads();
-    C sum = 0;
-    for (int i = threadIdx.x % tile; i < THREADS / tile * tile; i += tile) sum += room[i];
-    return sum;
+    return room[threadIdx.x % tile];
 #endif
 }
 __device__ __forceinline__ C joined(const C *values, C *room, int tile, const Walk &w) {

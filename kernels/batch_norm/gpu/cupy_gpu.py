@@ -13,7 +13,6 @@ from ...array_arguments import start_of
 from ...compiling.cuda_launch import RawKernel, made_once, processors
 from ...compiling.cuda_packs import BYTES
 from ...compiling.dtypes import compute_dtype
-from ...graph.words import words
 from ..arguments import options
 from ..contract import NOWHERE, BatchNormEngine, How, Places, Running, Saved
 from ..layout import Layout
@@ -128,7 +127,7 @@ def _forward(x: Array, y: Array, how: How, running: Running | None, cut: Cut) ->
     kept = empty((3, channels), number)
     mean, var, momentum = running or (_NULL, _NULL, 0.0)
     given = (_of(gamma), _of(beta), mean, var, kept, y, *cut.shape)
-    rates = number(eps), number(momentum), number(1.0 - momentum), words().stop
+    rates = number(eps), number(momentum), number(1.0 - momentum)
     if cut.plan.whole:
         cut.launch("whole_forward", relu, x, *given, *rates)
     else:
@@ -184,7 +183,7 @@ class Cut(NamedTuple):
     def launch(self, name: str, relu: bool, x: Array, *arguments: Any) -> None:
         """One of `cuda_text.KERNELS`."""
         plan = self.plan
-        kernel = raw_kernel(name, self.dtype, relu, plan.runs, plan.each, plan.threads, plan.wide)
+        kernel = raw_kernel(name, self.dtype, relu, plan.runs, plan.each, plan.threads)
         kernel(x, self.blocks, plan.threads, x, *arguments)
 
 
@@ -222,11 +221,9 @@ def cut_of(
 
 
 @made_once
-def raw_kernel(
-    name: str, dtype: str, relu: bool, runs: bool, each: int, threads: int, wide: bool
-) -> RawKernel:
+def raw_kernel(name: str, dtype: str, relu: bool, runs: bool, each: int, threads: int) -> RawKernel:
     """One of `cuda_text.KERNELS`; the arguments are those of `cuda_text.source`."""
-    text = source(name, dtype, relu, runs, each, threads, wide)
+    text = source(name, dtype, relu, runs, each, threads)
     return RawKernel(name, dtype, text, symbol(name))
 
 

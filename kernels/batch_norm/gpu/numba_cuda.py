@@ -21,10 +21,10 @@ from .numba_cuda_plan import gpu_plan
 
 KERNELS = (
     "moments",
-    "finish_forward",
-    "normalize",
     "products",
+    "finish_forward",
     "finish_backward",
+    "normalize",
     "differentiate",
     "infer",
 )

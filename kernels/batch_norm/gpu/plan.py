@@ -1,10 +1,11 @@
 """How the engine "cupy" cuts arrays of (outer, channel, inner) into blocks.
 
 Where a channel's runs are long, a block has one channel, else a tile of neighbouring ones, whose
-rows are whole items: sixteen bytes, or one element where memory is not aligned (cuda_tiles.py).
+rows are whole items: sixteen bytes, or one element where memory is not aligned (cuda_tiles.py), or
+where an index takes 64 bits.
 
-One block has all of its channels' values where these fit the registers of at most MORE threads,
-KEPT elements each: then they are read once, and there is one launch. A tile is then as narrow as 32
+One block has all of its channels' values where these fit the registers of MORE threads, KEPT
+elements each: then they are read once, and there is one launch. A tile is then as narrow as 32
 bytes, the least that a GPU's memory gives at a time, so that there are many blocks. Else channels
 are cut into parts, so that few channels make no fewer than RESIDENT blocks for each of the GPU's
 processors, of which every thread has LEAST items.
@@ -23,7 +24,7 @@ RUN = 32  # values from which a channel's run is long
 LANES = (8, 4, 2)  # items across a tile, where they have BYTES
 SINGLES = (32, 16, 8)  # where they are elements
 KEPT = {2: 32, 4: 32, 8: 16}  # elements of an array that a thread keeps, by their bytes
-MOST_KEPT = 16  # items
+MOST_KEPT = {2: 16, 4: 16, 8: 8}  # items
 RESIDENT = 4  # blocks of THREADS that a processor holds: a thread then has 64 registers
 FEWER = 2  # of those whose threads need more
 LEAST = 4  # items of a thread
@@ -39,7 +40,6 @@ class Plan(NamedTuple):
         each: elements of an item.
         share: items of a channel, or rows of a tile, that are a part.
         whole: whether a block keeps all values of its channels.
-        wide: whether an index takes 64 bits.
     """
 
     runs: bool
@@ -50,7 +50,11 @@ class Plan(NamedTuple):
     parts: int
     share: int
     whole: bool
-    wide: bool
+
+    @property
+    def wide(self) -> bool:
+        """Whether an index takes 64 bits."""
+        return wide(self.each, self.whole)
 
 
 class _Tile(NamedTuple):
@@ -60,13 +64,17 @@ class _Tile(NamedTuple):
 
 def kept(each: int, itemsize: int) -> int:
     """Items of an array that a thread keeps."""
-    return min(KEPT[itemsize] // each, MOST_KEPT)
+    return min(KEPT[itemsize] // each, MOST_KEPT[itemsize])
 
 
-def resident(whole: bool, runs: bool, each: int, threads: int) -> int:
-    """Blocks that a processor is to hold: fewer where a thread keeps values, or has the
-    coefficients of eight channels."""
-    most = FEWER if whole or (each == 8 and not runs) else RESIDENT
+def wide(each: int, whole: bool) -> bool:
+    """Whether an index takes 64 bits: where items are elements, so that there are fewer forms."""
+    return each == 1 and not whole
+
+
+def resident(whole: bool, each: int, threads: int) -> int:
+    """Blocks that a processor is to hold: fewer where threads keep values or take eight at once."""
+    most = FEWER if whole or each == 8 else RESIDENT
     return max(1, most * THREADS // threads)
 
 
@@ -81,9 +89,9 @@ def plan_of(
 ) -> Plan:
     """The plan for one shape, whose arrays begin at multiples of BYTES or not, on a GPU of so many
     processors; `whole`: of a block's values may be kept."""
-    runs = inner >= RUN
-    each = BYTES // itemsize
-    if not aligned or (inner if runs else channels * inner) % each:
+    runs, each = inner >= RUN, BYTES // itemsize
+    large = _reach(outer, channels, inner, each) >= WIDE
+    if large or not aligned or (inner if runs else channels * inner) % each:
         each = 1
     if runs:
         tiles, length = [_Tile(1, 1)], outer * inner // each
@@ -91,20 +99,24 @@ def plan_of(
         widths = LANES if each > 1 else SINGLES
         tiles = [_tile(channels, inner, each, lanes) for lanes in widths]
         length = outer
-    rows_ahead = AHEAD * (MORE * each // inner + 1 if runs else MORE // tiles[-1].lanes)
-    wide = (outer + rows_ahead) * channels * inner >= WIDE
-    if whole and not wide:
-        found = _whole(tiles, channels, length, kept(each, itemsize), processors)
-        if found:
-            tile, threads = found
+    if whole and not large:
+        fitting = [tile for tile in tiles if length <= MORE // tile.lanes * kept(each, itemsize)]
+        enough = [tile for tile in fitting if -(-channels // tile.channels) >= processors]
+        if fitting:
+            tile = [*enough[:1], fitting[-1]][0]
             across = -(-channels // tile.channels)
-            return Plan(runs, each, threads, tile.channels, across, 1, length, True, False)
+            return Plan(runs, each, MORE, tile.channels, across, 1, length, True)
     tile = tiles[0]
     across, at_once = -(-channels // tile.channels), THREADS // tile.lanes
     wanted = min(-(-RESIDENT * processors // across), length // (LEAST * at_once))
     share = -(-length // max(1, wanted))
-    parts = -(-length // share)
-    return Plan(runs, each, THREADS, tile.channels, across, parts, share, False, wide)
+    return Plan(runs, each, THREADS, tile.channels, across, -(-length // share), share, False)
+
+
+def _reach(outer: int, channels: int, inner: int, each: int) -> int:
+    """Elements of an array, and of the place that a thread may look ahead to."""
+    rows = MORE if inner < RUN else MORE * each // inner + 1
+    return (outer + AHEAD * rows) * channels * inner
 
 
 def _tile(channels: int, inner: int, each: int, lanes: int) -> _Tile:
@@ -113,18 +125,3 @@ def _tile(channels: int, inner: int, each: int, lanes: int) -> _Tile:
     wanted = min(-(-lanes * each // inner), channels)
     taken = -(-wanted // least) * least
     return _Tile(taken, taken * inner // each)
-
-
-def _whole(
-    tiles: list[_Tile], channels: int, length: int, kept: int, processors: int
-) -> tuple[_Tile, int] | None:
-    """The widest tile that makes as many blocks as processors, else the narrowest, and the threads
-    of a block that keeps it; None where none does."""
-    found = None
-    for tile in tiles:
-        for threads in (THREADS, MORE):
-            if length <= threads // tile.lanes * kept:
-                if found is None or -(-channels // found[0].channels) < processors:
-                    found = tile, threads
-                break
-    return found

@@ -19,7 +19,7 @@ from onepass.kernels.batch_norm.gpu import cuda_text
 from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
 from onepass.kernels.compiling import cuda_launch, first_launch
-from onepass.kernels.compiling.cuda_launch import ElementwiseKernel, NumbaKernel, RawKernel
+from onepass.kernels.compiling.cuda_launch import NumbaKernel, RawKernel
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rule_engines.cuda_text import source, symbol
 from onepass.kernels.rules import RULES
@@ -186,12 +186,14 @@ def test_a_rules_text_that_nvrtc_refuses():
 @pytest.mark.parametrize("name", cuda_text.KERNELS)
 def test_a_raw_kernels_text_that_nvrtc_refuses_is_named(name):
     nvrtc.needed()
-    text = cuda_text.source(name, "float32").replace(
-        "const Index channels", "const Indices channels"
-    )
+    text = cuda_text.source(name, "float32", False, True, 4, 256)
+    head, found, body = text.partition('extern "C"')
+    text = head + found + body.replace("const Index channels", "const Indices channels")
     with pytest.raises(KernelError) as caught, running("batch_norm"):
         nvrtc.build(nvrtc.raw(text))
-    assert f"kernel {name} of batch_norm (engine 'cupy', float32 arrays)" in str(caught.value)
+    assert f"kernel {cuda_text.symbol(name)} of batch_norm (engine 'cupy', float32 arrays)" in str(
+        caught.value
+    )
 
 
 def test_a_gpu_that_nvrtc_does_not_know():
@@ -381,14 +383,16 @@ def test_the_last_kernel_of_a_batch_norm_that_really_can_not_be_compiled(engine,
             return NumbaKernel(name, lambda x, coefficients, y, inner: cannot_be_typed(x, y))
         return make(name, dtype, relu)
 
-    def cupy_kernel(name, dtype, relu):
-        parts = batchnorm_cupy.elementwise(name, dtype, relu)
-        return ElementwiseKernel(name, parts | {"operation": "y = never_declared;"})
+    def cupy_source(name, *form):
+        return cupy_text(name, *form).replace("= y_of(", "= never_declared(")
 
+    cupy_text = batchnorm_cupy.source
     with monkeypatch.context() as patch:
         patch.setattr(batchnorm_numba, "kernel", numba_kernel)
-        patch.setattr(batchnorm_cupy, "applied", cupy_kernel)
+        patch.setattr(batchnorm_cupy, "source", cupy_source)
+        batchnorm_cupy.raw_kernel.cache_clear()
         patch.setattr(first_launch, "_compiled", set())
         with pytest.raises(KernelError, match="can't be compiled"):
             engine.kernel("batch_norm_forward")(x, *vectors, out=x)
+    batchnorm_cupy.raw_kernel.cache_clear()
     assert [engine.to_numpy(each).tobytes() for each in (x, *vectors)] == before

@@ -1,6 +1,5 @@
 """Every form in which the engine "cupy" compiles batch normalization: for long runs of a channel or
-columns of many, sixteen bytes at a time or one element, with ReLU or without, with wide indices or
-narrow ones, in blocks of each size."""
+columns of many, sixteen bytes at a time or one element, with ReLU or without."""
 
 from __future__ import annotations
 
@@ -30,24 +29,18 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     }
 
 
-def _forms(name: str, dtype: str) -> Iterator[tuple[str, tuple[bool, bool, int, int, bool]]]:
-    """Words, and relu, runs, each, threads and wide."""
-    whole = name in WHOLE
-    sizes = {"": THREADS, "more threads": MORE} if whole else {"": THREADS}
-    widths = {"": False} if whole else {"": False, "wide": True}
+def _forms(name: str, dtype: str) -> Iterator[tuple[str, tuple[bool, bool, int, int]]]:
+    """Words, and relu, runs, each and threads."""
+    threads = MORE if name in WHOLE else THREADS
     gates = {"": False, "relu": True} if name in GATED else {"": False}
     for runs, of_runs in RUNS.items():
         for item, each in items(dtype).items():
             for gate, relu in gates.items():
-                for size, threads in sizes.items():
-                    for width, wide in widths.items():
-                        words = filter(None, (runs, item, gate, size, width))
-                        yield " ".join(words), (relu, of_runs, each, threads, wide)
+                words = filter(None, (runs, item, gate))
+                yield " ".join(words), (relu, of_runs, each, threads)
 
 
 def budget(dtype: str, name: str, form: str) -> int:
     """The registers that a thread may take: 64, which leave a scheduler 8 warps; 128, which leave
-    4, where it keeps values or has the coefficients of eight channels: both have many reads under
-    way."""
-    eight = dtype == "float16" and "columns packs" in form
-    return 128 if name in WHOLE or eight else 64
+    4, where it keeps values or has eight of an item: both have many reads under way."""
+    return 128 if name in WHOLE or (dtype == "float16" and "packs" in form) else 64

@@ -67,8 +67,21 @@ def busiest_loop(text: nvrtc.Text, architecture: str) -> Loop:
 
 
 @cache
+def first_loop(text: nvrtc.Text, architecture: str, loads: int = 0) -> Loop:
+    """The first loop of the only kernel of a text that stores to global memory, or that loads so
+    many bits at a time."""
+    return loop_of(disassembled(text, architecture), loads)
+
+
+@cache
+def straight(text: nvrtc.Text, architecture: str) -> Loop:
+    """All of the only kernel of a text, as if it were one turn."""
+    lines, _ = _lines(disassembled(text, architecture))
+    return _counted(lines)
+
+
 def disassembled(text: nvrtc.Text, architecture: str) -> str:
-    """The machine code of the only kernel of a text, as nvdisasm writes it."""
+    """What nvdisasm shows of a text's machine code."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "kernel.cubin")
         file.write_bytes(nvrtc.build(text, architecture).code)
@@ -78,36 +91,22 @@ def disassembled(text: nvrtc.Text, architecture: str) -> str:
     return done.stdout
 
 
-def loop_of(text: str, access: str = STORE) -> Loop:
-    """The first loop with such an access to global memory."""
-    moves = {STORE: "stores", LOAD: "loads"}[access]
-    found = next((loop for loop in _loops(text) if getattr(loop, moves)), None)
-    assert found is not None, f"no loop {moves} anything:\n{text}"
-    return found
-
-
-def busiest_of(text: str) -> Loop:
-    """The loop whose turn moves most; where none moves anything, the whole kernel is one turn."""
-    found = [loop for loop in _loops(text) if loop.bytes]
-    return max(found or [_whole(text)], key=lambda loop: (loop.bytes, -loop.instructions))
-
-
-def _loops(text: str) -> Iterator[Loop]:
-    """Every loop, in the order of their ends."""
-    lines, places = _parsed(text)
+def loop_of(text: str, loads: int = 0) -> Loop:
+    """The first loop that stores to global memory, or that loads so many bits at a time."""
+    lines, places = _lines(text)
     for end, line in enumerate(lines):
         start = places.get(line.target, end + 1)
         if line.code.startswith("BRA") and start <= end:
-            yield _counted(_common(lines, start, end + 1, {*places.values()}))
+            turn = lines[start : end + 1]
+            found = _counted(_common(lines, start, end + 1, {*places.values()}))
+            stores = any(each.code.startswith("STG") for each in turn)
+            if found.loads[loads] if loads else stores:
+                return found
+    raise AssertionError(f"no loop stores anything:\n{text}")
 
 
-def _whole(text: str) -> Loop:
-    lines, places = _parsed(text)
-    return _counted(_common(lines, 0, len(lines), {*places.values()}))
-
-
-def _parsed(text: str) -> tuple[list[_Line], dict[str, int]]:
-    """The instructions, and before which of them each label stands."""
+def _lines(text: str) -> tuple[list[_Line], dict[str, int]]:
+    """Instructions, and where labels stand among them."""
     lines: list[_Line] = []
     places: dict[str, int] = {}
     for line in text.splitlines():

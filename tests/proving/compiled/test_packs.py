@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from onepass.kernels.batch_norm.gpu.plan import kept
 from onepass.kernels.compiling.cuda_packs import each
 from onepass.kernels.compiling.cuda_squares import AT_ONCE
 from onepass.kernels.compiling.python_text import array_names
@@ -82,6 +83,37 @@ def test_so_is_each_array_of_an_activation(name, dtype):
         assert loop.stores == Counter({128: 1})
         limit = (most + BIAS * (form == "bias")) * FACTORS[dtype]
         assert loop.instructions / each(dtype) <= limit
+
+
+MOST_OF_BATCH_NORM = {  # arrays read, arrays written, items of each under way, instructions
+    "moments": (1, 0, 4, 6), "products": (2, 0, 2, 9), "normalize": (1, 1, 4, 8),
+    "differentiate": (2, 1, 2, 12), "infer": (1, 1, 4, 8),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOST_OF_BATCH_NORM)
+def test_batch_norm_has_several_of_an_array_under_way(name):
+    sass.needed()
+    read, written, deep, most = MOST_OF_BATCH_NORM[name]
+    for form, text in forms.texts(name, "float32").items():
+        if "packs" in form:
+            loop = sass.first_loop(text, HOPPER, 128)
+            assert loop.loads == Counter({128: read * deep}), form
+            assert loop.stores == Counter({128: written * deep} if written else {}), form
+            assert loop.instructions / deep / each("float32") <= most, form
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["whole_forward", "whole_backward"])
+def test_where_a_block_keeps_all_of_its_channels_each_array_is_moved_once(name):
+    sass.needed()
+    arrays = 1 if name == "whole_forward" else 2
+    for form, text in forms.texts(name, "float32").items():
+        if "packs" in form:
+            code = sass.straight(text, HOPPER)
+            assert code.loads[128] == arrays * kept(each("float32"), 4), form
+            assert code.stores[128] == kept(each("float32"), 4), form
 
 
 @pytest.mark.slow

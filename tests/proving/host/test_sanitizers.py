@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from cases import batch_norm as batchnorm_cases
 from cases.batch_norm import make, passes
+from onepass.kernels.activation.gpu.cuda_text import elementwise
 from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
-from onepass.kernels.batch_norm.gpu.cuda_elementwise import elementwise
-from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS, source
-from onepass.kernels.batch_norm.gpu.cupy_gpu import WIDE
+from onepass.kernels.batch_norm.gpu.cuda_text import GATED, KERNELS, WHOLE, source, symbol
+from onepass.kernels.batch_norm.gpu.plan import WIDE
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling.python_text import scalar_names
 from onepass.kernels.rule_engines import cuda_text, cupy_gpu
@@ -24,7 +24,7 @@ from tolerances import DTYPES
 from proving import account as proof
 from proving.compiled import nvrtc
 from proving.host import elementwise as hostcuda
-from proving.host.batch_norm import SMALL, Device
+from proving.host.batch_norm import IN_PARTS, SMALL, Device
 from proving.host.raw import Call, RawKernel, compile_all, sanitize
 from proving.host.sanitized import usable
 from proving.host.threaded import BLOCK, CUPY_FOR, GRID, ElementwiseKernel
@@ -80,11 +80,15 @@ def test_the_loop_is_the_one_that_cupy_generates():
     adam = RULES["adam"]
     text, _ = nvrtc.elementwise(cupy_gpu.parts(adam, "float16"), ("g", "p", *adam.state))
     assert loop_of(rule_call(adam, "float16").kernel.text) == loop_of(text)
-    parts, vectors = elementwise("normalize", "float32", True), ("center", "scale", "shift")
-    text, _ = nvrtc.elementwise(parts, ("x", "y"), vectors, 3)
-    calls = recorded("planes, relu, 32 bits").threaded
-    (call,) = (each for each in calls if each.kernel.name == parts["name"])
-    assert loop_of(call.kernel.text) == loop_of(text)
+    text, _ = nvrtc.elementwise(elementwise("relu", "float32", True), ("x", "y"), ("bias",), 2)
+    assert loop_of(biased_relu().kernel.text) == loop_of(text)
+
+
+def biased_relu(edit=str):
+    """A launch in which a row is on every row."""
+    x, bias = np.ones((15, 49), "float32"), np.ones((1, 49), "float32")
+    kernel = ElementwiseKernel(**elementwise("relu", "float32", True))
+    return kernel.threaded((x, bias, 0.0, np.empty_like(x)), edit=edit)
 
 
 def loop_of(text):
@@ -96,23 +100,31 @@ def loop_of(text):
 
 # --- batch normalization --------------------------------------------------------------------------
 PLANES, NEIGHBOURS = (5, 3, 49), (30, 67)  # blocks of one channel, and of several
-VARIANTS = {  # shape, activation, from how many elements an index takes 64 bits, order of threads
-    "planes, relu, 32 bits": (PLANES, "relu", WIDE, "forward"),
-    "planes, 64 bits": (PLANES, None, 0, "reverse"),
-    "neighbours, 32 bits": (NEIGHBOURS, None, WIDE, 0),
-    "neighbours, relu, 64 bits": (NEIGHBOURS, "relu", 0, 1),
+PACKS, ROWS = (5, 3, 64), (70, 40)  # the same, sixteen bytes at a time
+FEW = SMALL | {"RESIDENT": 2}  # few parts of a channel: threads are slow to make under tsan
+PARTS = FEW | IN_PARTS
+VARIANTS = {  # shape, activation, plan, from how many elements an index takes 64 bits, order
+    "planes, relu, 64 bits": (PLANES, "relu", PARTS, WIDE, "forward"),
+    "planes, 64 bits": (PLANES, None, PARTS, 0, "reverse"),
+    "planes of packs, relu, 32 bits": ((9, 3, 192), "relu", PARTS, WIDE, 2),
+    "planes, whole": (PLANES, None, FEW, WIDE, 3),
+    "planes of packs, relu, whole": (PACKS, "relu", FEW, WIDE, "reverse"),
+    "neighbours, 64 bits": (NEIGHBOURS, None, PARTS, WIDE, 0),
+    "neighbours, relu, 64 bits": (NEIGHBOURS, "relu", PARTS, 0, 1),
+    "rows of packs, 32 bits": (ROWS, None, PARTS, WIDE, 4),
+    "neighbours, relu, whole": (NEIGHBOURS, "relu", FEW, WIDE, "forward"),
+    "rows of packs, whole": (ROWS, None, FEW, WIDE, 5),
 }
-FEW = SMALL | {"BLOCKS": 6}  # two parts of a channel: threads are slow to make under tsan
 
 
 def case_of(variant, dtype="float32"):
-    shape, activation, _, _ = VARIANTS[variant]
+    shape, activation, *_ = VARIANTS[variant]
     return make(shape, dtype=dtype, activation=activation)
 
 
 def device_of(variant, build):
-    _, _, wide, order = VARIANTS[variant]
-    return Device(build, plan=FEW, wide=wide, order=order)
+    *_, plan, wide, order = VARIANTS[variant]
+    return Device(build, plan=plan, wide=wide, order=order)
 
 
 def recorded(variant, dtype="float32"):
@@ -130,7 +142,7 @@ def recorded(variant, dtype="float32"):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_batch_norm_is_clean(variant, dtype, kind):
     plan = recorded(variant, dtype)
-    compile_all(kind, (each.kernel for each in (*plan.calls, *plan.threaded)))
+    compile_all(kind, (each.kernel for each in plan.calls))
     device, case = device_of(variant, kind), case_of(variant, dtype)
     device.prove(batchnorm_cases.check, case)
     device.prove(batchnorm_cases.infer, case)
@@ -140,37 +152,40 @@ def test_batch_norm_is_clean(variant, dtype, kind):
 def test_there_is_every_variant_several_blocks_and_no_size_that_divides():
     calls = {}
     for variant in VARIANTS:
-        device = recorded(variant)
-        for call in device.calls + device.threaded:
-            calls.setdefault(call.kernel.name, []).append(call)
-    moments, products, forward, backward = KERNELS
-    assert {name: len({call.kernel.text for call in each}) for name, each in calls.items()} == {
-        moments: 4,  # indices of 32 and 64 bits, blocks of one channel and of several
-        products: 4,  # and with ReLU or without
-        forward: 2,
-        backward: 2,
-        **{f"batch_norm_{name}_float32{relu}": 1
-           for name in ("normalize", "differentiate", "infer") for relu in ("", "_relu")},
-    }  # fmt: skip
-    for call in calls[moments] + calls[products]:
-        (across, parts), (threads,) = call.grid, call.block
-        outer, _, inner = map(int, call.args[-3:])
-        assert across > 1 < parts
-        assert outer * inner % (parts * threads)
-    for call in calls[forward] + calls[backward]:
-        assert call.grid[0] * call.block[0] not in (PLANES[1], NEIGHBOURS[1])
-    assert {call.grid for call in calls[forward]} == {(1,), (2,)}
+        for call in recorded(variant).calls:
+            calls.setdefault(call.kernel.name.removeprefix("batch_norm_"), []).append(call)
+    assert {*calls} == {*KERNELS}
+    for name, each in calls.items():
+        texts = [call.kernel.text for call in each]
+        kinds = {
+            tuple(line for line in text.splitlines() if line.startswith(FORMS)) for text in texts
+        }
+        assert {word in text for text in texts for word in ["#define RUNS 1"]} == {False, True}
+        assert {"#define EACH 1\n" in text for text in texts} == {False, True}
+        if name in GATED:
+            assert {"#define RELU 1" in text for text in texts} == {False, True}
+        assert ({"typedef long long Index" in text for text in texts} == {False, True}) == (
+            name not in WHOLE
+        )
+        assert len(kinds) >= 3
+    for call in calls["moments"] + calls["products"]:
+        across, parts = call.grid
+        assert across > 1
+        assert parts > 1, call
     assert 257 % (GRID * BLOCK) % BLOCK, "the size of a rule's arrays"
+
+
+FORMS = ("#define RUNS", "#define EACH", "#define RELU", "typedef long long Index")
 
 
 # --- planted mistakes -----------------------------------------------------------------------------
 PLANTED = {  # sanitizer, a place of the text, what is there instead, the line named, words
     "one element too many": (
-        "asan", "i < (n)", "i <= (n)", "normalized(C(x)", "heap-buffer-overflow"
+        "asan", "i < (n)", "i <= (n)", "float(x) + ", "heap-buffer-overflow"
     ),
-    "an element's place taken for its channel's": (
-        "asan", "_raw_scale[place(i, 3, _shape, _steps_scale)]", "_raw_scale[i]",
-        "normalized(C(x)", "heap-buffer-overflow",
+    "an element's place taken for its column's": (
+        "asan", "_raw_bias[place(i, 2, _shape, _steps_bias)]", "_raw_bias[i]",
+        "float(x) + ", "heap-buffer-overflow",
     ),
     "two threads write one element": (
         "tsan", "_raw_y[i]", "_raw_y[i / 2]", "y = value", "data race"
@@ -190,9 +205,7 @@ def test_a_planted_mistake_in_an_elementwise_kernel_is_caught(mistake):
         assert text.count(right) == 1, text
         return text.replace(right, wrong)
 
-    kernel = ElementwiseKernel(**elementwise("normalize", "float32", True))
-    x, vectors = np.ones((5, 3, 49), "float32"), np.ones((3, 3, 1), "float32")
-    call = kernel.threaded((x, *vectors, np.empty_like(x)), edit=edit)
+    call = biased_relu(edit)
     (outcome,) = sanitize(usable(kind), [call])
     line = call.kernel.text[: call.kernel.text.index(statement)].count("\n") + 1
     assert words in outcome.report
@@ -200,22 +213,21 @@ def test_a_planted_mistake_in_an_elementwise_kernel_is_caught(mistake):
 
 
 def test_a_product_of_sizes_in_32_bits_is_caught():
-    right, name = "(long long)outer * inner", "batch_norm_products"
-    text = source(name, "float32")
-    assert text.count(right) == 1
-    kernel = RawKernel(text.replace(right, "outer * inner"), name)
-    ones, sizes = np.ones(3, "float32"), np.array([65536, 1, 65536], "int32")
+    """Which the plan's 64 bits are for."""
+    text = source("products", "float32", False, True, 4, 64)
+    ones, sizes = np.ones(3, "float32"), np.array([65536, 1, 4 * 65536, 1], "int32")
     args = ones[:1], ones[:1], ones, ones[:1], ones[:1], np.zeros(2, "float32"), *sizes
-    (outcome,) = sanitize(usable("asan"), [Call(kernel, (1,), (256,), args)])
+    call = Call(RawKernel(text, symbol("products")), (1,), (64,), (*args, np.int32(1)))
+    (outcome,) = sanitize(usable("asan"), [call])
     assert "signed integer overflow: 65536 * 65536 cannot be represented" in outcome.report
 
 
 def test_a_kernel_that_is_not_clean_is_not_proven(monkeypatch):
-    noted, guard, text = [], "if (c >= channels) return;", batchnorm_text._BODIES[KERNELS[-1]]
+    noted, guard, text = [], " && c < channels", batchnorm_text._BODIES["differentiate"]
     assert guard in text
-    monkeypatch.setitem(batchnorm_text._BODIES, KERNELS[-1], text.replace(guard, ""))
+    monkeypatch.setitem(batchnorm_text._BODIES, "differentiate", text.replace(guard, ""))
     monkeypatch.setattr(proof, "note", lambda *each: noted.append(each))
-    variant = "planes, 64 bits"
+    variant = "neighbours, 64 bits"
     device, case = device_of(variant, usable("asan")), case_of(variant)
     with pytest.raises(AssertionError, match="heap-buffer-overflow"):
         device.prove(batchnorm_cases.check, case)

@@ -48,9 +48,13 @@ SOFTMAX_WIDTHS = (1, 3, 10, 33, 100, 257, 1000, 1025, 5000, 40_000)
 # long and short runs of a channel, whole and cut into parts; channels that fill no warp
 SHAPES = {
     "rows": ((33, 7), 1),
-    "rows in parts": ((300, 33), 1),
+    "rows in parts": ((2100, 33), 1),
+    "rows of packs": ((300, 32), 1),
+    "rows of packs in parts": ((2100, 32), 1),
     "images": ((3, 5, 7, 9), 1),
     "images in parts": ((9, 3, 31, 33), 1),
+    "images of packs": ((3, 5, 8, 8), 1),
+    "images of packs in parts": ((9, 3, 64, 64), 1),
     "short runs": ((5, 33, 2, 3), 1),
     "channels last": ((6, 11, 33), -1),
 }

@@ -1,0 +1,67 @@
+"""Batch normalization of plain arrays takes few functions of Python, few launches and nothing else
+of the driver: they are counted."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from onepass import kernels
+
+from proving.made_up_driver import counting
+
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("made_up_gpu")]
+
+NOTHING = dict.fromkeys(("copies", "fills", "waits", "allocations", "releases"), 0)
+SHAPES = {  # launches of a forward and of a backward
+    (128, 256): 1, (32, 10): 1, (16, 8, 7, 7): 1, (4, 3, 28, 28): 1, (5000, 16): 2,
+    (2, 2, 33000): 2,
+}  # fmt: skip
+MOST_CALLS = {"forward": 55, "backward": 60, "inference": 40}  # of Python's functions
+
+
+def calls_of(function):
+    """How many functions of Python run in it."""
+    count = 0
+
+    def note(frame, event, arg):
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count - 1
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_arrays_of_the_plainest_kind_take_the_quick_way(shape, axis):
+    import cupy
+
+    channels = shape[axis]
+    rng = np.random.default_rng(0)
+    x, dy = (cupy.asarray(rng.random(shape, dtype="float32")) for _ in range(2))
+    gamma, beta, mean, var = (cupy.full(channels, k, "float32") for k in (1, 0, 0, 1))
+    grads = cupy.zeros(2 * channels, "float32")
+    options = {"channel_axis": axis, "activation": "relu"}
+    _, saved = kernels.batch_norm_forward(x, gamma, beta, mean, var, **options)
+    places = {"gamma_grad": grads[:channels], "beta_grad": grads[channels:]}
+    runs = {
+        "forward": lambda: kernels.batch_norm_forward(x, gamma, beta, mean, var, **options),
+        "backward": lambda: kernels.batch_norm_backward(dy, saved, **places),
+        "inference": lambda: kernels.batch_norm_inference(x, gamma, beta, mean, var, **options),
+    }
+    for name, run in runs.items():
+        run()  # compiles, and takes memory for the pool
+        run()
+        counting.reset()
+        assert calls_of(run) <= MOST_CALLS[name]
+        counted = counting.counts()
+        if axis == 1:
+            assert counted["launches"] == (1 if name == "inference" else SHAPES[shape])
+        assert {each: counted[each] for each in NOTHING} == NOTHING
