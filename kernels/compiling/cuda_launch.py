@@ -165,14 +165,6 @@ def processors(device: int) -> int:
 
 
 @made_once
-def processors(device: int) -> int:
-    """How many multiprocessors the GPU of that number has."""
-    import cupy
-
-    return int(cupy.cuda.runtime.deviceGetAttribute(_MULTIPROCESSORS, device))
-
-
-@made_once
 def device_functions() -> dict[str, Any]:
     """NumPy's functions that a rule may use, as Numba CUDA has them."""
     from numba import cuda

@@ -34,7 +34,7 @@ def capture(
 
     All of it is written down once, on memory that stays. On the CPU each call runs it as one piece
     of compiled code, whose loops and matrix products share one crew of threads; on a GPU it is a
-    CUDA graph, captured at the second call with as many rows, and each call is one launch, and waits
+    CUDA graph, captured at the second call with as many rows: each call is one launch, and waits
     for the loss. `fit` trains so by itself; this is for loops of one's own.
 
     Args:

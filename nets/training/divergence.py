@@ -13,8 +13,8 @@ from .finite import all_finite
 from .run import Run
 
 _GPU = (
-    " Layer by layer a GPU's losses are read once an epoch, so that more may have gone wrong since: train on "
-    "device='cpu' to stop at the batch"
+    " Layer by layer a GPU's losses are read once an epoch, so that more may have gone wrong "
+    "since: train on device='cpu' to stop at the batch"
 )
 
 

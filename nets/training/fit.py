@@ -63,10 +63,10 @@ def fit(
     libraries take one thread a call meanwhile, and afterwards as many as before. On a GPU they are
     a CUDA graph, captured after a first step of the same batch size: a step is one launch, and its
     figures are read after some milliseconds of steps. A callback with `on_batch`, or `augment`,
-    makes it a call a step. What can't be captured (layers, losses and optimizers of your own without
-    `record`, engine="array", on the CPU float16, rare settings of BatchNorm) goes layer by layer:
-    `history.path` tells which and why. Layer by layer, loss and metric add up on a GPU and are read
-    once an epoch, so that no launch is waited for in between.
+    makes it a call a step. What can't be captured (layers, losses and optimizers of your own
+    without `record`, engine="array", on the CPU float16, rare settings of BatchNorm) goes layer by
+    layer: `history.path` tells which and why. On a GPU, loss and metric then add up there and are
+    read once an epoch, so that no launch is waited for in between.
 
     Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
     callbacks end as ever (EarlyStopping brings the best weights back; without it the last stay).

@@ -51,15 +51,23 @@ def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
     from onepass.kernels.batch_norm.gpu import cuda_text, numba_cuda
+    from onepass.kernels.compiling.cuda_squares import KERNELS as SQUARES
+    from onepass.kernels.graph.cuda_text import DECIDE, TAKE
     from onepass.kernels.rules import RULES
     from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
-    norms = {"cupy": cuda_text.KERNELS, "numba-cuda": numba_cuda.KERNELS}
     activations = [f"activation_{name}" for name in FORMULAS]
-    for engine, norm in norms.items():
+    both = (*RULES, "dropout", *activations, *SOFTMAX)
+    other_ways = [f"{name}_{way}" for name in RULES for way in ("chunks", "by_table")]
+    names = {
+        "cupy": (*both, *cuda_text.KERNELS, *other_ways, *SQUARES, TAKE),
+        "numba-cuda": (*both, *numba_cuda.KERNELS, "softmax_mean"),
+    }
+    yield Kernel("cupy", DECIDE, "float64")
+    for engine in names:
         for dtype in DTYPES:
-            for name in (*RULES, *norm, "dropout", *activations, *SOFTMAX):
+            for name in names[engine]:
                 yield Kernel(engine, name, dtype)
 
 

@@ -32,8 +32,8 @@ __device__ __forceinline__ void put_affine(
 // From the mean less `near` and the sum of squared deviations.
 __device__ __forceinline__ void forward_of(
     Index c, Index channels, C near, C mean, C m2, C m, const C *gamma, const C *beta,
-    C *running_mean, C *running_var, C *kept, C eps, C momentum, C keep, bool write,
-    Coefficients *to, int k
+    C *running_mean, C *running_var, C *kept, C eps, C momentum, C keep, const long long *stop,
+    bool write, Coefficients *to, int k
 ) {
     const C center = near + mean, rest = mean - (center - near);
     C inv_std;
@@ -43,7 +43,7 @@ __device__ __forceinline__ void forward_of(
     kept[c] = center;
     kept[channels + c] = rest;
     kept[2 * channels + c] = inv_std;
-    if (running_mean) {
+    if (running_mean && !(stop && *stop)) {
         averaged(running_mean[c], center + rest, keep, momentum);
         averaged(running_var[c], m2 / (m - C(1)), keep, momentum);
     }

@@ -143,7 +143,7 @@ _NORMALIZE = (
     _HEAD
     + """(
     const T *x, const C *partial, const C *gamma, const C *beta, C *running_mean, C *running_var,
-    C *kept, T *y, SHAPE, const C eps, const C momentum, const C keep
+    C *kept, T *y, SHAPE, const C eps, const C momentum, const C keep, const long long *stop
 ) {
     __shared__ C room[ROOM];
     __shared__ Coefficients of[3];"""
@@ -164,7 +164,7 @@ _NORMALIZE = (
     m2 = total(m2, room, tile);
     if (mine)
         forward_of(c, channels, squares[parts * channels], mean, m2, m, gamma, beta, running_mean,
-                   running_var, kept, eps, momentum, keep, blockIdx.y == 0, of, k);
+                   running_var, kept, eps, momentum, keep, stop, blockIdx.y == 0, of, k);
 """
     + _NORMALIZED
 )

@@ -34,7 +34,7 @@ _FORWARD = (
     + _HEAD
     + """(
     const T *x, const C *gamma, const C *beta, C *running_mean, C *running_var, C *kept, T *y,
-    SHAPE, const C eps, const C momentum, const C keep
+    SHAPE, const C eps, const C momentum, const C keep, const long long *stop
 ) {
     __shared__ C room[ROOM], near_[CHANNELS], mean_[CHANNELS];
     __shared__ Coefficients of[3];"""
@@ -64,7 +64,7 @@ _FORWARD = (
     const C m2 = joined(sums, room, tile, w);
     if (mine)
         forward_of(c, channels, near_[k], mean, m2, m, gamma, beta, running_mean, running_var,
-                   kept, eps, momentum, keep, true, of, k);
+                   kept, eps, momentum, keep, stop, true, of, k);
     __syncthreads();
     EVERY_ELEMENT {
         const int at = w.channel(j);

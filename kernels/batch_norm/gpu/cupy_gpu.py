@@ -13,12 +13,13 @@ from ...array_arguments import start_of
 from ...compiling.cuda_launch import RawKernel, made_once, processors
 from ...compiling.cuda_packs import BYTES
 from ...compiling.dtypes import compute_dtype
+from ...graph.words import words
 from ..arguments import options
 from ..contract import NOWHERE, BatchNormEngine, How, Places, Running, Saved
 from ..layout import Layout
 from .cuda_text import source, symbol
+from .cupy_quick import alike, quick_layout, vectors_fit
 from .plan import Plan, plan_of
-from .quick import alike, quick_layout, vectors_fit
 
 _NULL = np.uint64(0)
 
@@ -127,7 +128,7 @@ def _forward(x: Array, y: Array, how: How, running: Running | None, cut: Cut) ->
     kept = empty((3, channels), number)
     mean, var, momentum = running or (_NULL, _NULL, 0.0)
     given = (_of(gamma), _of(beta), mean, var, kept, y, *cut.shape)
-    rates = number(eps), number(momentum), number(1.0 - momentum)
+    rates = number(eps), number(momentum), number(1.0 - momentum), words().stop
     if cut.plan.whole:
         cut.launch("whole_forward", relu, x, *given, *rates)
     else:

@@ -18,7 +18,7 @@ from onepass.kernels.activation.gpu import cupy_gpu as activation_cupy
 from onepass.kernels.activation.gpu import numba_cuda as activation_numba
 from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling import cuda_launch, cuda_squares
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype
 from onepass.kernels.graph import cupy_graph
@@ -33,6 +33,9 @@ from proving.compiled import batch_norm_forms, nvrtc, softmax_forms
 from proving.simulator.batch_norm import Simulated
 from proving.simulator.tools import Lowered
 
+CHUNKS = {f"{name}_chunks": name for name in RULES}  # a rule on many arrays, by "cupy" alone
+BY_TABLE = {f"{name}_by_table": name for name in RULES}  # likewise in a captured step
+SQUARES = cuda_squares.KERNELS
 SUMMED = ("moments", "products")  # batch normalization's by numba-cuda
 GATED = ("products", "normalize", "differentiate", "infer")  # with ReLU and without
 ACTIVATIONS = {f"activation_{name}": name for name in FORMULAS}
@@ -65,6 +68,19 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
         return {"": nvrtc.launched(dropout_cupy.raw_kernel, dtype)}
     if name in ACTIVATIONS:
         return _activation(ACTIVATIONS[name], dtype, _biases(name))
+    if name in SQUARES:
+        return {"": nvrtc.launched(cuda_squares.raw_kernel, name, dtype)}
+    if name in CHUNKS:
+        rules = of_rule(CHUNKS[name]).items()
+        return {form: nvrtc.launched(cupy_gpu.chunks_kernel, rule, dtype) for form, rule in rules}
+    if name in BY_TABLE:
+        rules = of_rule(BY_TABLE[name]).items()
+        return {form: nvrtc.launched(cupy_graph.step_kernel, rule, dtype) for form, rule in rules}
+    if name == TAKE:
+        return {"": nvrtc.launched(cupy_graph.take_kernel)}
+    if name == DECIDE:
+        metrics = "int64", "float64", "float32"
+        return {each: nvrtc.launched(cupy_graph.decide_kernel, each, 4) for each in metrics}
     return softmax_forms.texts(name, dtype)
 
 

@@ -56,9 +56,15 @@ def needed() -> None:
         pytest.skip("nvdisasm is neither in the wheel nvidia-cuda-nvdisasm nor on the PATH")
 
 
-def first_loop(text: nvrtc.Text, architecture: str, access: str = STORE) -> Loop:
-    """The first loop that stores to global memory, or loads, of the only kernel of a text."""
-    return loop_of(disassembled(text, architecture), access)
+def first_loop(text: nvrtc.Text, architecture: str, loads: int = 0) -> Loop:
+    """The first loop of the only kernel of a text that stores to global memory, or that loads so
+    many bits at a time."""
+    return loop_of(disassembled(text, architecture), loads)
+
+
+def straight(text: nvrtc.Text, architecture: str) -> Loop:
+    """All of the only kernel of a text, as if it were one turn."""
+    return _counted(_parsed(disassembled(text, architecture))[0])
 
 
 def busiest_loop(text: nvrtc.Text, architecture: str) -> Loop:
@@ -67,21 +73,8 @@ def busiest_loop(text: nvrtc.Text, architecture: str) -> Loop:
 
 
 @cache
-def first_loop(text: nvrtc.Text, architecture: str, loads: int = 0) -> Loop:
-    """The first loop of the only kernel of a text that stores to global memory, or that loads so
-    many bits at a time."""
-    return loop_of(disassembled(text, architecture), loads)
-
-
-@cache
-def straight(text: nvrtc.Text, architecture: str) -> Loop:
-    """All of the only kernel of a text, as if it were one turn."""
-    lines, _ = _lines(disassembled(text, architecture))
-    return _counted(lines)
-
-
 def disassembled(text: nvrtc.Text, architecture: str) -> str:
-    """What nvdisasm shows of a text's machine code."""
+    """The machine code of the only kernel of a text, as nvdisasm writes it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "kernel.cubin")
         file.write_bytes(nvrtc.build(text, architecture).code)
@@ -93,20 +86,35 @@ def disassembled(text: nvrtc.Text, architecture: str) -> str:
 
 def loop_of(text: str, loads: int = 0) -> Loop:
     """The first loop that stores to global memory, or that loads so many bits at a time."""
-    lines, places = _lines(text)
+    found = (each for each in _loops(text) if (each.loads[loads] if loads else each.stores))
+    loop = next(found, None)
+    what = f"loads {loads} bits at a time" if loads else "stores anything"
+    assert loop is not None, f"no loop {what}:\n{text}"
+    return loop
+
+
+def busiest_of(text: str) -> Loop:
+    """The loop whose turn moves most; where none moves anything, the whole kernel is one turn."""
+    found = [loop for loop in _loops(text) if loop.bytes]
+    return max(found or [_whole(text)], key=lambda loop: (loop.bytes, -loop.instructions))
+
+
+def _loops(text: str) -> Iterator[Loop]:
+    """Every loop, in the order of their ends."""
+    lines, places = _parsed(text)
     for end, line in enumerate(lines):
         start = places.get(line.target, end + 1)
         if line.code.startswith("BRA") and start <= end:
-            turn = lines[start : end + 1]
-            found = _counted(_common(lines, start, end + 1, {*places.values()}))
-            stores = any(each.code.startswith("STG") for each in turn)
-            if found.loads[loads] if loads else stores:
-                return found
-    raise AssertionError(f"no loop stores anything:\n{text}")
+            yield _counted(_common(lines, start, end + 1, {*places.values()}))
 
 
-def _lines(text: str) -> tuple[list[_Line], dict[str, int]]:
-    """Instructions, and where labels stand among them."""
+def _whole(text: str) -> Loop:
+    lines, places = _parsed(text)
+    return _counted(_common(lines, 0, len(lines), {*places.values()}))
+
+
+def _parsed(text: str) -> tuple[list[_Line], dict[str, int]]:
+    """The instructions, and before which of them each label stands."""
     lines: list[_Line] = []
     places: dict[str, int] = {}
     for line in text.splitlines():

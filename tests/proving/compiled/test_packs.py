@@ -61,7 +61,7 @@ def test_so_is_each_chunk_of_many_arrays(name, dtype):
 @pytest.mark.parametrize("name", ["squares_array", "squares_chunks"])
 def test_a_sum_of_squares_has_four_packs_under_way(name, dtype):
     sass.needed()
-    loop = sass.first_loop(forms.texts(name, dtype)[""], HOPPER, sass.LOAD)
+    loop = sass.first_loop(forms.texts(name, dtype)[""], HOPPER, 128)
     assert loop.loads == Counter({128: AT_ONCE})
     assert not loop.stores
     assert loop.instructions / (AT_ONCE * each(dtype)) <= MOST_OF_SQUARES[dtype]
