@@ -13,7 +13,7 @@ from ..measuring.candidate import Call, Candidate
 from ..measuring.synchronized import not_waited
 from ..measuring.timing import Effort
 from ..measuring.workload import Workload
-from .clocks import gpu_seconds, host_seconds
+from .cupy_clocks import gpu_seconds, host_seconds
 
 
 class Apart(Workload):

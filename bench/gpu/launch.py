@@ -8,7 +8,7 @@ from ...backend import get_backend
 from ..measuring.candidate import Candidate
 from ..measuring.synchronized import waited
 from ..measuring.workload import Workload
-from .clocks import empty_launch
+from .cupy_clocks import empty_launch
 
 
 class Launch(Workload):
