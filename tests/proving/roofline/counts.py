@@ -19,8 +19,8 @@ from proving.compiled.sass import Loop
 
 HOPPER, DTYPE, ITEMSIZE = "90", "float32", 4
 _LEFT_OUT = ("strided", "wide")  # forms of arrays with gaps, and of 2^30 elements and more
-_OF_CHANNELS = ("finish_forward", "finish_backward", "softmax_mean")
-"""Kernels that have a thread a channel, or a block for all rows: no loop over elements."""
+_OF_FEW = ("squares_total",)
+"""Kernels that have one block: no loop over elements."""
 
 _BOUNDS = re.compile(r"__launch_bounds__\((\d+)")
 
@@ -71,8 +71,9 @@ class Counted(NamedTuple):
 
 def values_of(name: str) -> Values | None:
     """What is known of a kernel: of rules and activations by their arguments."""
-    if name in RULES:
-        arrays = len(array_names(RULES[name]))
+    rule = name.removesuffix("_chunks").removesuffix("_by_table")
+    if rule in RULES:
+        arrays = len(array_names(RULES[rule]))
         return Values(arrays, arrays - 1)  # the gradient is not written
     if name in forms.ACTIVATIONS:
         kind = forms.ACTIVATIONS[name]
@@ -87,6 +88,11 @@ _OPERATIONS = {
     "normalize": Values(1, 1),
     "differentiate": Values(2, 1),
     "infer": Values(1, 1),
+    "whole_forward": Values(1, 1),
+    "whole_backward": Values(2, 1),
+    "squares_array": Values(1, 0),
+    "squares_chunks": Values(1, 0),
+    "graph_take": Values(1, 1),
     "dropout": Values(1, 1),
     "softmax_lanes": Values(1, 1),
     "softmax_block": Values(1, 1),
@@ -96,7 +102,7 @@ _OPERATIONS = {
 def names() -> list[str]:
     """Every kernel of the engine that has a loop over elements."""
     found = [each.name for each in shipped() if each[::2] == ("cupy", DTYPE)]
-    return [name for name in found if name not in _OF_CHANNELS]
+    return [name for name in found if name not in _OF_FEW]
 
 
 def counted(name: str) -> Iterator[Counted]:
