@@ -10,7 +10,7 @@ from ..array_arguments import asks_for_cpu, check_out, check_overlap, same_memor
 from ..order import place_of, put_back, run_like
 from .arguments import check_pair
 from .channel_vectors import computed, readable
-from .contract import How, Places, Saved
+from .contract import NOWHERE, How, Places, Saved
 from .engines import choose, get, on_gpu
 from .gradient_places import PLACES, check_places, landed, landing_of
 from .layout import Layout, layout_of
@@ -107,7 +107,8 @@ def batch_norm_backward(
                 run = run_like(x, place, fresh=False)
                 dy = run_like(dy, place, fresh=place is not out)
             how = _how(saved, layout_of(run, layout.axis), dtype)
-            gradients = chosen.backward(dy, run, place, how, saved.kept, landing.direct)
+            direct = landing.direct if place is dx else NOWHERE  # what is put back may fail
+            gradients = chosen.backward(dy, run, place, how, saved.kept, direct)
             put_back(dx, place)
             saved.overwritten = replaces
         else:
