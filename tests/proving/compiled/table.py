@@ -67,6 +67,8 @@ def _cell(kernel: Kernel) -> str:
     def most(architecture: str) -> int:
         return max(form.registers for form in cuda_gate.reports(kernel, architecture).values())
 
+    if kernel not in {*shipped()}:
+        return "-"
     return " ".join(str(most(architecture)) for architecture in ARCHITECTURES)
 
 
