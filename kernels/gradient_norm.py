@@ -14,7 +14,7 @@ from ..backend.foreign import taken_in
 from .usable import numba_usable
 
 _PIECE = 1 << 16  # elements widened at a time where a layout or dtype needs it
-_LEAST = 1e-270  # a sum of squares to which those that were flushed to 0 add nothing
+LEAST = 1e-270  # a sum of squares to which those that were flushed to 0 add nothing
 
 
 def global_norm(arrays: Iterable[Array] | Mapping[str, Array] | Array) -> float:
@@ -52,7 +52,7 @@ def norm(
     """
     sums = _sums_of_squares(arrays, expressions) if squares is None else [squares]
     total = sum(sums)  # fsum raises where a sum overflows
-    if _LEAST <= total < math.inf:
+    if LEAST <= total < math.inf:
         return math.sqrt(math.fsum(sums))
     if all(array.dtype.char in "ef" for array in arrays):  # whose squares never leave the range
         return math.sqrt(total)

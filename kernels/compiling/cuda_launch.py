@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
-from ...backend import Array, device_of
+from ...backend import Array, KernelError, device_of
 from . import python_text
 
 Blocks = int | tuple[int, int]
@@ -125,20 +125,43 @@ def zero_between_launches(like: Array) -> Array:
     """A number, unsigned in 32 bits, on the device of `like`, for kernels whose blocks count
     themselves, so that the last one goes on: they leave it 0. Each of CuPy's streams has its own,
     since launches there follow one another.
+
+    Raises:
+        KernelError: there is none yet, and the stream is being captured, where nothing is zeroed.
     """
     import cupy
 
-    stream = cupy.cuda.get_current_stream().ptr
-    own = threading.get_ident() if stream == _OF_THREAD else 0
-    key = like.device.id, stream, own
+    key = like.device.id, *current_stream()
     if (found := _counts.get(key)) is None:
+        if cupy.cuda.get_current_stream().is_capturing():
+            raise KernelError(
+                "the first launch of its kind comes while a stream is captured; expected one "
+                "before that, on this stream. Run the step once before its capture"
+            )
         with like.device:
             found = _counts[key] = cupy.zeros(1, "uint32")
     return found
 
 
+def current_stream() -> tuple[int, int]:
+    """CuPy's, by its address; with a number of the thread's, where each thread has its own."""
+    import cupy
+
+    stream = int(cupy.cuda.get_current_stream().ptr)
+    return stream, threading.get_ident() if stream == _OF_THREAD else 0
+
+
+def forget_stream(stream: int) -> None:
+    """Drop what was kept for a stream that has ended: its address may be another's soon."""
+    for kept in by_stream:
+        for key in [key for key in kept if key[1] == stream]:
+            del kept[key]
+
+
 _OF_THREAD = 2  # CUDA's name for the default stream that each thread has one of
-_counts: dict[Any, Array] = {}
+_counts: dict[tuple[int, int, int], Array] = {}
+by_stream: list[dict[tuple[int, int, int], Any]] = [_counts]
+"""What is kept for streams, by the number of the device and `current_stream`."""
 _kept: list[Any] = []
 
 

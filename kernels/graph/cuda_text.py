@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..compiling.cuda_packs import RESIDENT, packed
 from ..compiling.dtypes import C_TYPES
+from ..gradient_norm import LEAST
+from ..program.stops import CARE, NOT_FINITE
 from ..rule import Rule
 from ..rule_engines.cuda_text import parts
 from ..rule_engines.cuda_text import symbol as rule_symbol
@@ -12,10 +14,7 @@ STEP, STOP, DRAWS, ORDER, FACTOR = range(5)
 """Words of the clock: the step within a run, from 0; why it ends, or 0; what is added to dropout's
 draws; the address of the samples' numbers; the factor on gradients, a float64."""
 CLOCK = 5
-NOT_FINITE, CARE = 1, 2
-"""Why a run ends: a loss is not finite; or a norm is better taken by `kernels.global_norm`."""
 TAKE, DECIDE = "graph_take", "graph_decide"
-LEAST = "1e-270"  # a sum of squares that lost nothing to underflow
 
 # A block a row: row k of `room` is row order[step * rows + k] of `source`.
 _TAKE = """

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 
-from ...backend import Array, Backend
+from ...backend import Array, Backend, DeviceMemoryError
 from ..compiling import cuda_launch
-from ..compiling.cuda_launch import RawKernel, made_once, zero_between_launches
+from ..compiling.cuda_launch import RawKernel, forget_stream, made_once, zero_between_launches
 from ..compiling.cuda_packs import packed_blocks
 from ..compiling.cuda_squares import sum_of_squares
 from ..compiling.dtypes import NAMES
@@ -36,20 +37,21 @@ class Graph:
     def __init__(self, backend: Backend, most: int, columns: int) -> None:
         import cupy
 
-        self._backend, self._columns = backend, columns
+        self._backend, self._most, self._columns = backend, most, columns
         with backend.scope():
-            self._pool = cupy.cuda.MemoryPool()
+            self._pool = cupy.cuda.MemoryPool(_taken)
             self._stream = cupy.cuda.Stream(non_blocking=True)
-            room = cupy.zeros(most * columns + CLOCK + 2 * most, "float64")
+            finalize(self, forget_stream, self._stream.ptr)
+            room = cupy.zeros(2 * most + CLOCK + most * columns, "float64")
         self._kept: list[Any] = []
         self._graph: Any = None
-        table = most * columns
-        self._given, self._found = room[: table + CLOCK], room[table:]
-        self._table, self._clock = room[:table], room[table : table + CLOCK].view("int64")
-        self._losses, self._metrics = self._found[CLOCK:].reshape(2, most)
-        self._host_given, self._host_found = _pinned(table + CLOCK), _pinned(CLOCK + 2 * most)
-        self._host_clock = self._host_found[:CLOCK].view("int64")
-        self.loss, self.metric = self._host_found[CLOCK:].reshape(2, most)
+        figures, given = 2 * most, 2 * most + CLOCK
+        self._losses, self._metrics = room[:figures].reshape(2, most)
+        self._clock, self._table = room[figures:given].view("int64"), room[given:]
+        self._found, self._given = room[:given], room[figures:]
+        self._host_found, self._host_given = _pinned(given), _pinned(CLOCK + most * columns)
+        self._host_clock = self._host_found[figures:].view("int64")
+        self.loss, self.metric = self._host_found[:figures].reshape(2, most)
 
     def capture(self, work: Callable[[], None]) -> None:
         """Write down what `work` asks of its stream, which runs none of it.
@@ -61,12 +63,20 @@ class Graph:
         """
         import cupy
 
-        words = Words(self._clock[DRAWS:], self._clock[STOP:])
+        clock = self._clock
+        words = Words(clock[DRAWS : DRAWS + 1], clock[STOP : STOP + 1])
         cupy.cuda.get_current_stream().synchronize()
         with cupy.cuda.using_allocator(self._pool.malloc), self._stream, captured(words):
-            zero_between_launches(self._clock)  # made now: in a capture nothing is zeroed yet
-            for _ in range(2):
-                self._graph = self._captured(work)
+            try:
+                self._graph = self._captured_twice(work)
+            except (DeviceMemoryError, cupy.cuda.memory.OutOfMemoryError):
+                cupy.get_default_memory_pool().free_all_blocks()  # kept of steps layer by layer
+                self._graph = self._captured_twice(work)
+
+    def _captured_twice(self, work: Callable[[], None]) -> Any:
+        zero_between_launches(self._clock)  # made now: in a capture nothing is zeroed
+        self._captured(work)
+        return self._captured(work)
 
     def _captured(self, work: Callable[[], None]) -> Any:
         self._stream.begin_capture()
@@ -90,6 +100,12 @@ class Graph:
             loss: float64, metric: integer or floating, both 0-d.
             clip_norm: None, or the most that the norm of `gradients` is to be.
         """
+        for name, figure in (("loss", loss), ("metric", metric)):
+            if figure.shape != () or (name == "loss" and figure.dtype != "float64"):
+                raise TypeError(
+                    f"the {name} has shape {figure.shape} and dtype {figure.dtype}; expected (), "
+                    "and float64 of a loss"
+                )
         squares = None if clip_norm is None else sum_of_squares([gradients])
         kernel = decide_kernel(NAMES[metric.dtype], self._columns)
         limits = NOWHERE if squares is None else squares, np.float64(clip_norm or 0.0)
@@ -116,23 +132,44 @@ class Graph:
         import cupy
 
         with self._backend.scope():
-            here = cupy.cuda.get_current_stream()
-            before = here.record()
+            before = cupy.cuda.get_current_stream().record()
             self._stream.wait_event(before)
-            given = self._host_given
-            given[: table.size] = table.ravel()
-            clock = given[table.size :].view("int64")
-            clock[:] = 0
-            clock[DRAWS] = draws
-            clock[ORDER] = 0 if order is None else order.data.ptr
-            with self._stream:
-                self._given.set(given)
-                for _ in range(steps):
-                    self._graph.launch(self._stream)
-                self._found.get(out=self._host_found, blocking=False)
-            self._stream.synchronize()
+            clock, rows = np.split(self._host_given, [CLOCK])
+            rows[: steps * self._columns] = table[:steps].ravel()
+            words = clock.view("int64")
+            words[:] = 0
+            words[DRAWS] = draws
+            words[ORDER] = 0 if order is None else order.data.ptr
+            size = CLOCK + steps * self._columns
+            try:
+                with self._stream:
+                    self._given[:size].set(self._host_given[:size])
+                    for _ in range(steps):
+                        self._graph.launch(self._stream)
+                    self._found.get(out=self._host_found, blocking=False)
+            finally:  # what it reads is the caller's
+                self._stream.synchronize()
         self.not_finite = bool(self._host_clock[STOP] == NOT_FINITE)
         return int(self._host_clock[STEP])
+
+
+_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+
+
+def _taken(size: int) -> Any:
+    """Device memory for the pool of a graph, which must not give any back to get it.
+
+    Where memory runs out CuPy's pools release the blocks that nobody has, and ask again; but a
+    graph in the making has those that its earlier kernels work in.
+    """
+    import cupy
+
+    try:
+        return cupy.cuda.memory._malloc(size)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if error.status != _OUT_OF_MEMORY:
+            raise
+        raise cupy.cuda.memory.OutOfMemoryError(size, 0) from None
 
 
 def _pinned(size: int) -> np.ndarray:

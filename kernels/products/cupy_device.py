@@ -5,14 +5,13 @@ from __future__ import annotations
 from ctypes import CDLL, byref
 from ctypes import c_void_p as pointer
 from functools import cache
-from threading import get_ident
 from typing import Any
 
+from ..compiling.cuda_launch import by_stream, current_stream
 from .cublaslt import load
 from .problem import ALIGNED, NoProductError
 
 HOPPER = 9  # the major number of its compute capability
-_EACH_THREADS_OWN = 2  # cudaStreamPerThread
 LARGE, SMALL = 32 << 20, 4 << 20  # bytes to work in, as NVIDIA advises, from Hopper on and before
 
 
@@ -41,34 +40,37 @@ class ProductDevice:
     Attributes:
         handle: of the library.
         bytes: of memory that a product may work in.
-        rooms: a stream -> that memory, taken from CuPy's pool at the first product on the stream,
-            and kept. The default streams that threads have for their own are one number of CUDA's,
-            so these have the thread's beside it. A captured graph goes on using the memory of the
-            stream it was captured on: run it there, or nothing else on that stream meanwhile.
+        rooms: of each stream that memory, taken from CuPy's pool at the first product on it, and
+            kept. A captured graph goes on using the memory of the stream it was captured on: run it
+            there, or nothing else on that stream meanwhile.
     """
 
     def __init__(self, index: int) -> None:
         import cupy
 
-        self.handle = pointer()
+        self.index, self.handle = index, pointer()
         checked(library().cublasLtCreate(byref(self.handle)), "Create")
         capability = cupy.cuda.Device(index).compute_capability
         self.bytes = LARGE if int(capability[:-1]) >= HOPPER else SMALL
-        self.rooms: dict[int | tuple[int, int], Any] = {}
+        self.rooms: dict[tuple[int, int, int], Any] = {}
+        by_stream.append(self.rooms)
 
-    def room(self, stream: int) -> Any:
-        """The memory of a stream, which is the current one if it is new.
+    def room(self) -> Any:
+        """The memory of the current stream.
 
         Raises:
             NoRoomError: there is none.
+            OutOfMemoryError: nor is there in a capture, where there is no other way.
         """
         import cupy
 
-        key = stream if stream != _EACH_THREADS_OWN else (stream, get_ident())
+        key = self.index, *current_stream()
         if (found := self.rooms.get(key)) is None:
             try:
                 made = cupy.cuda.alloc(self.bytes)
             except cupy.cuda.memory.OutOfMemoryError as error:
+                if cupy.cuda.get_current_stream().is_capturing():  # CuPy can't multiply there
+                    raise
                 raise NoRoomError(f"there is no memory to work in: {error}") from None
             if made.ptr % ALIGNED:  # by an allocator that is not CuPy's
                 raise NoRoomError(f"memory to work in is not aligned to {ALIGNED} bytes")

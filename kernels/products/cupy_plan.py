@@ -130,7 +130,7 @@ class Plan:
         if not (fresh and self._reads_vector) and self._meet(first, second, place, third):
             return None
         stream = self._stream().ptr
-        room = self._rooms.get(stream) or self._device.room(stream)
+        room = self._rooms.get((self._device.index, stream, 0)) or self._device.room()
         one, two, three = self._layouts
         with self._lock:  # the vector is told to the description, not to the call
             if third != self._told:

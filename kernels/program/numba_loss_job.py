@@ -10,7 +10,8 @@ from numba import carray
 from ..crew.atomics import pointer
 from ..crew.board import STOP
 from ..simd.loops import inline
-from .program import NOT_FINITE, Program
+from .program import Program
+from .stops import NOT_FINITE
 
 INTEGERS = ("output", "targets", "weights", "gradient", "rows", "width", "loss", "metric", "clock")
 JOB = np.dtype([(name, "i8") for name in INTEGERS])

@@ -11,10 +11,12 @@ from ..compiling.jit import once
 from ..compiling.specialize import specialize
 from ..crew.atomics import pointer
 from ..crew.board import STOP
+from ..gradient_norm import LEAST
 from ..simd.loops import c_function, reduction
 from ..simd.memory import memory, record
 from ..simd.sum_of_squares import sum_of_squares
-from .program import CARE, NOT_FINITE, Program
+from .program import Program
+from .stops import CARE, NOT_FINITE
 
 NUMBER: Any = np.float32
 SIZE: Any = None
@@ -27,7 +29,6 @@ LOSS = 3
 NORM = np.dtype(
     [(name, "i8") for name in ("gradients", "size", "scale", "clock")] + [("most", "f8")]
 )
-LEAST = 1e-270  # a sum of squares that lost nothing to underflow
 
 
 @reduction

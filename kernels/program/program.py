@@ -16,10 +16,6 @@ from ..crew.pace import Pace
 
 PATIENCE = 50_000  # polls of a nanosecond or so, for which a helper that is late is waited for
 
-NOT_FINITE, CARE = 1, 2
-"""What the clock's word STOP is: a loss is not finite, or a norm is better taken by
-`kernels.global_norm`."""
-
 
 class Program:
     """Kernel calls in order, to be run once a step.

@@ -28,7 +28,8 @@ from . import (
 )
 from .blas import find_blas, one_thread
 from .numba_words import Words, copy, take
-from .program import NOT_FINITE, Program
+from .program import Program
+from .stops import NOT_FINITE
 
 LINE = 16  # elements that what is left of a block begins at a multiple of
 

@@ -97,6 +97,13 @@ class BatchNorm(Layer):
         buffers = {"running_mean": np.zeros(features), "running_var": np.ones(features)}
         return buffers | ({"num_batches_tracked": np.zeros(())} if self.momentum is None else {})
 
+    def why_no_graph(self) -> str:
+        if self.use_running_average:
+            return ""
+        if self.momentum is None:
+            return "momentum=None waits for the GPU at each step"
+        return "running_var_ddof=0 is averaged in copies" if self.running_var_ddof == 0 else ""
+
     def forward(self, x: Array, train: bool = False) -> Array:
         if x.ndim < 2 or x.shape[1] != self.in_features:
             raise ValueError(

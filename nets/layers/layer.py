@@ -94,6 +94,14 @@ class Layer(ABC):
         """
         check_keys(state, self.state(), f"state of {self!r}")
 
+    def why_no_graph(self) -> str:
+        """Why a step on a GPU can't be captured with this layer, or "".
+
+        What forward and backward ask of the GPU is done again as it was asked for once: whatever in
+        Python changes from step to step, such as a `state()`, stays as it was then.
+        """
+        return "its state() changes with the step" if self.state() or self.stochastic else ""
+
     def bind(
         self,
         params: Mapping[str, Array],

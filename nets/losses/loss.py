@@ -48,9 +48,8 @@ class Loss(ABC):
         self, output: Array, targets: Array, weights: Array | None = None
     ) -> tuple[Array, Array, Array]:
         """(mean loss, gradient, metric), as a call and `measure` give them."""
-        metric = self.measure(output, targets)
-        given = () if weights is None else (weights,)
-        return (*self(output, targets, *given), metric)
+        mean, gradient = self(output, targets, *(() if weights is None else (weights,)))
+        return mean, gradient, self.measure(output, targets)
 
     def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
         """Write the loss, its metric and its gradient down, as `Layer.record` does a layer.

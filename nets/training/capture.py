@@ -13,7 +13,7 @@ from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..types import Array
 from .captured.step import Captured
-from .captured.steps import Kept, captured_step, written_down
+from .captured.steps import CapturedBySize, captured_step, written_down
 from .divergence import first_fault
 from .finite import all_finite
 from .inputs import check_batches, check_loss, check_optimizer, prepared
@@ -62,7 +62,7 @@ def capture(
     return CapturedStep(net, loss, optimizer, regularizers, m, count("batch_size", batch_size))
 
 
-class CapturedStep(Kept):
+class CapturedStep(CapturedBySize):
     """A training step as one call, from `capture`.
 
     A network that changed since (a layer's settings, the device, an optimizer's rule or states) is
@@ -115,8 +115,9 @@ class CapturedStep(Kept):
                 weights = _row_weights(weights, len(x), net)
             try:
                 mean, metric = self._captured(x, y, weights) or update(
-                    net, loss, self._optimizer, self._regularizers, self._samples, x, y, weights
-                )
+                    net, loss, self._optimizer, self._regularizers, self._samples, x, y, weights,
+                    waits=True,
+                )  # fmt: skip
             except NotFiniteError as error:
                 fault = first_fault(net, x, y, loss, training=True)
                 raise FloatingPointError(f"{error}{': ' if fault else ''}{fault}") from error

@@ -89,7 +89,7 @@ class Loop:
             self._look_for_interrupt()
         if seen < n:
             return
-        loss = means.sum() / n  # the one line that waits for the device
+        loss = means.sum() / n  # here the device is waited for
         if not isfinite(loss):
             late = run.net.backend.device != "cpu"
             raise diverged(run, "loss", loss, [self._rows(batch)], training=True, late=late)
@@ -173,8 +173,9 @@ class Loop:
         m = len(self.x)
         try:
             mean, metric = update(
-                run.net, run.loss, run.optimizer, self.regularizers, m, x, y, weights
-            )
+                run.net, run.loss, run.optimizer, self.regularizers, m, x, y, weights,
+                waits=not self.captured.why_not,  # then it is the first of its size
+            )  # fmt: skip
         except NotFiniteError as error:
             raise self._diverged(error, x, y) from error
         run.step += 1

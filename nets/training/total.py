@@ -1,28 +1,32 @@
-"""Sums over the batches of an epoch, for which no device is waited for and nothing is launched."""
+"""Sums over the batches of an epoch, which wait for a device as rarely as can be."""
 
 from __future__ import annotations
+
+from array import array
+from math import fsum, isfinite
 
 from ...backend import Backend
 from ..types import Array
 
-MANY = 1 << 12  # figures of a device that are kept one by one
+MANY = 1 << 12  # figures that are left on a device
 
 
 class Total:
-    """The sum of figures times factors, in float64.
+    """The sum of figures times factors, rounded once: whatever the order in which they come.
 
-    Figures are numbers, or 0-d arrays on the device, which stay there until `sum`.
+    Figures are numbers, or 0-d arrays on the device, which stay there until there are many, or
+    `sum` is asked for.
     """
 
     def __init__(self, backend: Backend) -> None:
-        self._backend, self._sum = backend, 0.0
+        self._backend, self._terms = backend, array("d")
         self._figures: list[Array] = []
         self._factors: list[float] = []
 
     def add(self, figure: Array, factor: float = 1) -> None:
         """Add figure times factor."""
         if isinstance(figure, (float, int)):  # as NumPy's float64 is
-            self._sum += figure * factor
+            self._terms.append(figure * factor)
             return
         self._figures.append(figure)
         self._factors.append(factor)
@@ -32,14 +36,14 @@ class Total:
     def sum(self) -> float:
         """All of them."""
         self._collect()
-        return float(self._sum)
+        return fsum(self._terms) if all(map(isfinite, self._terms)) else sum(self._terms)
 
     def _collect(self) -> None:
-        if self._figures:
-            with self._backend.scope():
-                stacked = self._backend.xp.stack(self._figures)
-                figures = self._backend.to_numpy(stacked).tolist()
-            for figure, factor in zip(figures, self._factors, strict=True):
-                self._sum += figure * factor
-            self._figures.clear()
-            self._factors.clear()
+        """Bring what is on the device here."""
+        if not self._figures:
+            return
+        with self._backend.scope():
+            figures = self._backend.to_numpy(self._backend.xp.stack(self._figures))
+        terms = zip(figures.tolist(), self._factors, strict=True)
+        self._terms.extend(figure * factor for figure, factor in terms)
+        self._figures, self._factors = [], []

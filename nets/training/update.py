@@ -35,20 +35,24 @@ def update(
     x: Array,
     y: Array,
     weights: Array | None,
+    waits: bool = False,
 ) -> tuple[Array, Array]:
     """Forward, loss, backward, step on one batch: (mean loss, sum of the metric) before the step.
 
     Both are 0-d, on the network's device. `samples`: m of the regularizers' formulas.
 
+    Args:
+        waits: look at the loss on a GPU, too, which is waited for then.
+
     Raises:
-        NotFiniteError: the loss is not finite, which is looked at on the CPU only, or `clip_norm`
-            found gradients that are not.
+        NotFiniteError: the loss that is looked at is not finite, or `clip_norm` found gradients
+            that are not.
     """
     output = net.forward(x, train=True)
     mean, gradient, metric = loss.with_metric(output, y, weights)
     for regularizer in regularizers:
         mean = mean + regularizer.penalty(net, samples)
-    if net.backend.device == "cpu" and not isfinite(mean):  # on a GPU this would wait
+    if (waits or net.backend.device == "cpu") and not isfinite(mean):
         raise NotFiniteError("loss", float(mean))
     net.backward(gradient, input_grad=False)
     for regularizer in regularizers:

@@ -12,11 +12,14 @@ from ...types import Array
 from .step import MOST, Batch, Captured, check_engine
 
 
-def check_graphs(optimizer: Optimizer) -> None:
-    """Raise Uncapturable with the reason where there are no graphs, or not with such an engine."""
+def check_graphs(net: Sequential, optimizer: Optimizer) -> None:
+    """Raise Uncapturable with the reason where there are no graphs, or not of these."""
     if reason := why_no_graphs():
         raise Uncapturable(reason)
     check_engine(optimizer, "cupy")
+    for k, layer in enumerate(net.layers):
+        if reason := layer.why_no_graph():
+            raise Uncapturable(f"layer {k} {layer!r}: {reason}")
 
 
 class CapturedGraph(Captured):
@@ -27,12 +30,13 @@ class CapturedGraph(Captured):
 
     def _write_down(self, data: Batch, gathered: bool) -> None:
         net, optimizer = self._net, self._optimizer
-        check_graphs(optimizer)
+        check_graphs(net, optimizer)
         arrays = tuple(column[0] for column in optimizer.columns())
         graph = self._graph = new_graph(net.backend, MOST, self._table.shape[1])
         self.loss, self.metric = graph.loss, graph.metric
         with net.backend.scope():
-            self._data, rooms = data, [self._room(each) for each in data]
+            rooms = [self._room(each) for each in data]
+            self._data = data if gathered else None  # which the graph reads
             self._rooms: Batch = rooms[0], rooms[1], rooms[2]
             states = net.random_state()
 

@@ -33,8 +33,8 @@ def written_down(net: Sequential, loss: Loss, x: Array, y: Array, weights: Array
     return contiguous(x), contiguous(y), None if weights is None else contiguous(weights)
 
 
-class Kept:
-    """Captured steps by what tells them apart: those that no longer hold go, and the oldest.
+class CapturedBySize:
+    """Captured steps by their batches: those that no longer hold go, and the oldest.
 
     Attributes:
         why_not: why there are none; "" where there are.
@@ -49,7 +49,7 @@ class Kept:
         try:
             check(net, loss, optimizer)
             if net.backend.device != "cpu":
-                check_graphs(optimizer)
+                check_graphs(net, optimizer)
             else:
                 check_programs(net)
                 check_engine(optimizer, "numba")
@@ -62,10 +62,11 @@ class Kept:
         found = made.get(key)
         if found is not None and not found.holds():
             made.clear()
+            self._tried.clear()
             found = None
-        first = self._network.backend.device, key
-        if found is None and first[0] != "cpu" and first not in self._tried:
-            self._tried.add(first)
+        device = self._network.backend.device
+        if found is None and device != "cpu" and (device, key) not in self._tried:
+            self._tried.add((device, key))
             return None
         if found is None:
             try:
@@ -79,7 +80,7 @@ class Kept:
         return found
 
 
-class CapturedSteps(Kept):
+class CapturedSteps(CapturedBySize):
     """Those of a run of `fit`, one for each size of batch; made when first needed.
 
     Args:

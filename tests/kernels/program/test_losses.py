@@ -11,7 +11,8 @@ from cases.activation import Cpu
 from onepass import kernels
 from onepass.kernels.program import new_recorder
 from onepass.kernels.program.numba_penalty import add_clip, add_penalty
-from onepass.kernels.program.program import CARE, Program
+from onepass.kernels.program.program import Program
+from onepass.kernels.program.stops import CARE
 from oracles import losses as oracles
 from tolerances import LIMITS, LOSS_LIMIT, assert_close, wide
 

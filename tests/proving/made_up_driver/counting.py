@@ -9,7 +9,17 @@ from pathlib import Path
 
 from .libraries import libcuda
 
-NAMES = "launches", "copies", "fills", "waits", "allocations", "releases", "nodes", "graphs"
+NAMES = (
+    "launches",
+    "copies",
+    "fills",
+    "waits",
+    "allocations",
+    "releases",
+    "nodes",
+    "graphs",
+    "orders",
+)
 
 
 def counts(*, reset: bool = False) -> dict[str, int]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 
 import numpy as np
 import pytest
+from onepass import KernelError, kernels
+from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.products import cupy_device
 from onepass.nets import (
     L1,
     L2,
@@ -14,6 +18,7 @@ from onepass.nets import (
     BatchNorm,
     BinaryCrossEntropy,
     Callback,
+    Checkpoint,
     Dense,
     Dropout,
     MeanSquaredError,
@@ -21,6 +26,7 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     capture,
     fit,
+    load,
 )
 from onepass.nets.training.captured import steps
 from onepass.nets.training.captured.graph import CapturedGraph
@@ -28,6 +34,7 @@ from onepass.nets.training.captured.graph import CapturedGraph
 from proving.made_up_driver import counting
 from proving.made_up_driver.training import OPTIMIZERS, blobs, trained, uncaptured
 
+OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("made_up_gpu")]
 
 
@@ -37,8 +44,10 @@ def runs(monkeypatch):
     found, run = [], CapturedGraph.run
 
     def counted(self, order, steps):
-        run(self, order, steps)
-        found.append(self.taken)
+        try:
+            run(self, order, steps)
+        finally:
+            found.append(self.taken)
 
     monkeypatch.setattr(CapturedGraph, "run", counted)
     monkeypatch.setattr(steps.CapturedSteps, "pace", lambda self, step: 256)
@@ -129,7 +138,7 @@ def test_a_step_of_ones_own_loop():
     np.testing.assert_allclose(losses("cuda"), losses("cpu"), rtol=5e-6)
 
 
-@pytest.mark.parametrize("change", ["lr", "layer", "draw", "weight", "clip_norm"])
+@pytest.mark.parametrize("change", ["lr", "layer", "dense", "draw", "weight", "clip_norm"])
 def test_what_is_changed_between_steps_counts(change):
     x, y = blobs(16, 12, classes=4)
 
@@ -145,6 +154,8 @@ def test_what_is_changed_between_steps_counts(change):
                 adam.lr = 0.1
             case "layer":
                 net.layers[1].eps = 0.5
+            case "dense":
+                net.layers[-1]._kind = "relu"  # whose product is another
             case "draw":
                 net.forward(x, train=True)
             case "weight":
@@ -188,7 +199,12 @@ def test_two_devices():
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: (net_of(Dense(12, 8), BatchNorm(8, momentum=None), Dense(8, 4)), {}), "capturing"),
+        (lambda: (net_of(Dense(12, 8), BatchNorm(8, momentum=None)), {}), "waits for the GPU"),
+        (
+            lambda: (net_of(Dense(12, 8), BatchNorm(8, running_var_ddof=0)), {}),
+            "running_var_ddof=0",
+        ),
+        (lambda: (net_of(Noise(), Dense(12, 8)), {}), r"state() changes"),
         (lambda: (net_of(), {"engine": "array"}), "engine is 'array'"),
         (lambda: (net_of(Doubled(12, 8), Dense(8, 4)), {}), "forward of its own"),
     ],
@@ -208,6 +224,20 @@ def test_what_can_not_be_captured_goes_layer_by_layer_and_tells_why(make, why):
     assert why in history.path
     assert np.isfinite(history.loss).all()
     assert adam.steps == 10
+
+
+class Noise(Dropout):
+    """A layer that draws in its own way, and says how it is written down."""
+
+    def forward(self, x, train=False):
+        self._draw += train
+        return x + self._draw / 100
+
+    def backward(self, dy, input_grad=True):
+        return dy
+
+    def record(self, recorder, x, train=True):
+        raise AssertionError("on a GPU nothing is recorded")
 
 
 class Doubled(Dense):
@@ -233,7 +263,7 @@ def test_a_loss_that_is_not_finite_ends_a_run_before_its_step(clip_norm, runs, m
         return net.state_dict(), adam.steps
 
     (state, steps), (wanted, taken) = left("cuda"), left("cpu")
-    assert runs == []
+    assert runs == [11], "and one before it was captured"
     assert steps == taken == 12
     for name, value in state.items():  # the batch that made it so is in the running statistics
         assert np.isfinite(value).all() == ("running" not in name)
@@ -285,9 +315,10 @@ def test_a_captured_step_is_one_launch_of_a_graph(monkeypatch):
 
     cost(1)
     two, three = cost(2), cost(3)
-    asked = "launches", "nodes", "graphs", "copies", "waits"
+    asked = "launches", "nodes", "graphs", "copies", "waits", "orders"
     epoch = {name: n for name in asked if (n := three[name] - two[name])}
-    assert epoch == {"graphs": 40, "copies": 3, "waits": 1}, "the order, what is given and found"
+    wanted = {"graphs": 40, "copies": 3, "waits": 1, "orders": 1}
+    assert epoch == wanted, "copies of the order, of what is given and of what is found"
 
 
 def test_a_graph_has_memory_of_its_own():
@@ -304,3 +335,87 @@ def test_a_graph_has_memory_of_its_own():
             taken = [cupy.full(n, np.nan, "float32") for n in range(1, 400 if others else 1)]
             del taken
     assert found[:5] == found[5:]
+
+
+def test_a_graph_that_is_gone_leaves_nothing_behind():
+    device = cupy_device.device(0)
+
+    def kept():
+        gc.collect()
+        return [len(each) for each in (device.rooms, *cuda_launch.by_stream)]
+
+    for k in range(4):
+        trained("cuda", "adam", "float32")
+        if k == 0:
+            before = kept()
+    assert kept() == before
+
+
+# --- memory that runs out -------------------------------------------------------------------------
+@pytest.mark.parametrize("once", [True, False])
+def test_where_memory_runs_out_in_a_capture_steps_go_layer_by_layer(once, monkeypatch):
+    """Where it runs out once, what CuPy keeps helps. What the graph's earlier kernels work in is not
+    to be released, which CuPy's pools would do before they ask again."""
+    import cupy
+
+    take, asked = cupy.cuda.memory._malloc, []
+    x, y = blobs(16, 12, classes=4)
+
+    def run(at):
+        def malloc(size):
+            asked.append(size)
+            if at and (len(asked) == at or (len(asked) > at and not once)):
+                raise cupy.cuda.runtime.CUDARuntimeError(OUT_OF_MEMORY)
+            return take(size)
+
+        net = net_of(Dense(12, 300), BatchNorm(300), Dropout(0.5), Dense(300, 4))
+        step = capture(net, SoftmaxCrossEntropy(), Adam(net.parameters(), clip_norm=1.0))
+        found = [step(x, y)]
+        asked.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(cupy.cuda.memory, "_malloc", malloc)
+            found.append(step(x, y))
+        return [*found, step(x, y)], step.why_not, len(asked)
+
+    wanted, why_not, times = run(0)
+    assert why_not == ""
+    assert times >= 2
+    for at in range(1, times + 1):
+        found, why_not, _ = run(at)
+        assert ("Out of memory" in why_not) == (not once)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_a_first_softmax_in_a_capture_of_ones_own_is_refused():
+    import cupy
+
+    z, k = cupy.zeros((3, 4), "float32"), cupy.zeros(3, "int64")
+    kernels.softmax_cross_entropy(z, k)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(KernelError, match="Run the step once before"):
+            kernels.softmax_cross_entropy(z, k)
+        stream.end_capture()
+        found = [kernels.softmax_cross_entropy(z, k)[0] for _ in range(2)]
+    assert float(found[0]) == float(found[1]) == pytest.approx(np.log(4))
+
+
+# --- a run that goes on from a file ---------------------------------------------------------------
+def test_a_run_that_goes_on_from_a_file_is_the_run_that_never_ended(tmp_path):
+    data, file = blobs(70, 12, classes=4), tmp_path / "half"
+
+    def train(net, optimizer, epochs, **options):
+        options |= {"loss": SoftmaxCrossEntropy(), "batch_size": 16, "progress": False}
+        history = fit(net, data, optimizer=optimizer, epochs=epochs, **options)
+        assert history.path == "captured"
+        return history.loss, net.parameters().flat.get().tolist(), optimizer.steps
+
+    def started():
+        net = net_of(Dense(12, 16, bias=False), BatchNorm(16), Dropout(0.8), Dense(16, 4))
+        return net, Adam(net.parameters())
+
+    whole = train(*started(), 4)
+    train(*started(), 2, callbacks=Checkpoint(file))
+    there = load(file, "cuda")
+    assert train(there.net, there.optimizer, 4, resume=there) == whole

@@ -315,11 +315,11 @@ def test_a_product_runs_on_the_current_stream_in_memory_of_its_own(cupy, tmp_pat
             matmul(a, b)
         launch = (tmp_path / "calls").read_text().splitlines()[-1]
         assert f"stream {stream.ptr:#x}" in launch
-    places = [rooms[key].ptr for key in (0, *(stream.ptr for stream in streams))]
+    places = [rooms[0, key, 0].ptr for key in (0, *(stream.ptr for stream in streams))]
     assert len({*places}) == 3
     with streams[0], costs(launches=1):
         matmul(a, b)
-    assert rooms[streams[0].ptr].ptr == places[1]
+    assert rooms[0, streams[0].ptr, 0].ptr == places[1]
 
 
 @pytest.mark.gpu
@@ -391,10 +391,10 @@ def test_memory_that_is_aligned_to_less_than_cupys_takes_a_way_round(cupy):
             other = matmul(a, b, draw(5, 6))
     for each in (y, other):
         np.testing.assert_array_equal(each.get(), a.get() @ b.get())
-    assert stream.ptr not in cupy_device.device(0).rooms
+    assert (0, stream.ptr, 0) not in cupy_device.device(0).rooms
     with stream:
         matmul(a, b)
-    assert stream.ptr in cupy_device.device(0).rooms
+    assert (0, stream.ptr, 0) in cupy_device.device(0).rooms
     assert counting.refused() == ""
 
 

@@ -55,7 +55,7 @@ def trained(device, name, dtype, **options):
         validation=(x[70:], y[70:]),
         loss=SoftmaxCrossEntropy(),
         optimizer=OPTIMIZERS[name](net.parameters()),
-        epochs=3,
+        epochs=options.pop("epochs", 3),
         batch_size=16,
         schedule=ExponentialDecay(0.01, 0.9),
         regularizer=L2(0.05),

@@ -17,7 +17,7 @@
 #define MEMORY (4ull << 30)  // bytes of each device
 
 // What is counted; `NAMES` in counting.py are in this order.
-enum Kind { LAUNCH, COPY, FILL, WAIT, ALLOCATION, RELEASE, NODE, GRAPH, KINDS };
+enum Kind { LAUNCH, COPY, FILL, WAIT, ALLOCATION, RELEASE, NODE, GRAPH, ORDER, KINDS };
 API void note(enum Kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // The error of a function that this driver does not have, or of a use of it: 801, which both the
