@@ -354,8 +354,8 @@ def test_a_graph_that_is_gone_leaves_nothing_behind():
 # --- memory that runs out -------------------------------------------------------------------------
 @pytest.mark.parametrize("once", [True, False])
 def test_where_memory_runs_out_in_a_capture_steps_go_layer_by_layer(once, monkeypatch):
-    """Where it runs out once, what CuPy keeps helps. What the graph's earlier kernels work in is not
-    to be released, which CuPy's pools would do before they ask again."""
+    """Where it runs out once, what CuPy keeps helps. What the graph's earlier kernels work in must
+    not be released, as CuPy's pools would do before they ask again."""
     import cupy
 
     take, asked = cupy.cuda.memory._malloc, []
