@@ -89,7 +89,7 @@ class Loop:
             self._look_for_interrupt()
         if seen < n:
             return
-        loss = means.sum() / n  # the one line that waits for the device
+        loss = means.sum() / n  # waits for the device, where batches went layer by layer
         if not isfinite(loss):
             late = run.net.backend.device != "cpu"
             raise diverged(run, "loss", loss, [self._rows(batch)], training=True, late=late)
@@ -113,7 +113,7 @@ class Loop:
     def _round(self, rest: Array) -> list[tuple[int, Array, Array]]:
         """One update or more of what is left of an epoch: samples, mean loss, sum of the metric.
 
-        Several in a row, where they run as one program, and no callback looks at each batch.
+        Several in a row, where they are captured, and no callback looks at each batch.
         """
         batch = rest[: self.batch_size]
         self._set_lr(0)

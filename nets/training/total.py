@@ -1,4 +1,4 @@
-"""Sums over the batches of an epoch, for which no device is waited for and nothing is launched."""
+"""Sums over the batches of an epoch: a device is waited for at the end, not at each batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ MANY = 1 << 12  # figures of a device that are kept one by one
 class Total:
     """The sum of figures times factors, in float64.
 
-    Figures are numbers, or 0-d arrays on the device, which stay there until `sum`.
+    Figures are numbers, or 0-d arrays on the device. Those stay there until `sum`, or until there
+    are MANY, which are then read together: only there is anything launched, and waited for.
     """
 
     def __init__(self, backend: Backend) -> None:
