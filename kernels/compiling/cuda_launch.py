@@ -1,4 +1,6 @@
-"""The two doors to a GPU: every launch goes through CuPy's or through Numba's.
+"""The two doors to a GPU: kernels of this library are launched through CuPy's or Numba's.
+
+cuBLASLt launches its products by itself (../products/), and CuPy its own expressions.
 
 A kernel is launched on the device of one of its arrays, on CuPy's current stream, so that it keeps
 the order. `observers` are told of each launch: the tests' account, their runs on the host and those

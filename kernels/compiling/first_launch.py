@@ -3,7 +3,7 @@
 CuPy and Numba compile a kernel at its first launch, for the kinds of its arrays, and that can fail.
 So where a call launches several, the first time nothing that a user sees stays written until all
 were compiled: a rule's engine keeps copies of what goes ahead, batch normalization averages in
-copies, softmax launches its last kernel ahead. Launches of compiled code take no memory.
+copies, Numba's softmax launches its last kernel ahead. Launches of compiled code take no memory.
 """
 
 from __future__ import annotations

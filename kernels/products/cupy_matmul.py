@@ -38,7 +38,11 @@ def matmul(
     activation: str = "linear",
     slope: float = 0.01,
 ) -> Array:
-    """out = f(a b + bias) of CuPy matrices, in one launch where cuBLASLt can; returns out.
+    """out = f(a b + bias), for networks on a GPU: in one launch where cuBLASLt can; returns out.
+
+    Arrays are CuPy's, all of one dtype, float16, float32 or float64. NumPy's and other dtypes go
+    the slow way, by an array expression for each part; lists and other libraries' tensors are not
+    taken in.
 
         y = f(x W + b):    y = matmul(x, W, bias=b, activation="relu")
         dW = x.T dz, db = sum of dz over rows:

@@ -2,8 +2,8 @@
 
 At the sizes of training the NumPy expressions are twenty calls that cost more than their
 arithmetic. "array" keeps them, as the reference; "numba" is one call of compiled code on one core,
-which also checks labels and weights; "cupy" and "numba-cuda" are two launches, one for all rows and
-one that adds up the losses of their blocks.
+which also checks labels and weights; "cupy" is one launch, whose last block adds up the losses of
+all and counts the rows that are right; "numba-cuda" is two, the other for the losses.
 
 On the CPU, reading the loops' maxima as integers (numba_loops.py) and the exponential as a
 polynomial (../simd/exp.py) is what lets them be SIMD on every processor. Taking one logarithm of

@@ -174,10 +174,11 @@ class Layer(ABC):
     def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
         """Write `forward` down as calls of kernels; (y, what writes `backward` down).
 
-        So a step runs as one program (`capture`). x and y are arrays whose values come later; what
-        writes backward down takes dy, which may be overwritten, and input_grad, and returns dx.
+        So a step on the CPU runs as one program (`capture`). x and y are arrays whose values come
+        later; what writes backward down takes dy, which may be overwritten, and input_grad, and
+        returns dx. On a GPU it isn't called: what `forward` and `backward` launch is captured.
         Where a class has a `forward` or `backward` newer than its `record`, or no `record`, the
-        network is called layer by layer as ever.
+        network is called layer by layer as ever, on both.
 
         Args:
             recorder: has the kernels that can be written down as its methods, and `empty` and

@@ -36,7 +36,7 @@ class Optimizer:
         weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
         maximize: go up the gradient instead of down.
         clip_norm: None, or the largest L2 norm of all gradients together; larger ones are scaled
-            down to it. Reads the gradients once more, and waits for a GPU.
+            down to it. Reads the gradients once more, and waits for a GPU, but for captured steps.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     All of them but `params` are plain attributes, checked when set: `optimizer.lr = 1e-4`.
@@ -179,7 +179,7 @@ class Optimizer:
         return prepare(self.rule, self._steps + 1 + steps_ahead, self._values, 1.0)
 
     def stepped(self, steps: int) -> None:
-        """A program took that many steps."""
+        """A program, or a graph on a GPU, took that many steps."""
         self._steps += steps
 
     def _check(self, columns: tuple[tuple[Array, ...], ...]) -> None:

@@ -23,7 +23,8 @@ class Callback:
         """Everything was checked; nothing has been trained yet, or not since `resume`."""
 
     def on_batch(self, run: Run) -> None:
-        """One more update was done. A GPU may still be at work: reading `run.batch_loss` waits."""
+        """One more update was done. Where `fit` goes layer by layer a GPU may still be at work:
+        reading `run.batch_loss` waits."""
 
     def on_epoch(self, run: Run) -> None:
         """One more epoch was finished, validated, and added to `run.history`."""

@@ -1,4 +1,4 @@
-"""A training step of one's own loop, captured: one call of compiled code a batch."""
+"""A training step of one's own loop, captured: compiled code on the CPU, a graph on a GPU."""
 
 from __future__ import annotations
 
@@ -34,8 +34,12 @@ def capture(
 
     All of it is written down once, on memory that stays. On the CPU each call runs it as one piece
     of compiled code, whose loops and matrix products share one crew of threads; on a GPU it is a
-    CUDA graph, captured at the second call with as many rows: each call is one launch, and waits
-    for the loss. `fit` trains so by itself; this is for loops of one's own.
+    CUDA graph, captured at the second call with as many rows: from then on a call copies the batch
+    into place, launches the graph and waits for the loss. `fit` trains so by itself; this is for
+    loops of one's own.
+
+    On a GPU a graph has memory of its own, beside CuPy's pool: for one step's activations, for each
+    number of rows, and for cuBLASLt to work in.
 
     Args:
         net: the network; a call writes its parameters, gradients and running statistics.
@@ -70,7 +74,7 @@ class CapturedStep(CapturedBySize):
 
     Attributes:
         why_not: why calls go through layer by layer instead, as a layer of one's own does; "" where
-            they do not.
+            they do not, but for a GPU's first with as many rows.
         metric: of the last call: the loss's metric, such as accuracy, as a mean over its rows.
     """
 
@@ -105,7 +109,8 @@ class CapturedStep(CapturedBySize):
             TypeError, ValueError: x, y or weights do not fit; nothing was written.
             FloatingPointError: the loss is not finite, or the gradients are not where `clip_norm`
                 asks for their norm; the message names the layer that first went wrong, and the
-                parameters are those of the step before.
+                parameters are those of the step before. On a GPU nobody looks at the loss of a call
+                that goes layer by layer, as the first with as many rows does.
         """
         net, loss = self._net, self._loss
         x, y = prepared(net, (x, y), loss, "the batch")

@@ -63,10 +63,15 @@ def fit(
     libraries take one thread a call meanwhile, and afterwards as many as before. On a GPU they are
     a CUDA graph, captured after a first step of the same batch size: a step is one launch, and its
     figures are read after some milliseconds of steps. A callback with `on_batch`, or `augment`,
-    makes it a call a step. What can't be captured (layers, losses and optimizers of your own
-    without `record`, engine="array", on the CPU float16, rare settings of BatchNorm) goes layer by
-    layer: `history.path` tells which and why. On a GPU, loss and metric then add up there and are
-    read once an epoch, so that no launch is waited for in between.
+    makes it a call a step. A graph has memory of its own, beside CuPy's pool: for one step's
+    activations, for each batch size, and for cuBLASLt to work in.
+
+    What can't be captured goes layer by layer, and `history.path` tells why: layers, losses and
+    regularizers of your own without `record`, optimizers with a `step` of their own; on the CPU
+    float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with momentum=None,
+    running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto" and "cupy", and
+    BatchNorm(momentum=None). On a GPU loss and metric then stay there, and are read together once
+    in 4096 batches and at an epoch's end, so that no batch is waited for in between.
 
     Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
     callbacks end as ever (EarlyStopping brings the best weights back; without it the last stay).
@@ -108,7 +113,8 @@ def fit(
         TypeError: the labels or a count are not integers, x holds complex numbers or times, an
             option is something else; before anything is written.
         FloatingPointError: the loss is not finite; the message names the epoch and the layer that
-            first went wrong. On the CPU the update that would follow is not done.
+            first went wrong. On the CPU, and in captured steps, the update that would follow is
+            not done.
         DeviceUnavailableError: the GPU was lost; the message says when.
     """
     check_loss(net, loss)

@@ -22,8 +22,8 @@ class History:
         lr: the learning rate of the epoch's last update.
         metric_name: "accuracy", "mae" or what else the loss measures. `history.accuracy` and
             `history.mae` are `metric` under its own name, and so with `val_`.
-        path: "captured", where batches went through compiled code as captured steps; else why they
-            went through layer by layer.
+        path: "captured", where batches went through as captured steps, by compiled code on the CPU
+            or a graph on a GPU; else why they went through layer by layer.
         stopped: why training ended before its time: "interrupted" (by Ctrl-C), the reason that a
             callback gave, or "".
 

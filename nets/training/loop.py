@@ -113,7 +113,7 @@ class Loop:
     def _round(self, rest: Array) -> list[tuple[int, Array, Array]]:
         """One update or more of what is left of an epoch: samples, mean loss, sum of the metric.
 
-        Several in a row, where they run as one program, and no callback looks at each batch.
+        Several in a row, where they are captured, and no callback looks at each batch.
         """
         batch = rest[: self.batch_size]
         self._set_lr(0)

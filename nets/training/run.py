@@ -44,7 +44,8 @@ class Run:
         validated: whether there is validation data.
         epoch: epochs finished.
         step: updates done, from the start of the first epoch.
-        batch_loss: the last batch's mean loss before its update: 0-d, on the network's device.
+        batch_loss: the last batch's mean loss before its update: NumPy's float64 of a captured
+            step, else 0-d, on the network's device.
         stopped: why training ends before its time; "" while it goes on.
 
     A run can be given to `fit(..., resume=run)`, which goes on after its last finished epoch; but
