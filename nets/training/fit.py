@@ -69,8 +69,9 @@ def fit(
     What can't be captured goes layer by layer, and `history.path` tells why: layers, losses and
     regularizers of your own without `record`, optimizers with a `step` of their own; on the CPU
     float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with momentum=None,
-    running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto" and "cupy", and
-    BatchNorm(momentum=None). On a GPU loss and metric then stay there, and are read together once
+    running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto" and "cupy",
+    layers of your own that draw random numbers, and BatchNorm with momentum=None or
+    running_var_ddof=0. On a GPU loss and metric then stay there, and are read together once
     in 4096 batches and at an epoch's end, so that no batch is waited for in between.
 
     Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
