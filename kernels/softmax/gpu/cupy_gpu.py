@@ -48,7 +48,9 @@ class CupySoftmax(GpuSoftmax):
         for array in given:
             if array.data.device_id != device or not array.flags.c_contiguous:
                 return None
-        if out is not None and out is not logits:
+        if out is not None and (out is not logits or _reaches(out, given[1:])):
+            return None
+        if correct is not None and _reaches(correct, given[:-1]):
             return None
         with logits.device, Explained("softmax_cross_entropy", logits, self.name):
             plan = _plan(*logits.shape, dtype)
@@ -75,6 +77,17 @@ class CupySoftmax(GpuSoftmax):
         sizes = np.int64(rows), (np.int64 if plan.wide else np.int32)(width)
         kernel(logits, plan.blocks, plan.threads, *arrays, *sizes)
         return mean
+
+
+def _reaches(written: Array, others: list[Array]) -> bool:
+    """Whether an array shares memory with one of the others; none of them has gaps."""
+    start = written.data.ptr
+    end = start + written.nbytes
+    for array in others:
+        place = array.data.ptr
+        if place < end and start < place + array.nbytes:
+            return True
+    return False
 
 
 @made_once
