@@ -8,7 +8,7 @@ from ...backend.failures import Explained
 from ..activation import activation_forward
 from ..activation.arguments import check_options
 from ..activation.gpu.sums import add_rows
-from ..array_arguments import check_overlap
+from ..array_arguments import check_input, check_overlap
 from . import cublaslt as lt
 from .cupy_device import NoRoomError
 from .cupy_plan import Plan
@@ -45,7 +45,8 @@ def matmul(
                            matmul(x.T, dz, out=dW, bias_grad=db)
 
     Args:
-        a, b: (m, k) and (k, n); views such as x.T are taken as they are, without a copy.
+        a, b: (m, k) and (k, n), both float16, float32 or float64; views such as x.T are taken as
+            they are, without a copy.
         out: where the result goes, (m, n), C-contiguous to be quick; None: new memory.
         bias: (n,), added to every row.
         bias_grad: (n,), where the sums of b's columns go: sum over its k rows.
@@ -184,6 +185,11 @@ def _check(
     given = {"a": a, "b": b, "out": out, "bias": bias, "bias_grad": bias_grad}
     given = {name: array for name, array in given.items() if array is not None}
     backend_of(*given.values(), names=list(given))
+    check_input("a", a)
+    if a.dtype != b.dtype:
+        raise TypeError(
+            f"b has dtype {b.dtype} but a has {a.dtype}; expected the same. Convert one of them"
+        )
     for name, array in (("a", a), ("b", b)):
         if array.ndim != 2:
             raise ValueError(f"{name} has shape {array.shape}; expected a matrix, of two axes")
