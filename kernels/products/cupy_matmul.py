@@ -38,30 +38,7 @@ def matmul(
     activation: str = "linear",
     slope: float = 0.01,
 ) -> Array:
-    """out = f(a b + bias) of CuPy matrices, in one launch where cuBLASLt can; returns out.
-
-        y = f(x W + b):    y = matmul(x, W, bias=b, activation="relu")
-        dW = x.T dz, db = sum of dz over rows:
-                           matmul(x.T, dz, out=dW, bias_grad=db)
-
-    Args:
-        a, b: (m, k) and (k, n), both float16, float32 or float64; views such as x.T are taken as
-            they are, without a copy.
-        out: where the result goes, (m, n), C-contiguous to be quick; None: new memory.
-        bias: (n,), added to every row.
-        bias_grad: (n,), where the sums of b's columns go: sum over its k rows.
-        activation: f, as `activation_forward` calls it. Only "linear" and "relu" come with the
-            product; others are a launch of their own, with the bias.
-        slope: of "leaky_relu".
-
-    Raises:
-        TypeError, ValueError, MixedBackendsError: an argument breaks these conditions; it is
-            named, and nothing was written.
-        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
-
-    Conventions: float16 adds up in float32, float32 is not cut to TF32. A product is run once in
-        the ordinary way before a stream that runs it is captured.
-    """
+    """As this room's `matmul`, whose docstring tells what it takes and gives."""
     try:
         plan = _plan(a, b, out, bias, bias_grad, activation)
         if type(plan) is Plan:
@@ -88,7 +65,7 @@ def why_apart(
     bias_grad: Array | None = None,
     activation: str = "linear",
 ) -> str:
-    """Why `matmul` of such arrays is not one launch of cuBLASLt's; "" if it is."""
+    """As this room's `why_apart`."""
     try:
         plan = _plan(a, b, out, bias, bias_grad, activation)
     except NoRoomError as error:

@@ -224,7 +224,8 @@ def test_arguments_that_do_not_fit(reference, changed, error, words):
 @pytest.mark.parametrize("kinds", [("f", "d"), ("d", "e"), ("i8", "i8"), ("?", "?"), ("F", "F")])
 def test_matrices_of_two_dtypes_or_of_others_are_refused_with_nothing_beside_them(reference, kinds):
     a, b = (reference.asarray(np.ones((3, 3), kind)) for kind in kinds)
-    for given in ({}, {"bias": b[0]}, {"activation": "tanh"}, {"bias_grad": b[0].copy()}):
+    v = reference.asarray(np.ones(3, kinds[1]))
+    for given in ({}, {"bias": v}, {"activation": "tanh"}, {"bias_grad": v}):
         with reference.refuses(TypeError, {"a": a, "b": b, **given}, "has dtype", "expected"):
             matmul(a, b, **given)
 
