@@ -8,7 +8,7 @@ import numpy as np
 
 from ....backend import Array
 from ....backend.failures import Explained
-from ...compiling.cuda_launch import RawKernel, made_once, zero_between_launches
+from ...compiling.cuda_launch import RawKernel, made_lately, made_once, zero_between_launches
 from ...compiling.dtypes import NAMES, compute_dtype
 from .cuda_text import source
 from .launches import GpuSoftmax
@@ -90,7 +90,7 @@ def _reaches(written: Array, others: list[Array]) -> bool:
     return False
 
 
-@made_once
+@made_lately
 def _plan(rows: int, width: int, dtype: str) -> GpuPlan:
     return gpu_plan(rows, width, CupySoftmax.room[dtype])
 
