@@ -3,8 +3,6 @@ of the driver: they are counted."""
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 from onepass import kernels
@@ -19,23 +17,6 @@ SHAPES = {  # launches of a forward and of a backward
     (2, 2, 33000): 2,
 }  # fmt: skip
 MOST_CALLS = {"forward": 58, "backward": 64, "inference": 40}  # of Python's functions
-
-
-def calls_of(function):
-    """How many functions of Python run in it."""
-    count = 0
-
-    def note(frame, event, arg):
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        function()
-    finally:
-        sys.setprofile(before)
-    return count - 1
 
 
 @pytest.mark.parametrize("axis", [1, -1])
@@ -60,7 +41,7 @@ def test_arrays_of_the_plainest_kind_take_the_quick_way(shape, axis):
         run()  # compiles, and takes memory for the pool
         run()
         counting.reset()
-        assert calls_of(run) <= MOST_CALLS[name]
+        assert len(counting.python_calls(run)) <= MOST_CALLS[name]
         counted = counting.counts()
         if axis == 1:
             assert counted["launches"] == (1 if name == "inference" else SHAPES[shape])
