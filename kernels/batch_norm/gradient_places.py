@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...backend import Array, backend_of
+from ...backend import Array, backend_of, device_of
 from ...backend.checks.arrays import check_writeable
+from ..compiling.first_launch import index_widths, is_new, remember
 from .channel_vectors import computed, fits, gradient_dtype
 from .contract import NOWHERE, Places
 from .layout import Layout
@@ -67,24 +68,37 @@ def landing_of(places: Places, vectors: Places, x: Array, replaces: bool) -> Lan
         if place is not None and fits(place, dtype):
             direct[k] = place
         elif place is not None or gradient_dtype(vector, x) != dtype:
-            copies[k] = _tried(place, gradient_dtype(vector, x), vector, dtype)
+            copies[k] = _copy_of(place, vector, gradient_dtype(vector, x), np.dtype(dtype))
     return Landing((direct[0], direct[1]), (copies[0], copies[1]))
 
 
-def _tried(place: Array | None, kind: np.dtype, vector: Array, dtype: str) -> Array:
-    """New memory, once written to from what is computed in, and copied from to a place."""
+def _copy_of(place: Array | None, vector: Array, kind: np.dtype, dtype: np.dtype) -> Array | None:
+    """New memory for what is computed in `dtype`, if it does not go straight to its place; the
+    code that brings it there was compiled."""
     xp = backend_of(vector).xp
-    made = xp.empty(vector.shape, kind)
-    made[...] = xp.zeros(vector.shape, dtype)
+    straight = place is not None and place.flags.c_contiguous and index_widths((place,)) == (False,)
+    copy = None if straight else xp.empty(vector.shape, kind)
+    code = "gradients of batch norm", device_of(vector), kind, dtype, min(vector.size, 2)
+    if is_new(code):
+        made = xp.empty(vector.shape, kind) if copy is None else copy
+        made[...] = xp.zeros(vector.shape, dtype)
+        remember([code])
     try_copies((place,))
-    return made
+    return copy
 
 
 def try_copies(places: Iterable[Array | None]) -> None:
-    """Take the code on a GPU that a copy into each of them takes, by one of what it holds."""
+    """Take the code on a GPU that a copy into each of them takes, by one of what it holds, unless
+    such code has run before."""
     for place in places:
-        if place is not None and not isinstance(place, np.ndarray):
+        if place is None or isinstance(place, np.ndarray):
+            continue
+        kind, gaps = place.dtype, not place.flags.c_contiguous
+        of = *index_widths((place,)), min(place.size, 2)
+        code = "places of batch norm", device_of(place), kind, gaps, *of
+        if is_new(code):
             place[...] = place.copy()
+            remember([code])
 
 
 def moved(gradients: Iterable[Array | None], places: Iterable[Array | None]) -> Places:

@@ -94,8 +94,9 @@ def batch_norm_inference_backward(
     dtype = computed(x)
     with backend.scope(), Explained("batch_norm_inference_backward", x, chosen.name):
         dx = empty_like(x) if out is None else out
+        make = backend.xp.empty if x.size else backend.xp.zeros
         places = [
-            None if vector is None else backend.xp.zeros(layout.channels, gradient_dtype(vector, x))
+            None if vector is None else make(layout.channels, gradient_dtype(vector, x))
             for vector in (gamma, beta)
         ]
         try_copies(wanted)

@@ -13,7 +13,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ParamSpec, TypeVar
 
 from ...backend import Array, KernelError, device_of
@@ -164,6 +164,7 @@ _OF_THREAD = 2  # CUDA's name for the default stream that each thread has one of
 _counts: dict[tuple[int, int, int], Array] = {}
 by_stream: list[dict[tuple[int, int, int], Any]] = [_counts]
 """What is kept for streams, by the number of the device and `current_stream`."""
+_LATELY = 1024
 _kept: list[Any] = []
 
 
@@ -173,8 +174,14 @@ def made_once(make: Callable[P, K]) -> Callable[P, K]:
     return _kept[-1]
 
 
+def made_lately(make: Callable[P, K]) -> Callable[P, K]:
+    """The same of what depends on shapes, of which there is no end: the last results are kept."""
+    _kept.append(lru_cache(_LATELY)(make))
+    return _kept[-1]
+
+
 def forget() -> None:
-    """Drop every kernel that was made, so that each is made anew."""
+    """Drop every kernel and plan that was made, so that each is made anew."""
     for make in _kept:
         make.cache_clear()
     _launchers.clear()

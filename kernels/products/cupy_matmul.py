@@ -8,7 +8,7 @@ from ...backend.failures import Explained
 from ..activation import activation_forward
 from ..activation.arguments import check_options
 from ..activation.gpu.sums import add_rows
-from ..array_arguments import check_overlap
+from ..array_arguments import check_input, check_overlap
 from . import cublaslt as lt
 from .cupy_device import NoRoomError
 from .cupy_plan import Plan
@@ -38,33 +38,7 @@ def matmul(
     activation: str = "linear",
     slope: float = 0.01,
 ) -> Array:
-    """out = f(a b + bias), for networks on a GPU: in one launch where cuBLASLt can; returns out.
-
-    Arrays are CuPy's, all of one dtype, float16, float32 or float64. NumPy's and other dtypes go
-    the slow way, by an array expression for each part; lists and other libraries' tensors are not
-    taken in.
-
-        y = f(x W + b):    y = matmul(x, W, bias=b, activation="relu")
-        dW = x.T dz, db = sum of dz over rows:
-                           matmul(x.T, dz, out=dW, bias_grad=db)
-
-    Args:
-        a, b: (m, k) and (k, n); views such as x.T are taken as they are, without a copy.
-        out: where the result goes, (m, n), C-contiguous to be quick; None: new memory.
-        bias: (n,), added to every row.
-        bias_grad: (n,), where the sums of b's columns go: sum over its k rows.
-        activation: f, as `activation_forward` calls it. Only "linear" and "relu" come with the
-            product; others are a launch of their own, with the bias.
-        slope: of "leaky_relu".
-
-    Raises:
-        TypeError, ValueError, MixedBackendsError: an argument breaks these conditions; it is
-            named, and nothing was written.
-        KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
-
-    Conventions: float16 adds up in float32, float32 is not cut to TF32. A product is run once in
-        the ordinary way before a stream that runs it is captured.
-    """
+    """As this room's `matmul`, whose docstring tells what it takes and gives."""
     try:
         plan = _plan(a, b, out, bias, bias_grad, activation)
         if type(plan) is Plan:
@@ -91,7 +65,7 @@ def why_apart(
     bias_grad: Array | None = None,
     activation: str = "linear",
 ) -> str:
-    """Why `matmul` of such arrays is not one launch of cuBLASLt's; "" if it is."""
+    """As this room's `why_apart`."""
     try:
         plan = _plan(a, b, out, bias, bias_grad, activation)
     except NoRoomError as error:
@@ -188,6 +162,11 @@ def _check(
     given = {"a": a, "b": b, "out": out, "bias": bias, "bias_grad": bias_grad}
     given = {name: array for name, array in given.items() if array is not None}
     backend_of(*given.values(), names=list(given))
+    check_input("a", a)
+    if a.dtype != b.dtype:
+        raise TypeError(
+            f"b has dtype {b.dtype} but a has {a.dtype}; expected the same. Convert one of them"
+        )
     for name, array in (("a", a), ("b", b)):
         if array.ndim != 2:
             raise ValueError(f"{name} has shape {array.shape}; expected a matrix, of two axes")

@@ -285,6 +285,12 @@ def test_import_loads_few_modules():
     assert len(loaded) < 60
 
 
+def test_import_loads_no_products_of_a_gpu():
+    loaded = run_python("import sys, onepass.kernels; print([*sys.modules])")
+    room = "onepass.kernels.products"
+    assert [name for name in eval(loaded) if name.startswith(room)] == [room]
+
+
 def test_the_front_door_holds_what_it_lists():
     assert set(onepass.__all__) <= set(dir(onepass))
     assert all(getattr(onepass, name) is not None for name in onepass.__all__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from ....backend import Array
 from ....backend.failures import Explained
 from ...array_arguments import start_of
-from ...compiling.cuda_launch import RawKernel, made_once, processors
+from ...compiling.cuda_launch import RawKernel, made_lately, made_once, processors
 from ...compiling.cuda_packs import BYTES
 from ...compiling.dtypes import compute_dtype
 from ...graph.words import words
@@ -203,7 +202,7 @@ def _cut_at(layout: Layout, x: Array, places: int, whole: bool = True) -> Cut:
     return cut_of(*shape, x.dtype, places % BYTES == 0, processors(x.data.device_id), whole)
 
 
-@lru_cache(maxsize=1024)
+@made_lately
 def cut_of(
     outer: int,
     channels: int,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ....backend import Array
 from ....backend.failures import Explained
-from ...compiling.cuda_launch import RawKernel, made_once, zero_between_launches
+from ...compiling.cuda_launch import RawKernel, made_lately, made_once, zero_between_launches
 from ...compiling.dtypes import NAMES, compute_dtype
 from .cuda_text import source
 from .launches import GpuSoftmax
@@ -48,7 +48,9 @@ class CupySoftmax(GpuSoftmax):
         for array in given:
             if array.data.device_id != device or not array.flags.c_contiguous:
                 return None
-        if out is not None and out is not logits:
+        if out is not None and (out is not logits or _reaches(out, given[1:])):
+            return None
+        if correct is not None and _reaches(correct, given[:-1]):
             return None
         with logits.device, Explained("softmax_cross_entropy", logits, self.name):
             plan = _plan(*logits.shape, dtype)
@@ -77,7 +79,18 @@ class CupySoftmax(GpuSoftmax):
         return mean
 
 
-@made_once
+def _reaches(written: Array, others: list[Array]) -> bool:
+    """Whether an array shares memory with one of the others; none of them has gaps."""
+    start = written.data.ptr
+    end = start + written.nbytes
+    for array in others:
+        place = array.data.ptr
+        if place < end and start < place + array.nbytes:
+            return True
+    return False
+
+
+@made_lately
 def _plan(rows: int, width: int, dtype: str) -> GpuPlan:
     return gpu_plan(rows, width, CupySoftmax.room[dtype])
 

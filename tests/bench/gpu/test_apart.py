@@ -115,5 +115,5 @@ def test_a_step_is_an_epochs_time_by_its_steps():
     for path, candidate in work.prepare(paths).items():
         assert candidate.told, path
         candidate.reset()
-        assert 0 < candidate.call() < 60
+        assert candidate.call() > 0
     assert get_backend("cpu").device == work.device

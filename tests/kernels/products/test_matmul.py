@@ -182,12 +182,6 @@ def test_all_at_once(reference):
     np.testing.assert_allclose(reference.to_numpy(sums), b.sum(axis=0), rtol=1e-12)
 
 
-def test_matrices_of_two_dtypes_are_multiplied_as_arrays_are(reference):
-    a, b = np.arange(6.0, dtype="float32").reshape(2, 3), np.arange(12.0).reshape(3, 4)
-    y = matmul(reference.asarray(a), reference.asarray(b))
-    np.testing.assert_array_equal(reference.to_numpy(y), a @ b)
-
-
 def test_why_numpys_arrays_go_apart():
     assert why_apart(np.ones((2, 2)), np.ones((2, 2))) == "the arrays are not CuPy's"
 
@@ -206,6 +200,9 @@ def arrays(reference, **changed):
     [
         ({"a": np.ones(3)}, ValueError, ("a has shape (3,)", "two axes")),
         ({"b": np.ones((3, 4, 1))}, ValueError, ("b has shape (3, 4, 1)", "two axes")),
+        ({"a": np.ones((2, 3), "f")}, TypeError, ("b has dtype float64 but a has float32",)),
+        ({"b": np.ones((3, 4), int)}, TypeError, ("b has dtype int64 but a has float64",)),
+        ({"a": np.ones((2, 3), int)}, TypeError, ("a has dtype int64", "float16", "float64")),
         ({"b": np.ones((2, 4))}, ValueError, ("(2, 3)", "(2, 4)", "as many rows of b")),
         ({"out": np.ones((4, 2))}, ValueError, ("out has shape (4, 2)", "(2, 4)")),
         ({"out": np.ones((2, 4), "f")}, TypeError, ("out has dtype float32", "float64")),
@@ -222,6 +219,15 @@ def test_arguments_that_do_not_fit(reference, changed, error, words):
     if changed.keys() & given.keys():
         with reference.refuses(error, given, *words[-1:]):
             matmul(**given)
+
+
+@pytest.mark.parametrize("kinds", [("f", "d"), ("d", "e"), ("i8", "i8"), ("?", "?"), ("F", "F")])
+def test_matrices_of_two_dtypes_or_of_others_are_refused_with_nothing_beside_them(reference, kinds):
+    a, b = (reference.asarray(np.ones((3, 3), kind)) for kind in kinds)
+    v = reference.asarray(np.ones(3, kinds[1]))
+    for given in ({}, {"bias": v}, {"activation": "tanh"}, {"bias_grad": v}):
+        with reference.refuses(TypeError, {"a": a, "b": b, **given}, "has dtype", "expected"):
+            matmul(a, b, **given)
 
 
 @pytest.mark.parametrize("written", ["out", "bias_grad"])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from onepass import KernelError, kernels
 from onepass.backend.failures import Explained, Failure
-from onepass.kernels.compiling import first_launch
+from onepass.kernels.compiling import cuda_launch, first_launch
+from onepass.kernels.softmax.gpu import cupy_gpu
 from onepass.kernels.softmax.gpu import plan as gpu_plan
 from onepass.kernels.softmax.gpu.cuda_text import KERNELS, source
 from proving.absence.every_failure import ENGINES, check_every_failure, strided
@@ -89,6 +90,15 @@ def test_a_second_call_compiles_nothing_and_takes_less(engine):
             taken.append(1_000 - machine.left["memory"])
         once = engine == "cupy"  # the number by which blocks count themselves
         assert taken == [3 + once, 3], "the gradient, the losses of blocks and their mean"
+
+
+def test_plans_of_many_shapes_do_not_pile_up():
+    cuda_launch.forget()
+    for rows in range(1, 3000):
+        cupy_gpu._plan(rows, 10, "float32")
+    assert 1 < cupy_gpu._plan.cache_info().currsize <= 1024
+    cuda_launch.forget()
+    assert cupy_gpu._plan.cache_info().currsize == 0
 
 
 @pytest.mark.parametrize("engine", ENGINES)

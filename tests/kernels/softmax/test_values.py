@@ -285,6 +285,36 @@ def test_refused_and_nothing_written(case, engine_name):
         assert np.array_equal(value, kept[name], equal_nan=name == "weights")
 
 
+OVERLAPS = {  # words of a room that holds the logits, in float64, and where another argument lies
+    "correct in the logits": ("correct", "logits", slice(1, 2)),
+    "correct in the labels": ("correct", "labels", slice(7, 8)),
+    "correct in the weights": ("correct", "weights", slice(9, 10)),
+    "correct in the logits that out replaces": ("correct", "logits", slice(5, 6)),
+    "labels in the logits that out replaces": ("out", "labels", slice(4, 6)),
+    "weights in the logits that out replaces": ("out", "weights", slice(0, 2)),
+}
+
+
+@pytest.mark.parametrize("case", OVERLAPS)
+def test_arguments_in_one_another_are_refused_on_every_engine(engine, case):
+    written, read, place = OVERLAPS[case]
+    room = engine.asarray(np.zeros(10))
+    words = room.view("int64")
+    given = {
+        "logits": room[:6].reshape(2, 3), "labels": words[6:8], "weights": room[8:10],
+    }  # fmt: skip
+    run = engine.kernel("softmax_cross_entropy")
+    run(**given, correct=engine.asarray(np.zeros((), "int64")))
+    if written == "correct":
+        given["correct"] = words[place].reshape(())
+    else:
+        given[read] = (words if read == "labels" else room)[place]
+    if "out" in case:
+        given["out"] = given["logits"]
+    with engine.refuses(ValueError, {"room": room}, written, read, "overlap"):
+        run(**given)
+
+
 @pytest.mark.parametrize("name", ["cupy", "numba-cuda"])
 def test_gpu_engines_refuse_arrays_of_the_cpu(name):
     with pytest.raises(onepass.EngineUnavailableError, match=f"engine '{name}'"):

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from onepass.backend.devices import probe_cuda
 from onepass.kernels.batch_norm import engines as batchnorm_engines
-from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm.gpu import numba_cuda_plan, plan
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.engine_table import _TABLE as ENGINES
@@ -137,7 +136,6 @@ class Machine:
                 mock.patch.object(cuda_launch, "THREADS", 1),  # all that a block of Numba's has
                 mock.patch.multiple(numba_cuda_plan, **NUMBA_PLAN),
                 mock.patch.multiple(plan, **PLAN, **({} if self.whole else IN_PARTS)),
-                mock.patch.object(batchnorm_cupy, "cut_of", batchnorm_cupy.cut_of.__wrapped__),
             ):
                 stack.enter_context(patch)
             probe_cuda.cache_clear()

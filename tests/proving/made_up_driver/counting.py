@@ -1,11 +1,14 @@
-"""What CuPy has asked of the made-up driver, and what that tells CuPy on demand."""
+"""What CuPy has asked of the made-up driver, and what that tells CuPy on demand; and which
+functions of Python a call runs meanwhile."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .libraries import libcuda
 
@@ -52,3 +55,20 @@ def refused() -> str:
     text = ctypes.create_string_buffer(2000)
     libcuda().made_up_refused(text)
     return text.value.decode()
+
+
+def python_calls(call: Callable[..., Any], *given: Any, **options: Any) -> list[str]:
+    """The names of Python's functions that run in a call, and its own, in their order."""
+    found: list[str] = []
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            found.append(frame.f_code.co_name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        call(*given, **options)
+    finally:
+        sys.setprofile(before)
+    return found
