@@ -40,9 +40,8 @@ def matmul(
 ) -> Array:
     """out = f(a b + bias), for networks on a GPU: in one launch where cuBLASLt can; returns out.
 
-    Arrays are CuPy's, all of one dtype, float16, float32 or float64. NumPy's and other dtypes go
-    the slow way, by an array expression for each part; lists and other libraries' tensors are not
-    taken in.
+    Arrays are CuPy's, or NumPy's by the slow way, all of one dtype, float16, float32 or float64;
+    lists and other libraries' tensors are not taken in.
 
         y = f(x W + b):    y = matmul(x, W, bias=b, activation="relu")
         dW = x.T dz, db = sum of dz over rows:
