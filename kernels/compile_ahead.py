@@ -30,13 +30,15 @@ def warmup(
 ) -> None:
     """Compile rules, and what else is asked for, now instead of at the first call.
 
-    It takes seconds, batch normalization longest, and once: the machine code is kept on disk.
+    It takes seconds, batch normalization longest, and once: the machine code is kept on disk. What
+    captured steps on a GPU have for themselves is compiled when they are captured.
 
     Args:
         dtypes: one or several of "float16", "float32", "float64".
         engine: one engine's name; "auto" means the one that "auto" picks on the current device.
         rules: names of rules; all by default.
-        batch_norm: forward, backward and inference, with and without ReLU, too.
+        batch_norm: forward, backward and inference, with and without ReLU, too; by "cupy" those of
+            small arrays, since others have code of their own.
         softmax: softmax cross-entropy too, of any number of classes.
         dropout: dropout too.
         activations: kinds of `activation_forward` too, such as "relu": both ways, with a bias and

@@ -34,7 +34,7 @@ class Dense(Layer):
     The parameters are "weight", (in_features, out_features), the transpose of PyTorch's, and
     "bias", (out_features,). Backward writes dW and db straight into the gradient views, replacing
     what was there. On a GPU forward is one launch, with b and relu, and so are dW with db, and dx;
-    other functions f are one more each way.
+    another f is one more forward, and the gradient of any f one more on the way back.
 
     Raises:
         TypeError: a width is not an integer, `activation` no string or `slope` no number.

@@ -109,8 +109,7 @@ class CapturedStep(CapturedBySize):
             TypeError, ValueError: x, y or weights do not fit; nothing was written.
             FloatingPointError: the loss is not finite, or the gradients are not where `clip_norm`
                 asks for their norm; the message names the layer that first went wrong, and the
-                parameters are those of the step before. On a GPU nobody looks at the loss of a call
-                that goes layer by layer, as the first with as many rows does.
+                parameters are those of the step before.
         """
         net, loss = self._net, self._loss
         x, y = prepared(net, (x, y), loss, "the batch")

@@ -114,8 +114,8 @@ def fit(
         TypeError: the labels or a count are not integers, x holds complex numbers or times, an
             option is something else; before anything is written.
         FloatingPointError: the loss is not finite; the message names the epoch and the layer that
-            first went wrong. On the CPU, and in captured steps, the update that would follow is
-            not done.
+            first went wrong. The update that would follow is not done, but on a GPU where steps
+            can't be captured.
         DeviceUnavailableError: the GPU was lost; the message says when.
     """
     check_loss(net, loss)

@@ -26,7 +26,7 @@ class Room(NamedTuple):
 
 
 # by what is computed in
-CUDA_C = {"float32": Room(32, 32), "float64": Room(16, 4)}
+CUDA_C = {"float32": Room(16, 16), "float64": Room(8, 0)}
 NUMBA = {"float32": Room(8, 8), "float64": Room(4, 0)}  # the rest takes more registers there
 WITH_WIDE = 8  # where the number of a column takes 64 bits
 

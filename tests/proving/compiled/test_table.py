@@ -43,7 +43,7 @@ def test_a_cell_has_the_most_of_any_form_for_each_gpu(tmp_path):
     cuda_table.write(tmp_path / "new" / "table.md")
     table = (tmp_path / "new" / "table.md").read_text(encoding="utf-8")
     assert "| `cupy` | adam | 10 9 9 9 9 | 12 9 9 9 9 | 10 9 9 9 9 |\n" in table
-    assert table.count("\n| `") == len(list(proof.shipped())) / 3
+    assert table.count("\n| `") == len({kernel[:2] for kernel in proof.shipped()})
     record = json.loads((tmp_path / "new" / "table.json").read_text(encoding="utf-8"))
     assert len(record["kernels"]) == 2 * len(list(proof.shipped()))
     (found,) = [
