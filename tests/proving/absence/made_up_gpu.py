@@ -281,7 +281,7 @@ class CuPy(ModuleType):
         self.ndarray = type("ndarray", (Array,), {})
         self.cuda = SimpleNamespace(
             Device=Device,
-            get_current_stream=lambda: SimpleNamespace(ptr=0),
+            get_current_stream=lambda: SimpleNamespace(ptr=0, is_capturing=lambda: False),
             runtime=SimpleNamespace(
                 runtimeGetVersion=lambda: 0,  # of which there is no cuBLASLt
                 CUDARuntimeError=CUDARuntimeError,

@@ -93,7 +93,9 @@ class OnHost:
             ones=lambda shape, dtype: on_host(np.ones(shape, dtype)),
             zeros=lambda shape, dtype: on_host(np.zeros(shape, dtype)),
             ndarray=type("ndarray", (), {}),  # array_api_compat asks whether an array is one
-            cuda=SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=STREAM)),
+            cuda=SimpleNamespace(
+                get_current_stream=lambda: SimpleNamespace(ptr=STREAM, is_capturing=lambda: False)
+            ),
             **self._compilers(),
         )
         find = f"onepass.kernels.{self.where}.find_engine"
