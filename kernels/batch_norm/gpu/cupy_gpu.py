@@ -9,7 +9,7 @@ import numpy as np
 from ....backend import Array
 from ....backend.failures import Explained
 from ...array_arguments import start_of
-from ...compiling.cuda_launch import RawKernel, made_lately, made_once, processors
+from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
 from ...compiling.cuda_packs import BYTES
 from ...compiling.dtypes import compute_dtype
 from ...graph.words import words
@@ -19,8 +19,6 @@ from ..layout import Layout
 from .cuda_text import source, symbol
 from .cupy_quick import alike, quick_layout, vectors_fit
 from .plan import Plan, plan_of
-
-_NULL = np.uint64(0)
 
 
 class CupyBatchNorm(BatchNormEngine):
@@ -125,7 +123,7 @@ def _forward(x: Array, y: Array, how: How, running: Running | None, cut: Cut) ->
     layout, gamma, beta, eps, relu = how
     channels, number = layout.channels, cut.number
     kept = empty((3, channels), number)
-    mean, var, momentum = running or (_NULL, _NULL, 0.0)
+    mean, var, momentum = running or (NULL, NULL, 0.0)
     given = (_of(gamma), _of(beta), mean, var, kept, y, *cut.shape)
     rates = number(eps), number(momentum), number(1.0 - momentum), words().stop
     if cut.plan.whole:
@@ -229,4 +227,4 @@ def raw_kernel(name: str, dtype: str, relu: bool, runs: bool, each: int, threads
 
 def _of(vector: Array | None) -> Any:
     """The pointer to it that a kernel takes."""
-    return _NULL if vector is None else vector
+    return NULL if vector is None else vector

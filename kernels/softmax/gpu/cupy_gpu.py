@@ -8,13 +8,13 @@ import numpy as np
 
 from ....backend import Array
 from ....backend.failures import Explained
-from ...compiling.cuda_launch import RawKernel, made_lately, made_once, zero_between_launches
+from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, zero_between_launches
 from ...compiling.dtypes import NAMES, compute_dtype
 from .cuda_text import source
 from .launches import GpuSoftmax
 from .plan import CUDA_C, GpuPlan, gpu_plan
 
-_NULL, _COUNT = np.uint64(0), np.dtype("int64")
+_COUNT = np.dtype("int64")
 _COMPUTED = {np.dtype(name): compute_dtype(name) for name in ("float16", "float32", "float64")}
 
 
@@ -72,7 +72,7 @@ class CupySoftmax(GpuSoftmax):
         kernel = raw_kernel(plan.kernel, NAMES[logits.dtype], NAMES[labels.dtype], *plan[:4])
         parts = cupy.empty(2 * plan.blocks, _COMPUTED[logits.dtype])
         mean, done = cupy.empty((), "float64"), zero_between_launches(logits)
-        factors, count = (_NULL if each is None else each for each in (weights, correct))
+        factors, count = (NULL if each is None else each for each in (weights, correct))
         arrays = (logits, labels, factors, gradient, parts, done, mean, count)
         sizes = np.int64(rows), (np.int64 if plan.wide else np.int32)(width)
         kernel(logits, plan.blocks, plan.threads, *arrays, *sizes)
