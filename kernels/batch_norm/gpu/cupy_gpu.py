@@ -11,7 +11,7 @@ from ....backend.failures import Explained
 from ...array_arguments import start_of
 from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
 from ...compiling.cuda_packs import BYTES
-from ...compiling.dtypes import compute_dtype
+from ...compiling.dtypes import GPU_COMPUTED, NAMES
 from ...graph.words import words
 from ..arguments import options
 from ..contract import NOWHERE, BatchNormEngine, How, Places, Running, Saved
@@ -214,8 +214,8 @@ def cut_of(
     plan = plan_of(outer, channels, inner, dtype.itemsize, aligned, processors, whole)
     index = np.int64 if plan.wide else np.int32
     shape = (*map(index, (outer, channels, inner, plan.share)), np.int32(plan.tile))
-    number = np.dtype(compute_dtype(dtype)).type
-    return Cut(plan, dtype.name, number, (plan.across, plan.parts), shape)
+    number = GPU_COMPUTED[dtype].type
+    return Cut(plan, NAMES[dtype], number, (plan.across, plan.parts), shape)
 
 
 @made_once
