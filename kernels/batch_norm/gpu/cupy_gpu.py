@@ -51,8 +51,7 @@ class CupyBatchNorm(BatchNormEngine):
         numbers: tuple[Any, Any, Any],
         axis: Any,
     ) -> tuple[Array, Saved] | None:
-        """As `batch_norm_forward` of arrays of the plainest kind; None of others. `vectors` are
-        gamma, beta and the running statistics, `numbers` are momentum, eps and the activation."""
+        """Of CuPy arrays without gaps on the current device."""
         from cupy import empty
 
         layout = quick_layout(x, axis)
@@ -73,7 +72,7 @@ class CupyBatchNorm(BatchNormEngine):
     def quick_backward(
         self, dy: Array, saved: Saved, places: Places
     ) -> tuple[Array, Array | None, Array | None] | None:
-        """As `batch_norm_backward` of arrays of the plainest kind; None of others."""
+        """Of such arrays, too."""
         from cupy import empty
 
         x, gamma, beta, kept = saved.x, saved.gamma, saved.beta, saved.kept
@@ -101,7 +100,7 @@ class CupyBatchNorm(BatchNormEngine):
     def quick_inference(
         self, x: Array, vectors: tuple[Array, ...], eps: Any, axis: Any, activation: Any
     ) -> Array | None:
-        """As `batch_norm_inference` of arrays of the plainest kind; None of others."""
+        """Of such arrays, too."""
         from cupy import empty
 
         layout = quick_layout(x, axis)
