@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -120,9 +121,13 @@ def find_engine(name: str, param: Array, contiguous: bool) -> Engine:
 _gpu_engines: dict[type, Engine] = {}
 
 
-def gpu_engine(kind: type) -> Engine | None:
-    """What "auto" takes for arrays of that very type on a GPU, once it was found for some."""
-    return _gpu_engines.get(kind)
+def gpu_engine(kind: type, engine: Any) -> Engine | None:
+    """What "auto" takes for arrays of that very type on a GPU, once it was found for some; None,
+    too, where `engine` asks for another."""
+    found = _gpu_engines.get(kind)
+    if found is None or type(engine) is not str or engine not in ("auto", found.name):
+        return None
+    return found
 
 
 def _status(name: str) -> EngineStatus:

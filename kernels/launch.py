@@ -115,5 +115,7 @@ def _launch_each(prepared: Prepared, calls: Sequence[tuple[Array, ...]], engine:
 
 def _at_once(first: Array, engine: str) -> Engine | None:
     """Who may run on unchecked arrays, of which this is the first."""
-    found = cpu_engine() if type(first) is ndarray else gpu_engine(type(first))
-    return found if found is not None and (engine == "auto" or engine == found.name) else None
+    if type(first) is not ndarray:
+        return gpu_engine(type(first), engine)
+    found = cpu_engine()
+    return found if engine == "auto" or engine == found.name else None

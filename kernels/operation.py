@@ -46,10 +46,8 @@ class Operation(Generic[E]):
         None where there is none."""
         if type(x) is np.ndarray:
             return self.get("numba") if asks_for_cpu(engine) else None
-        found = gpu_engine(type(x))
-        if found is None or type(engine) is not str or engine not in ("auto", found.name):
-            return None
-        return self.get(found.name)
+        found = gpu_engine(type(x), engine)
+        return None if found is None else self.get(found.name)
 
     def choose(self, engine: Any, x: Array) -> E:
         """The engine for arrays like `x`; "auto" takes array expressions where this machine lacks

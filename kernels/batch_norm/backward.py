@@ -11,7 +11,7 @@ from ..order import place_of, put_back, run_like
 from .arguments import check_pair
 from .channel_vectors import computed, readable
 from .contract import NOWHERE, How, Places, Saved
-from .engines import choose, get, on_gpu
+from .engines import at_once, choose, get
 from .gradient_places import PLACES, check_places, landed, landing_of
 from .layout import Layout, layout_of
 from .quick_checks import quick_pair, quick_places
@@ -75,8 +75,8 @@ def batch_norm_backward(
         dx = empty_as(x)
         gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
         return dx, *landed(gradients, vectors, x, wanted)
-    at_once = None if out is not None else on_gpu(x, engine)
-    if at_once is not None and (done := at_once.quick_backward(dy, saved, wanted)):
+    quick = None if out is not None else at_once(engine, x)
+    if quick is not None and (done := quick.quick_backward(dy, saved, wanted)):
         return done
     dy, out, *taken = taken_in(("dy", "out", *PLACES), (dy, out, *wanted))
     wanted = taken[0], taken[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ...backend import Array
 from ..operation import OperationEngine
@@ -84,6 +84,30 @@ class BatchNormEngine(OperationEngine):
 
     together: ClassVar[bool] = False
     """Whether one launch writes all that a user sees of a call."""
+
+    def quick_forward(
+        self,
+        x: Any,
+        vectors: tuple[Any, ...],
+        numbers: tuple[Any, Any, Any],
+        axis: Any,
+    ) -> tuple[Array, Saved] | None:
+        """As `batch_norm_forward` of unchecked arguments if that is safe; None if nothing was done.
+        `vectors` are gamma, beta and the running statistics, both or none of these; `numbers` are
+        momentum, eps and the activation."""
+        return None
+
+    def quick_backward(
+        self, dy: Any, saved: Saved, places: tuple[Any, Any]
+    ) -> tuple[Array, Array | None, Array | None] | None:
+        """The same of `batch_norm_backward`."""
+        return None
+
+    def quick_inference(
+        self, x: Any, vectors: tuple[Any, ...], eps: Any, axis: Any, activation: Any
+    ) -> Array | None:
+        """The same of `batch_norm_inference`, with running statistics."""
+        return None
 
     @abstractmethod
     def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:

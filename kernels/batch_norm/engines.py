@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from ..engine_table import gpu_engine
 from ..operation import Operation
 from .contract import BatchNormEngine
-
-if TYPE_CHECKING:
-    from .gpu.cupy_gpu import CupyBatchNorm
 
 
 def _make(name: str) -> BatchNormEngine:
@@ -34,12 +28,4 @@ def _make(name: str) -> BatchNormEngine:
 
 
 ENGINES = Operation(_make)
-choose, get = ENGINES.choose, ENGINES.get
-
-
-def on_gpu(x: Any, engine: Any) -> CupyBatchNorm | None:
-    """What "auto" takes for arrays of the very type of `x` on a GPU, once it was found for some."""
-    found = gpu_engine(type(x))
-    if found is None or (engine != "auto" and engine != found.name):
-        return None
-    return get(found.name)  # type: ignore[return-value]
+at_once, choose, get = ENGINES.at_once, ENGINES.choose, ENGINES.get

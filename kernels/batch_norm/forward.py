@@ -12,7 +12,7 @@ from ..order import place_of, put_back, run_like
 from .arguments import check_ddof, check_layout, check_running, check_vectors, options
 from .channel_vectors import computed, readable, running_of, write_back
 from .contract import How, Running, Saved
-from .engines import choose, get, on_gpu
+from .engines import at_once, choose, get
 from .gpu.first_launch import new_code
 from .layout import layout_of
 from .quick_checks import quick_layout
@@ -92,9 +92,9 @@ def batch_norm_forward(
             y = empty_as(x)
             kept = get("numba").forward(x, y, How(layout, gamma, beta, eps, relu), pair)
             return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
-    if out is None and both_or_none and unbiased and (at_once := on_gpu(x, engine)):
+    if out is None and both_or_none and unbiased and (quick := at_once(engine, x)):
         vectors, numbers = (gamma, beta, running_mean, running_var), (momentum, eps, activation)
-        if done := at_once.quick_forward(x, vectors, numbers, channel_axis):
+        if done := quick.quick_forward(x, vectors, numbers, channel_axis):
             return done
     names = ("x", "gamma", "beta", "running_mean", "running_var", "out")
     given = (x, gamma, beta, running_mean, running_var, out)

@@ -11,7 +11,7 @@ from ..order import place_of, put_back, run_like
 from .arguments import check_layout, check_vectors, options
 from .channel_vectors import computed, readable
 from .contract import How
-from .engines import choose, get, on_gpu
+from .engines import at_once, choose, get
 from .layout import layout_of
 from .quick_checks import quick_layout
 
@@ -62,8 +62,8 @@ def batch_norm_inference(
             y = empty_as(x)
             get("numba").inference(x, y, How(layout, gamma, beta, eps, relu), *statistics)
             return y
-    if out is None and (at_once := on_gpu(x, engine)) and not any(v is None for v in statistics):
-        done = at_once.quick_inference(x, (gamma, beta, *statistics), eps, channel_axis, activation)
+    if out is None and (quick := at_once(engine, x)) and not any(v is None for v in statistics):
+        done = quick.quick_inference(x, (gamma, beta, *statistics), eps, channel_axis, activation)
         if done is not None:
             return done
     names = ("x", "gamma", "beta", "running_mean", "running_var", "out")

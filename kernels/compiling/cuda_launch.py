@@ -16,12 +16,17 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from ...backend import Array, KernelError, device_of
 from . import python_text
 
 Blocks = int | tuple[int, int]
 P = ParamSpec("P")
 K = TypeVar("K")
+
+NULL = np.uint64(0)
+"""The pointer to nothing, as a kernel takes it."""
 
 THREADS = 256
 _MULTIPROCESSORS = 16  # cudaDevAttrMultiProcessorCount

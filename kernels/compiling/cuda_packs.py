@@ -15,7 +15,7 @@ import numpy as np
 
 from . import cuda_launch
 from .cuda_chunks import FOUND, Chunks
-from .dtypes import C_TYPES, compute_dtype
+from .dtypes import C_TYPES, GPU_COMPUTED, compute_dtype
 
 BYTES = 16
 RESIDENT = 4  # blocks that a GPU's processor is to hold: a thread then has 64 registers
@@ -67,33 +67,26 @@ def each(dtype: str) -> int:
     return BYTES // np.dtype(dtype).itemsize
 
 
-_KINDS = {
-    np.dtype(name): (each(name), np.dtype(compute_dtype(name)).type)
-    for name in ("float16", "float32", "float64")
-}
-
-
 def launch_packed(
     kernel: cuda_launch.RawKernel, arrays: Sequence[Any], scalars: tuple[float, ...]
 ) -> None:
     """Launch a kernel of such text; `arrays` end with the columns where it has a `row`."""
     first = arrays[0]
-    _, scalar = _KINDS[first.dtype]
-    given = (*arrays, np.int64(first.size), *np.array(scalars, scalar))
+    given = (*arrays, np.int64(first.size), *np.array(scalars, GPU_COMPUTED[first.dtype]))
     kernel(first, packed_blocks(first), cuda_launch.THREADS, *given)
 
 
 def packed_blocks(array: Any) -> int:
     """The blocks of such a launch."""
-    return cuda_launch.blocks_for(array.size, _KINDS[array.dtype][0])
+    return cuda_launch.blocks_for(array.size, BYTES // array.dtype.itemsize)
 
 
 def launch_chunks(
     kernel: cuda_launch.RawKernel, chunks: Chunks, scalars: tuple[float, ...]
 ) -> None:
     """Launch a kernel of `packed_chunks`."""
-    _, scalar = _KINDS[chunks.like.dtype]
-    given = (*chunks.places, chunks.sizes, *np.array(scalars, scalar))
+    numbers = np.array(scalars, GPU_COMPUTED[chunks.like.dtype])
+    given = (*chunks.places, chunks.sizes, *numbers)
     kernel(chunks.like, len(chunks.cut), cuda_launch.THREADS, *given)
 
 

@@ -16,7 +16,7 @@ from .cuda_chunks import FOUND, Chunks, chunks_of
 from .cuda_launch import RawKernel, made_once
 from .cuda_packs import BYTES, each
 from .cuda_reductions import WARPS
-from .dtypes import C_TYPES, compute_dtype
+from .dtypes import C_TYPES, NAMES, compute_dtype
 
 THREADS = 256  # of a block, some warps
 MOST = 1 << 11  # blocks of one array: beyond that, threads take more elements
@@ -142,7 +142,7 @@ def sum_of_chunks(tables: Iterable[tuple[Chunks, int]]) -> Array:
     start = 0
     for chunks, argument in tables:
         blocks = len(chunks.cut)
-        kernel = raw_kernel("squares_chunks", chunks.like.dtype.name)
+        kernel = raw_kernel("squares_chunks", NAMES[chunks.like.dtype])
         given = chunks.places[argument], chunks.sizes, sums[start : start + blocks]
         kernel(chunks.like, blocks, THREADS, *given)
         start += blocks
@@ -152,7 +152,7 @@ def sum_of_chunks(tables: Iterable[tuple[Chunks, int]]) -> Array:
 def _sum_of_array(array: Array) -> Array:
     import cupy
 
-    dtype = array.dtype.name
+    dtype = NAMES[array.dtype]
     blocks = min(-(-array.size // (AT_ONCE * each(dtype) * THREADS)), MOST)
     sums = cupy.empty(blocks, "float64")
     kernel = raw_kernel("squares_array", dtype)
@@ -164,6 +164,6 @@ def _total(like: Array, sums: Array) -> Array:
     import cupy
 
     total = cupy.empty((), "float64")
-    kernel = raw_kernel("squares_total", like.dtype.name)
+    kernel = raw_kernel("squares_total", NAMES[like.dtype])
     kernel(like, 1, THREADS, sums, np.int64(sums.size), total)
     return total

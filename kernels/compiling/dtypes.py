@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...backend.types import DTYPES
+
 STORED: dict[str, Any] = {"e": np.uint16, "f": np.float32, "d": np.float64}
 """What compiled code for the CPU takes, by the character of the dtype: the bits of float16."""
 
@@ -38,3 +40,7 @@ NAMES = {np.dtype(name): name for name in C_TYPES}
 def compute_dtype(dtype: npt.DTypeLike) -> str:
     """The dtype that is computed in: float32 for float16 arrays, else the arrays' own."""
     return "float64" if np.dtype(dtype).char == "d" else "float32"
+
+
+GPU_COMPUTED = {np.dtype(name): np.dtype(compute_dtype(name)) for name in DTYPES}
+"""The dtypes of arrays that kernels of a GPU take; what they compute in for each."""

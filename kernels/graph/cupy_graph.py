@@ -11,14 +11,20 @@ import numpy as np
 
 from ...backend import Array, Backend, DeviceMemoryError
 from ..compiling import cuda_launch
-from ..compiling.cuda_launch import RawKernel, forget_stream, made_once, zero_between_launches
+from ..compiling.cuda_launch import (
+    NULL,
+    RawKernel,
+    forget_stream,
+    made_once,
+    zero_between_launches,
+)
 from ..compiling.cuda_packs import packed_blocks
 from ..compiling.cuda_squares import sum_of_squares
 from ..compiling.dtypes import NAMES
 from ..rule import Rule
 from . import cuda_text
 from .cuda_text import CLOCK, DRAWS, NOT_FINITE, ORDER, STEP, STOP
-from .words import NOWHERE, Words, captured
+from .words import Words, captured
 
 
 class Graph:
@@ -108,7 +114,7 @@ class Graph:
                 )
         squares = None if clip_norm is None else sum_of_squares([gradients])
         kernel = decide_kernel(NAMES[metric.dtype], self._columns)
-        limits = NOWHERE if squares is None else squares, np.float64(clip_norm or 0.0)
+        limits = NULL if squares is None else squares, np.float64(clip_norm or 0.0)
         arrays = self._table, self._losses, self._metrics, self._clock
         kernel(loss, 1, 1, loss, metric, *limits, *arrays)
         self._kept = [loss, metric, squares]

@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
-
 from ...backend import Array
-
-NOWHERE = np.uint64(0)
+from ..compiling.cuda_launch import NULL
 
 
 class Words(NamedTuple):
@@ -26,7 +23,7 @@ class Words(NamedTuple):
     stop: Array
 
 
-_NONE = Words(NOWHERE, NOWHERE)
+_NONE = Words(NULL, NULL)
 _of_thread = threading.local()
 
 

@@ -3,8 +3,6 @@ an ElementwiseKernel on others."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...backend import Array
 from ...backend.devices import best_gpu
 from ...backend.failures import Explained
@@ -12,11 +10,11 @@ from ..compiling.c_text import PREAMBLE, operation, sources_missing
 from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
 from ..compiling.cuda_packs import launch_chunks, launch_packed
 from ..compiling.cuda_squares import sum_of_chunks
-from ..compiling.dtypes import C_TYPES, compute_dtype
+from ..compiling.dtypes import C_TYPES, GPU_COMPUTED, NAMES, compute_dtype
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .all_or_none import GpuEngine
-from .base import Engine, Kept
+from .base import Kept
 from .cuda_text import source, symbol
 from .cupy_bundle import GRADS, bundle_of
 
@@ -35,7 +33,7 @@ class CupyEngine(GpuEngine):
         first = arrays[0]
         kind, dtype, nbytes = type(first), first.dtype, first.nbytes
         shape, strides, memory = first.shape, first.strides, first.data
-        if dtype not in _NATIVE or not nbytes or not first.flags.c_contiguous:
+        if dtype not in GPU_COMPUTED or not nbytes or not first.flags.c_contiguous:
             return False
         device, places = memory.device_id, [memory.ptr]
         for array in arrays[1:]:
@@ -70,7 +68,7 @@ class CupyEngine(GpuEngine):
         with Explained(rule.name, first, self.name), first.device:
             if (bundle := bundle_of(columns, kept)) is None:
                 return False
-            kernels = [chunks_kernel(rule, _NATIVE[each.like.dtype]) for each in bundle.tables]
+            kernels = [chunks_kernel(rule, NAMES[each.like.dtype]) for each in bundle.tables]
             for kernel in kernels[1:] and kernels:
                 kernel.compile()
             for kernel, chunks in zip(kernels, bundle.tables, strict=True):
@@ -102,7 +100,7 @@ class CupyEngine(GpuEngine):
             _run(rule, arrays, coefficients)
         else:
             param, grad, *state = arrays
-            kernel = strided_kernel(rule, param.dtype.name)
+            kernel = strided_kernel(rule, NAMES[param.dtype])
             kernel(param, grad, *coefficients, param, *state)
 
     def warmup(self, rule: Rule, dtype: str) -> None:
@@ -110,12 +108,9 @@ class CupyEngine(GpuEngine):
         chunks_kernel(rule, dtype).compile()
 
 
-_NATIVE = {np.dtype(name): name for name in Engine.dtypes}
-
-
 def _run(rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:
     """On arrays without gaps."""
-    launch_packed(raw_kernel(rule, _NATIVE[arrays[0].dtype]), arrays, coefficients)
+    launch_packed(raw_kernel(rule, NAMES[arrays[0].dtype]), arrays, coefficients)
 
 
 @made_once

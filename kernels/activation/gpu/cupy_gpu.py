@@ -7,6 +7,7 @@ import numpy as np
 from ....backend import Array
 from ...compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
 from ...compiling.cuda_packs import launch_packed
+from ...compiling.dtypes import NAMES
 from .cuda_text import elementwise, source, symbol
 from .sums import GpuActivation
 
@@ -22,17 +23,17 @@ class CupyActivation(GpuActivation):
         vectors = () if bias is None else (bias,)
         if _without_gaps(x, y, *vectors):
             row = () if bias is None else (bias, np.int64(bias.size))
-            kernel = raw_kernel(kind, x.dtype.name, bias is not None)
+            kernel = raw_kernel(kind, NAMES[x.dtype], bias is not None)
             launch_packed(kernel, (x, y, *row), (slope,))
         else:
-            strided_kernel(kind, x.dtype.name, bias is not None)(x, x, *vectors, slope, y)
+            strided_kernel(kind, NAMES[x.dtype], bias is not None)(x, x, *vectors, slope, y)
 
     def differentiate(self, dy: Array, y: Array, dz: Array, kind: str, slope: float) -> None:
         name = f"{kind}_gradient"
         if _without_gaps(dy, y, dz):
-            launch_packed(raw_kernel(name, dy.dtype.name), (dy, y, dz), (slope,))
+            launch_packed(raw_kernel(name, NAMES[dy.dtype]), (dy, y, dz), (slope,))
         else:
-            strided_kernel(name, dy.dtype.name)(dy, dy, y, slope, dz)
+            strided_kernel(name, NAMES[dy.dtype])(dy, dy, y, slope, dz)
 
 
 def _without_gaps(*arrays: Array) -> bool:

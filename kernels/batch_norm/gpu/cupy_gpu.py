@@ -9,9 +9,9 @@ import numpy as np
 from ....backend import Array
 from ....backend.failures import Explained
 from ...array_arguments import start_of
-from ...compiling.cuda_launch import RawKernel, made_lately, made_once, processors
+from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
 from ...compiling.cuda_packs import BYTES
-from ...compiling.dtypes import compute_dtype
+from ...compiling.dtypes import GPU_COMPUTED, NAMES
 from ...graph.words import words
 from ..arguments import options
 from ..contract import NOWHERE, BatchNormEngine, How, Places, Running, Saved
@@ -19,8 +19,6 @@ from ..layout import Layout
 from .cuda_text import source, symbol
 from .cupy_quick import alike, quick_layout, vectors_fit
 from .plan import Plan, plan_of
-
-_NULL = np.uint64(0)
 
 
 class CupyBatchNorm(BatchNormEngine):
@@ -53,8 +51,7 @@ class CupyBatchNorm(BatchNormEngine):
         numbers: tuple[Any, Any, Any],
         axis: Any,
     ) -> tuple[Array, Saved] | None:
-        """As `batch_norm_forward` of arrays of the plainest kind; None of others. `vectors` are
-        gamma, beta and the running statistics, `numbers` are momentum, eps and the activation."""
+        """Of CuPy arrays without gaps on the current device."""
         from cupy import empty
 
         layout = quick_layout(x, axis)
@@ -75,7 +72,7 @@ class CupyBatchNorm(BatchNormEngine):
     def quick_backward(
         self, dy: Array, saved: Saved, places: Places
     ) -> tuple[Array, Array | None, Array | None] | None:
-        """As `batch_norm_backward` of arrays of the plainest kind; None of others."""
+        """Of such arrays, too."""
         from cupy import empty
 
         x, gamma, beta, kept = saved.x, saved.gamma, saved.beta, saved.kept
@@ -103,7 +100,7 @@ class CupyBatchNorm(BatchNormEngine):
     def quick_inference(
         self, x: Array, vectors: tuple[Array, ...], eps: Any, axis: Any, activation: Any
     ) -> Array | None:
-        """As `batch_norm_inference` of arrays of the plainest kind; None of others."""
+        """Of such arrays, too."""
         from cupy import empty
 
         layout = quick_layout(x, axis)
@@ -125,7 +122,7 @@ def _forward(x: Array, y: Array, how: How, running: Running | None, cut: Cut) ->
     layout, gamma, beta, eps, relu = how
     channels, number = layout.channels, cut.number
     kept = empty((3, channels), number)
-    mean, var, momentum = running or (_NULL, _NULL, 0.0)
+    mean, var, momentum = running or (NULL, NULL, 0.0)
     given = (_of(gamma), _of(beta), mean, var, kept, y, *cut.shape)
     rates = number(eps), number(momentum), number(1.0 - momentum), words().stop
     if cut.plan.whole:
@@ -216,8 +213,8 @@ def cut_of(
     plan = plan_of(outer, channels, inner, dtype.itemsize, aligned, processors, whole)
     index = np.int64 if plan.wide else np.int32
     shape = (*map(index, (outer, channels, inner, plan.share)), np.int32(plan.tile))
-    number = np.dtype(compute_dtype(dtype)).type
-    return Cut(plan, dtype.name, number, (plan.across, plan.parts), shape)
+    number = GPU_COMPUTED[dtype].type
+    return Cut(plan, NAMES[dtype], number, (plan.across, plan.parts), shape)
 
 
 @made_once
@@ -229,4 +226,4 @@ def raw_kernel(name: str, dtype: str, relu: bool, runs: bool, each: int, threads
 
 def _of(vector: Array | None) -> Any:
     """The pointer to it that a kernel takes."""
-    return _NULL if vector is None else vector
+    return NULL if vector is None else vector

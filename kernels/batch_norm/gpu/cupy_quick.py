@@ -8,21 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ...compiling.dtypes import compute_dtype
+from ...compiling.dtypes import GPU_COMPUTED
 from ..layout import Layout, contiguous_layout
-
-_COMPUTED = {
-    np.dtype(name): np.dtype(compute_dtype(name)) for name in ("float16", "float32", "float64")
-}
 
 
 def quick_layout(x: Any, axis: Any) -> Layout | None:
     """The layout of a CuPy array on the current device in which every channel has a value."""
     import cupy
 
-    if type(axis) is not int or x.dtype not in _COMPUTED or not x.flags.c_contiguous:
+    if type(axis) is not int or x.dtype not in GPU_COMPUTED or not x.flags.c_contiguous:
         return None
     shape = x.shape
     if len(shape) < 2 or not -len(shape) <= axis < len(shape) or not x.size:
@@ -48,7 +42,7 @@ def vectors_fit(
 ) -> bool:
     """Whether all vectors, or None, are on x's device, of what is computed in and without gaps, and
     those that are written share no memory with one another, x, `others` or those that are read."""
-    kind, dtype, device = type(x), _COMPUTED[x.dtype], x.data.device_id
+    kind, dtype, device = type(x), GPU_COMPUTED[x.dtype], x.data.device_id
     nbytes, shape = channels * dtype.itemsize, (channels,)
     places = []
     for vectors in (read, written):

@@ -7,7 +7,7 @@ import numpy as np
 from ....backend import Array
 from ...compiling import cuda_launch
 from ...compiling.cuda_launch import RawKernel, blocks_for, made_once
-from ...compiling.dtypes import compute_dtype
+from ...compiling.dtypes import NAMES, compute_dtype
 from ...graph.words import words
 from ..contiguous import through_contiguous
 from ..contract import DropoutEngine, Mask
@@ -28,7 +28,7 @@ def _launch(x: Array, y: Array, mask: Mask) -> None:
     numbers = np.int64(x.size), np.uint64(mask.seed), np.uint64(mask.draw), np.uint32(mask.last)
     blocks = blocks_for(x.size, each=4)
     given = (x, y, *numbers, scale, words().draws)
-    raw_kernel(x.dtype.name)(x, blocks, cuda_launch.THREADS, *given)
+    raw_kernel(NAMES[x.dtype])(x, blocks, cuda_launch.THREADS, *given)
 
 
 @made_once

@@ -8,14 +8,13 @@ import numpy as np
 
 from ....backend import Array
 from ....backend.failures import Explained
-from ...compiling.cuda_launch import RawKernel, made_lately, made_once, zero_between_launches
-from ...compiling.dtypes import NAMES, compute_dtype
+from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, zero_between_launches
+from ...compiling.dtypes import GPU_COMPUTED, NAMES
 from .cuda_text import source
 from .launches import GpuSoftmax
 from .plan import CUDA_C, GpuPlan, gpu_plan
 
-_NULL, _COUNT = np.uint64(0), np.dtype("int64")
-_COMPUTED = {np.dtype(name): compute_dtype(name) for name in ("float16", "float32", "float64")}
+_COUNT = np.dtype("int64")
 
 
 class CupySoftmax(GpuSoftmax):
@@ -29,7 +28,7 @@ class CupySoftmax(GpuSoftmax):
         """Of arrays without gaps on one device; `out` None or the logits themselves."""
         import cupy
 
-        kind, dtype = cupy.ndarray, _COMPUTED.get(logits.dtype)
+        kind, dtype = cupy.ndarray, GPU_COMPUTED.get(logits.dtype)
         if dtype is None or logits.ndim != 2 or not logits.size or type(labels) is not kind:
             return None
         rows = len(logits)
@@ -53,7 +52,7 @@ class CupySoftmax(GpuSoftmax):
         if correct is not None and _reaches(correct, given[:-1]):
             return None
         with logits.device, Explained("softmax_cross_entropy", logits, self.name):
-            plan = _plan(*logits.shape, dtype)
+            plan = _plan(*logits.shape, NAMES[dtype])
             gradient = cupy.empty(logits.shape, logits.dtype) if out is None else out
             return self.launch(plan, logits, labels, weights, gradient, correct), gradient
 
@@ -70,9 +69,9 @@ class CupySoftmax(GpuSoftmax):
 
         rows, width = logits.shape
         kernel = raw_kernel(plan.kernel, NAMES[logits.dtype], NAMES[labels.dtype], *plan[:4])
-        parts = cupy.empty(2 * plan.blocks, _COMPUTED[logits.dtype])
+        parts = cupy.empty(2 * plan.blocks, GPU_COMPUTED[logits.dtype])
         mean, done = cupy.empty((), "float64"), zero_between_launches(logits)
-        factors, count = (_NULL if each is None else each for each in (weights, correct))
+        factors, count = (NULL if each is None else each for each in (weights, correct))
         arrays = (logits, labels, factors, gradient, parts, done, mean, count)
         sizes = np.int64(rows), (np.int64 if plan.wide else np.int32)(width)
         kernel(logits, plan.blocks, plan.threads, *arrays, *sizes)
