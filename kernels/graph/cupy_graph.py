@@ -21,9 +21,10 @@ from ..compiling.cuda_launch import (
 from ..compiling.cuda_packs import packed_blocks
 from ..compiling.cuda_squares import sum_of_squares
 from ..compiling.dtypes import NAMES
+from ..program.stops import NOT_FINITE
 from ..rule import Rule
 from . import cuda_text
-from .cuda_text import CLOCK, DRAWS, NOT_FINITE, ORDER, STEP, STOP
+from .cuda_text import CLOCK, DRAWS, ORDER, STEP, STOP
 from .words import Words, captured
 
 

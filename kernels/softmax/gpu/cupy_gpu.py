@@ -52,7 +52,7 @@ class CupySoftmax(GpuSoftmax):
         if correct is not None and _reaches(correct, given[:-1]):
             return None
         with logits.device, Explained("softmax_cross_entropy", logits, self.name):
-            plan = _plan(*logits.shape, NAMES[dtype])
+            plan = _plan(rows, logits.shape[1], NAMES[dtype])
             gradient = cupy.empty(logits.shape, logits.dtype) if out is None else out
             return self.launch(plan, logits, labels, weights, gradient, correct), gradient
 

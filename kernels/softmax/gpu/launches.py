@@ -37,7 +37,8 @@ class GpuSoftmax(SoftmaxEngine):
         correct: Array | None = None,
     ) -> Array:
         dtype = compute_dtype(logits.dtype)
-        plan = gpu_plan(*logits.shape, self.room[dtype])
+        rows, width = logits.shape
+        plan = gpu_plan(rows, width, self.room[dtype])
         z, k = _contiguous(logits), _contiguous(labels)
         if weights is not None:
             weights = _contiguous(weights.astype(dtype, copy=False))

@@ -32,13 +32,16 @@ class CapturedGraph(Captured):
         net, optimizer = self._net, self._optimizer
         check_graphs(net, optimizer)
         arrays = tuple(column[0] for column in optimizer.columns())
-        graph = self._graph = new_graph(net.backend, MOST, self._table.shape[1])
-        self.loss, self.metric = graph.loss, graph.metric
+        states = net.random_state()
         with net.backend.scope():
-            rooms = [self._room(each) for each in data]
+            try:
+                graph = new_graph(net.backend, MOST, self._table.shape[1])
+                rooms = [self._room(each) for each in data]
+            except Exception as error:
+                raise _uncapturable(error) from error
+            self._graph, self.loss, self.metric = graph, graph.loss, graph.metric
             self._data = data if gathered else None  # which the graph reads
             self._rooms: Batch = rooms[0], rooms[1], rooms[2]
-            states = net.random_state()
 
             def work() -> None:
                 net.load_random_state(states)
@@ -54,7 +57,7 @@ class CapturedGraph(Captured):
             try:
                 graph.capture(work)
             except Exception as error:
-                raise Uncapturable(f"a GPU could not capture it: {error}") from error
+                raise _uncapturable(error) from error
             finally:
                 net.load_random_state(states)
         self._draws = _draws(net)
@@ -111,6 +114,10 @@ class CapturedGraph(Captured):
         for state in states.values():
             state["draw"] += steps
         self._net.load_random_state(states)
+
+
+def _uncapturable(error: Exception) -> Uncapturable:
+    return Uncapturable(f"a GPU could not capture it: {error}")
 
 
 def _draws(net: Sequential) -> list[int]:

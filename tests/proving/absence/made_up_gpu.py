@@ -27,6 +27,7 @@ from onepass.kernels.engine_table import _TABLE as ENGINES
 from onepass.kernels.engine_table import get_engine
 from onepass.kernels.rule_engines import numba_cuda
 from onepass.kernels.softmax import engines as softmax_engines
+from onepass.nets.training.captured import graph as captured_graph
 
 from proving.host import elementwise as hostcuda
 from proving.host.device import forgotten, raw_kernel
@@ -133,6 +134,7 @@ class Machine:
                 forgotten(self.cupy),
                 mock.patch.object(numba, "cuda", NumbaCuda(self), create=True),
                 mock.patch.object(numba_cuda, "_missing", return_value=("", "")),
+                mock.patch.object(captured_graph, "why_no_graphs", return_value="made up"),
                 mock.patch.object(cuda_launch, "THREADS", 1),  # all that a block of Numba's has
                 mock.patch.multiple(numba_cuda_plan, **NUMBA_PLAN),
                 mock.patch.multiple(plan, **PLAN, **({} if self.whole else IN_PARTS)),

@@ -150,7 +150,7 @@ def test_softmax_cross_entropy_is_never_half(engine):
         "softmax_cross_entropy",
         "float16 arrays",
     )
-    assert min(tried.values()) >= 2
+    assert min(tried.values()) >= 1 + (engine != "cupy")  # which is one kernel
 
 
 @pytest.mark.parametrize("engine", ENGINES[:2])

@@ -6,14 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from onepass.kernels.graph.cuda_text import (
-    CARE,
-    DRAWS,
-    FACTOR,
-    NOT_FINITE,
-    STEP,
-    STOP,
-)
+from onepass.kernels.graph.cuda_text import DRAWS, FACTOR, STEP, STOP
+from onepass.kernels.program.stops import CARE, NOT_FINITE
 from onepass.kernels.rules import RULES
 from tolerances import DTYPES
 
