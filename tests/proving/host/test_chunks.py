@@ -37,6 +37,7 @@ def test_a_step_of_many_arrays_follows_the_oracle(name, dtype, extra):
     Device(**FEW).prove_steps(name, dtype, extra)
 
 
+@pytest.mark.slow
 @needs_fma
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
@@ -49,6 +50,7 @@ def test_the_order_of_blocks_and_threads_does_not_matter(order):
     Device(order=order, **FEW).prove_steps("adam", "float16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
 def test_a_step_is_clean(name, dtype, kind):

@@ -13,7 +13,7 @@ from tolerances import DTYPES
 
 from proving.host import elementwise as hostcuda
 from proving.host.device import planted
-from proving.host.elementwise import EXTRAS, on_host
+from proving.host.elementwise import on_host
 from proving.host.graph import Device, clock_of
 from proving.host.raw import ORDERS
 
@@ -25,13 +25,13 @@ FEW = {"threads": 8}
 
 
 # --- a rule by the rows of a table ----------------------------------------------------------------
-@pytest.mark.parametrize("extra", EXTRAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
-def test_a_step_by_a_table_follows_the_oracle(name, dtype, extra):
-    Device(**FEW).prove_steps(name, dtype, extra)
+def test_a_step_by_a_table_follows_the_oracle(name, dtype):
+    Device(**FEW).prove_steps(name, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
 def test_a_step_by_a_table_is_clean(name, dtype, kind):
@@ -78,6 +78,7 @@ def check_rows(device, width, dtype):
     device.prove(check)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rows_are_taken_cleanly(dtype, kind):
     check_rows(Device(kind, **FEW), (37,), dtype)
