@@ -345,7 +345,8 @@ def test_a_batch_norm_that_really_finds_no_memory(engine):
 def test_a_kernel_of_a_step_that_really_can_not_be_compiled(engine, monkeypatch):
     if engine.name == "array":
         pytest.skip("array expressions have no kernels of ours")
-    module, which = (cupy_gpu, "raw_kernel") if engine.name == "cupy" else (numba_cuda, "kernel")
+    by_chunks = cupy_gpu, "chunks_kernel"  # of which a list's step is made
+    module, which = by_chunks if engine.name == "cupy" else (numba_cuda, "kernel")
     make = getattr(module, which).__wrapped__
 
     def kernel(rule, dtype):
@@ -353,8 +354,8 @@ def test_a_kernel_of_a_step_that_really_can_not_be_compiled(engine, monkeypatch)
             return make(rule, dtype)
         if engine.name == "numba-cuda":
             return NumbaKernel("adam", lambda p, g, m, v, *_: cannot_be_typed(p, g))
-        return RawKernel("adam", dtype, source(rule, dtype).replace("C p_ = p;", "never_declared;"),
-                         symbol(rule, dtype))  # fmt: skip
+        text = source(rule, dtype, chunks=True).replace("C p_ = p;", "never_declared;")
+        return RawKernel("adam_chunks", dtype, text, symbol(rule, dtype, chunks=True))
 
     params, grads, optimizer = mixed(engine)
     before = contents(engine, params, optimizer)
