@@ -65,14 +65,19 @@ class CupyEngine(GpuEngine):
         if len(columns[0]) == 1:
             (arrays,) = zip(*columns, strict=True)
             return self.quick(rule, arrays, coefficients)
-        with Explained(rule.name, first, self.name), first.device:
-            if (bundle := bundle_of(columns, kept)) is None:
+        with first.device:
+            with Explained(rule.name, first, self.name):
+                bundle = bundle_of(columns, kept)
+            if bundle is None:
                 return False
-            kernels = [chunks_kernel(rule, NAMES[each.like.dtype]) for each in bundle.tables]
-            for kernel in kernels[1:] and kernels:
-                kernel.compile()
-            for kernel, chunks in zip(kernels, bundle.tables, strict=True):
-                launch_chunks(kernel, chunks, coefficients)
+            several = len(bundle.tables) > 1
+            calls = [(chunks_kernel(rule, NAMES[each.like.dtype]), each) for each in bundle.tables]
+            for kernel, chunks in calls if several else ():  # all, before the first writes
+                with Explained(rule.name, chunks.like, self.name):
+                    kernel.compile()
+            for kernel, chunks in calls:
+                with Explained(rule.name, chunks.like, self.name):
+                    launch_chunks(kernel, chunks, coefficients)
         return True
 
     def fits_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> bool:
