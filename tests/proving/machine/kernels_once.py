@@ -222,7 +222,50 @@ def softmaxes(where: Where, dtype: str) -> Iterator[str]:
             yield f"softmax {rows} {width} {dtype}"
 
 
-WORKS = (steps, lists, norms, drops, activations, softmaxes)
+# rule -> the optimizer that takes its steps
+OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("SGD", {}),
+    "momentum": ("Momentum", {}),
+    "nesterov": ("Momentum", {"nesterov": True}),
+    "adagrad": ("AdaGrad", {"eps": 1e-2}),
+    "rmsprop": ("RMSprop", {"eps": 1e-2}),
+    "rmsprop-eps-inside": ("RMSprop", {"eps": 1e-2, "eps_inside_sqrt": True}),
+    "adam": ("Adam", {"eps": 1e-2}),
+    "amsgrad": ("AMSGrad", {"eps": 1e-2}),
+}
+
+
+def captured(where: Where, dtype: str) -> Iterator[str]:
+    """Take steps of a network by every rule as a graph, beside the CPU's expressions; on a GPU."""
+    if where.engine != "cupy":
+        return
+    for rule, (optimizer, options) in OPTIMIZERS.items():
+        found, wanted = (
+            _stepped(device, dtype, optimizer, {"engine": engine, **options})
+            for device, engine in (("cuda", "auto"), ("cpu", "array"))
+        )
+        margin = 1e3 * float(np.finfo(dtype).eps)
+        np.testing.assert_allclose(found, wanted, rtol=margin, atol=margin, err_msg=rule)
+        yield f"captured {rule} {dtype}"
+
+
+def _stepped(device: str, dtype: str, optimizer: str, options: dict[str, Any]) -> Any:
+    """The parameters after steps on each of three batches."""
+    from onepass import nets
+
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((48, 6)).astype(dtype), rng.integers(0, 4, 48)
+    net = nets.Sequential(nets.Dense(6, 4), seed=0, dtype=dtype, device=device)
+    made = getattr(nets, optimizer)(net.parameters(), lr=0.01, **options)
+    history = nets.fit(
+        net, (x, y), loss=nets.SoftmaxCrossEntropy(), optimizer=made, epochs=2, batch_size=16,
+        progress=False,
+    )  # fmt: skip
+    assert device == "cpu" or history.path == "captured", history.path
+    return net.backend.to_numpy(net.parameters().flat).astype("float64")
+
+
+WORKS = (steps, lists, norms, drops, activations, softmaxes, captured)
 """A kernel that ships and that none of these launches fails the program."""
 
 PLANTED = {

@@ -500,6 +500,7 @@ def test_the_program_knows_every_rule():
 def test_the_program_holds_the_engines_of_the_cpu_to_the_oracle(engine, tmp_path, capsys):
     assert once.run(engine, "cpu", ["float32"], tmp_path / "json") == 0
     runs = len(RULES) * len(once.EXTRAS) * len(once.SIZES) * 3 + 2 * len(once.SHAPES)
+    runs += len(RULES) + 2  # of lists, and of norms
     runs += 3 * len(once.SIZES)  # of dropout
     runs += len(once.activation_cases.KINDS) * 3 * 2
     runs += 2 * len(once.SOFTMAX_WIDTHS) - sum(width >= 2000 for width in once.SOFTMAX_WIDTHS)
