@@ -154,7 +154,7 @@ def test_elements_beyond_2_to_31_have_their_own_bits(index):
     text, dtype = far(cuda_text.source("float32")), "float32"
     x, y = np.ones(18, dtype), np.full(18, np.nan, dtype)
     numbers = np.int64(first + x.size), np.uint64(BIG["seed"]), np.uint64(BIG["draw"])
-    arguments = (x, y, *numbers, np.uint32(2**31 - 1), np.float32(2))
+    arguments = (x, y, *numbers, np.uint32(2**31 - 1), np.float32(2), np.uint64(0))
     RawKernel(text, "dropout")((1,), (256,), arguments)
     want = [2.0 * (number < 2**31) for number in oracle.bits(18, **BIG, first=first)]
     assert y.tolist() == want
