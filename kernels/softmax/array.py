@@ -19,15 +19,7 @@ class ArraySoftmax(SoftmaxEngine):
 
     name = "array"
 
-    def run(
-        self,
-        logits: Array,
-        labels: Array,
-        weights: Array | None,
-        gradient: Array,
-        correct: Array | None = None,
-    ) -> Array:
-        right = None if correct is None else right_rows(logits, labels)
+    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
         xp = backend_of(logits).xp
         rows, width = logits.shape
         dtype = compute_dtype(logits.dtype)
@@ -47,12 +39,4 @@ class ArraySoftmax(SoftmaxEngine):
             p *= (factor / (total * rows))[:, None]
             p[chosen] -= factor / rows
             gradient[...] = p
-        if correct is not None:
-            correct[...] = right
         return loss
-
-
-def right_rows(logits: Array, labels: Array) -> Array:
-    """How many rows of finite loss have their first largest logit at their label: 0-d."""
-    finite = backend_of(logits).xp.isfinite(logits.max(axis=1))
-    return ((logits.argmax(axis=1) == labels) & finite).sum()

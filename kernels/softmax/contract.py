@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from ...backend import Array
+from ...backend import Array, backend_of
 from ..operation import OperationEngine
 
 
@@ -19,7 +19,6 @@ class SoftmaxEngine(OperationEngine):
         """(loss, gradient) of unchecked arguments if that is safe; None if nothing was done."""
         return None
 
-    @abstractmethod
     def run(
         self,
         logits: Array,
@@ -33,3 +32,20 @@ class SoftmaxEngine(OperationEngine):
 
         On a GPU it takes all its memory and has all its kernels compiled before it writes.
         """
+        if correct is None:
+            return self.loss(logits, labels, weights, gradient)
+        right = right_rows(logits, labels)  # before the gradient, which may replace them
+        correct[...] = correct.copy()  # its own value: what copies it is compiled now
+        loss = self.loss(logits, labels, weights, gradient)
+        correct[...] = right
+        return loss
+
+    @abstractmethod
+    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+        """`run` without `correct`; an engine that counts on its way has a `run` of its own."""
+
+
+def right_rows(logits: Array, labels: Array) -> Array:
+    """How many rows of finite loss have their first largest logit at their label: 0-d."""
+    finite = backend_of(logits).xp.isfinite(logits.max(axis=1))
+    return ((logits.argmax(axis=1) == labels) & finite).sum()

@@ -20,7 +20,6 @@ from ...compiling.specialize import specialize
 from ...order import copy, order_of
 from ...simd.half import NUMBERS, why_no_half
 from ...simd.loops import OPTIONS
-from ..array import right_rows
 from ..contract import SoftmaxEngine
 from . import numba_rows
 
@@ -64,15 +63,7 @@ class NumbaSoftmax(SoftmaxEngine):
             return None
         return None if loss < 0.0 else (np.float64(loss), gradient)
 
-    def run(
-        self,
-        logits: Array,
-        labels: Array,
-        weights: Array | None,
-        gradient: Array,
-        correct: Array | None = None,
-    ) -> Array:
-        right = None if correct is None else right_rows(logits, labels)
+    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
         native = logits.dtype.newbyteorder("=")
         fits = gradient.flags.carray and gradient.dtype.isnative
         result = np.asarray(gradient) if fits else empty(logits.shape, native)
@@ -89,8 +80,6 @@ class NumbaSoftmax(SoftmaxEngine):
         loss = compiled(native.char)(*given, result.view(stored))
         if not fits:
             copy(gradient, result)
-        if correct is not None:
-            correct[...] = right
         return np.float64(loss)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,16 +55,30 @@ class CupySoftmax(GpuSoftmax):
         with logits.device, Explained("softmax_cross_entropy", logits, self.name):
             plan = _plan(rows, logits.shape[1], NAMES[dtype])
             gradient = cupy.empty(logits.shape, logits.dtype) if out is None else out
-            return self.launch(plan, logits, labels, weights, gradient, correct), gradient
+            return self._launch(plan, logits, labels, weights, gradient, correct), gradient
 
-    def launch(
+    def run(
+        self,
+        logits: Array,
+        labels: Array,
+        weights: Array | None,
+        gradient: Array,
+        correct: Array | None = None,
+    ) -> Array:
+        launch = partial(self._launch, correct=correct)
+        return self.on_runs(launch, logits, labels, weights, gradient)
+
+    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+        return self.run(logits, labels, weights, gradient)
+
+    def _launch(
         self,
         plan: GpuPlan,
         logits: Array,
         labels: Array,
         weights: Array | None,
         gradient: Array,
-        correct: Array | None,
+        correct: Array | None = None,
     ) -> Array:
         import cupy
 

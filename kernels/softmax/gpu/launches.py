@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
 
 from ....backend import Array, backend_of
 from ...compiling.dtypes import compute_dtype
 from ..contract import SoftmaxEngine
 from .plan import GpuPlan, Room, gpu_plan
+
+Launch: TypeAlias = Callable[[GpuPlan, Array, Array, Array | None, Array], Array]
+"""Writes the gradient of logits, labels and weights (or None), and returns the loss."""
 
 
 class GpuSoftmax(SoftmaxEngine):
@@ -16,26 +19,15 @@ class GpuSoftmax(SoftmaxEngine):
 
     room: ClassVar[dict[str, Room]]
 
-    @abstractmethod
-    def launch(
+    def on_runs(
         self,
-        plan: GpuPlan,
+        launch: Launch,
         logits: Array,
         labels: Array,
         weights: Array | None,
         gradient: Array,
-        correct: Array | None,
     ) -> Array:
-        """Write the gradient and how many rows are right, and return the loss."""
-
-    def run(
-        self,
-        logits: Array,
-        labels: Array,
-        weights: Array | None,
-        gradient: Array,
-        correct: Array | None = None,
-    ) -> Array:
+        """What `launch` returns, given arrays without gaps and the plan for them."""
         dtype = compute_dtype(logits.dtype)
         rows, width = logits.shape
         plan = gpu_plan(rows, width, self.room[dtype])
@@ -46,7 +38,7 @@ class GpuSoftmax(SoftmaxEngine):
         result = gradient
         if not fits:
             result = backend_of(logits).xp.empty(logits.shape, logits.dtype)
-        loss = self.launch(plan, z, k, weights, result, correct)
+        loss = launch(plan, z, k, weights, result)
         if not fits:
             gradient[...] = result
         return loss

@@ -14,7 +14,6 @@ from ...compiling.first_launch import is_new, remember
 from ...compiling.numba_reductions import add, largest_across, sum_across, tree_of
 from ...compiling.python_text import rebound
 from .. import formula
-from ..array import right_rows
 from . import numba_cuda_kernels
 from . import plan as plans
 from .launches import GpuSoftmax
@@ -28,18 +27,20 @@ _PARTS = "class_of", "write_loss"  # of kernels of rows
 
 class NumbaCudaSoftmax(GpuSoftmax):
     """Two launches, on CuPy's current stream: one writes the gradient and each block's losses, one
-    the loss. Which rows are right is told by array expressions before."""
+    the loss."""
 
     name, room = "numba-cuda", NUMBA
 
-    def launch(
+    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+        return self.on_runs(self._launch, logits, labels, weights, gradient)
+
+    def _launch(
         self,
         plan: GpuPlan,
         logits: Array,
         labels: Array,
         weights: Array | None,
         gradient: Array,
-        correct: Array | None,
     ) -> Array:
         xp, dtype = backend_of(logits).xp, logits.dtype
         code = "softmax mean", self.name, device_of(logits), dtype.name
@@ -49,14 +50,11 @@ class NumbaCudaSoftmax(GpuSoftmax):
         if new:  # so that nothing is missing once the gradient is written
             self._mean(logits, losses, mean)
             remember([code])
-        right = None if correct is None else right_rows(logits, labels)
         rows = kernel(plan.kernel, dtype.name, *plan[:3])
         factors = (losses, False) if weights is None else (weights, True)
         blocks, threads = plan.blocks, plan.threads
         rows(logits, blocks, threads, logits, labels, *factors, gradient, losses)
         self._mean(logits, losses, mean)
-        if correct is not None:
-            correct[...] = right
         return mean
 
     def _mean(self, logits: Array, losses: Array, mean: Array) -> None:
