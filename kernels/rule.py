@@ -18,6 +18,7 @@ from ..backend.checks.numbers import Check, finite_number, flag, non_negative
 
 COMMON: Mapping[str, Check] = {
     "weight_decay": non_negative,
+    "decoupled": flag,
     "maximize": flag,
     "grad_scale": finite_number,
 }
@@ -44,7 +45,7 @@ PLAIN = (1.0, 0.0, 1.0)
 
 
 def prelude_coefficients(
-    lr: float, weight_decay: float, maximize: bool, grad_scale: float, decoupled: bool = False
+    lr: float, weight_decay: float, decoupled: bool, maximize: bool, grad_scale: float
 ) -> tuple[float, float, float]:
     """(scale, decay, keep): the gradient's factor, the L2 factor, the decoupled shrinking."""
     scale = -grad_scale if maximize else grad_scale

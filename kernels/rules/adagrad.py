@@ -37,6 +37,7 @@ def adagrad_step(
     lr: float = 1e-2,
     eps: float = 1e-10,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
     engine: str = "auto",
@@ -56,6 +57,7 @@ def adagrad_step(
         lr: learning rate, >= 0.
         eps: added to the root, >= 0.
         weight_decay: L2 coefficient, >= 0.
+        decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
@@ -68,5 +70,5 @@ def adagrad_step(
         at 0.1. Tiny or no eps: as in `adam_step`, below 4e-12 (float64: 3e-138).
     Source: Duchi, Hazan and Singer (2011), the diagonal form of Figure 1.
     """
-    prepared = prepare(lr, eps, weight_decay, maximize, grad_scale)
+    prepared = prepare(lr, eps, weight_decay, decoupled, maximize, grad_scale)
     launch(prepared, (param, grad, sum_sq), engine)

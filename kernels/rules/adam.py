@@ -8,7 +8,7 @@ from typing import Any
 from numpy import sqrt
 
 from ...backend import Array
-from ...backend.checks.numbers import decay_rates, flag, non_negative, step_number
+from ...backend.checks.numbers import decay_rates, non_negative, step_number
 from ..launch import launch
 from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 
@@ -25,7 +25,6 @@ HYPERPARAMETERS = {
     "lr": non_negative,
     "betas": decay_rates,
     "eps": non_negative,
-    "decoupled": flag,
     **COMMON,
 }
 
@@ -40,13 +39,13 @@ def remembered_constants(rule: Rule) -> Callable[..., Any]:
         lr: float,
         betas: tuple[float, float],
         eps: float,
-        decoupled: bool,
         weight_decay: float,
+        decoupled: bool,
         maximize: bool,
         grad_scale: float,
     ) -> tuple[Any, ...]:
         beta1, beta2 = betas
-        prelude = prelude_coefficients(lr, weight_decay, maximize, grad_scale, decoupled)
+        prelude = prelude_coefficients(lr, weight_decay, decoupled, maximize, grad_scale)
         prepared = rule.prepared(*prelude, beta1, 1.0 - beta1, beta2, 1.0 - beta2)
         return (*prepared, beta1, beta2, lr, eps)
 
@@ -75,8 +74,8 @@ def adam_step(
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
-    decoupled: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
     engine: str = "auto",
@@ -100,8 +99,8 @@ def adam_step(
         lr: learning rate, >= 0.
         betas: weights of the past in the two averages, each in [0, 1).
         eps: added to the root of vhat, >= 0.
+        weight_decay: L2 coefficient, >= 0, or that of AdamW's decay.
         decoupled: AdamW's weight decay instead of L2.
-        weight_decay: coefficient of either, >= 0.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
@@ -121,5 +120,5 @@ def adam_step(
         eps is: on a GPU, gradients below 1e-17 need an eps of 1e-17 or more.
     Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2.
     """
-    prepared = prepare(step, lr, betas, eps, decoupled, weight_decay, maximize, grad_scale)
+    prepared = prepare(step, lr, betas, eps, weight_decay, decoupled, maximize, grad_scale)
     launch(prepared, (param, grad, m, v), engine)

@@ -44,8 +44,8 @@ def amsgrad_step(
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
-    decoupled: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
     engine: str = "auto",
@@ -71,5 +71,5 @@ def amsgrad_step(
         Tiny or no eps: as in `adam_step`, below 4e-12 (float64: 3e-138).
     Source: Reddi, Kale and Kumar (2018), algorithm 2, with Adam's bias correction.
     """
-    prepared = prepare(step, lr, betas, eps, decoupled, weight_decay, maximize, grad_scale)
+    prepared = prepare(step, lr, betas, eps, weight_decay, decoupled, maximize, grad_scale)
     launch(prepared, (param, grad, m, v, v_max), engine)

@@ -57,6 +57,7 @@ def momentum_step(
     form: str = "heavy-ball",
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
     engine: str = "auto",
@@ -83,6 +84,7 @@ def momentum_step(
             gradients in "velocity".
         nesterov: look ahead along the velocity.
         weight_decay: L2 coefficient, >= 0.
+        decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
@@ -97,5 +99,5 @@ def momentum_step(
     Source: Polyak (1964), eq. 9; Nesterov (1983); Sutskever et al. (2013), eqs. 1-4, for the form
         with the gradient taken at the parameters themselves.
     """
-    prepared = prepare(lr, momentum, form, nesterov, weight_decay, maximize, grad_scale)
+    prepared = prepare(lr, momentum, form, nesterov, weight_decay, decoupled, maximize, grad_scale)
     launch(prepared, (param, grad, velocity), engine)

@@ -55,6 +55,7 @@ def rmsprop_step(
     eps: float = 1e-8,
     eps_inside_sqrt: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
     engine: str = "auto",
@@ -76,6 +77,7 @@ def rmsprop_step(
         eps: >= 0; outside the root, or inside it.
         eps_inside_sqrt: which of the two.
         weight_decay: L2 coefficient, >= 0.
+        decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
@@ -89,5 +91,7 @@ def rmsprop_step(
         (float64: 3e-138), or inside the root below 2e-23 (1e-275).
     Source: Tieleman and Hinton (2012), Coursera lecture 6.5.
     """
-    prepared = prepare(lr, alpha, eps, eps_inside_sqrt, weight_decay, maximize, grad_scale)
+    prepared = prepare(
+        lr, alpha, eps, eps_inside_sqrt, weight_decay, decoupled, maximize, grad_scale
+    )
     launch(prepared, (param, grad, square_avg), engine)

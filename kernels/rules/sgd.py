@@ -32,6 +32,7 @@ def sgd_step(
     *,
     lr: float,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
     engine: str = "auto",
@@ -57,4 +58,4 @@ def sgd_step(
 
     Source: Robbins and Monro (1951), "A stochastic approximation method".
     """
-    launch(prepare(lr, weight_decay, maximize, grad_scale), (param, grad), engine)
+    launch(prepare(lr, weight_decay, decoupled, maximize, grad_scale), (param, grad), engine)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from .hyperparameter import Hyperparameter
-from .optimizer import Optimizer
+from .optimizer import Common, Optimizer
 from .updated_arrays import Arrays
 
 
@@ -24,18 +26,6 @@ class AdaGrad(Optimizer):
         params: Arrays,
         lr: float = 1e-2,
         eps: float = 1e-10,
-        *,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
-        clip_norm: float | None = None,
-        engine: str = "auto",
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            params,
-            clip_norm=clip_norm,
-            engine=engine,
-            lr=lr,
-            eps=eps,
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
+        super().__init__(params, lr=lr, eps=eps, **common)

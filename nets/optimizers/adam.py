@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Unpack
 
 from .hyperparameter import Hyperparameter
-from .optimizer import Optimizer
+from .optimizer import Common, Optimizer
 from .updated_arrays import Arrays
 
 Betas = tuple[float, float]
@@ -23,8 +24,6 @@ class Adam(Optimizer):
     __slots__ = ()
     rule = "adam"
     states: ClassVar[tuple[str, ...]] = ("m", "v")
-    decoupled: ClassVar[bool] = False
-    """Whether weight decay leaves the gradient alone."""
 
     betas = Hyperparameter[Betas]()
     eps = Hyperparameter[float]()
@@ -35,25 +34,9 @@ class Adam(Optimizer):
         lr: float = 1e-3,
         betas: Betas = (0.9, 0.999),
         eps: float = 1e-8,
-        *,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
-        clip_norm: float | None = None,
-        engine: str = "auto",
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            params,
-            clip_norm=clip_norm,
-            engine=engine,
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
-
-    def _fixed(self) -> dict[str, Any]:
-        return {"decoupled": self.decoupled}
+        super().__init__(params, lr=lr, betas=betas, eps=eps, **common)
 
 
 class AdamW(Adam):
@@ -65,27 +48,4 @@ class AdamW(Adam):
     """
 
     __slots__ = ()
-    decoupled = True
-
-    def __init__(
-        self,
-        params: Arrays,
-        lr: float = 1e-3,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        *,
-        weight_decay: float = 1e-2,
-        maximize: bool = False,
-        clip_norm: float | None = None,
-        engine: str = "auto",
-    ) -> None:
-        super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay=weight_decay,
-            maximize=maximize,
-            clip_norm=clip_norm,
-            engine=engine,
-        )
+    defaults: ClassVar[Mapping[str, Any]] = {"weight_decay": 1e-2, "decoupled": True}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from .hyperparameter import Hyperparameter
-from .optimizer import Optimizer
+from .optimizer import Common, Optimizer
 from .updated_arrays import Arrays
 
 
@@ -35,20 +37,6 @@ class Momentum(Optimizer):
         momentum: float = 0.9,
         form: str = "heavy-ball",
         nesterov: bool = False,
-        *,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
-        clip_norm: float | None = None,
-        engine: str = "auto",
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            params,
-            clip_norm=clip_norm,
-            engine=engine,
-            lr=lr,
-            momentum=momentum,
-            form=form,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
+        super().__init__(params, lr=lr, momentum=momentum, form=form, nesterov=nesterov, **common)

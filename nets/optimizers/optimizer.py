@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,16 @@ from .hyperparameter import Hyperparameter
 from .updated_arrays import Arrays, listed, storage_of
 
 
+class Common(TypedDict, total=False):
+    """The options that all optimizers have; `Optimizer` tells of them."""
+
+    weight_decay: float
+    decoupled: bool
+    maximize: bool
+    clip_norm: float | None
+    engine: str
+
+
 class Optimizer:
     """Updates arrays in place by one kernel, and keeps the states between steps.
 
@@ -34,6 +44,7 @@ class Optimizer:
             A generator, such as PyTorch's `module.parameters()`, is taken as a list.
         lr: learning rate.
         weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
+        decoupled: param is multiplied by 1 - lr weight_decay instead, apart from the gradient.
         maximize: go up the gradient instead of down.
         clip_norm: None, or the largest L2 norm of all gradients together; larger ones are scaled
             down to it. Reads the gradients once more, and waits for a GPU, but for captured steps.
@@ -66,13 +77,28 @@ class Optimizer:
     states: ClassVar[tuple[str, ...]] = ()
     """Names of the state arrays, in the order in which the kernel takes them."""
 
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "weight_decay": 0.0,
+        "decoupled": False,
+        "maximize": False,
+    }
+    """Of hyperparameters that are left out, by whoever makes one and by older checkpoints; those of
+    a subclass come on top of these."""
+
     lr = Hyperparameter[float]()
     weight_decay = Hyperparameter[float]()
+    decoupled = Hyperparameter[bool]()
     maximize = Hyperparameter[bool]()
 
     def __init__(
-        self, params: Arrays, *, clip_norm: float | None, engine: str, **hyper: Any
+        self,
+        params: Arrays,
+        *,
+        clip_norm: float | None = None,
+        engine: str = "auto",
+        **hyper: Any,
     ) -> None:
+        hyper = hyper | {**Optimizer.defaults, **self.defaults, **hyper}
         self._set_hyper(kernels.validate(self.rule, **hyper))
         self.clip_norm = clip_norm
         self._params = params = listed(params)
@@ -186,11 +212,7 @@ class Optimizer:
         self._storage.check(columns, self.states)
 
     def _set_hyper(self, hyper: dict[str, Any]) -> None:
-        self._hyper, self._values = hyper, in_order(self.rule, hyper | self._fixed())
-
-    def _fixed(self) -> dict[str, Any]:
-        """What the rule takes beside the hyperparameters that are attributes."""
-        return {}
+        self._hyper, self._values = hyper, in_order(self.rule, hyper)
 
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""
@@ -237,7 +259,10 @@ class Optimizer:
         steps = state["step"]
         if type(steps) is not int or steps != 0:
             steps = step_number("state['step']", steps)
-        hyper = dict(check_keys(state["hyper"], [*self._hyper, "clip_norm"], "state['hyper']"))
+        hyper = state["hyper"]
+        if isinstance(hyper, Mapping):
+            hyper = {**Optimizer.defaults, **self.defaults, **hyper}
+        hyper = dict(check_keys(hyper, [*self._hyper, "clip_norm"], "state['hyper']"))
         clip_norm = checked_clip_norm(hyper.pop("clip_norm"))
         hyper = kernels.validate(self.rule, **hyper)
         check_keys(state["state"], self.states, "state['state']")

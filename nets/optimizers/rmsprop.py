@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from .hyperparameter import Hyperparameter
-from .optimizer import Optimizer
+from .optimizer import Common, Optimizer
 from .updated_arrays import Arrays
 
 
@@ -30,20 +32,8 @@ class RMSprop(Optimizer):
         alpha: float = 0.99,
         eps: float = 1e-8,
         eps_inside_sqrt: bool = False,
-        *,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
-        clip_norm: float | None = None,
-        engine: str = "auto",
+        **common: Unpack[Common],
     ) -> None:
         super().__init__(
-            params,
-            clip_norm=clip_norm,
-            engine=engine,
-            lr=lr,
-            alpha=alpha,
-            eps=eps,
-            eps_inside_sqrt=eps_inside_sqrt,
-            weight_decay=weight_decay,
-            maximize=maximize,
+            params, lr=lr, alpha=alpha, eps=eps, eps_inside_sqrt=eps_inside_sqrt, **common
         )

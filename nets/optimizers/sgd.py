@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .optimizer import Optimizer
+from typing import Unpack
+
+from .optimizer import Common, Optimizer
 from .updated_arrays import Arrays
 
 
@@ -19,17 +21,6 @@ class SGD(Optimizer):
         self,
         params: Arrays,
         lr: float = 1e-2,
-        *,
-        weight_decay: float = 0.0,
-        maximize: bool = False,
-        clip_norm: float | None = None,
-        engine: str = "auto",
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__(
-            params,
-            clip_norm=clip_norm,
-            engine=engine,
-            lr=lr,
-            weight_decay=weight_decay,
-            maximize=maximize,
-        )
+        super().__init__(params, lr=lr, **common)

@@ -20,7 +20,7 @@ from onepass.nets.optimizers import optimizer as stepping
 
 def test_defaults_are_those_of_pytorch():
     arrays = [np.zeros(1)]
-    common = {"weight_decay": 0.0, "maximize": False}
+    common = {"weight_decay": 0.0, "decoupled": False, "maximize": False}
     adam_defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, **common}
     assert SGD(arrays).hyper == {"lr": 1e-2, **common}
     momentum = {"lr": 1e-2, "momentum": 0.9, "form": "heavy-ball", "nesterov": False, **common}
