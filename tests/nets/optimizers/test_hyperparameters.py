@@ -29,7 +29,7 @@ def test_defaults_are_those_of_pytorch():
     rmsprop_defaults = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "eps_inside_sqrt": False, **common}
     assert RMSprop(arrays).hyper == rmsprop_defaults
     assert Adam(arrays).hyper == AMSGrad(arrays).hyper == adam_defaults
-    assert AdamW(arrays).hyper == adam_defaults | {"weight_decay": 1e-2}
+    assert AdamW(arrays).hyper == adam_defaults | {"weight_decay": 1e-2, "decoupled": True}
 
 
 def test_a_changed_hyperparameter_acts_on_the_next_step():
