@@ -14,7 +14,9 @@ from ..backend.failures import Explained
 from ..backend.foreign import taken_in
 from .engine_table import Engine, Kept, cpu_engine, find_engine, gpu_engine
 from .gradient_norm import norm
-from .rule import Prepared
+from .rule import Prepared, of_group
+from .rule import Runs as Runs
+from .rule import joined as joined
 
 Columns: TypeAlias = tuple[tuple[Array, ...], ...]
 Check: TypeAlias = Callable[[Columns], None]
@@ -56,6 +58,7 @@ def launch_all(prepared: Prepared, columns: Columns, engine: str, kept: Kept, ch
     are checked, one by one; on a GPU all of them are compiled and given memory before the first.
 
     Args:
+        prepared: for one group of calls, or `joined` for those that `kept.groups` tells of.
         columns: all params, all their grads, then all of each state.
         engine: as the launches would get it.
         kept: what the last call has left; it makes the next one quicker.
@@ -69,11 +72,13 @@ def launch_all(prepared: Prepared, columns: Columns, engine: str, kept: Kept, ch
         return
     _check(columns, engine, check)
     calls = list(zip(*columns, strict=True))
+    groups = kept.groups.tolist() or [0] * len(calls)
+    each = [of_group(prepared, group) for group in groups]
     if len(calls) > 1 and not isinstance(first, ndarray):
-        _launch_each(prepared, calls, engine)
+        _launch_each(each, calls, engine)
     else:
-        for arrays in calls:
-            launch(prepared, arrays, engine)
+        for own, arrays in zip(each, calls, strict=True):
+            launch(own, arrays, engine)
 
 
 def check_all(columns: Columns, engine: str, kept: Kept, check: Check) -> None:
@@ -98,18 +103,21 @@ def _check(columns: Columns, engine: str, check: Check) -> None:
             find_engine(engine, target, target.flags.c_contiguous and gradient.flags.c_contiguous)
 
 
-def _launch_each(prepared: Prepared, calls: Sequence[tuple[Array, ...]], engine: str) -> None:
-    """`launch` for each of several calls on one GPU: all of them, or none.
+def _launch_each(
+    prepared: Sequence[Prepared], calls: Sequence[tuple[Array, ...]], engine: str
+) -> None:
+    """`launch` for each of several calls on one GPU, of one rule: all of them, or none.
 
     Where one can't be compiled or finds no memory, nothing was written.
     """
-    rule, coefficients = prepared
+    rule = prepared[0][0]
     contiguous = [check_arrays(rule.arguments, arrays) for arrays in calls]
     for arrays, run_of_memory in zip(calls, contiguous, strict=True):
         chosen = find_engine(engine, arrays[0], run_of_memory)
     full = [k for k, arrays in enumerate(calls) if arrays[0].size]
     if full:
         runs = [contiguous[k] for k in full]
+        coefficients = [prepared[k][1] for k in full]
         chosen.run_each(rule, [calls[k] for k in full], coefficients, runs)
 
 

@@ -9,10 +9,13 @@ out once a step in double precision on the host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any, TypeAlias, TypeVar
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
 
 from ..backend.checks.numbers import Check, finite_number, flag, non_negative
 
@@ -94,7 +97,61 @@ class Rule:
 
 
 Prepared: TypeAlias = tuple[Rule, tuple[float, ...]]
-"""All of a step that is the same for every array: what to compute, with which numbers."""
+"""All of a step that is the same for every array: what to compute, with which numbers; for arrays
+in groups, the numbers of one group after those of another (`joined`)."""
+
+
+class Runs(NamedTuple):
+    """Runs of a flat array's elements that are stepped, each with the coefficients of a group.
+
+    Attributes:
+        starts, sizes: of each run, in elements, int64.
+        groups: the group that each belongs to, int64.
+    """
+
+    starts: np.ndarray
+    sizes: np.ndarray
+    groups: np.ndarray
+
+    def whole(self, size: int) -> bool:
+        """Whether it is one run of all elements of an array."""
+        return self.sizes.tolist() == [size]
+
+
+def joined(groups: Sequence[Prepared]) -> Prepared:
+    """What several groups of arrays are stepped with together.
+
+    The rule with L2 weight decay serves those that have none, too, but for infinite parameters,
+    which become NaN.
+
+    Raises:
+        ValueError: their rules are different ones.
+    """
+    if len(groups) == 1:
+        return groups[0]
+    rule = groups[0][0]
+    for other, _ in groups:
+        if other.update is not rule.update:
+            raise ValueError(
+                f"the groups are stepped by the rules {rule.name!r} and {other.name!r}; expected "
+                "one rule for all: make an optimizer for each"
+            )
+        rule = other if other.prelude is decayed else rule
+    return rule, tuple(chain.from_iterable(coefficients for _, coefficients in groups))
+
+
+def of_group(prepared: Prepared, group: int) -> Prepared:
+    """What the arrays of one group are stepped with."""
+    rule, coefficients = prepared
+    width = len(PRELUDE) + len(rule.coefficients)
+    return rule, coefficients[group * width : (group + 1) * width]
+
+
+def groups_of(prepared: Prepared) -> int:
+    """Of how many groups these are."""
+    rule, coefficients = prepared
+    return len(coefficients) // (len(PRELUDE) + len(rule.coefficients))
+
 
 T = TypeVar("T")
 

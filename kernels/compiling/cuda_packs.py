@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from . import cuda_launch
-from .cuda_chunks import FOUND, Chunks
+from .cuda_chunks import FOUND, PACK, Chunks
 from .dtypes import C_TYPES, GPU_COMPUTED, compute_dtype
 
-BYTES = 16
+BYTES = PACK
 RESIDENT = 4  # blocks that a GPU's processor is to hold: a thread then has 64 registers
 FEWER = 3  # the same of chunks, whose addresses take registers, too: amsgrad's would spill
 READ, WRITTEN, BOTH = "read", "written", "both"
@@ -49,15 +49,15 @@ _LOOP = """
 
 _ARRAYS = """
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT)
-void SYMBOL(ARRAYS, long long size, GIVEN) {
-    BEGIN
+void SYMBOL(ARRAYS, long long size, SCALARS) {
     const long long all = (long long)gridDim.x * blockDim.x;
     const long long first = (long long)blockIdx.x * blockDim.x + threadIdx.x;"""
 
 # A block takes one chunk of each array.
 _CHUNKS = """
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT)
-void SYMBOL(PLACES, const int *sizes, SCALARS) {
+void SYMBOL(PLACES, const int *sizes, GIVEN) {
+    BEGIN
     CHUNKS
     const int size = sizes[blockIdx.x], all = blockDim.x, first = threadIdx.x;"""
 
@@ -85,9 +85,13 @@ def launch_chunks(
     kernel: cuda_launch.RawKernel, chunks: Chunks, scalars: tuple[float, ...]
 ) -> None:
     """Launch a kernel of `packed_chunks`."""
-    numbers = np.array(scalars, GPU_COMPUTED[chunks.like.dtype])
-    given = (*chunks.places, chunks.sizes, *numbers)
-    kernel(chunks.like, len(chunks.cut), cuda_launch.THREADS, *given)
+    launch_chunks_with(kernel, chunks, *np.array(scalars, GPU_COMPUTED[chunks.like.dtype]))
+
+
+def launch_chunks_with(kernel: cuda_launch.RawKernel, chunks: Chunks, *given: Any) -> None:
+    """Likewise one that is given something else in place of scalars."""
+    every = (*chunks.places, chunks.sizes, *given)
+    kernel(chunks.like, len(chunks.cut), cuda_launch.THREADS, *every)
 
 
 def packed(
@@ -98,9 +102,6 @@ def packed(
     operation: str,
     preamble: str = "",
     row: str = "",
-    given: str = "",
-    begin: str = "",
-    resident: int = RESIDENT,
 ) -> str:
     """The text of the kernel `symbol`(*arrays, size, *scalars), of arrays of `dtype`.
 
@@ -111,12 +112,8 @@ def packed(
         preamble: what comes before.
         row: one array more, which is read, of as many elements as a row of the others has; the
             kernel is then `symbol`(*arrays, row, columns, size, *scalars).
-        given, begin: what it is given in place of the scalars, and the lines that make them of it.
-        resident: blocks that a GPU's processor is to hold.
     """
-    words = _words(symbol, dtype, arrays, scalars, operation, row)
-    words |= {"INDEX": "long long", "GIVEN": given or words["SCALARS"], "BEGIN": begin}
-    words["RESIDENT"] = str(resident)
+    words = _words(symbol, dtype, arrays, scalars, operation, row) | {"INDEX": "long long"}
     return _text(dtype, preamble, _STEP + _ARRAYS, words)
 
 
@@ -127,10 +124,19 @@ def packed_chunks(
     scalars: tuple[str, ...],
     operation: str,
     preamble: str = "",
+    given: str = "",
+    begin: str = "",
+    resident: int = FEWER,
 ) -> str:
-    """The same for many arrays: the kernel `symbol`(*places, sizes, *scalars) of cuda_chunks.py."""
+    """The same for many arrays: the kernel `symbol`(*places, sizes, *scalars) of cuda_chunks.py.
+
+    Args:
+        given, begin: what it is given in place of the scalars, and the lines that make them of it.
+        resident: blocks that a GPU's processor is to hold.
+    """
     words = _words(symbol, dtype, arrays, scalars, operation)
-    words |= {"INDEX": "int", "RESIDENT": str(FEWER)}
+    words |= {"INDEX": "int", "GIVEN": given or words["SCALARS"], "BEGIN": begin}
+    words["RESIDENT"] = str(resident)
     return _text(dtype, preamble, _STEP + FOUND + _CHUNKS, words)
 
 

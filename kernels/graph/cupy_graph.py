@@ -11,6 +11,7 @@ import numpy as np
 
 from ...backend import Array, Backend, DeviceMemoryError
 from ..compiling import cuda_launch
+from ..compiling.cuda_chunks import Chunks, chunks_of
 from ..compiling.cuda_launch import (
     NULL,
     RawKernel,
@@ -18,13 +19,15 @@ from ..compiling.cuda_launch import (
     made_once,
     zero_between_launches,
 )
-from ..compiling.cuda_packs import packed_blocks
+from ..compiling.cuda_packs import launch_chunks_with
 from ..compiling.cuda_squares import sum_of_squares
 from ..compiling.dtypes import NAMES
+from ..compiling.python_text import scalar_names
 from ..program.stops import NOT_FINITE
-from ..rule import Rule
+from ..rule import Rule, Runs
+from ..rule_engines.cuda_clock import CLOCK, DRAWS, ORDER, STEP, STOP
+from ..rule_engines.cupy_gpu import table_kernel
 from . import cuda_text
-from .cuda_text import CLOCK, DRAWS, ORDER, STEP, STOP
 from .words import Words, captured
 
 
@@ -120,12 +123,20 @@ class Graph:
         kernel(loss, 1, 1, loss, metric, *limits, *arrays)
         self._kept = [loss, metric, squares]
 
-    def step(self, rule: Rule, arrays: tuple[Array, ...]) -> None:
-        """Step `arrays` (param, grad, then states) with the step's row of coefficients."""
-        first = arrays[0]
-        kernel, blocks = step_kernel(rule, NAMES[first.dtype]), packed_blocks(first)
-        given = (*arrays, np.int64(first.size), self._table, self._clock)
-        kernel(first, blocks, cuda_launch.THREADS, *given)
+    def chunks(self, arrays: tuple[Array, ...], runs: Runs) -> Chunks:
+        """What `step` takes: the flat arrays of a step, cut where groups begin; to be had before
+        `capture`."""
+        starts = runs.starts * arrays[0].itemsize
+        addresses = [each.data.ptr + starts for each in arrays]
+        with self._backend.scope():
+            return chunks_of(arrays[0], runs.sizes, addresses, runs.groups)
+
+    def step(self, rule: Rule, chunks: Chunks) -> None:
+        """Step the arrays (param, grad, then states) of `chunks`, which are in groups, with the
+        step's coefficients."""
+        kernel = table_kernel(rule, NAMES[chunks.like.dtype])
+        rows = np.int32(self._columns // len(scalar_names(rule)))
+        launch_chunks_with(kernel, chunks, chunks.groups, rows, self._table, self._clock)
 
     # --- a run ------------------------------------------------------------------------------------
     def run(self, table: np.ndarray, order: Array | None, steps: int, draws: int) -> int:
@@ -201,13 +212,6 @@ def _abandon(stream: Any) -> None:
 def take_kernel() -> RawKernel:
     """graph_take."""
     return RawKernel(cuda_text.TAKE, "float32", cuda_text.take())
-
-
-@made_once
-def step_kernel(rule: Rule, dtype: str) -> RawKernel:
-    """A rule by the rows of a table."""
-    text = cuda_text.step(rule, dtype)
-    return RawKernel(f"{rule.name}_by_table", dtype, text, cuda_text.symbol(rule, dtype))
 
 
 @made_once

@@ -27,7 +27,8 @@ JOB = np.dtype(
 )
 LOSS = 3
 NORM = np.dtype(
-    [(name, "i8") for name in ("gradients", "size", "scale", "clock")] + [("most", "f8")]
+    [(name, "i8") for name in ("gradients", "size", "scales", "count", "stride", "clock")]
+    + [("most", "f8")]
 )
 
 
@@ -71,16 +72,17 @@ def penalty(low: Any, high: Any, place: Any) -> None:
 
 
 def clip(low: Any, high: Any, place: Any) -> None:
-    """Scale the rule's factor on gradients down, where their norm is above `most`."""
+    """Scale the groups' factors on gradients down, where their norm is above `most`."""
     job = record(place, NORM)
     total = sum_of_squares(memory(job.gradients, job.size, NUMBER))
-    scale = carray(pointer(job.scale), (1,), np.float64)
+    scales = carray(pointer(job.scales), (job.count * job.stride,), np.float64)
     if total != 0.0 and not LEAST <= total < np.inf:
         carray(pointer(job.clock), (STOP + 1,), np.int64)[STOP] = CARE
         return
-    norm = abs(scale[0]) * np.sqrt(total)
+    norm = abs(scales[0]) * np.sqrt(total)
     if norm > job.most:
-        scale[0] *= job.most / norm
+        for k in range(0, scales.size, job.stride):
+            scales[k] *= job.most / norm
 
 
 @once
@@ -114,11 +116,16 @@ def add_penalty(
     return job.view(np.int64)
 
 
-def add_clip(program: Program, gradients: np.ndarray, most: float, scale: np.ndarray) -> np.ndarray:
-    """scale *= min(1, most / norm), with norm = |scale| times that of the flat `gradients`."""
+def add_clip(
+    program: Program, gradients: np.ndarray, most: float, coefficients: np.ndarray
+) -> np.ndarray:
+    """Each group's factor *= min(1, most / norm), norm being |factor| times that of the flat
+    `gradients`; a row of `coefficients` begins with a group's factor, whose sign alone is its own.
+    """
     job = np.zeros(1, NORM)
     job["gradients"], job["size"] = gradients.ctypes.data, gradients.size
-    job["scale"], job["clock"], job["most"] = scale.ctypes.data, program.asked.ctypes.data, most
+    job["scales"], (job["count"], job["stride"]) = coefficients.ctypes.data, coefficients.shape
+    job["clock"], job["most"] = program.asked.ctypes.data, most
     function = _compiled("clip", gradients.dtype.char).address
-    program.add(function, job, gradients, scale, name="clip")
+    program.add(function, job, gradients, coefficients, name="clip")
     return job

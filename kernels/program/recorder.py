@@ -14,7 +14,7 @@ import numpy as np
 from ..batch_norm.contract import Running
 from ..crew.board import STOP
 from ..inverted_dropout.arguments import mask_of
-from ..rule import Rule
+from ..rule import Rule, Runs
 from . import (
     numba_activation,
     numba_batch_norm,
@@ -192,9 +192,10 @@ class Recorder:
         self.words.add(job, numba_penalty.LOSS, self.loss.ctypes.data, 8)
 
     def step(
-        self, rule: Rule, arrays: tuple[np.ndarray, ...], table: np.ndarray, clip_norm: float | None
-    ) -> None:
-        numba_rule.step(self.program, self.words, rule, arrays, table, clip_norm)
+        self, rule: Rule, arrays: tuple[np.ndarray, ...], runs: Runs, table: np.ndarray,
+        clip_norm: float | None,
+    ) -> None:  # fmt: skip
+        numba_rule.step(self.program, self.words, rule, arrays, runs, table, clip_norm)
 
     def take(self, source: np.ndarray, out: np.ndarray) -> int:
         """Rows of `source`; the number of the changing word that says where their numbers are."""

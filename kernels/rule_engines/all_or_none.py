@@ -26,7 +26,7 @@ class GpuEngine(Engine):
         self,
         rule: Rule,
         calls: Sequence[tuple[Array, ...]],
-        coefficients: tuple[float, ...],
+        coefficients: Sequence[tuple[float, ...]],
         contiguous: Sequence[bool],
     ) -> None:
         first: dict[Hashable, int] = {}  # new machine code -> the smallest call that takes it
@@ -38,18 +38,19 @@ class GpuEngine(Engine):
         ahead = list(first.values())
         with calls[0][0].device:
             runs = [contiguous[k] for k in ahead]
-            self._run_ahead(rule, [calls[k] for k in ahead], coefficients, runs)
+            numbers = [coefficients[k] for k in ahead]
+            self._run_ahead(rule, [calls[k] for k in ahead], numbers, runs)
             remember(first)
             for k, arrays in enumerate(calls):
                 if k not in ahead:
                     with Explained(rule.name, arrays[0], self.name):
-                        self.run(rule, arrays, coefficients, contiguous[k])
+                        self.run(rule, arrays, coefficients[k], contiguous[k])
 
     def _run_ahead(
         self,
         rule: Rule,
         calls: Sequence[tuple[Array, ...]],
-        coefficients: tuple[float, ...],
+        coefficients: Sequence[tuple[float, ...]],
         contiguous: Sequence[bool],
     ) -> None:
         """Run each of several calls that take different code, or none."""
@@ -59,7 +60,7 @@ class GpuEngine(Engine):
                 with Explained(rule.name, arrays[0], self.name):
                     if k < len(calls) - 1:  # after the last one no code is missing
                         _keep(arrays, kept)
-                    self.run(rule, arrays, coefficients, contiguous[k])
+                    self.run(rule, arrays, coefficients[k], contiguous[k])
         except BaseException:
             for array, copy in kept:
                 array[...] = copy
@@ -68,7 +69,7 @@ class GpuEngine(Engine):
     def warmup(self, rule: Rule, dtype: str) -> None:
         xp = get_backend("cuda").xp
         arrays = tuple(xp.zeros(1, dtype) for _ in rule.arguments)
-        self.run_each(rule, [arrays], tuple(1.0 for _ in scalar_names(rule)), [True])
+        self.run_each(rule, [arrays], [tuple(1.0 for _ in scalar_names(rule))], [True])
 
 
 def _keep(arrays: tuple[Array, ...], kept: list[tuple[Array, Array]]) -> None:

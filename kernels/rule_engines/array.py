@@ -12,7 +12,7 @@ import numpy as np
 from ...backend import Array
 from ...backend.failures import Explained
 from ..compiling.dtypes import compute_dtype
-from ..rule import PLAIN, Rule
+from ..rule import PLAIN, Rule, decayed
 from .base import Engine
 
 
@@ -48,16 +48,16 @@ class ArrayEngine(Engine):
         self,
         rule: Rule,
         calls: Sequence[tuple[Array, ...]],
-        coefficients: tuple[float, ...],
+        coefficients: Sequence[tuple[float, ...]],
         contiguous: Sequence[bool],
     ) -> None:
         if isinstance(calls[0][0], np.ndarray):
             return super().run_each(rule, calls, coefficients, contiguous)
         results = []
         with calls[0][0].device:
-            for arrays in calls:
+            for arrays, numbers in zip(calls, coefficients, strict=True):
                 with Explained(rule.name, arrays[0], self.name):
-                    results.append(_ready(arrays, _results(rule, arrays, coefficients)))
+                    results.append(_ready(arrays, _results(rule, arrays, numbers)))
             for arrays, new in zip(calls, results, strict=True):
                 _write(arrays, new)
 
@@ -71,7 +71,7 @@ def _results(
     """The new param and states, in the dtype of the computation."""
     compute = compute_dtype(arrays[0].dtype)
     p, g, *state = (a.astype(compute, copy=False) for a in arrays)
-    if coefficients[:3] != PLAIN:
+    if coefficients[:3] != PLAIN or rule.prelude is decayed:
         p, g = rule.prelude(p, g, *coefficients[:3])
     return rule.update(p, g, *state, *coefficients[3:])
 

@@ -35,26 +35,29 @@ class EngineStatus:
 
 
 class Kept:
-    """What engines keep of the arrays of many calls from one step to the next, to be quick.
+    """What engines know of the arrays of many calls from one step to the next, to be quick.
 
     Args:
         arrays: how many there are, of all calls together.
+        groups: of each call, the group whose coefficients it is stepped with; None: all the first.
 
     Attributes:
+        groups: int64, one for each call; empty where all are of the first.
         order: numbers from 0 to that of all arrays, the order in which they lay in memory.
         bundle: what an engine of a GPU knows of them, and has told the GPU.
 
     A copy, and what comes out of a pickle, knows nothing yet.
     """
 
-    __slots__ = ("bundle", "order")
+    __slots__ = ("bundle", "groups", "order")
 
-    def __init__(self, arrays: int) -> None:
+    def __init__(self, arrays: int, groups: Sequence[int] | None = None) -> None:
+        self.groups = np.array([] if groups is None else groups, np.int64)
         self.order = np.arange(arrays)
         self.bundle: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Kept, (self.order.size,)
+        return Kept, (self.order.size, self.groups.tolist() or None)
 
 
 class Engine(ABC):
@@ -88,7 +91,8 @@ class Engine(ABC):
         """`quick` for many calls together: all of them, or False and nothing was done.
 
         `columns` are all params, all grads, and all of each state: unchecked, one of each a call.
-        `kept` is of the last time, and the engine's to write.
+        `coefficients` are those of each group in turn. `kept` tells the group of each call; the
+        rest of it is of the last time, and the engine's to write.
         """
         return False
 
@@ -114,16 +118,17 @@ class Engine(ABC):
         self,
         rule: Rule,
         calls: Sequence[tuple[Array, ...]],
-        coefficients: tuple[float, ...],
+        coefficients: Sequence[tuple[float, ...]],
         contiguous: Sequence[bool],
     ) -> None:
-        """Run `rule` on the arrays of several calls, checked as for `run`.
+        """Run `rule` on the arrays of several calls, each with its coefficients, checked as for
+        `run`.
 
         An engine that runs on a GPU does all of them, or none where memory runs out or code can't
         be compiled.
         """
-        for arrays, run_of_memory in zip(calls, contiguous, strict=True):
-            self.run(rule, arrays, coefficients, run_of_memory)
+        for arrays, numbers, run_of_memory in zip(calls, coefficients, contiguous, strict=True):
+            self.run(rule, arrays, numbers, run_of_memory)
 
     @abstractmethod
     def warmup(self, rule: Rule, dtype: str) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from ...backend import Array
 from ..compiling.cuda_chunks import Chunks, chunks_of
 from .base import Kept
+from .cuda_clock import standing_clock
 
 Columns = tuple[tuple[Array, ...], ...]
 GRADS = 1  # the column of the arrays that are only read
@@ -62,9 +63,12 @@ class Bundle:
 
     Attributes:
         tables: of each dtype the chunks of all its arrays, an argument of the rule after another.
+        clock: for kernels that take their coefficients from a table, where there are groups.
     """
 
-    def __init__(self, columns: Columns, model: Model, addresses: np.ndarray) -> None:
+    def __init__(
+        self, columns: Columns, model: Model, addresses: np.ndarray, groups: np.ndarray
+    ) -> None:
         self._model, self._addresses, self._stream = model, addresses, _stream()
         self._written = _written(columns)
         self._held: Sequence[Array] | None
@@ -79,7 +83,9 @@ class Bundle:
         for calls in map(np.array, kinds.values()):
             like = columns[0][calls[0]]
             self._calls.append(calls)
-            self.tables.append(chunks_of(like, sizes[calls], addresses[calls].T))
+            own = groups[calls] if groups.size else None
+            self.tables.append(chunks_of(like, sizes[calls], addresses[calls].T, own))
+        self.clock = standing_clock() if groups.size else None
         self._seen(columns[GRADS])
 
     def follow(self, columns: Columns, order: np.ndarray) -> bool:
@@ -126,14 +132,16 @@ def bundle_of(columns: Columns, kept: Kept) -> Bundle | None:
     """The bundle of these arrays on the current device, or None where any needs a closer look."""
     bundle, kept.bundle = kept.bundle, None  # what is only half told is not kept
     if bundle is None or not bundle.follow(columns, kept.order):
-        bundle = _read(columns, kept.order)
+        bundle = _read(columns, kept)
     kept.bundle = bundle
     return bundle
 
 
-def _read(columns: Columns, order: np.ndarray) -> Bundle | None:
-    calls = len(columns[0])
+def _read(columns: Columns, kept: Kept) -> Bundle | None:
+    calls, order, groups = len(columns[0]), kept.order, kept.groups
     if order.size != calls * len(columns) or any(len(column) != calls for column in columns):
+        return None
+    if groups.size not in (0, calls):
         return None
     if (model := model_of(columns[0])) is None:
         return None
@@ -143,7 +151,8 @@ def _read(columns: Columns, order: np.ndarray) -> Bundle | None:
             return None
         addresses[:, k] = found
     nbytes = np.array([*map(_nbytes, columns[0])], np.int64)
-    return Bundle(columns, model, addresses) if all_apart(addresses, nbytes, order) else None
+    apart = all_apart(addresses, nbytes, order)
+    return Bundle(columns, model, addresses, groups) if apart else None
 
 
 def all_apart(addresses: np.ndarray, nbytes: np.ndarray, order: np.ndarray) -> bool:
@@ -167,6 +176,13 @@ def all_apart(addresses: np.ndarray, nbytes: np.ndarray, order: np.ndarray) -> b
     written_reach = np.maximum.accumulate(np.where(written, ends, 0))
     over_all, over_written = starts[1:] < reach[:-1], starts[1:] < written_reach[:-1]
     return not (over_written | (over_all & written[1:])).any()
+
+
+def on_gpu(coefficients: tuple[float, ...]) -> Array:
+    """A table of them on the current device, for launches on CuPy's current stream."""
+    import cupy
+
+    return cupy.asarray(np.array(coefficients))
 
 
 def _written(columns: Columns) -> Columns:

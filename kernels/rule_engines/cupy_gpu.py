@@ -3,20 +3,22 @@ an ElementwiseKernel on others."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...backend import Array
 from ...backend.devices import best_gpu
 from ...backend.failures import Explained
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
 from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
-from ..compiling.cuda_packs import launch_chunks, launch_packed
+from ..compiling.cuda_packs import launch_chunks, launch_chunks_with, launch_packed
 from ..compiling.cuda_squares import sum_of_chunks
 from ..compiling.dtypes import C_TYPES, GPU_COMPUTED, NAMES, compute_dtype
 from ..compiling.python_text import scalar_names
-from ..rule import Rule
+from ..rule import Rule, groups_of
 from .all_or_none import GpuEngine
 from .base import Kept
-from .cuda_text import source, symbol
-from .cupy_bundle import GRADS, bundle_of
+from .cuda_text import by_table, by_table_symbol, source, symbol
+from .cupy_bundle import GRADS, bundle_of, on_gpu
 
 
 class CupyEngine(GpuEngine):
@@ -70,14 +72,21 @@ class CupyEngine(GpuEngine):
                 bundle = bundle_of(columns, kept)
             if bundle is None:
                 return False
-            several = len(bundle.tables) > 1
-            calls = [(chunks_kernel(rule, NAMES[each.like.dtype]), each) for each in bundle.tables]
-            for kernel, chunks in calls if several else ():  # all, before the first writes
+            made = table_kernel if kept.groups.size else chunks_kernel
+            calls = [(made(rule, NAMES[each.like.dtype]), each) for each in bundle.tables]
+            for kernel, chunks in calls if len(calls) > 1 else ():  # all, before the first writes
                 with Explained(rule.name, chunks.like, self.name):
                     kernel.compile()
+            if kept.groups.size:
+                with Explained(rule.name, first, self.name):
+                    rows, table = np.int32(groups_of((rule, coefficients))), on_gpu(coefficients)
             for kernel, chunks in calls:
                 with Explained(rule.name, chunks.like, self.name):
-                    launch_chunks(kernel, chunks, coefficients)
+                    if kept.groups.size:
+                        given = chunks.groups, rows, table, bundle.clock
+                        launch_chunks_with(kernel, chunks, *given)
+                    else:
+                        launch_chunks(kernel, chunks, coefficients)
         return True
 
     def fits_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> bool:
@@ -129,6 +138,14 @@ def chunks_kernel(rule: Rule, dtype: str) -> RawKernel:
     """The same for many arrays: (*places, sizes, *coefficients)."""
     name, text = f"{rule.name}_chunks", source(rule, dtype, chunks=True)
     return RawKernel(name, dtype, text, symbol(rule, dtype, chunks=True))
+
+
+@made_once
+def table_kernel(rule: Rule, dtype: str) -> RawKernel:
+    """The same whose coefficients are rows of a table: (*places, sizes, groups, rows, table,
+    clock)."""
+    name, text = f"{rule.name}_by_table", by_table(rule, dtype)
+    return RawKernel(name, dtype, text, by_table_symbol(rule, dtype))
 
 
 @made_once

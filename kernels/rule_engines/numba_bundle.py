@@ -17,6 +17,7 @@ from ...backend import Array
 from ..compiling.jit import cfunc, njit
 from ..crew.atomics import call, pointer
 from ..crew.crew import HELPED
+from .base import Kept
 from .entry import (
     ARRAYS,
     COEFFICIENTS,
@@ -114,9 +115,15 @@ def read_each(table: int, columns: int, addresses: Any, ends: Any, order: Any) -
     return kind if straight else -MIXED
 
 
-@njit("int64(int64, int64, int64, int64, int64[::1])")
-def step_each(columns: int, count: int, coefficients: int, plan: int, order: Any) -> int:
-    """`step_one` for `count` calls together: all of them are fit, or none is stepped."""
+@njit("int64(int64, int64, int64, int64, int64, int64[::1], int64[::1])")
+def step_each(
+    columns: int, count: int, coefficients: int, rows: int, plan: int, groups: Any, order: Any
+) -> int:
+    """`step_one` for `count` calls together: all of them are fit, or none is stepped.
+
+    `groups`: of each call, the group whose coefficients it takes, of `rows` that there are; empty
+    where there is but one.
+    """
     words = carray(pointer(plan), WORDS, INT64)
     addresses = np.empty((count, words[ARRAYS]), np.int64)
     ends = np.empty(count, np.int64)
@@ -124,9 +131,12 @@ def step_each(columns: int, count: int, coefficients: int, plan: int, order: Any
     if kind < 0:
         return -kind
     known = carray(pointer(words[KNOWN]), TABLE_WORDS, INT64)
-    place = pointer(plan + 8 * (JOB + FIRST_SCALAR))
-    values = carray(place, words[COEFFICIENTS], FLOAT64)
-    if not read_floats(known, coefficients, values):
+    width = words[COEFFICIENTS]
+    own = carray(pointer(plan + 8 * (JOB + FIRST_SCALAR)), width, FLOAT64)
+    every = np.empty(rows * width)
+    if groups.size not in (0, count):
+        return UNFIT
+    if not read_floats(known, coefficients, every if groups.size else own):
         return UNFIT
     if words[LOOPS + kind] == 0:
         return UNCOMPILED
@@ -136,6 +146,8 @@ def step_each(columns: int, count: int, coefficients: int, plan: int, order: Any
     for k in range(count):
         for argument in range(words[ARRAYS]):
             words[JOB + argument] = addresses[k, argument]
+        if groups.size:
+            own[:] = every[groups[k] * width : (groups[k] + 1) * width]
         if ends[k] > done:
             call(words[LOOPS + kind], 0, ends[k] - done, plan + 8 * JOB)
         done = ends[k]
@@ -150,12 +162,14 @@ class Bundle(NamedTuple):
         dtype: that of all.
         addresses: for each call, where the elements of its arrays begin.
         ends: how many elements each call and all before it have.
+        groups: of each call, whose coefficients it takes; empty where there is one group.
     """
 
     columns: Sequence[Sequence[Array]]
     dtype: np.dtype[Any]
     addresses: np.ndarray
     ends: np.ndarray
+    groups: np.ndarray
 
     @property
     def size(self) -> int:
@@ -167,12 +181,13 @@ class Bundle(NamedTuple):
         """Bytes of all arrays."""
         return self.size * self.dtype.itemsize * len(self.columns)
 
-    def job(self, function: int, coefficients: tuple[float, ...]) -> np.ndarray:
-        """The argument of `walk`, for a shared loop at the address `function`."""
-        job = np.empty(FIRST_SCALAR + len(coefficients), dtype=np.int64)
-        addresses, ends = self.addresses, self.ends
+    def job(self, function: int, width: int, coefficients: Sequence[float]) -> np.ndarray:
+        """The argument of `walk`, for a shared loop at the address `function` that takes `width`
+        coefficients."""
+        job = np.zeros(FIRST_SCALAR + len(coefficients), dtype=np.int64)
+        addresses, ends, groups = self.addresses, self.ends, self.groups
         job[:5] = function, addresses.ctypes.data, *addresses.shape, ends.ctypes.data
-        job[5] = len(coefficients)
+        job[5:7] = width, groups.ctypes.data if groups.size else 0
         job.view(np.float64)[FIRST_SCALAR:] = coefficients
         return job
 
@@ -190,26 +205,35 @@ def read(
     return kind, addresses, ends
 
 
-def bundle_of(columns: tuple[tuple[Array, ...], ...], order: np.ndarray) -> Bundle | None:
+def bundle_of(columns: tuple[tuple[Array, ...], ...], kept: Kept) -> Bundle | None:
     """The bundle of these arrays, or None where any of them needs a closer look."""
-    kind, addresses, ends = read(columns, order)
-    return Bundle(columns, DTYPES[kind], addresses, ends) if kind >= 0 else None
+    kind, addresses, ends = read(columns, kept.order)
+    return Bundle(columns, DTYPES[kind], addresses, ends, kept.groups) if kind >= 0 else None
 
 
 @cfunc("void(int64, int64, voidptr)", error_model="numpy")
 def walk(low: int, high: int, job: Any) -> None:
-    """Elements low to high of a bundle: a call of the shared loop for each array they lie in."""
+    """Elements low to high of a bundle: a call of the shared loop for each array they lie in.
+
+    `job`: the loop; where addresses lie, their rows and columns; where ends lie; how many
+    coefficients a group has; where groups lie, or 0; a word more; then the groups' coefficients.
+    """
     head = carray(job, FIRST_SCALAR, INT64)
     addresses = carray(pointer(head[1]), (head[2], head[3]), INT64)
     ends = carray(pointer(head[4]), head[2], INT64)
     width = FIRST_SCALAR + head[5]
     own = np.empty(width, dtype=np.int64)
     own[:] = carray(job, width, INT64)
+    groups = carray(pointer(head[6]), head[2], INT64)
     k = np.searchsorted(ends, low, side="right")
     while low < high:
         begin, end = (ends[k - 1] if k else 0), min(ends[k], high)
         for argument in range(head[3]):
             own[argument] = addresses[k, argument]
+        if head[6]:
+            before = groups[k] * head[5]
+            every = carray(job, width + before, INT64)
+            own[FIRST_SCALAR:] = every[FIRST_SCALAR + before :]
         call(head[0], low - begin, end - begin, own.ctypes.data)
         low = end
         k += 1

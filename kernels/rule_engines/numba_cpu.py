@@ -17,11 +17,11 @@ import numpy as np
 
 from ...backend import Array
 from ...backend.memory_pool import empty_like
-from ..compiling import python_text
 from ..compiling.dtypes import compute_dtype
+from ..compiling.python_text import array_names, scalar_names
 from ..crew.board import lead
 from ..crew.crew import ENDED, REFUSED, SHARED, UNENDED, get_crew
-from ..rule import Rule
+from ..rule import Rule, groups_of
 from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
 from .base import Engine, Kept
@@ -73,7 +73,9 @@ class NumbaEngine(Engine):
         if not numba_usable():
             return False
         plan, count = plan_of(rule), len(columns[0])
-        state = _bundles().step_each(id(columns), count, id(coefficients), plan.address, kept.order)
+        rows = groups_of((rule, coefficients))
+        given = id(columns), count, id(coefficients), rows, plan.address, kept.groups, kept.order
+        state = _bundles().step_each(*given)
         if state == DONE:
             return True
         if state == UNCOMPILED and plan.compile(columns[0][0].dtype):
@@ -86,7 +88,7 @@ class NumbaEngine(Engine):
             return _share(plan, tuple(column[0] for column in columns), coefficients)
         if state in (UNFIT, UNCOMPILED):
             return False
-        bundle = _bundles().bundle_of(columns, kept.order)
+        bundle = _bundles().bundle_of(columns, kept)
         if bundle is not None:
             _run_bundle(rule, bundle, coefficients)
         return bundle is not None
@@ -109,8 +111,8 @@ class NumbaEngine(Engine):
             _run_pieces(loop(rule, False), arrays, coefficients)
 
     def warmup(self, rule: Rule, dtype: str) -> None:
-        arrays = tuple(np.zeros(1, compute_dtype(dtype)) for _ in python_text.array_names(rule))
-        loop(rule, False)(*arrays, *(1.0 for _ in python_text.scalar_names(rule)))
+        arrays = tuple(np.zeros(1, compute_dtype(dtype)) for _ in array_names(rule))
+        loop(rule, False)(*arrays, *(1.0 for _ in scalar_names(rule)))
         plan_of(rule).compile(np.dtype(dtype))
         get_crew()
 
@@ -165,7 +167,8 @@ def _share(plan: Plan, arrays: tuple[Array, ...], coefficients: tuple[float, ...
 
 
 def _run_bundle(rule: Rule, bundle: Bundle, coefficients: tuple[float, ...]) -> None:
-    job = bundle.job(shared_loop(rule, bundle.dtype.name).address, coefficients)
+    function, width = shared_loop(rule, bundle.dtype.name).address, len(scalar_names(rule))
+    job = bundle.job(function, width, coefficients)
     walk = _bundles().walk
     if bundle.nbytes >= SHARED:
         get_crew().run(walk.address, bundle.size, job, bundle)

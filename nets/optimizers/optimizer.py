@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypedDict
 
@@ -10,15 +10,17 @@ import numpy as np
 
 from ... import kernels
 from ...backend.checks.arrays import check_arrays
-from ...backend.checks.numbers import step_number
+from ...backend.checks.numbers import non_negative, step_number
 from ...kernels import in_order, prepare
 from ...kernels.engine_table import Kept, find_engine
-from ...kernels.launch import check_all, launch_all, norm_of_all
+from ...kernels.launch import Runs, check_all, joined, launch_all, norm_of_all
 from ..state_checks import check_keys, check_values
 from ..types import Array
+from . import groups as grouping
 from .clipping import checked_clip_norm, clipped_scale
+from .groups import Chosen, Group, Named
 from .hyperparameter import Hyperparameter
-from .updated_arrays import Arrays, listed, storage_of
+from .updated_arrays import Arrays, Calls, Columns, FlatStorage, Key, storage_of
 
 
 class Common(TypedDict, total=False):
@@ -28,7 +30,14 @@ class Common(TypedDict, total=False):
     decoupled: bool
     maximize: bool
     clip_norm: float | None
+    groups: Named | None
+    no_decay: Chosen | None
+    frozen: Chosen | None
     engine: str
+
+
+ARRANGEMENT = "groups", "frozen"
+"""What a checkpoint has beside the rest, where parameters are not all stepped alike."""
 
 
 class Optimizer:
@@ -41,16 +50,27 @@ class Optimizer:
             taken from the network. Or a list or a dict of arrays: also in one go where all are
             NumPy arrays of one dtype without gaps in memory, or CuPy arrays without gaps (a kernel
             call for each dtype), else a kernel call for each.
-            A generator, such as PyTorch's `module.parameters()`, is taken as a list.
+            A generator, such as PyTorch's `module.parameters()`, is taken as a list. Or PyTorch's
+            list of groups, [{"params": [a, b], "lr": 3e-3}, {"params": [c]}]: gradients are then
+            one list in their order.
         lr: learning rate.
         weight_decay: L2 coefficient: adds weight_decay * param to the gradient, for biases too.
         decoupled: param is multiplied by 1 - lr weight_decay instead, apart from the gradient.
         maximize: go up the gradient instead of down.
         clip_norm: None, or the largest L2 norm of all gradients together; larger ones are scaled
             down to it. Reads the gradients once more, and waits for a GPU, but for captured steps.
+        groups: hyperparameters of some arrays, by name: {"*.bias": {"weight_decay": 0.0}}, whose
+            keys are names or patterns (of `fnmatch`), or [{"params": ["0.*"], "lr": 1e-4}].
+            What no pattern matches is a group of its own, the first. However many there are, a
+            step stays one kernel call, of one rule: `nesterov`, say, is the same for all.
+        no_decay: arrays that have weight_decay 0, in each group: "1-D" for those of one axis, such
+            as biases and a norm's gamma and beta; a pattern, a list of patterns, or a function of
+            name and array.
+        frozen: arrays that stay as they are, told likewise; `clip_norm` does not count them.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
-    All of them but `params` are plain attributes, checked when set: `optimizer.lr = 1e-4`.
+    Numbers and flags are plain attributes, checked when set: `optimizer.lr = 1e-4` sets that of
+    all groups, in the proportion they have; `optimizer.param_groups[1]["lr"] = 1e-4` of one.
 
     Raises:
         TypeError: `params` are none of these, or an array is not floating.
@@ -63,13 +83,15 @@ class Optimizer:
         "_backend",
         "_clip_norm",
         "_engine",
+        "_groups",
         "_hyper",
-        "_kept",
         "_params",
         "_state",
         "_steps",
         "_storage",
         "_values",
+        "_whole_kept",
+        "frozen",
     )
 
     rule: ClassVar[str]
@@ -92,27 +114,64 @@ class Optimizer:
 
     def __init__(
         self,
-        params: Arrays,
+        params: Arrays | Sequence[Mapping[str, Any]],
         *,
         clip_norm: float | None = None,
+        groups: Named | None = None,
+        no_decay: Chosen | None = None,
+        frozen: Chosen | None = None,
         engine: str = "auto",
         **hyper: Any,
     ) -> None:
-        hyper = hyper | {**Optimizer.defaults, **self.defaults, **hyper}
-        self._set_hyper(kernels.validate(self.rule, **hyper))
-        self.clip_norm = clip_norm
-        self._params = params = listed(params)
-        self._storage = storage_of(params)
-        self._backend = self._storage.backend
-        self.engine = engine
+        hyper = {**hyper, **Optimizer.defaults, **self.defaults, **hyper}
+        hyper = kernels.validate(self.rule, **hyper)
         self._steps = 0
+        self.clip_norm = clip_norm
+        self._params, given = grouping.taken_apart(params)
+        self._storage = storage_of(self._params)
+        self._backend = self._storage.backend
+        self._arrange(hyper, given, groups, no_decay, frozen)
+        self.engine = engine
         self._state = {name: self._storage.zeros() for name in self.states}
-        self._kept = Kept(len(self._storage.targets()) * (2 + len(self.states)))
+
+    def _arrange(
+        self,
+        hyper: dict[str, Any],
+        given: list[Group] | None,
+        groups: Named | None,
+        no_decay: Chosen | None,
+        frozen: Chosen | None,
+    ) -> None:
+        """Part the parameters into groups."""
+        arrays = self._storage.arrays()
+        if given is not None and groups is not None:
+            raise TypeError("params are groups, and groups are given; expected one of the two")
+        made = given or [Group(tuple(arrays), {})]
+        if groups is not None:
+            made = grouping.by_name(arrays, groups)
+        if no_decay is not None:
+            made = grouping.undecayed(made, arrays, no_decay)
+        still = [] if frozen is None else grouping.chosen(arrays, frozen, "frozen")
+        self._groups, self._hyper = tuple(made), hyper
+        for group in made:
+            group.changes = self._checked(group.changes)
+            group.belong(hyper, self._storage.arrays, self._retune)
+        self._set_hyper(hyper)
+        self.frozen: tuple[Key, ...] = tuple(still)
+        numbers = {key: k for k, group in enumerate(made) for key in group.keys_of}
+        stepped = {key: numbers[key] for key in arrays if key not in still}
+        self._storage.arrange(stepped, len(made) > 1)
+        self._whole_kept = Kept(0)
 
     @property
     def params(self) -> Arrays:
-        """The parameters as they were given, a generator's as a list."""
+        """The parameters as they were given: a generator's, and those of groups, as a list."""
         return self._params
+
+    @property
+    def param_groups(self) -> tuple[Group, ...]:
+        """The groups, to read and to change: `optimizer.param_groups[0]["lr"] = 1e-4`."""
+        return self._groups
 
     @property
     def steps(self) -> int:
@@ -121,17 +180,30 @@ class Optimizer:
 
     @property
     def hyper(self) -> Mapping[str, Any]:
-        """Every hyperparameter of the kernel by name, to read."""
+        """Every hyperparameter of the kernel by name, to read; groups may have others."""
         return MappingProxyType(self._hyper)
 
     def tune(self, **changes: Any) -> None:
-        """Set several hyperparameters of the kernel at once, or none where one is refused."""
+        """Set several hyperparameters of the kernel at once, or none where one is refused.
+
+        Groups follow that have none of their own, and all of them follow `lr`, in proportion.
+        """
+        self._set_hyper(self._hyper | self._checked(changes))
+
+    def _retune(self, group: Group, changes: Mapping[str, Any]) -> None:
+        """Set some of a group's own."""
+        changed = group.changed(self._checked(changes))
+        self._set_hyper(self._hyper, [changed if each is group else each for each in self._groups])
+        group.take(changed)
+
+    def _checked(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Hyperparameters that this optimizer has, and can have."""
         if unknown := changes.keys() - self._hyper.keys():
             raise TypeError(
                 f"{type(self).__name__} has no {', '.join(map(repr, sorted(unknown)))}; expected "
                 f"some of {', '.join(self._hyper)}"
             )
-        self._set_hyper(self._hyper | kernels.validate(self.rule, **changes))
+        return kernels.validate(self.rule, **changes)
 
     @property
     def clip_norm(self) -> float | None:
@@ -158,8 +230,8 @@ class Optimizer:
 
         Args:
             grads: a gradient for each array, in the structure of `params`, of the same shapes,
-                dtypes and device. None, for a frozen parameter, is refused: leave the parameter
-                out of `params`, or pass zeros, under which momentum and weight decay go on. With
+                dtypes and device. None leaves a parameter and its states as they are in this
+                step, though the count of steps goes on for all (PyTorch counts for each). With
                 `net.parameters()` they may be left out, which takes the network's own; other
                 arrays, a dict by name, are copied together first.
             grad_scale: factor on every gradient, such as 1 / loss_scale; clipping sees the
@@ -181,38 +253,72 @@ class Optimizer:
                 self._step(grads, grad_scale)
 
     def _step(self, grads: Arrays | None, grad_scale: float) -> None:
-        gradients = self._storage.gradients(grads)
+        gradients, without = self._storage.gradients(grads)
         if self._storage.backend is not self._backend:
             self._follow()
         columns = (self._storage.targets(), gradients, *self._state.values())
-        if self._clip_norm is not None:
-            check_all(columns, self._engine, self._kept, self._check)
+        calls = self._storage.calls(columns, without)
+
+        def check(columns: Columns) -> None:
+            self._check(calls)
+
+        if self._clip_norm is not None and calls.columns[0]:
+            check_all(calls.columns, self._engine, calls.kept, check)
             kernels.validate(self.rule, grad_scale=grad_scale)
-            norm = norm_of_all(columns, self._engine, self._kept)
+            norm = self._norm(columns, calls)
             grad_scale = clipped_scale(norm, grad_scale, self._clip_norm)
-        prepared = prepare(self.rule, self._steps + 1, self._values, grad_scale)
-        launch_all(prepared, columns, self._engine, self._kept, self._check)
+        prepared = self._prepared(self._steps + 1, grad_scale)
+        if calls.columns[0]:
+            launch_all(prepared, calls.columns, self._engine, calls.kept, check)
         self._steps += 1
+
+    def _norm(self, columns: Columns, calls: Calls) -> float:
+        """That of the gradients of all parameters that are stepped."""
+        if len(calls.keys) == len(self._storage.arrays()):
+            whole = calls.kept if calls.columns is columns else self._whole_kept
+            return norm_of_all(columns, self._engine, whole)
+        return norm_of_all(calls.columns, self._engine, calls.kept)
+
+    def _prepared(self, step: int, grad_scale: float) -> Any:
+        values = self._values
+        if len(values) == 1:
+            return prepare(self.rule, step, values[0], grad_scale)
+        return joined([prepare(self.rule, step, each, grad_scale) for each in values])
 
     def columns(self) -> tuple[tuple[Array, ...], ...]:
         """The arrays of a step with the network's own gradients: all parameters, all gradients, and
         each state; made from `net.parameters()`, one array each."""
         self._follow()
-        return (self._storage.targets(), self._storage.gradients(None), *self._state.values())
+        return (self._storage.targets(), self._storage.gradients(None)[0], *self._state.values())
+
+    def runs(self) -> Runs:
+        """Which of their elements are stepped, by which group."""
+        assert isinstance(self._storage, FlatStorage)
+        return self._storage.runs()
 
     def prepared(self, steps_ahead: int = 0) -> Any:
         """The rule, and its coefficients for the step after that many more."""
-        return prepare(self.rule, self._steps + 1 + steps_ahead, self._values, 1.0)
+        return self._prepared(self._steps + 1 + steps_ahead, 1.0)
 
     def stepped(self, steps: int) -> None:
         """A program, or a graph on a GPU, took that many steps."""
         self._steps += steps
 
-    def _check(self, columns: tuple[tuple[Array, ...], ...]) -> None:
-        self._storage.check(columns, self.states)
+    def _check(self, calls: Calls) -> None:
+        self._storage.check(calls, self.states)
 
-    def _set_hyper(self, hyper: dict[str, Any]) -> None:
-        self._hyper, self._values = hyper, in_order(self.rule, hyper)
+    def _set_hyper(self, hyper: dict[str, Any], groups: Sequence[Group] | None = None) -> None:
+        """Take hyperparameters with those of the groups, or of others in their place; or none.
+
+        Raises:
+            ValueError: groups would be stepped by different rules.
+        """
+        groups = self._groups if groups is None else groups
+        values = tuple(in_order(self.rule, group.hyper(hyper)) for group in groups)
+        joined([prepare(self.rule, self._steps + 1, each, 1.0) for each in values])
+        for group in self._groups:
+            group.base = hyper
+        self._hyper, self._values = hyper, values
 
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""
@@ -229,7 +335,9 @@ class Optimizer:
 
         Returns:
             {"optimizer": name of the class, "step": steps taken, "hyper": {name: value},
-            "state": {state: {parameter's name or index: array}}}. The engine is left out: it
+            "state": {state: {parameter's name or index: array}}}. Where there are groups, also
+            "groups": for each its "params" by name or index, its own "hyper", and "lr_of", the
+            optimizer's lr when its own was set; and "frozen", likewise. The engine is left out: it
             belongs to a machine.
         """
         self._follow()
@@ -238,7 +346,45 @@ class Optimizer:
             "step": self.steps,
             "hyper": self._hyper | {"clip_norm": self.clip_norm},
             "state": {name: self._storage.split(self._state[name]) for name in self.states},
+            **self.arrangement(),
         }
+
+    def arrangement(self) -> dict[str, Any]:
+        """Groups and what is frozen, in a checkpoint; nothing where there is none of either."""
+        groups = [
+            {"params": [*group.keys_of], "hyper": {**group.changes}, "lr_of": group.lr_of}
+            for group in self._groups
+        ]
+        found: dict[str, Any] = {}
+        if len(groups) > 1 or groups[0]["hyper"]:
+            found["groups"] = groups
+        if self.frozen:
+            found["frozen"] = [*self.frozen]
+        return found
+
+    def _arranged(self, state: Mapping[str, Any]) -> list[Group]:
+        """The groups of a checkpoint; ValueError where they are of other parameters."""
+        everything = {"params": [*self._storage.arrays()], "hyper": {}, "lr_of": 0.0}
+        given = state.get("groups", [everything])
+        if not isinstance(given, (list, tuple)):
+            raise TypeError(f"state['groups'] is a {type(given).__name__}; expected a list")
+        found = []
+        for number, each in enumerate(given):
+            what = f"state['groups'][{number}]"
+            check_keys(each, ("params", "hyper", "lr_of"), what)
+            group = Group(each["params"], self._checked(each["hyper"]))
+            group.lr_of = non_negative(f"{what}['lr_of']", each["lr_of"])
+            found.append(group)
+        both = zip((found, self._groups), ("state has", "expected those here:"), strict=True)
+        said = [f"{who} {[list(group.keys_of) for group in groups]}" for groups, who in both]
+        if said[0].partition("[")[2] != said[1].partition("[")[2]:
+            raise ValueError(f"state is of other groups: {'; '.join(said)}")
+        if sorted(state.get("frozen", ()), key=str) != sorted(self.frozen, key=str):
+            raise ValueError(
+                f"state has the frozen {list(state.get('frozen', ()))}; expected "
+                f"{[*self.frozen]}, as here"
+            )
+        return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint: all of it is taken, hyperparameters too, or nothing.
@@ -251,7 +397,8 @@ class Optimizer:
             ValueError: another optimizer made it, keys or names are missing or unexpected, a
                 shape is another, or a hyperparameter is out of its range.
         """
-        check_keys(state, ("optimizer", "step", "hyper", "state"), "state")
+        also = [name for name in ARRANGEMENT if isinstance(state, Mapping) and name in state]
+        check_keys(state, ("optimizer", "step", "hyper", "state", *also), "state")
         if state["optimizer"] != type(self).__name__:
             raise ValueError(
                 f"state is of {state['optimizer']}; expected one of {type(self).__name__}"
@@ -261,17 +408,20 @@ class Optimizer:
             steps = step_number("state['step']", steps)
         hyper = state["hyper"]
         if isinstance(hyper, Mapping):
-            hyper = {**Optimizer.defaults, **self.defaults, **hyper}
+            hyper = {**hyper, **Optimizer.defaults, **self.defaults, **hyper}
         hyper = dict(check_keys(hyper, [*self._hyper, "clip_norm"], "state['hyper']"))
         clip_norm = checked_clip_norm(hyper.pop("clip_norm"))
         hyper = kernels.validate(self.rule, **hyper)
+        groups = self._arranged(state)
         check_keys(state["state"], self.states, "state['state']")
         for name, arrays in state["state"].items():
             check_values(arrays, self._storage.arrays(), f"state['state'][{name!r}]")
         loaded = {name: self._storage.join(state["state"][name]) for name in self.states}
 
+        self._set_hyper(hyper, groups)
+        for group, other in zip(self._groups, groups, strict=True):
+            group.take(other)
         self._backend, self._state, self._steps = self._storage.backend, loaded, steps
-        self._set_hyper(hyper)
         self._clip_norm = clip_norm
 
     def __setstate__(self, state: Any) -> None:
@@ -283,7 +433,13 @@ class Optimizer:
 
     def __repr__(self) -> str:
         hyper = ", ".join(f"{name}={value!r}" for name, value in self._hyper.items())
-        return f"{type(self).__name__}({hyper}, clip_norm={self.clip_norm!r})"
+        shown = f"{hyper}, clip_norm={self.clip_norm!r}"
+        if len(self._groups) > 1:
+            changes = [f"{len(each.keys_of)} arrays: {each.changes}" for each in self._groups]
+            shown += f", groups=[{', '.join(changes)}]"
+        if self.frozen:
+            shown += f", frozen={[*self.frozen]}"
+        return f"{type(self).__name__}({shown})"
 
 
 def _own(value: Any) -> Any:

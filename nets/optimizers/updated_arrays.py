@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
-from typing import Any, TypeAlias
+from operator import is_
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ...backend.beside_torch import BesideTorch, beside_torch
 from ...backend.checks.arrays import check_arrays
 from ...backend.checks.overlap import any_overlap
 from ...backend.foreign import taken_in
+from ...kernels.engine_table import Kept
+from ...kernels.launch import Runs
 from ..network.parameters import Parameters
 from ..state_checks import check_keys
 from ..types import Array, HostArray
@@ -22,6 +25,25 @@ Arrays: TypeAlias = Parameters | Mapping[str, Array] | Sequence[Array] | Iterato
 
 Key: TypeAlias = str | int
 """A parameter's name, or its index in a list."""
+
+Columns: TypeAlias = tuple[tuple[Array, ...], ...]
+"""All parameters, all gradients, and all of each state, on which kernels are called."""
+
+SETS = 8  # of arrays without gradients whose calls are kept
+
+
+class Calls(NamedTuple):
+    """What a step calls its kernel on: arrays that are stepped, cut where groups of them begin.
+
+    Attributes:
+        columns: an array for each call.
+        kept: what engines know of them.
+        keys: the parameters that are stepped.
+    """
+
+    columns: Columns
+    kept: Kept
+    keys: tuple[Key, ...]
 
 
 class Storage(ABC):
@@ -34,6 +56,56 @@ class Storage(ABC):
     """
 
     beside: BesideTorch | None = None
+
+    def arrange(self, numbers: Mapping[Key, int], several: bool) -> None:
+        """Step these alone, each by the group of that number; there may be several groups."""
+        self._numbers, self._keys, self._several = dict(numbers), tuple(numbers), several
+        self._whole = len(numbers) == len(self.arrays()) and not self._cut_by_groups()
+        self._kept: dict[frozenset[Key], Kept] = {}
+        self._last: tuple[tuple[Key, ...], Columns, Columns] = (), (), ()
+
+    def calls(self, columns: Columns, without: frozenset[Key]) -> Calls:
+        """The calls of a step on `columns`, but for the parameters `without` gradients."""
+        keys = self._keys
+        if without:
+            keys = tuple(key for key in keys if key not in without)
+        cut = columns if self._whole and not without else self._cut(columns, keys)
+        kept = self._kept.get(without)
+        if kept is None:
+            if len(self._kept) == SETS:
+                self._kept.clear()
+            groups = self._groups(keys) if self._several else None
+            self._kept[without] = kept = Kept(len(cut[0]) * len(columns), groups)
+        return Calls(cut, kept, keys)
+
+    def _cut(self, columns: Columns, keys: tuple[Key, ...]) -> Columns:
+        """The columns of these parameters alone, an array for each call; of columns that are those
+        of the last step, what it had."""
+        known, last, had = self._last
+        if known != keys or len(last) != len(columns):
+            last = had = ((),) * len(columns)
+        cut = tuple(
+            own if len(before) == len(column) and all(map(is_, before, column)) and before
+            else self._cut_column(column, keys)
+            for column, before, own in zip(columns, last, had, strict=True)
+        )  # fmt: skip
+        self._last = keys, columns, cut
+        return cut
+
+    def _cut_by_groups(self) -> bool:
+        """Whether the arrays of a column hold several groups."""
+        return False
+
+    @abstractmethod
+    def _cut_column(self, column: Sequence[Array], keys: tuple[Key, ...]) -> tuple[Array, ...]:
+        """The column of these parameters alone, an array for each call."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_last": ((), (), ())}  # views, which would become arrays
+
+    @abstractmethod
+    def _groups(self, keys: tuple[Key, ...]) -> Sequence[int]:
+        """The group of each of those calls."""
 
     @property
     @abstractmethod
@@ -49,17 +121,17 @@ class Storage(ABC):
         """The arrays on which kernels are called."""
 
     @abstractmethod
-    def gradients(self, grads: Any) -> tuple[Array, ...]:
-        """`grads`, as a user gave them, as one array for each target.
+    def gradients(self, grads: Any) -> tuple[tuple[Array, ...], frozenset[Key]]:
+        """`grads`, as a user gave them, as one array for each target, and who has none: None.
 
         TypeError or ValueError where the structure is not the params'.
         """
 
     @abstractmethod
-    def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
+    def check(self, calls: Calls, states: Sequence[str]) -> None:
         """Raise where the arrays of one kernel call don't fit together, or calls share memory.
 
-        `columns` are the targets, the gradients for them, and each state, called `states`.
+        The columns are the params, the gradients for them, and each state, called `states`.
         """
 
     @abstractmethod
@@ -91,21 +163,52 @@ class FlatStorage(Storage):
     def targets(self) -> tuple[Array, ...]:
         return (self.params.flat,)
 
-    def gradients(self, grads: Any) -> tuple[Array, ...]:
+    def gradients(self, grads: Any) -> tuple[tuple[Array, ...], frozenset[Key]]:
         if grads is None:
-            return (self.params.flat_grads,)
+            return (self.params.flat_grads,), frozenset()
         own = self.params.grads
         check_keys(grads, own, "grads")
         if all(grads[key] is own[key] for key in own):
-            return (self.params.flat_grads,)
-        given = taken_in((f"grads[{key!r}]" for key in own), (grads[key] for key in own))
-        for (key, param), grad in zip(self.params.items(), given, strict=True):
-            check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [param, grad])
+            return (self.params.flat_grads,), frozenset()
+        without = frozenset(key for key in own if grads[key] is None)
+        there = [key for key in own if key not in without]
+        given = taken_in((f"grads[{key!r}]" for key in there), (grads[key] for key in there))
+        found = dict(zip(there, given, strict=True))
+        for key, grad in found.items():
+            check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [self.params[key], grad])
         with self.backend.scope():
-            return (self.backend.xp.concatenate([grad.ravel() for grad in given]),)
+            parts = [found.get(key, own[key]).ravel() for key in own]
+            return (self.backend.xp.concatenate(parts),), without
 
-    def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
-        return None  # there is one call, and it checks
+    def runs(self, keys: tuple[Key, ...] | None = None) -> Runs:
+        """Where these parameters lie, neighbours of one group in one run; all that are stepped
+        where none are told."""
+        stepped = {*(self._keys if keys is None else keys)}
+        found: list[list[int]] = []
+        start = 0
+        for key, param in self.params.items():
+            if key in stepped and param.size:
+                number = self._numbers[key]
+                if found and (sum(found[-1][:2]), number) == (start, found[-1][2]):
+                    found[-1][1] += param.size
+                else:
+                    found.append([start, param.size, number])
+            start += param.size
+        return Runs(*np.array(found, np.int64).reshape(-1, 3).T.copy())
+
+    def _cut_by_groups(self) -> bool:
+        return self._several
+
+    def _cut_column(self, column: Sequence[Array], keys: tuple[Key, ...]) -> tuple[Array, ...]:
+        (whole,), runs = column, self.runs(keys)
+        places = zip(runs.starts.tolist(), runs.sizes.tolist(), strict=True)
+        return tuple(whole[start : start + size] for start, size in places)
+
+    def _groups(self, keys: tuple[Key, ...]) -> Sequence[int]:
+        return self.runs(keys).groups.tolist()
+
+    def check(self, calls: Calls, states: Sequence[str]) -> None:
+        return None  # calls share no memory, and each checks its own
 
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
         flat = self.backend.to_numpy(state[0])
@@ -149,7 +252,7 @@ class SeparateStorage(Storage):
     def targets(self) -> tuple[Array, ...]:
         return self._targets
 
-    def gradients(self, grads: Any) -> tuple[Array, ...]:
+    def gradients(self, grads: Any) -> tuple[tuple[Array, ...], frozenset[Key]]:
         if type(grads) is dict and self.named and grads.keys() == self.params.keys():
             grads = list(map(grads.__getitem__, self.params))
         elif grads is None:
@@ -159,9 +262,22 @@ class SeparateStorage(Storage):
             )
         else:
             grads = self._in_order(grads)
-        if not self._as_they_are.issuperset(map(type, grads)):  # nothing to take in
-            return taken_in((f"grads[{key!r}]" for key in self.params), grads)
-        return tuple(grads)
+        if self._as_they_are.issuperset(map(type, grads)):  # nothing to take in
+            return tuple(grads), frozenset()
+        given = dict(zip(self.params, grads, strict=True))
+        without = frozenset(key for key, grad in given.items() if grad is None)
+        there = [key for key in given if key not in without]
+        taken = taken_in((f"grads[{key!r}]" for key in there), (given[key] for key in there))
+        given.update(zip(there, taken, strict=True))
+        return tuple(given.values()), without
+
+    def _cut_column(self, column: Sequence[Array], keys: tuple[Key, ...]) -> tuple[Array, ...]:
+        stepped = {*keys}
+        pairs = zip(self.params, column, strict=True)
+        return tuple(array for key, array in pairs if key in stepped)
+
+    def _groups(self, keys: tuple[Key, ...]) -> Sequence[int]:
+        return [self._numbers[key] for key in keys]
 
     def _in_order(self, grads: Any) -> Sequence[Any]:
         """A gradient for each array of `params`; TypeError or ValueError where they are others."""
@@ -174,13 +290,14 @@ class SeparateStorage(Storage):
         given = check_keys(dict(_items(grads)), self.params, "grads")
         return [given[key] for key in self.params]
 
-    def check(self, columns: Sequence[Sequence[Array]], states: Sequence[str]) -> None:
-        for key, call in zip(self.params, zip(*columns, strict=True), strict=True):
+    def check(self, calls: Calls, states: Sequence[str]) -> None:
+        columns, keys = calls.columns, calls.keys
+        for key, call in zip(keys, zip(*columns, strict=True), strict=True):
             check_arrays([f"params[{key!r}]", f"grads[{key!r}]", *states], call)
         # A gradient that lies in another parameter is written before it is read.
-        names = [f"{kind}[{key!r}]" for kind in ("params", "grads") for key in self.params]
+        names = [f"{kind}[{key!r}]" for kind in ("params", "grads") for key in keys]
         arrays = [*columns[0], *columns[1]]
-        if pair := any_overlap(names, arrays, read_only_from=len(self.params)):
+        if pair := any_overlap(names, arrays, read_only_from=len(keys)):
             raise ValueError(
                 f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since one "
                 "is written before the other is read. Pass a copy"

@@ -12,7 +12,7 @@ import numpy as np
 from ...backend import EngineUnavailableError, get_backend
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.optimizer import ARRANGEMENT, Optimizer
 from ..optimizers.schedules import Schedule, schedule_from
 from ..paths import expanded
 from ..state_checks import check_keys
@@ -92,7 +92,8 @@ def _restored(net: Sequential, tensors: dict[str, HostArray], content: Mapping[s
     check_keys(tensors, [*own, *(key for keys in states.values() for key in keys.values())], "it")
     optimizer = None
     if kind is not None:
-        optimizer = kind(net.parameters())
+        arranged = {name: config[name] for name in ARRANGEMENT if name in config}
+        optimizer = kind(net.parameters(), **_arranged(arranged))
         loaded = {
             state: {name: tensors[key] for name, key in keys.items()}
             for state, keys in states.items()
@@ -103,6 +104,7 @@ def _restored(net: Sequential, tensors: dict[str, HostArray], content: Mapping[s
                 "step": config["step"],
                 "hyper": config["hyper"],
                 "state": loaded,
+                **arranged,
             }
         )
         with suppress(EngineUnavailableError):
@@ -125,13 +127,25 @@ def _restored(net: Sequential, tensors: dict[str, HostArray], content: Mapping[s
 
 
 def _optimizer_kind(config: Any) -> type[Optimizer]:
-    name = check_keys(config, ("type", "step", "hyper", "engine"), "optimizer")["type"]
+    also = [name for name in ARRANGEMENT if isinstance(config, Mapping) and name in config]
+    name = check_keys(config, ("type", "step", "hyper", "engine", *also), "optimizer")["type"]
     if not isinstance(name, str) or name not in OPTIMIZERS:
         raise ValueError(
             f"its optimizer is {name!r}, which is not known here; expected one of "
             f"{', '.join(OPTIMIZERS)}. Say onepass.nets.OPTIMIZERS[{name!r}] = {name} first"
         )
     return OPTIMIZERS[name]
+
+
+def _arranged(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What an optimizer is made with to have such groups; their numbers come by its state."""
+    given = dict(config)
+    if "groups" in config:
+        given["groups"] = [
+            {"params": check_keys(each, each, "a group of its optimizer").get("params")}
+            for each in config["groups"]
+        ]
+    return given
 
 
 def _schedule(config: Any) -> Schedule | str | None:

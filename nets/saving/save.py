@@ -138,6 +138,7 @@ def _optimizer_config(optimizer: Optimizer) -> dict[str, Any]:
         "step": optimizer.steps,
         "hyper": plain(hyper, "hyperparameters"),
         "engine": optimizer.engine,
+        **plain(optimizer.arrangement(), "groups"),
     }
 
 

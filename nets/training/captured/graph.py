@@ -37,9 +37,11 @@ class CapturedGraph(Captured):
             try:
                 graph = new_graph(net.backend, MOST, self._table.shape[1])
                 rooms = [self._room(each) for each in data]
+                chunks = graph.chunks(arrays, self._runs)
             except Exception as error:
                 raise _uncapturable(error) from error
             self._graph, self.loss, self.metric = graph, graph.loss, graph.metric
+            self._chunks = chunks  # which the graph reads
             self._data = data if gathered else None  # which the graph reads
             self._rooms: Batch = rooms[0], rooms[1], rooms[2]
 
@@ -52,7 +54,7 @@ class CapturedGraph(Captured):
                 loss, metric = self._forward_and_backward()
                 clip = self._clip_norm
                 graph.decide(loss, metric, clip, arrays[1])
-                graph.step(self._rule, arrays)
+                graph.step(self._rule, chunks)
 
             try:
                 graph.capture(work)

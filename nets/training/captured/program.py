@@ -26,7 +26,7 @@ class CapturedProgram(Captured):
         except NotImplementedError as error:
             raise Uncapturable(str(error)) from error
         arrays = tuple(column[0] for column in self._optimizer.columns())
-        recorder.step(self._rule, arrays, self._table, self._clip_norm)
+        recorder.step(self._rule, arrays, self._runs, self._table, self._clip_norm)
 
     def _record(self, batch: Batch) -> None:
         """All but the optimizer's step."""

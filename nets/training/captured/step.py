@@ -66,6 +66,7 @@ class Captured(ABC):
         self._regularizers = regularizers
         self.batch_size, self._samples = batch_size, samples
         self._rule, coefficients = optimizer.prepared()
+        self._runs = optimizer.runs()
         self._clip_norm = optimizer.clip_norm
         self._table = np.zeros((MOST, len(coefficients)))
         self._write_down(data, gathered)
@@ -150,6 +151,8 @@ def check(
     check_loss(loss)
     if newer := newer_than("columns", optimizer, Optimizer, ("step",)):
         raise Uncapturable(f"the optimizer {optimizer!r} has a {newer} of its own")
+    if optimizer.frozen and optimizer.clip_norm is not None:
+        raise Uncapturable("clip_norm leaves out the optimizer's frozen parameters")
     for regularizer in regularizers:
         if newer := newer_than("record", regularizer, Regularizer, PENALTY):
             raise Uncapturable(f"{regularizer!r} has a {newer} of its own, and no record")

@@ -87,8 +87,8 @@ def test_what_the_crew_shares_is_the_same(sizes):
 def test_a_walk_that_is_cut_anywhere_steps_each_element_once(chunk):
     params, grads = drawn(), drawn(seed=1)
     expected = [param - grad for param, grad in zip(params, grads, strict=True)]
-    found = bundling.bundle_of((tuple(params), tuple(grads)), np.arange(2 * len(params)))
-    job = found.job(shared_loop(sgd.SGD, "float32").address, (1.0, 0.0, 1.0, 1.0))
+    found = bundling.bundle_of((tuple(params), tuple(grads)), Kept(2 * len(params)))
+    job = found.job(shared_loop(sgd.SGD, "float32").address, 4, (1.0, 0.0, 1.0, 1.0))
     get_crew().run(bundling.walk.address, found.size, job, found, chunk=chunk)
     for param, want in zip(params, expected, strict=True):
         assert param.tobytes() == want.tobytes()

@@ -75,7 +75,7 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
         return {form: nvrtc.launched(cupy_gpu.chunks_kernel, rule, dtype) for form, rule in rules}
     if name in BY_TABLE:
         rules = of_rule(BY_TABLE[name]).items()
-        return {form: nvrtc.launched(cupy_graph.step_kernel, rule, dtype) for form, rule in rules}
+        return {form: nvrtc.launched(cupy_gpu.table_kernel, rule, dtype) for form, rule in rules}
     if name == TAKE:
         return {"": nvrtc.launched(cupy_graph.take_kernel)}
     if name == DECIDE:

@@ -21,6 +21,7 @@ from proving.host.walk import at_sixteen_bytes, options_of
 
 SIZES = (1, 0, 63, 64, 65, 7, 200)  # of which some fill chunks of 64, and some end in one
 AT = (0, 1, 0, 0, 1, 0, 0)  # elements behind a place where a pack may begin
+GRADS_AT = (0, 1, 0, 1, 1, 0, 0)  # of gradients
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,17 @@ class Device(host_device.Device):
         yield mock.patch.object(cuda_chunks, "CHUNK", self.chunk)
         yield mock.patch.multiple(cuda_squares, THREADS=self.warps, MOST=3)
 
-    def placed(self, arrays: Sequence[Any]) -> list[Any]:
+    def placed(self, arrays: Sequence[Any], at: Sequence[int] = AT) -> list[Any]:
         """Copies, some aligned to a pack and some not, which tables may hold the addresses of."""
-        found = [at_sixteen_bytes(a, off) for a, off in zip(arrays, AT, strict=True)]
+        found = [at_sixteen_bytes(a, off) for a, off in zip(arrays, at, strict=True)]
         self.reached[:] = [*self.reached, *(array for array in found if array.size)]
         return found
 
-    def table(self, *columns: Sequence[Any]) -> Chunks:
+    def table(self, *columns: Sequence[Any], groups: Any = None) -> Chunks:
         """The chunks of arrays, for each argument."""
         sizes = np.array([array.size for array in columns[0]])
         addresses = [np.array([array.ctypes.data for array in column]) for column in columns]
-        return chunks_of(columns[0][0], sizes, addresses)
+        return chunks_of(columns[0][0], sizes, addresses, groups)
 
     def step(self, prepared: Any, columns: tuple[tuple[Any, ...], ...]) -> None:
         """The one launch of a rule."""
@@ -59,15 +60,18 @@ class Device(host_device.Device):
             kernel = cupy_gpu.chunks_kernel(rule, columns[0][0].dtype.name)
             launch_chunks(kernel, self.table(*columns), coefficients)
 
-    def prove_steps(self, name: str, dtype: str, extra: str = "all") -> None:
+    def prove_steps(self, name: str, dtype: str, extra: str = "all", way: str = "chunks") -> None:
         """Hold a rule on many arrays to the oracle, which proves the text that ships."""
         function, options = options_of(name, extra)
         rule = ORACLES[function]
         drawn = lists.draw(rule, dtype, SIZES)
-        columns = [self.placed([call[each] for call in drawn]) for each in rule.arrays]
+        columns = [
+            self.placed([call[each] for call in drawn], GRADS_AT if each == "grad" else AT)
+            for each in rule.arrays
+        ]
         calls = [dict(zip(rule.arrays, each, strict=True)) for each in zip(*columns, strict=True)]
         self.prove(lambda _: lists.check(self.step, function, rule, options, calls, self.factor))
-        assert self.launched[-1] == (f"{name}_chunks", dtype)
+        assert self.launched[-1] == (f"{name}_{way}", dtype)
 
     def prove_sums(self, arrays: Sequence[Any]) -> None:
         """Hold the sum of squares of arrays of one dtype to that in order of size, and exact."""

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from cases import lists
-from onepass.kernels.compiling import cuda_launch
-from onepass.kernels.compiling.cuda_packs import packed_blocks
+from onepass.kernels.compiling.cuda_packs import launch_chunks_with
 from onepass.kernels.graph import cupy_graph
-from onepass.kernels.graph.cuda_text import CLOCK, FACTOR, ORDER, STEP, STOP
-from oracles.rules import RULES as ORACLES
+from onepass.kernels.rule_engines import cupy_gpu
+from onepass.kernels.rule_engines.cuda_clock import CLOCK, FACTOR, ORDER, STEP, STOP
 
-from proving.host import device as host_device
+from proving.host import chunks as host_chunks
 from proving.host.elementwise import on_host
-from proving.host.walk import options_of
 
-SIZES = (1, 64, 200, 7)
 NULL = np.uint64(0)
 
 
@@ -30,30 +26,25 @@ def clock_of(step: int = 0, stop: int = 0, factor: float = 1.0, order: int = 0) 
 
 
 @dataclass(frozen=True)
-class Device(host_device.Device):
+class Device(host_chunks.Device):
     """How kernels are built and run in the place of a GPU."""
 
     def step(self, prepared: Any, columns: tuple[tuple[Any, ...], ...], stop: int = 0) -> None:
-        """A rule's launch for each array, by the second row of a table of three."""
+        """A rule's launch for arrays in two groups, in the second of three steps of a table."""
         rule, coefficients = prepared
-        table = np.full((3, len(coefficients)), np.nan)
+        table = np.full((3, 2, len(coefficients)), np.nan)
         table[1] = coefficients
-        table[1, 0] *= 2  # which the clock's factor makes good
+        table[1, :, 0] *= 2  # which the clock's factor makes good
+        groups = np.arange(len(columns[0])) % 2
         with self.running():
-            for arrays in zip(*columns, strict=True):
-                first = arrays[0]
-                kernel = cupy_graph.step_kernel(rule, first.dtype.name)
-                given = np.int64(first.size), on_host(table.ravel()), clock_of(2, stop, 0.5)
-                kernel(first, packed_blocks(first), cuda_launch.THREADS, *arrays, *given)
+            kernel = cupy_gpu.table_kernel(rule, columns[0][0].dtype.name)
+            chunks, clock = self.table(*columns, groups=groups), clock_of(2, stop, 0.5)
+            given = chunks.groups, np.int32(2), on_host(table.ravel()), clock
+            launch_chunks_with(kernel, chunks, *given)
 
-    def prove_steps(self, name: str, dtype: str, extra: str = "all") -> None:
+    def prove_table(self, name: str, dtype: str, extra: str = "all") -> None:
         """Hold a rule to the oracle, which proves the text that ships."""
-        function, options = options_of(name, extra)
-        rule = ORACLES[function]
-        drawn = lists.draw(rule, dtype, SIZES)
-        calls = [{each: on_host(call[each]) for each in rule.arrays} for call in drawn]
-        self.prove(lambda _: lists.check(self.step, function, rule, options, calls, self.factor))
-        assert self.launched[-1] == (f"{name}_by_table", dtype)
+        self.prove_steps(name, dtype, extra, way="by_table")
 
     def take(self, source: Any, order: Sequence[int], step: int, rows: int) -> Any:
         """The rows of a step."""

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from onepass.kernels.graph.cuda_text import DRAWS, FACTOR, STEP, STOP
 from onepass.kernels.program.stops import CARE, NOT_FINITE
+from onepass.kernels.rule_engines.cuda_clock import DRAWS, FACTOR, STEP, STOP
 from onepass.kernels.rules import RULES
 from tolerances import DTYPES
 
@@ -28,14 +28,14 @@ FEW = {"threads": 8}
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
 def test_a_step_by_a_table_follows_the_oracle(name, dtype):
-    Device(**FEW).prove_steps(name, dtype)
+    Device(**FEW).prove_table(name, dtype)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
 def test_a_step_by_a_table_is_clean(name, dtype, kind):
-    Device(kind, **FEW).prove_steps(name, dtype)
+    Device(kind, **FEW).prove_table(name, dtype)
 
 
 def test_a_step_that_is_stopped_writes_nothing():
@@ -49,13 +49,15 @@ def test_a_step_that_is_stopped_writes_nothing():
     "mistake",
     [
         ("clock[STEP] - 1", "clock[STEP]"),
+        ("* rows + groups[blockIdx.x]", "+ groups[blockIdx.x]"),
+        ("groups[blockIdx.x]", "2 * groups[blockIdx.x]"),
         ("row[0] * ((const double *)clock)[FACTOR]", "row[0]"),
         ("C(row[1])", "C(row[2])"),
     ],
 )
 def test_a_planted_mistake_in_a_row_is_caught(mistake):
     with pytest.raises(AssertionError, match="eps of float"):
-        Device(edit=planted("", *mistake), **FEW).prove_steps("adam", "float32")
+        Device(edit=planted("", *mistake), **FEW).prove_table("adam", "float32")
 
 
 # --- rows of a batch ------------------------------------------------------------------------------

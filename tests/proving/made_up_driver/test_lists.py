@@ -45,6 +45,23 @@ def test_a_step_of_many_arrays_is_a_launch_a_dtype(cupy, dtypes):
         assert asked(optimizer.step, grads) == cost(len(dtypes))
 
 
+@pytest.mark.parametrize("more", [{}, {"frozen": "1.*"}], ids=len)
+@pytest.mark.parametrize("named", [False, True])
+def test_groups_are_stepped_in_one_launch(cupy, named, more):
+    """And a copy, of their coefficients."""
+    if named:
+        arrays = Parameters({f"{k}.{name}": (40, 3) for k in range(20) for name in "wb"})
+        assert arrays.backend.device != "cpu"
+        grads = None
+    else:
+        arrays = {f"{k}.{name}": cupy.ones(40, "float32") for k in range(20) for name in "wb"}
+        grads = {name: array.copy() for name, array in arrays.items()}
+    optimizer = Adam(arrays, groups={"*.b": {"lr": 0.1}, "0.w": {"weight_decay": 0.1}}, **more)
+    optimizer.step(grads)
+    for _ in range(3):
+        assert asked(optimizer.step, grads) == cost(1, copies=1)
+
+
 def test_a_table_is_made_anew_where_an_address_has_changed_and_only_there(cupy):
     room, other = cupy.ones((2, TENSORS, 40), "float32")
     params, grads = arrays(cupy), list(room)
@@ -96,7 +113,7 @@ def test_a_step_of_a_network_s_parameters_runs_few_lines_of_python(cupy, monkeyp
     monkeypatch.setattr("onepass.kernels.compiling.cuda_launch.observers", [])
     optimizer = Adam(Parameters({"weight": (20, 10), "bias": (10,)}, device="cuda"))
     optimizer.step()
-    assert len(counting.python_calls(optimizer.step)) <= 25
+    assert len(counting.python_calls(optimizer.step)) <= 28
 
 
 def test_a_step_of_many_arrays_runs_as_many_however_many_they_are(cupy, monkeypatch):
