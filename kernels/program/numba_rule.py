@@ -52,5 +52,6 @@ def _calls(
 
     ends = runs.sizes.cumsum()
     addresses = np.add.outer(runs.starts * arrays[0].itemsize, np.array(places))
-    bundle = Bundle(arrays, arrays[0].dtype, addresses, ends, runs.groups)
+    columns = [[each] for each in arrays]
+    bundle = Bundle(columns, arrays[0].dtype, addresses, ends, runs.groups)
     return walk.address, bundle.job(loop, width, [0.0] * numbers), bundle

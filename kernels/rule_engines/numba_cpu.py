@@ -73,7 +73,7 @@ class NumbaEngine(Engine):
         if not numba_usable():
             return False
         plan, count = plan_of(rule), len(columns[0])
-        rows = groups_of((rule, coefficients))
+        rows = groups_of((rule, coefficients)) if kept.groups.size else 1
         given = id(columns), count, id(coefficients), rows, plan.address, kept.groups, kept.order
         state = _bundles().step_each(*given)
         if state == DONE:

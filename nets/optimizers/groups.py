@@ -56,7 +56,7 @@ class Group(Mapping[str, Any]):
 
     def changed(self, changes: Mapping[str, Any]) -> Group:
         """A group like it with some hyperparameters more of its own, set now."""
-        group = Group(self.keys_of, self.changes | changes)
+        group = Group(self.keys_of, {**self.changes, **changes})
         group.lr_of = self.base["lr"] if "lr" in changes else self.lr_of
         return group
 

@@ -173,12 +173,12 @@ class FlatStorage(Storage):
         without = frozenset(key for key in own if grads[key] is None)
         there = [key for key in own if key not in without]
         given = taken_in((f"grads[{key!r}]" for key in there), (grads[key] for key in there))
-        found = dict(zip(there, given, strict=True))
+        found: dict[str, Any] = dict(zip(there, given, strict=True))
         for key, grad in found.items():
             check_arrays([f"params[{key!r}]", f"grads[{key!r}]"], [self.params[key], grad])
         with self.backend.scope():
-            parts = [found.get(key, own[key]).ravel() for key in own]
-            return (self.backend.xp.concatenate(parts),), without
+            found |= {key: own[key] for key in without}
+            return (self.backend.xp.concatenate([found[key].ravel() for key in own]),), without
 
     def runs(self, keys: tuple[Key, ...] | None = None) -> Runs:
         """Where these parameters lie, neighbours of one group in one run; all that are stepped
