@@ -52,16 +52,22 @@ def remembered_constants(rule: Rule) -> Callable[..., Any]:
     return remembered(HYPERPARAMETERS, constants)
 
 
-_constants = remembered_constants(ADAM)
+def corrected(rule: Rule) -> Callable[..., Prepared]:
+    """`prepare` of a rule whose step is divided by the root of an average of squares."""
+    constants = remembered_constants(rule)
+
+    def prepare(step: int, *hyper: Any) -> Prepared:
+        """The rule and coefficients of this step; `hyper` in the order of HYPERPARAMETERS."""
+        prepared, first, beta1, beta2, lr, eps = constants(*hyper)
+        t = step_number("step", step)
+        root2 = (1.0 - beta2**t) ** 0.5
+        lr_t = lr * root2 / (1.0 - beta1**t)
+        return prepared, (*first, lr_t, eps * root2)
+
+    return prepare
 
 
-def prepare(step: int, *hyper: Any) -> Prepared:
-    """The rule and coefficients of this step; `hyper` in the order of HYPERPARAMETERS."""
-    rule, first, beta1, beta2, lr, eps = _constants(*hyper)
-    t = step_number("step", step)
-    root2 = (1.0 - beta2**t) ** 0.5
-    lr_t = lr * root2 / (1.0 - beta1**t)
-    return rule, (*first, lr_t, eps * root2)
+prepare = corrected(ADAM)
 
 
 def adam_step(

@@ -48,6 +48,7 @@ def sgd_step(
         grad: gradient of the loss, same shape and dtype; left untouched.
         lr: learning rate, >= 0.
         weight_decay: L2 coefficient, >= 0; adds weight_decay * param to the gradient.
+        decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".

@@ -261,7 +261,7 @@ class Optimizer:
             steps = step_number("state['step']", steps)
         hyper = state["hyper"]
         if isinstance(hyper, Mapping):
-            hyper = {**Optimizer.defaults, **self.defaults, **hyper}
+            hyper = {**hyper, **Optimizer.defaults, **self.defaults, **hyper}
         hyper = dict(check_keys(hyper, [*self._hyper, "clip_norm"], "state['hyper']"))
         clip_norm = checked_clip_norm(hyper.pop("clip_norm"))
         hyper = kernels.validate(self.rule, **hyper)

@@ -188,7 +188,7 @@ def test_float16_where_the_processor_can_not_convert_it(monkeypatch):
 def test_what_is_no_tuple_of_floats_or_arrays_is_refused():
     """Compiled code goes by addresses: it must look before it reads."""
     arrays = tuple(np.ones(4, "float32") for _ in range(2))
-    rule, coefficients = kernels.rules.prepare("sgd", 1, (0.5, 0.0, False), 1.0)
+    rule, coefficients = kernels.rules.prepare("sgd", 1, (0.5, 0.0, False, False), 1.0)
     engine = numba_cpu.NumbaEngine()
     assert engine.quick(rule, arrays, coefficients)
     for wrong in (list(arrays), arrays[:1], (*arrays, arrays[0]), None, "ab", (1.0, None), ()):

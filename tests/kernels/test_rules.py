@@ -233,6 +233,7 @@ PYTORCH = [
     ("rmsprop_step", "RMSprop", {"lr": 0.1, "alpha": 0.9, "eps": 1e-2} | DECAY, {}),
     ("adam_step", "Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2} | DECAY, {}),
     ("adam_step", "AdamW", {"lr": 0.1, "eps": 1e-2} | DECAY, {"decoupled": True}),
+    ("amsgrad_step", "Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2} | DECAY, {}),
     *(
         (name, kind, {"lr": 0.1} if kind == "SGD" else {}, {})
         for name, kind in [
@@ -240,6 +241,7 @@ PYTORCH = [
             ("adagrad_step", "Adagrad"),
             ("rmsprop_step", "RMSprop"),
             ("adam_step", "Adam"),
+            ("amsgrad_step", "Adam"),
         ]
     ),  # defaults
 ]
@@ -254,7 +256,8 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
     rng, rule = np.random.default_rng(5), RULES[name]
     start = signed(rng, 257, 0.5, 2.0, dtype)
     theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = getattr(torch.optim, kind)([theirs], **options)
+    only_theirs = {"amsgrad": True} if name == "amsgrad_step" else {}
+    optimizer = getattr(torch.optim, kind)([theirs], **options, **only_theirs)
     arrays = {key: engine.asarray(np.zeros(257, dtype)) for key in rule.arrays}
     arrays["param"] = engine.asarray(start)
     for step in range(1, 21):
@@ -272,6 +275,26 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
         limit=LIMITS[dtype][1],
         what=f"param against torch.optim.{kind}",
     )
+
+
+def test_amsgrad_goes_on_after_one_large_gradient(engine):
+    """The maximum of the corrected average would be 1000 times as large, and stop at -0.0050."""
+    arrays = {key: engine.asarray(np.zeros(1)) for key in RULES["amsgrad_step"].arrays}
+    grads = [engine.asarray(np.full(1, value)) for value in (10.0, 0.01)]
+    param, _, *states = arrays.values()
+    for step in range(1, 2001):
+        engine.kernel("amsgrad_step")(param, grads[step > 1], *states, step=step)
+    assert engine.to_numpy(param)[0] == pytest.approx(-0.0520, abs=5e-5)
+
+
+def test_so_does_pytorch_s():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    param = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.Adam([param], amsgrad=True)
+    for step in range(2000):
+        param.grad = torch.full((1,), 0.01 if step else 10.0, dtype=torch.float64)
+        optimizer.step()
+    assert param.item() == pytest.approx(-0.0520, abs=5e-5)
 
 
 TINY = {"float32": 1e-19, "float64": 1e-155}  # gradients whose squares are denormal

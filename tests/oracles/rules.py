@@ -16,14 +16,27 @@ Array = NDArray[np.float64]
 Options = dict[str, Any]
 
 
-def _gradient(
-    param: Array, grad: Array, weight_decay: float, maximize: bool, scale: float
-) -> Array:
-    """The gradient a rule sees: scaled, then turned, then L2 (so L2 shrinks either way)."""
+def _decayed(
+    param: Array,
+    grad: Array,
+    lr: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+    scale: float,
+) -> tuple[Array, Array]:
+    """The parameter and the gradient that a rule sees.
+
+    The gradient is scaled, then turned, then L2 is added (so L2 shrinks either way). decoupled: the
+    parameter shrinks by 1 - lr weight_decay instead. Loshchilov and Hutter (2019), algorithms 1 and
+    2, with their schedule folded into lr as every library does.
+    """
     g = scale * grad
     if maximize:
         g = -g
-    return g + weight_decay * param if weight_decay else g  # 0 * inf is no decay, not NaN
+    if decoupled:
+        return param * (1 - lr * weight_decay), g
+    return param, g + weight_decay * param if weight_decay else g  # 0 * inf is no decay, not NaN
 
 
 def sgd(
@@ -32,11 +45,13 @@ def sgd(
     *,
     lr: float,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
     """p - lr g. Robbins and Monro (1951), eq. 7, with the gradient as the noisy observation."""
-    return (param - lr * _gradient(param, grad, weight_decay, maximize, grad_scale),)
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    return (param - lr * g,)
 
 
 def momentum(
@@ -49,6 +64,7 @@ def momentum(
     form: str = "heavy-ball",
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
@@ -58,7 +74,7 @@ def momentum(
     averaged:   v = b v + (1-b) g    p -= lr v    Nesterov: p -= lr ((1-b) g + b v)
     velocity:   v = b v - lr g       p += v       Nesterov: p += b v - lr g
     """
-    g = _gradient(param, grad, weight_decay, maximize, grad_scale)
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
     pull = {"heavy-ball": g, "averaged": (1 - momentum) * g, "velocity": -lr * g}[form]
     velocity = momentum * velocity + pull
     move = pull + momentum * velocity if nesterov else velocity
@@ -73,11 +89,12 @@ def adagrad(
     lr: float = 1e-2,
     eps: float = 1e-10,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
     """h += g^2; p -= lr g / (sqrt(h) + eps). Duchi, Hazan, Singer (2011), figure 1, diagonal."""
-    g = _gradient(param, grad, weight_decay, maximize, grad_scale)
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
     sum_sq = sum_sq + g**2
     return param - lr * g / (np.sqrt(sum_sq) + eps), sum_sq
 
@@ -92,6 +109,7 @@ def rmsprop(
     eps: float = 1e-8,
     eps_inside_sqrt: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
@@ -99,7 +117,7 @@ def rmsprop(
 
     Tieleman and Hinton (2012), lecture 6.5, slide 29; eps inside: Graves (2013), eqs. 38-45.
     """
-    g = _gradient(param, grad, weight_decay, maximize, grad_scale)
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
     square_avg = alpha * square_avg + (1 - alpha) * g**2
     root = np.sqrt(square_avg + eps) if eps_inside_sqrt else np.sqrt(square_avg) + eps
     return param - lr * g / root, square_avg
@@ -115,19 +133,14 @@ def adam(
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
-    decoupled: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
-    """p -= lr mhat / (sqrt(vhat) + eps). Kingma and Ba (2015), algorithm 1.
-
-    decoupled: p shrinks by 1 - lr*weight_decay and g stays as it is. Loshchilov and Hutter (2019),
-    algorithm 2, line 12, with its schedule folded into lr as every library does.
-    """
-    param, m, v = _moments(
-        param, grad, m, v, lr, betas, decoupled, weight_decay, maximize, grad_scale
-    )
+    """p -= lr mhat / (sqrt(vhat) + eps). Kingma and Ba (2015), algorithm 1."""
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    m, v = _moments(g, m, v, betas)
     mhat, vhat = m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
     return param - lr * mhat / (np.sqrt(vhat) + eps), m, v
 
@@ -143,40 +156,26 @@ def amsgrad(
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
-    decoupled: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
-    """Adam over the largest vhat so far. Reddi, Kale, Kumar (2018), algorithm 2.
+    """Adam over the largest v so far. Reddi, Kale, Kumar (2018), algorithm 2.
 
-    The paper has no bias correction; here, as in the project's contract, v is corrected first and
-    the maximum taken then (PyTorch takes the maximum first). NaN wins a maximum.
+    The paper has no bias correction; here, as in the project's contract, the maximum is taken as in
+    the paper and corrected as Adam corrects v. NaN wins a maximum.
     """
-    param, m, v = _moments(
-        param, grad, m, v, lr, betas, decoupled, weight_decay, maximize, grad_scale
-    )
-    v_max = np.maximum(v_max, v / (1 - betas[1] ** step))
-    return param - lr * m / (1 - betas[0] ** step) / (np.sqrt(v_max) + eps), m, v, v_max
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    m, v = _moments(g, m, v, betas)
+    v_max = np.maximum(v_max, v)
+    mhat, vhat = m / (1 - betas[0] ** step), v_max / (1 - betas[1] ** step)
+    return param - lr * mhat / (np.sqrt(vhat) + eps), m, v, v_max
 
 
-def _moments(
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    betas: tuple[float, float],
-    decoupled: bool,
-    weight_decay: float,
-    maximize: bool,
-    scale: float,
-) -> tuple[Array, ...]:
-    """Kingma and Ba (2015), algorithm 1, the two moving averages; weight decay before them."""
-    g = _gradient(param, grad, 0.0 if decoupled else weight_decay, maximize, scale)
-    if decoupled:
-        param = param * (1 - lr * weight_decay)
-    return param, betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g**2
+def _moments(g: Array, m: Array, v: Array, betas: tuple[float, float]) -> tuple[Array, Array]:
+    """Kingma and Ba (2015), algorithm 1, the two moving averages."""
+    return betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g**2
 
 
 class Rule(NamedTuple):

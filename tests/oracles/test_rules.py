@@ -34,6 +34,16 @@ BY_HAND = [
     (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5}, (0.375,)),  # 1 - (2 + 0.5)/4
     (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5, "maximize": True}, (1.375,)),  # 1 - (-2 + 0.5)/4
     (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5, "grad_scale": 0.5}, (0.625,)),  # 1 - (1 + 0.5)/4
+    # 1*(1 - 0.25*0.5) - 2/4
+    (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5, "decoupled": True}, (0.375,)),
+    (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5, "decoupled": True, "maximize": True}, (1.375,)),
+    # v = 2, then 3; p = 1*0.875 - 0.5 = 0.375, then 0.375*0.875 - 0.75
+    (
+        momentum,
+        (2, 2),
+        {"lr": 0.25, "momentum": 0.5, "weight_decay": 0.5, "decoupled": True},
+        (0.375 * 0.875 - 0.75, 3.0),
+    ),
     # v = 2, then 1 + 2 = 3; p = 1 - 0.5 = 0.5, then 0.5 - 0.75
     (momentum, (2, 2), {"lr": 0.25, "momentum": 0.5}, (-0.25, 3.0)),
     # v = 1, then 0.5 + 1 = 1.5; p = 0.75, then 0.75 - 0.375
@@ -80,12 +90,12 @@ BY_HAND = [
         (1 - 0.5 * 2.25 / 4.25, 1.125, 2.25**2 / 4),
     ),
     # t = 1: m = 2, v = 4, vhat = 16: p = 1 - 0.5*4/(4 + 1) = 0.6
-    # t = 2, g = 0: m = 1, /0.75; v = 3, /0.4375 = 6.857 < 16, so v_max stays
+    # t = 2, g = 0: m = 1, /0.75; v = 3 < 4, so v_max stays 4, /0.4375 = 64/7
     (
         amsgrad,
         (4, 0),
         {"lr": 0.5, "betas": (0.5, 0.75), "eps": 1.0},
-        (0.6 - 0.5 * (1 / 0.75) / 5, 1.0, 3.0, 16.0),
+        (0.6 - 0.5 * (1 / 0.75) / (8 / math.sqrt(7) + 1), 1.0, 3.0, 4.0),
     ),
 ]
 
@@ -128,10 +138,10 @@ def coefficient_in_single(p, g, m, v, *, step, lr, betas, eps):
     return adam(p, g, m, v, step=step, lr=lr, betas=betas, eps=eps)
 
 
-def maximum_before_correction(p, g, m, v, top, *, step, lr, betas, eps):
+def maximum_after_correction(p, g, m, v, top, *, step, lr, betas, eps):
     _, m, v = adam(p, g, m, v, step=step, betas=betas)
-    top, correct = np.maximum(top, v), (1 - betas[0] ** step, 1 - betas[1] ** step)
-    return p - lr * m / correct[0] / (np.sqrt(top / correct[1]) + eps), m, v, top
+    top = np.maximum(top, v / (1 - betas[1] ** step))
+    return p - lr * m / (1 - betas[0] ** step) / (np.sqrt(top) + eps), m, v, top
 
 
 def nesterov_with_old_velocity(p, g, v, *, lr, momentum, nesterov):
@@ -160,6 +170,14 @@ MISTAKES = {
         changed(adam, decoupled=lambda o: False),
     ),
     "AdamW for L2": ("adam_step", L2, changed(adam, decoupled=lambda o: True)),
+    **{
+        f"L2 for decoupled decay in {name}": (
+            f"{name}_step",
+            {"lr": 0.1, "weight_decay": 0.05, "decoupled": True},
+            changed(rule, decoupled=lambda o: False),
+        )
+        for name, rule in {"momentum": momentum, "adagrad": adagrad, "rmsprop": rmsprop}.items()
+    },
     "decay turned by maximize": (
         "adam_step",
         L2 | {"maximize": True},
@@ -170,7 +188,7 @@ MISTAKES = {
             weight_decay=lambda o: -o["weight_decay"],
         ),
     ),
-    "maximum before correction": ("amsgrad_step", A, maximum_before_correction),
+    "maximum after correction": ("amsgrad_step", A, maximum_after_correction),
     "eps left out": ("adagrad_step", {"lr": 0.1, "eps": 1e-2}, changed(adagrad, eps=lambda o: 0.0)),
     "eps placement": (
         "rmsprop_step",

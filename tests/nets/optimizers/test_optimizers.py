@@ -89,9 +89,8 @@ def adam(p, gradients, lr=1e-3, b1=0.9, b2=0.999, eps=1e-8, decay=0.0, l2=0.0, l
         p *= 1 - lr * decay
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g * g
-        vhat = v / (1 - b2**t)
-        top = max(top, vhat)
-        p -= lr * m / (1 - b1**t) / (sqrt(top if largest else vhat) + eps)
+        top = max(top, v)
+        p -= lr * m / (1 - b1**t) / (sqrt((top if largest else v) / (1 - b2**t)) + eps)
     return p
 
 
