@@ -34,6 +34,7 @@ def amsgrad_step(
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    eps_uncorrected: bool = False,
     weight_decay: float = 0.0,
     decoupled: bool = False,
     maximize: bool = False,
@@ -62,5 +63,7 @@ def amsgrad_step(
         does. Tiny or no eps: as there, below 4e-12 (float64: 3e-138).
     Source: Reddi, Kale and Kumar (2018), algorithm 2, with Adam's bias correction.
     """
-    prepared = prepare(step, lr, betas, eps, weight_decay, decoupled, maximize, grad_scale)
+    prepared = prepare(
+        step, lr, betas, eps, eps_uncorrected, weight_decay, decoupled, maximize, grad_scale
+    )
     launch(prepared, (param, grad, m, v, v_max), engine)

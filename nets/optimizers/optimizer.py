@@ -77,6 +77,11 @@ class Optimizer:
     states: ClassVar[tuple[str, ...]] = ()
     """Names of the state arrays, in the order in which the kernel takes them."""
 
+    @classmethod
+    def states_of(cls, hyper: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of an optimizer with these hyperparameters: more, where one needs another state."""
+        return cls.states
+
     defaults: ClassVar[Mapping[str, Any]] = {
         "weight_decay": 0.0,
         "decoupled": False,
@@ -106,8 +111,7 @@ class Optimizer:
         self._backend = self._storage.backend
         self.engine = engine
         self._steps = 0
-        self._state = {name: self._storage.zeros() for name in self.states}
-        self._kept = Kept(len(self._storage.targets()) * (2 + len(self.states)))
+        self._set_state({n: self._storage.zeros() for n in self.states_of(self._hyper)})
 
     @property
     def params(self) -> Arrays:
@@ -131,7 +135,14 @@ class Optimizer:
                 f"{type(self).__name__} has no {', '.join(map(repr, sorted(unknown)))}; expected "
                 f"some of {', '.join(self._hyper)}"
             )
-        self._set_hyper(self._hyper | kernels.validate(self.rule, **changes))
+        hyper = self._hyper | kernels.validate(self.rule, **changes)
+        if self.states_of(hyper) != (kept := tuple(self._state)):
+            wished = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+            raise ValueError(
+                f"{wished}: the states would be {', '.join(self.states_of(hyper))}, but this "
+                f"{type(self).__name__} keeps {', '.join(kept)}; make a new one"
+            )
+        self._set_hyper(hyper)
 
     @property
     def clip_norm(self) -> float | None:
@@ -209,10 +220,16 @@ class Optimizer:
         self._steps += steps
 
     def _check(self, columns: tuple[tuple[Array, ...], ...]) -> None:
-        self._storage.check(columns, self.states)
+        self._storage.check(columns, tuple(self._state))
 
     def _set_hyper(self, hyper: dict[str, Any]) -> None:
-        self._hyper, self._values = hyper, in_order(self.rule, hyper)
+        values = in_order(self.rule, hyper)
+        prepare(self.rule, 1, values, 1.0)  # which refuses what does not go together
+        self._hyper, self._values = hyper, values
+
+    def _set_state(self, state: dict[str, tuple[Array, ...]]) -> None:
+        self._state = state
+        self._kept = Kept(len(self._storage.targets()) * (2 + len(state)))
 
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""
@@ -237,7 +254,7 @@ class Optimizer:
             "optimizer": type(self).__name__,
             "step": self.steps,
             "hyper": self._hyper | {"clip_norm": self.clip_norm},
-            "state": {name: self._storage.split(self._state[name]) for name in self.states},
+            "state": {name: self._storage.split(arrays) for name, arrays in self._state.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -265,12 +282,15 @@ class Optimizer:
         hyper = dict(check_keys(hyper, [*self._hyper, "clip_norm"], "state['hyper']"))
         clip_norm = checked_clip_norm(hyper.pop("clip_norm"))
         hyper = kernels.validate(self.rule, **hyper)
-        check_keys(state["state"], self.states, "state['state']")
+        prepare(self.rule, 1, in_order(self.rule, hyper), 1.0)
+        states = self.states_of(hyper)
+        check_keys(state["state"], states, "state['state']")
         for name, arrays in state["state"].items():
             check_values(arrays, self._storage.arrays(), f"state['state'][{name!r}]")
-        loaded = {name: self._storage.join(state["state"][name]) for name in self.states}
+        loaded = {name: self._storage.join(state["state"][name]) for name in states}
 
-        self._backend, self._state, self._steps = self._storage.backend, loaded, steps
+        self._backend, self._steps = self._storage.backend, steps
+        self._set_state(loaded)
         self._set_hyper(hyper)
         self._clip_norm = clip_norm
 

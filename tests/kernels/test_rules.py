@@ -86,10 +86,18 @@ CHOICES = {
     "grad_scale": (1.0, 0.7),
     "nesterov": (False, True),
     "eps_inside_sqrt": (False, True),
+    "eps_uncorrected": (False, True),
+    "centered": (False, True),
+    "momentum": (0.0, 0.8),
     "form": ("heavy-ball", "averaged", "velocity"),
 }
 COMBINATIONS = [
-    (name, {"lr": 0.1} | dict(zip(offered, chosen, strict=True)))
+    (
+        name,
+        {"lr": 0.1}
+        | ({"alpha": 0.5} if "alpha" in rule.options else {})
+        | dict(zip(offered, chosen, strict=True)),
+    )
     for name, rule in RULES.items()
     for offered in [[option for option in CHOICES if option in rule.options]]
     for chosen in itertools.product(*(CHOICES[option] for option in offered))
@@ -111,6 +119,11 @@ def test_all_options_at_once(engine, name, dtype):
         "grad_scale": 0.7,
         "nesterov": True,
         "eps_inside_sqrt": True,
+        "eps_uncorrected": True,
+        "centered": True,
+        "momentum": 0.8,
+        "alpha": 0.5,  # or a step is ten times as long, and cancels with the one before
+        "lr_decay": 0.1,
     }
     known = {key: value for key, value in chosen.items() if key in RULES[name].options}
     walk(engine, name, {"lr": 0.1} | known, dtype, steps=3)
@@ -233,6 +246,17 @@ PYTORCH = [
     ("rmsprop_step", "RMSprop", {"lr": 0.1, "alpha": 0.9, "eps": 1e-2} | DECAY, {}),
     ("adam_step", "Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2} | DECAY, {}),
     ("adam_step", "AdamW", {"lr": 0.1, "eps": 1e-2} | DECAY, {"decoupled": True}),
+    ("momentum_step", "SGD", {"lr": 0.1, "momentum": 0.8, "dampening": 0.3} | DECAY, {}),
+    ("momentum_step", "SGD", {"lr": 0.1, "momentum": 0.0, "dampening": 0.3} | DECAY, {}),
+    ("adagrad_step", "Adagrad", {"lr": 0.1, "lr_decay": 0.1} | DECAY, {}),
+    *(
+        ("rmsprop_step", "RMSprop", {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, **options} | DECAY, {})
+        for options in (
+            {"momentum": 0.8},
+            {"centered": True},
+            {"momentum": 0.8, "centered": True},
+        )
+    ),
     ("amsgrad_step", "Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2} | DECAY, {}),
     *(
         (name, kind, {"lr": 0.1} if kind == "SGD" else {}, {})
@@ -258,7 +282,7 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
     theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
     only_theirs = {"amsgrad": True} if name == "amsgrad_step" else {}
     optimizer = getattr(torch.optim, kind)([theirs], **options, **only_theirs)
-    arrays = {key: engine.asarray(np.zeros(257, dtype)) for key in rule.arrays}
+    arrays = {key: engine.asarray(np.zeros(257, dtype)) for key in rule.arrays_with(options)}
     arrays["param"] = engine.asarray(start)
     for step in range(1, 21):
         grad = signed(rng, 257, 0.25, 4.0, dtype)
@@ -266,7 +290,7 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
         optimizer.step()
         arrays["grad"] = engine.asarray(grad)
         counted = {"step": step} if "step" in rule.options else {}
-        engine.kernel(name)(*arrays.values(), **options, **ours, **counted)
+        rule.call(engine.kernel(name), arrays, options | ours | counted)
     assert_close(
         engine.to_numpy(arrays["param"]),
         theirs.detach().numpy(),

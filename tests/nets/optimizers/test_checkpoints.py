@@ -16,6 +16,7 @@ from onepass.nets import (
     AMSGrad,
     BatchNorm,
     Dense,
+    Optimizer,
     ReLU,
     Sequential,
     SoftmaxCrossEntropy,
@@ -146,7 +147,9 @@ def test_an_old_maximum_of_amsgrad_is_refused_with_what_to_do():
     goal = AMSGrad(start()[0])
     before = frozen(goal.state_dict())
     state = old_amsgrad(optimizer.state_dict())
-    with pytest.raises(ValueError, match="corrected average.*put copies of state.*False for state"):
+    with pytest.raises(
+        ValueError, match=r"corrected average.*put copies of state.*False for state"
+    ):
         goal.load_state_dict(state)
     assert frozen(goal.state_dict()) == before
     state["state"]["v_max"] = {name: v.copy() for name, v in state["state"]["v"].items()}
@@ -159,11 +162,16 @@ def test_an_old_maximum_of_amsgrad_is_refused_with_what_to_do():
         goal.load_state_dict([])
 
 
-def test_an_older_checkpoint_of_adam_has_the_default_of_what_it_lacks():
-    _, optimizer = trained(Adam, "dict")
-    goal = Adam(start()[0], decoupled=True)
-    goal.load_state_dict(old_amsgrad(optimizer.state_dict()))
-    assert not goal.decoupled
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_an_older_checkpoint_has_the_default_of_what_it_lacks(kind):
+    _, optimizer = trained(kind, "dict")
+    state = optimizer.state_dict()
+    names = {**Optimizer.defaults, **kind.defaults}
+    for name in names.keys() - {"decoupled"}:
+        del state["hyper"][name]
+    goal = kind(start()[0])
+    goal.load_state_dict(state)
+    assert goal.hyper == optimizer.hyper
 
 
 def test_a_fresh_state_can_be_loaded():

@@ -63,9 +63,9 @@ class Device(host_device.Device):
         """Hold a rule on many arrays to the oracle, which proves the text that ships."""
         function, options = options_of(name, extra)
         rule = ORACLES[function]
-        drawn = lists.draw(rule, dtype, SIZES)
-        columns = [self.placed([call[each] for call in drawn]) for each in rule.arrays]
-        calls = [dict(zip(rule.arrays, each, strict=True)) for each in zip(*columns, strict=True)]
+        drawn, names = lists.draw(rule, dtype, SIZES, options), rule.arrays_with(options)
+        columns = [self.placed([call[each] for call in drawn]) for each in names]
+        calls = [dict(zip(names, each, strict=True)) for each in zip(*columns, strict=True)]
         self.prove(lambda _: lists.check(self.step, function, rule, options, calls, self.factor))
         assert self.launched[-1] == (f"{name}_chunks", dtype)
 

@@ -50,8 +50,8 @@ class Device(host_device.Device):
         """Hold a rule to the oracle, which proves the text that ships."""
         function, options = options_of(name, extra)
         rule = ORACLES[function]
-        drawn = lists.draw(rule, dtype, SIZES)
-        calls = [{each: on_host(call[each]) for each in rule.arrays} for call in drawn]
+        drawn = lists.draw(rule, dtype, SIZES, options)
+        calls = [{each: on_host(array) for each, array in call.items()} for call in drawn]
         self.prove(lambda _: lists.check(self.step, function, rule, options, calls, self.factor))
         assert self.launched[-1] == (f"{name}_by_table", dtype)
 
