@@ -2,9 +2,9 @@
 
 `Rule.update` is a Python function of scalars. The array engine calls it on whole arrays, the Numba
 engines compile it, the CuPy engine translates its statements to C. So it may only hold assignments,
-`+ - * /`, `sqrt` and `maximum` (imported from NumPy), one `return` of a tuple, and no numeric
-literal: a literal is float64 and would promote float32. Constants arrive as coefficients, worked
-out once a step in double precision on the host.
+`+ - * /`, `sqrt`, `maximum`, `absolute` and `sign` (imported from NumPy), one `return` of a tuple,
+and no numeric literal: a literal is float64 and would promote float32. Constants arrive as
+coefficients, worked out once a step in double precision on the host.
 """
 
 from __future__ import annotations

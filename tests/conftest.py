@@ -92,12 +92,14 @@ class Engine:
 
         return run
 
-    def arrays(self, rule: Any, shape: Any = 5, dtype: str = "float32") -> dict[str, Any]:
-        """Good arguments for a rule: param 1, grad 0.5, states 0.25."""
+    def arrays(
+        self, rule: Any, shape: Any = 5, dtype: str = "float32", **options: Any
+    ) -> dict[str, Any]:
+        """Good arguments for a rule, with these options: param 1, grad 0.5, states 0.25."""
         values = {"param": 1.0, "grad": 0.5}
         return {
             name: self.asarray(np.full(shape, values.get(name, 0.25), dtype))
-            for name in rule.arrays
+            for name in rule.arrays_with(options)
         }
 
     def options(self, rule: Any, **changed: Any) -> dict[str, Any]:

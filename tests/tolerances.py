@@ -96,12 +96,14 @@ def assert_step(
     before = {name: wide(to_numpy(array)) for name, array in arrays.items()}
     dtype = str(arrays["param"].dtype)
     with np.errstate(all="ignore"):
-        expected = rule.oracle(*before.values(), **options)
-    assert kernel(*arrays.values(), **options) is None, "kernels write in place and return None"
+        expected = rule.call(rule.oracle, before, options)
+    assert rule.call(kernel, arrays, options) is None, "kernels write in place and return None"
     lr = options.get("lr", rule.default("lr") if "lr" in rule.options else 0.0)
-    for name, want in zip(rule.written, expected, strict=True):
+    for name, want in zip(rule.written_with(options), expected, strict=True):
         # an addition loses what cancels: count eps of the larger term (an update is about lr)
-        scale = np.maximum(np.abs(before[name]), lr if name == "param" else 0.0)
+        scale = np.abs(before[name])
+        if name == "param":
+            scale = np.maximum(scale, np.maximum(lr, np.abs(want - before[name])))
         scale = np.where(np.isfinite(scale), scale, 0.0)
         assert_close(
             to_numpy(arrays[name]),
@@ -130,9 +132,9 @@ def assert_walk(
 ) -> None:
     """Take `steps` steps with fresh gradients: each alone, then the whole way from the start."""
     rng = np.random.default_rng(steps + size)
-    host = {name: np.zeros(size, dtype) for name in rule.arrays}
+    host = {name: np.zeros(size, dtype) for name in rule.arrays_with(options)}
     host["param"] = signed(rng, size, 0.5, 2.0, dtype)
-    path = [wide(host[name]) for name in rule.written]
+    path = {name: wide(array) for name, array in host.items()}
     arrays = {name: asarray(array) for name, array in host.items()}
     for step in range(1, steps + 1):
         grad = signed(rng, size, 0.25, 4.0, dtype)
@@ -147,11 +149,13 @@ def assert_walk(
             to_numpy=to_numpy,
             what=f" after step {step}",
         )
-        path = list(rule.oracle(path[0], wide(grad), *path[1:], **counted))
-    for name, want in zip(rule.written, path, strict=True):
+        path["grad"] = wide(grad)
+        stepped = rule.call(rule.oracle, path, counted)
+        path |= dict(zip(rule.written_with(options), stepped, strict=True))
+    for name in rule.written_with(options):
         assert_close(
             to_numpy(arrays[name]),
-            want,
+            path[name],
             dtype,
             scale=1.0,
             limit=LIMITS[dtype][1] * factor,

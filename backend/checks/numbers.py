@@ -92,6 +92,18 @@ def step_number(name: str, value: Any) -> int:
     return int(value)
 
 
+def optional_step(name: str, value: Any, needed_by: str) -> int:
+    """The number of this update, or 1 where it is None; which `needed_by`, if not "", can't do."""
+    if value is not None:
+        return step_number(name, value)
+    if needed_by:
+        raise TypeError(
+            f"{name} is None; expected the number of this update, 1 at the first, on which "
+            f"{needed_by} depends"
+        )
+    return 1
+
+
 def count(name: str, value: Any) -> int:
     """A number of things, at least one."""
     value = plain_number(value)

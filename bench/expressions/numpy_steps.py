@@ -50,8 +50,7 @@ def rmsprop(xp: Any, scratch: Array, p: Array, g: Array, square_avg: Array) -> N
 
 def adam(xp: Any, scratch: Array, p: Array, g: Array, m: Array, v: Array) -> None:
     _averages(xp, scratch, g, m, v)
-    unbias1, root2 = 1 - BETA1**STEP, (1 - BETA2**STEP) ** 0.5
-    _divided(xp, scratch, p, m, v, LR * root2 / unbias1, EPS * root2)
+    _corrected(xp, scratch, p, m, v)
 
 
 def adamw(xp: Any, scratch: Array, p: Array, g: Array, m: Array, v: Array) -> None:
@@ -61,9 +60,8 @@ def adamw(xp: Any, scratch: Array, p: Array, g: Array, m: Array, v: Array) -> No
 
 def amsgrad(xp: Any, scratch: Array, p: Array, g: Array, m: Array, v: Array, v_max: Array) -> None:
     _averages(xp, scratch, g, m, v)
-    xp.divide(v, 1 - BETA2**STEP, out=scratch)
-    xp.maximum(v_max, scratch, out=v_max)
-    _divided(xp, scratch, p, m, v_max, LR / (1 - BETA1**STEP), EPS)
+    xp.maximum(v_max, v, out=v_max)
+    _corrected(xp, scratch, p, m, v_max)
 
 
 TUNED: dict[str, Tuned] = {
@@ -90,6 +88,12 @@ def _average_square(xp: Any, scratch: Array, g: Array, v: Array, past: float) ->
     xp.multiply(g, g, out=scratch)
     xp.multiply(scratch, 1 - past, out=scratch)
     xp.add(v, scratch, out=v)
+
+
+def _corrected(xp: Any, scratch: Array, p: Array, m: Array, v: Array) -> None:
+    """p -= lr m / (sqrt(v) + eps), of averages that are still to be corrected."""
+    unbias1, root2 = 1 - BETA1**STEP, (1 - BETA2**STEP) ** 0.5
+    _divided(xp, scratch, p, m, v, LR * root2 / unbias1, EPS * root2)
 
 
 def _divided(

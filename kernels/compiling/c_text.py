@@ -15,8 +15,10 @@ _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 _OPERATORS |= {ast.BitAnd: "&", ast.BitXor: "^", ast.RShift: ">>"}  # of integers
 _COMPARISONS = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<="}
 _FUNCTIONS = {  # name, arguments
+    ("absolute", 1): "fabs",
     ("exp", 1): "exp",
     ("maximum", 2): "onepass_maximum",
+    ("sign", 1): "onepass_sign",
     ("sqrt", 1): "sqrt",
     ("tanh", 1): "tanh",
 }
@@ -25,6 +27,10 @@ PREAMBLE = """
 // NaN if either is NaN, as numpy.maximum; fmax would drop it.
 template <typename C> __device__ __forceinline__ C onepass_maximum(C a, C b) {
     return (a != a || a > b) ? a : b;
+}
+// NaN if a is, as numpy.sign.
+template <typename C> __device__ __forceinline__ C onepass_sign(C a) {
+    return a > C(0) ? C(1) : a < C(0) ? C(-1) : a != a ? a : C(0);
 }
 """
 
@@ -155,6 +161,6 @@ def _expression(function: Callable[..., Any], node: ast.expr, renamed: Mapping[s
 def _unsupported(function: Callable[..., Any], node: ast.AST, more: str = "") -> TypeError:
     return TypeError(
         f"{function.__module__}.{function.__name__}: `{ast.unparse(node)}` can't be translated to "
-        "C; a formula holds assignments to names, + - * /, & ^ >> of integers, exp, maximum, "
-        "sqrt, tanh, where with one comparison, and one return of a tuple" + more
+        "C; a formula holds assignments to names, + - * /, & ^ >> of integers, absolute, exp, "
+        "maximum, sign, sqrt, tanh, where with one comparison, and one return of a tuple" + more
     )

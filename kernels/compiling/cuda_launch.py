@@ -206,4 +206,9 @@ def device_functions() -> dict[str, Any]:
     """NumPy's functions that a rule may use, as Numba CUDA has them."""
     from numba import cuda
 
-    return {"sqrt": math.sqrt, "maximum": cuda.jit(python_text.maximum, device=True)}
+    return {
+        "sqrt": math.sqrt,
+        "absolute": abs,
+        "maximum": cuda.jit(python_text.maximum, device=True),
+        "sign": cuda.jit(python_text.sign, device=True),
+    }

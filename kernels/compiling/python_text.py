@@ -21,6 +21,11 @@ def maximum(a: Any, b: Any) -> Any:
     return a if a != a or a > b else b
 
 
+def sign(a: Any) -> Any:
+    """numpy.sign for a scalar, of the scalar's type."""
+    return type(a)(1) if a > 0 else type(a)(-1) if a < 0 else a if a != a else type(a)(0)
+
+
 def array_names(rule: Rule) -> tuple[str, ...]:
     """The arrays of a rule in order: param, grad, states."""
     return ("p", "g", *rule.state)

@@ -49,7 +49,13 @@ def loop(rule: Rule, half: bool) -> Any:
     text += "    restore_denormals(before)\n"
     namespace = {
         "prelude": inline(specialize(rule.prelude)),
-        "update": inline(specialize(rule.update, maximum=inline(python_text.maximum))),
+        "update": inline(
+            specialize(
+                rule.update,
+                maximum=inline(python_text.maximum),
+                sign=inline(python_text.sign),
+            )
+        ),
         "flush_denormals": flush_denormals,
         "flush_denormals_above": flush_denormals_above,
         "sqrt": np.sqrt,
@@ -95,7 +101,15 @@ def _loop_of_lanes(rule: Rule) -> Any:
     namespace = {
         "prelude": inline(specialize(rule.prelude)),
         "untouched": inline(_untouched),
-        "update": inline(specialize(rule.update, sqrt=lanes.sqrt, maximum=lanes.maximum)),
+        "update": inline(
+            specialize(
+                rule.update,
+                sqrt=lanes.sqrt,
+                maximum=lanes.maximum,
+                absolute=lanes.absolute,
+                sign=lanes.sign,
+            )
+        ),
         "flush_denormals": flush_denormals,
         "flush_denormals_above": flush_denormals_above,
         "sqrt": np.sqrt,

@@ -14,12 +14,14 @@ RULES = {
         momentum.NESTEROV,
         adagrad.ADAGRAD,
         rmsprop.RMSPROP,
-        rmsprop.RMSPROP_EPS_INSIDE,
+        rmsprop.RMSPROP_MOMENTUM,
+        rmsprop.RMSPROP_CENTERED,
+        rmsprop.RMSPROP_CENTERED_MOMENTUM,
         adam.ADAM,
         amsgrad.AMSGRAD,
     )
 }
-"""Every rule by name; a public function may choose between several (Nesterov, place of eps)."""
+"""Every rule by name; a public function may choose between several (Nesterov, centered)."""
 
 _MODULES: Mapping[str, Any] = {
     module.__name__.rpartition(".")[2]: module
@@ -31,7 +33,7 @@ HYPERPARAMETERS = {stem: module.HYPERPARAMETERS for stem, module in _MODULES.ite
 
 _PREPARE = {stem: module.prepare for stem, module in _MODULES.items()}
 
-COUNTS_STEPS = frozenset({"adam", "amsgrad"})
+COUNTS_STEPS = frozenset({"momentum", "adagrad", "adam", "amsgrad"})
 """The stems whose functions take the number of the step."""
 
 

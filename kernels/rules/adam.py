@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy import sqrt
 
 from ...backend import Array
-from ...backend.checks.numbers import decay_rates, non_negative, step_number
+from ...backend.checks.numbers import Check, decay_rates, flag, non_negative, step_number
 from ..launch import launch
 from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 
@@ -25,43 +25,46 @@ HYPERPARAMETERS = {
     "lr": non_negative,
     "betas": decay_rates,
     "eps": non_negative,
+    "eps_uncorrected": flag,
     **COMMON,
 }
 
 
-def remembered_constants(rule: Rule) -> Callable[..., Any]:
+def remembered_constants(rule: Rule, checks: Mapping[str, Check]) -> Callable[..., Any]:
     """From hyperparameters to what is the same in every step, which corrects the averages' bias:
 
-    `rule` for these values with its first coefficients, then beta1, beta2, lr, eps.
+    `rule` for these values with its first coefficients, then beta1, beta2, lr, eps, and those of
+    `checks` that only this rule has.
     """
 
     def constants(
-        lr: float,
-        betas: tuple[float, float],
-        eps: float,
-        weight_decay: float,
-        decoupled: bool,
-        maximize: bool,
-        grad_scale: float,
+        lr: float, betas: tuple[float, float], eps: float, *others: Any
     ) -> tuple[Any, ...]:
         beta1, beta2 = betas
-        prelude = prelude_coefficients(lr, weight_decay, decoupled, maximize, grad_scale)
+        own, common = others[: -len(COMMON)], others[-len(COMMON) :]
+        prelude = prelude_coefficients(lr, *common)
         prepared = rule.prepared(*prelude, beta1, 1.0 - beta1, beta2, 1.0 - beta2)
-        return (*prepared, beta1, beta2, lr, eps)
+        return (*prepared, beta1, beta2, lr, eps, *own)
 
-    return remembered(HYPERPARAMETERS, constants)
-
-
-_constants = remembered_constants(ADAM)
+    return remembered(checks, constants)
 
 
-def prepare(step: int, *hyper: Any) -> Prepared:
-    """The rule and coefficients of this step; `hyper` in the order of HYPERPARAMETERS."""
-    rule, first, beta1, beta2, lr, eps = _constants(*hyper)
-    t = step_number("step", step)
-    root2 = (1.0 - beta2**t) ** 0.5
-    lr_t = lr * root2 / (1.0 - beta1**t)
-    return rule, (*first, lr_t, eps * root2)
+def corrected(rule: Rule) -> Callable[..., Prepared]:
+    """`prepare` of a rule whose step is divided by the root of an average of squares."""
+    constants = remembered_constants(rule, HYPERPARAMETERS)
+
+    def prepare(step: int, *hyper: Any) -> Prepared:
+        """The rule and coefficients of this step; `hyper` in the order of HYPERPARAMETERS."""
+        prepared, first, beta1, beta2, lr, eps, uncorrected = constants(*hyper)
+        t = step_number("step", step)
+        root2 = (1.0 - beta2**t) ** 0.5
+        lr_t = lr * root2 / (1.0 - beta1**t)
+        return prepared, (*first, lr_t, eps if uncorrected else eps * root2)
+
+    return prepare
+
+
+prepare = corrected(ADAM)
 
 
 def adam_step(
@@ -74,6 +77,7 @@ def adam_step(
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    eps_uncorrected: bool = False,
     weight_decay: float = 0.0,
     decoupled: bool = False,
     maximize: bool = False,
@@ -88,6 +92,7 @@ def adam_step(
         v = b2 v + (1 - b2) g^2            vhat = v / (1 - b2^t)
         param = param - lr mhat / (sqrt(vhat) + eps)
 
+    eps_uncorrected: / ((sqrt(v) + eps) / sqrt(1 - b2^t)) instead, so that eps weighs more at first.
     decoupled: weight_decay leaves g alone; param is first multiplied by 1 - lr weight_decay.
 
     Args:
@@ -99,6 +104,7 @@ def adam_step(
         lr: learning rate, >= 0.
         betas: weights of the past in the two averages, each in [0, 1).
         eps: added to the root of vhat, >= 0.
+        eps_uncorrected: added to the root of v, before the correction.
         weight_decay: L2 coefficient, >= 0, or that of AdamW's decay.
         decoupled: AdamW's weight decay instead of L2.
         maximize: go up the gradient instead of down.
@@ -111,7 +117,8 @@ def adam_step(
 
     Conventions: as in PyTorch. The kernel uses the equal form of the paper's section 2, with
         lr sqrt(1 - b2^t) / (1 - b1^t) and eps sqrt(1 - b2^t) worked out once a step in double
-        precision; Keras keeps eps itself there, which makes its eps larger in early steps.
+        precision. Keras, TensorFlow and scikit-learn, as that section, keep eps itself there:
+        eps_uncorrected=True (and an eps of 1e-7 in Keras).
         float16 states lose what float16 can't hold: gradients below about 2e-4 leave v at 0, and
         the step grows. Scale the loss up (and grad_scale down), or keep these arrays in float32.
         With eps = 0, an element whose gradients were all 0 becomes NaN (0 / 0). States below
@@ -120,5 +127,7 @@ def adam_step(
         eps is: on a GPU, gradients below 1e-17 need an eps of 1e-17 or more.
     Source: Kingma and Ba (2015), algorithm 1; Loshchilov and Hutter (2019), algorithm 2.
     """
-    prepared = prepare(step, lr, betas, eps, weight_decay, decoupled, maximize, grad_scale)
+    prepared = prepare(
+        step, lr, betas, eps, eps_uncorrected, weight_decay, decoupled, maximize, grad_scale
+    )
     launch(prepared, (param, grad, m, v), engine)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend import Array
-from ...backend.checks.numbers import decay_rate, flag, non_negative, one_of
+from ...backend.checks.numbers import (
+    decay_rate,
+    flag,
+    fraction,
+    non_negative,
+    one_of,
+    optional_step,
+)
 from ..launch import launch
 from ..rule import COMMON, Prepared, Rule, prelude_coefficients, remembered
 
@@ -29,22 +36,41 @@ HYPERPARAMETERS = {
     "momentum": decay_rate,
     "form": one_of("heavy-ball", "averaged", "velocity"),
     "nesterov": flag,
+    "dampening": fraction,
     **COMMON,
 }
 
 
-def _prepare(lr: float, momentum: float, form: str, nesterov: bool, *common: Any) -> Prepared:
-    """The prelude's, then b, the gradient's factor in v, and v's factor in the parameter."""
+def _first_and_later(
+    lr: float, momentum: float, form: str, nesterov: bool, dampening: float, *common: Any
+) -> tuple[float, Prepared, Prepared]:
+    """dampening, and what the rule takes in the first step and in later ones: the prelude's, then
+    b, the gradient's factor in v, and v's factor in the parameter."""
+    if dampening and (nesterov or form != "heavy-ball"):
+        other = "nesterov" if nesterov else f"form {form!r}"
+        raise ValueError(
+            f"dampening is {dampening!r} beside {other}; expected 0, or form 'heavy-ball' without "
+            "nesterov"
+        )
     gain, rate = {
         "heavy-ball": (1.0, -lr),
         "averaged": (1.0 - momentum, -lr),
         "velocity": (-lr, 1.0),
     }[form]
     rule = NESTEROV if nesterov else MOMENTUM
-    return rule.prepared(*prelude_coefficients(lr, *common), momentum, gain, rate)
+    prelude = prelude_coefficients(lr, *common)
+    damped = gain - dampening if momentum else gain
+    return dampening, *(rule.prepared(*prelude, momentum, each, rate) for each in (gain, damped))
 
 
-prepare = remembered(HYPERPARAMETERS, _prepare)
+_remembered = remembered(HYPERPARAMETERS, _first_and_later)
+
+
+def prepare(step: int | None, *hyper: Any) -> Prepared:
+    dampening, first, later = _remembered(*hyper)
+    t = optional_step("step", step, f"dampening={dampening!r}" if dampening else "")
+    made: Prepared = first if t == 1 else later
+    return made
 
 
 def momentum_step(
@@ -52,10 +78,12 @@ def momentum_step(
     grad: Array,
     velocity: Array,
     *,
+    step: int | None = None,
     lr: float,
     momentum: float = 0.9,
     form: str = "heavy-ball",
     nesterov: bool = False,
+    dampening: float = 0.0,
     weight_decay: float = 0.0,
     decoupled: bool = False,
     maximize: bool = False,
@@ -73,16 +101,20 @@ def momentum_step(
     nesterov takes in the last assignment, instead of v, the same expression once more with the
     new v: b v + g, b v + (1 - b) g, or b v - lr g.
 
+    dampening: v = b v + (1 - dampening) g in "heavy-ball", but for the first step, and for b = 0.
+
     Args:
         param: parameters, any shape, float16/32/64; written in place: other names for it, and
             views such as param.T, change too. Keep param.copy() for what was before.
         grad: gradient of the loss, same shape and dtype; left untouched.
         velocity: state, same shape and dtype, zeros before the first step; written in place.
+        step: the number of this update, counting from 1; dampening needs it.
         lr: learning rate, >= 0.
         momentum: b, in [0, 1).
         form: which recurrence; a change of lr acts at once in the first two, and only on new
             gradients in "velocity".
         nesterov: look ahead along the velocity.
+        dampening: what later gradients lose, in [0, 1]; of "heavy-ball" without nesterov.
         weight_decay: L2 coefficient, >= 0.
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
@@ -93,11 +125,13 @@ def momentum_step(
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
             conditions; it is named, and nothing was written.
 
-    Conventions: "heavy-ball" is PyTorch's without dampening; "velocity" is Keras's; "averaged" is
+    Conventions: "heavy-ball" is PyTorch's, with its dampening; "velocity" is Keras's; "averaged" is
         the exponentially weighted average of the gradient, without bias correction. PyTorch starts
         its buffer at the first gradient, which equals starting "heavy-ball" at zeros.
     Source: Polyak (1964), eq. 9; Nesterov (1983); Sutskever et al. (2013), eqs. 1-4, for the form
         with the gradient taken at the parameters themselves.
     """
-    prepared = prepare(lr, momentum, form, nesterov, weight_decay, decoupled, maximize, grad_scale)
+    prepared = prepare(
+        step, lr, momentum, form, nesterov, dampening, weight_decay, decoupled, maximize, grad_scale
+    )
     launch(prepared, (param, grad, velocity), engine)

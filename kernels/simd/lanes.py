@@ -320,12 +320,37 @@ def sqrt(typing: Any, x: Any) -> Any:
 
 
 @intrinsic
-def maximum(typing: Any, a: Any, b: Any) -> Any:
-    """NaN where either is."""
+def absolute(typing: Any, x: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = _value(builder, args[0])
+        return _call(builder, f"llvm.fabs.{_suffix(value.type)}", value.type, [value])
+
+    return _lanes_of(x)(x), generate
+
+
+@intrinsic
+def sign(typing: Any, x: Any) -> Any:
+    """-1, 0 or 1; NaN where x is."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a, b = (_value(builder, each) for each in args)
+        x = _value(builder, args[0])
+        zero, one, minus = (ir.Constant(x.type, [k] * x.type.count) for k in (0.0, 1.0, -1.0))
+        found = builder.select(builder.fcmp_ordered("ord", x, x), zero, x)
+        found = builder.select(builder.fcmp_ordered("<", x, zero), minus, found)
+        return builder.select(builder.fcmp_ordered(">", x, zero), one, found)
+
+    return _lanes_of(x)(x), generate
+
+
+@intrinsic
+def maximum(typing: Any, a: Any, b: Any) -> Any:
+    """Of two vectors, or of a vector and a number; NaN where either is."""
+    kind = _lanes_of(b if isinstance(a, types.Float) else a)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = context.get_value_type(signature.return_type)
+        a, b = (_value(builder, _spread(builder, vector, each)) for each in args)
         larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)
         return builder.select(builder.fcmp_ordered("ord", a, a), larger, a)
 
-    return _lanes_of(a)(a, b), generate
+    return kind(a, b), generate

@@ -15,8 +15,9 @@ Betas = tuple[float, float]
 class Adam(Optimizer):
     """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr mhat / (sqrt(vhat) + eps).
 
-    mhat = m / (1 - b1^t), vhat = v / (1 - b2^t); `weight_decay` is L2. What an eps of 0 or nearly
-    0 does is told at `kernels.adam_step`.
+    mhat = m / (1 - b1^t), vhat = v / (1 - b2^t); `weight_decay` is L2. `eps_uncorrected` adds eps
+    to the root of v instead, as Keras, TensorFlow and scikit-learn do. What an eps of 0 or nearly 0
+    does is told at `kernels.adam_step`.
 
     Source: Kingma and Ba 2015, algorithm 1.
     """
@@ -24,9 +25,11 @@ class Adam(Optimizer):
     __slots__ = ()
     rule = "adam"
     states: ClassVar[tuple[str, ...]] = ("m", "v")
+    defaults: ClassVar[Mapping[str, Any]] = {"eps_uncorrected": False}
 
     betas = Hyperparameter[Betas]()
     eps = Hyperparameter[float]()
+    eps_uncorrected = Hyperparameter[bool]()
 
     def __init__(
         self,
@@ -34,9 +37,12 @@ class Adam(Optimizer):
         lr: float = 1e-3,
         betas: Betas = (0.9, 0.999),
         eps: float = 1e-8,
+        eps_uncorrected: bool = False,
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=eps, **common)
+        super().__init__(
+            params, lr=lr, betas=betas, eps=eps, eps_uncorrected=eps_uncorrected, **common
+        )
 
 
 class AdamW(Adam):
@@ -48,4 +54,8 @@ class AdamW(Adam):
     """
 
     __slots__ = ()
-    defaults: ClassVar[Mapping[str, Any]] = {"weight_decay": 1e-2, "decoupled": True}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        **Adam.defaults,
+        "weight_decay": 1e-2,
+        "decoupled": True,
+    }

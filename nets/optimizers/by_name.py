@@ -50,7 +50,7 @@ def optimizer_by_name(
         params: as the optimizer takes them.
         lr: learning rate.
         momentum: weight of the past gradients: b of Momentum, the first of Adam's betas; the others
-            have none and ignore it.
+            have none, or none by default, and ignore it.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
         nesterov: look ahead, of Momentum.
         beta_2: weight of the past squared gradients: the second of Adam's betas, RMSprop's alpha.
@@ -74,7 +74,7 @@ def optimizer_by_name(
     if "betas" in own:
         pair = zip((wished.pop("momentum"), wished.pop("beta_2")), own["betas"], strict=True)
         wished["betas"] = tuple(default if beta is None else beta for beta, default in pair)
-    elif "momentum" not in own:
+    elif not own.get("momentum"):  # RMSprop's is off where it isn't asked for
         del wished["momentum"]
     if "alpha" in own:
         wished["alpha"] = wished.pop("beta_2")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Mapping
+from typing import Any, ClassVar, Unpack
 
 from .hyperparameter import Hyperparameter
 from .optimizer import Common, Optimizer
@@ -17,7 +18,7 @@ class Momentum(Optimizer):
         "velocity"    v = b v - lr g       p += v          (Keras's)
 
     `nesterov` looks ahead: the last assignment takes the same expression once more, with the new
-    v, in its place.
+    v, in its place. `dampening` takes (1 - dampening) g in "heavy-ball", but for the first step.
 
     Source: Polyak 1964; Nesterov 1983; Sutskever et al. 2013, eq. 1-4.
     """
@@ -25,10 +26,12 @@ class Momentum(Optimizer):
     __slots__ = ()
     rule = "momentum"
     states = ("velocity",)
+    defaults: ClassVar[Mapping[str, Any]] = {"dampening": 0.0}
 
     momentum = Hyperparameter[float]()
     form = Hyperparameter[str]()
     nesterov = Hyperparameter[bool]()
+    dampening = Hyperparameter[float]()
 
     def __init__(
         self,
@@ -37,6 +40,15 @@ class Momentum(Optimizer):
         momentum: float = 0.9,
         form: str = "heavy-ball",
         nesterov: bool = False,
+        dampening: float = 0.0,
         **common: Unpack[Common],
     ) -> None:
-        super().__init__(params, lr=lr, momentum=momentum, form=form, nesterov=nesterov, **common)
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            form=form,
+            nesterov=nesterov,
+            dampening=dampening,
+            **common,
+        )

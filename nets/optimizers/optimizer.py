@@ -99,6 +99,11 @@ class Optimizer:
     states: ClassVar[tuple[str, ...]] = ()
     """Names of the state arrays, in the order in which the kernel takes them."""
 
+    @classmethod
+    def states_of(cls, hyper: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of an optimizer with these hyperparameters: more, where one needs another state."""
+        return cls.states
+
     defaults: ClassVar[Mapping[str, Any]] = {
         "weight_decay": 0.0,
         "decoupled": False,
@@ -132,7 +137,7 @@ class Optimizer:
         self._backend = self._storage.backend
         self._arrange(hyper, given, groups, no_decay, frozen)
         self.engine = engine
-        self._state = {name: self._storage.zeros() for name in self.states}
+        self._state = {name: self._storage.zeros() for name in self._states(hyper)}
 
     def _arrange(
         self,
@@ -188,12 +193,16 @@ class Optimizer:
 
         Groups follow that have none of their own, and all of them follow `lr`, in proportion.
         """
-        self._set_hyper(self._hyper | self._checked(changes))
+        hyper = self._hyper | self._checked(changes)
+        self._check_states(changes, hyper, self._groups)
+        self._set_hyper(hyper)
 
     def _retune(self, group: Group, changes: Mapping[str, Any]) -> None:
         """Set some of a group's own."""
         changed = group.changed(self._checked(changes))
-        self._set_hyper(self._hyper, [changed if each is group else each for each in self._groups])
+        groups = [changed if each is group else each for each in self._groups]
+        self._check_states(changes, self._hyper, groups)
+        self._set_hyper(self._hyper, groups)
         group.take(changed)
 
     def _checked(self, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -305,7 +314,25 @@ class Optimizer:
         self._steps += steps
 
     def _check(self, calls: Calls) -> None:
-        self._storage.check(calls, self.states)
+        self._storage.check(calls, tuple(self._state))
+
+    def _states(
+        self, hyper: Mapping[str, Any], groups: Sequence[Group] | None = None
+    ) -> tuple[str, ...]:
+        """The states that all groups have."""
+        first, *_ = self._groups if groups is None else groups
+        return self.states_of(first.hyper(hyper))
+
+    def _check_states(
+        self, changes: Mapping[str, Any], hyper: Mapping[str, Any], groups: Sequence[Group]
+    ) -> None:
+        """Refuse hyperparameters that would take other states."""
+        if (states := self._states(hyper, groups)) != (kept := tuple(self._state)):
+            wished = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+            raise ValueError(
+                f"{wished}: the states would be {', '.join(states)}, but this "
+                f"{type(self).__name__} keeps {', '.join(kept)}; make a new one"
+            )
 
     def _set_hyper(self, hyper: dict[str, Any], groups: Sequence[Group] | None = None) -> None:
         """Take hyperparameters with those of the groups, or of others in their place; or none.
@@ -345,7 +372,7 @@ class Optimizer:
             "optimizer": type(self).__name__,
             "step": self.steps,
             "hyper": self._hyper | {"clip_norm": self.clip_norm},
-            "state": {name: self._storage.split(self._state[name]) for name in self.states},
+            "state": {name: self._storage.split(arrays) for name, arrays in self._state.items()},
             **self.arrangement(),
         }
 
@@ -413,10 +440,11 @@ class Optimizer:
         clip_norm = checked_clip_norm(hyper.pop("clip_norm"))
         hyper = kernels.validate(self.rule, **hyper)
         groups = self._arranged(state)
-        check_keys(state["state"], self.states, "state['state']")
+        states = self._states(hyper, groups)
+        check_keys(state["state"], states, "state['state']")
         for name, arrays in state["state"].items():
             check_values(arrays, self._storage.arrays(), f"state['state'][{name!r}]")
-        loaded = {name: self._storage.join(state["state"][name]) for name in self.states}
+        loaded = {name: self._storage.join(state["state"][name]) for name in states}
 
         self._set_hyper(hyper, groups)
         for group, other in zip(self._groups, groups, strict=True):

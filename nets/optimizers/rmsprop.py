@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Mapping
+from typing import Any, ClassVar, Unpack
 
 from .hyperparameter import Hyperparameter
 from .optimizer import Common, Optimizer
@@ -13,17 +14,23 @@ class RMSprop(Optimizer):
     """s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps).
 
     With `eps_inside_sqrt`: p -= lr g / sqrt(s + eps). A tiny eps has limits: `kernels.adam_step`.
+    `centered` has max(s - a^2, 0) in place of s, with a = alpha a + (1 - alpha) g. With `momentum`,
+    b = momentum b + g / (sqrt(s) + eps) and p -= lr b. Each of the two has a state of its own, so
+    that it stays on or off; only how much momentum there is can be changed.
 
-    Source: Tieleman and Hinton 2012, lecture 6.5.
+    Source: Tieleman and Hinton 2012, lecture 6.5; centered: Graves 2013, eqs. 38-45.
     """
 
     __slots__ = ()
     rule = "rmsprop"
-    states = ("square_avg",)
+    states: ClassVar[tuple[str, ...]] = ("square_avg",)
+    defaults: ClassVar[Mapping[str, Any]] = {"momentum": 0.0, "centered": False}
 
     alpha = Hyperparameter[float]()
     eps = Hyperparameter[float]()
     eps_inside_sqrt = Hyperparameter[bool]()
+    momentum = Hyperparameter[float]()
+    centered = Hyperparameter[bool]()
 
     def __init__(
         self,
@@ -32,8 +39,22 @@ class RMSprop(Optimizer):
         alpha: float = 0.99,
         eps: float = 1e-8,
         eps_inside_sqrt: bool = False,
+        momentum: float = 0.0,
+        centered: bool = False,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(
-            params, lr=lr, alpha=alpha, eps=eps, eps_inside_sqrt=eps_inside_sqrt, **common
+            params,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            eps_inside_sqrt=eps_inside_sqrt,
+            momentum=momentum,
+            centered=centered,
+            **common,
         )
+
+    @classmethod
+    def states_of(cls, hyper: Mapping[str, Any]) -> tuple[str, ...]:
+        own = {"momentum_buffer": hyper.get("momentum"), "grad_avg": hyper.get("centered")}
+        return (*cls.states, *(name for name, wished in own.items() if wished))

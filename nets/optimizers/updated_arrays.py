@@ -71,7 +71,7 @@ class Storage(ABC):
             keys = tuple(key for key in keys if key not in without)
         cut = columns if self._whole and not without else self._cut(columns, keys)
         kept = self._kept.get(without)
-        if kept is None:
+        if kept is None or kept.order.size != len(cut[0]) * len(columns):
             if len(self._kept) == SETS:
                 self._kept.clear()
             groups = self._groups(keys) if self._several else None

@@ -84,10 +84,10 @@ def _restored(net: Sequential, tensors: dict[str, HostArray], content: Mapping[s
     """Everything made and checked first, then written to `net`."""
     own = [*net.parameters(), *net.buffers()]
     config = content["optimizer"]
-    kind: Any = None if config is None else _optimizer_kind(config)
+    kind = None if config is None else _optimizer_kind(config)
     states = {
         state: {name: f"optimizer.{state}.{name}" for name in net.parameters()}
-        for state in (kind.states if kind else ())
+        for state in (kind.states_of(_mapping(config["hyper"])) if kind else ())
     }
     check_keys(tensors, [*own, *(key for keys in states.values() for key in keys.values())], "it")
     optimizer = None
@@ -124,6 +124,11 @@ def _restored(net: Sequential, tensors: dict[str, HostArray], content: Mapping[s
         net.load_random_state(before)
         raise
     return saved
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Anything that is none is told later, by what takes it."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _optimizer_kind(config: Any) -> type[Optimizer]:

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from onepass import kernels
-from oracles.rules import Rule
+from oracles.rules import RULES, Rule
 from tolerances import assert_step, signed
 
 SIZES = (1, 0, 31, 257, 64, 1023)
+SIGNED = ("param", "grad", "velocity", "m", "momentum_buffer", "grad_avg")
+"""What may be below 0; other states are sums of squares."""
 
 
 def prepared(function: str, options: dict[str, Any]) -> Any:
     """What a step function hands to `launch`: the rule and its coefficients."""
     module = f"onepass.kernels.rules.{function.removesuffix('_step')}"
     with mock.patch(f"{module}.launch") as launched:
-        step = getattr(kernels, function)
-        arrays = [None] * step.__code__.co_argcount
-        step(*arrays, **options)
+        rule = RULES[function]
+        arrays = dict.fromkeys(rule.arrays_with(options), ())
+        rule.call(getattr(kernels, function), arrays, options)
     return launched.call_args.args[0]
 
 
-def draw(rule: Rule, dtype: str, sizes: Sequence[int] = SIZES) -> list[dict[str, Any]]:
-    """For each size the arrays of a call, by name."""
+def draw(
+    rule: Rule, dtype: str, sizes: Sequence[int] = SIZES, options: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """For each size the arrays of a call with these options, by name."""
     rng = np.random.default_rng(5)
     calls = []
     for size in sizes:
-        call = {name: signed(rng, size, 0.25, 2.0, dtype) for name in rule.arrays}
-        signs = ("param", "grad", "velocity", "m")  # others are sums of squares
-        calls.append({name: a if name in signs else np.abs(a) for name, a in call.items()})
+        call = {
+            name: signed(rng, size, 0.25, 2.0, dtype) for name in rule.arrays_with(options or {})
+        }
+        calls.append({name: a if name in SIGNED else np.abs(a) for name, a in call.items()})
     return calls
 
 
@@ -48,12 +53,12 @@ def check(
     """Step all calls' arrays by `run`, given the rule and its columns, and look at each."""
     options = options | ({"step": 3} if "step" in rule.options else {})
     before = [{name: np.array(to_numpy(a)) for name, a in call.items()} for call in calls]
-    columns = tuple(tuple(call[name] for call in calls) for name in rule.arrays)
+    columns = tuple(tuple(call[name] for call in calls) for name in rule.arrays_with(options))
     run(prepared(function, options), columns)
 
-    def as_run(results: Iterable[Any], *arrays: Any, **_: Any) -> None:
-        for array, result in zip(arrays, results, strict=True):
-            array[...] = to_numpy(result)
+    def as_run(arrays: dict[str, Any], results: dict[str, Any], *_: Any, **named: Any) -> None:
+        for name, result in results.items():
+            arrays[name][...] = to_numpy(result)
 
     for arrays, stepped in zip(before, calls, strict=True):
-        assert_step(partial(as_run, stepped.values()), rule, arrays, options, factor=factor)
+        assert_step(partial(as_run, arrays, stepped), rule, arrays, options, factor=factor)

@@ -41,6 +41,10 @@ BAD = {
     "step": [(bad, ValueError) for bad in (0, -1, np.int64(0), NAN, INF)]
     + [(bad, EITHER) for bad in (True, 1.5, 1.0, np.float64(2.0), np.ones(2, int), np.True_)]
     + [(bad, TypeError) for bad in ("1", None)],
+    "lr_decay": NEGATIVE,
+    "dampening": [*NOT_FINITE, (-0.1, ValueError), (1.1, ValueError), *WRONG_TYPES],
+    "centered": [(1, TypeError), ("yes", TypeError), (None, TypeError)],
+    "eps_uncorrected": [(0, TypeError), (None, TypeError)],
     "form": [
         ("nesterov", ValueError),
         ("Heavy-Ball", ValueError),
@@ -55,6 +59,7 @@ CASES = [
     for name, rule in RULES.items()
     for option in rule.options
     for bad, error in BAD.get(option, [])
+    if not (bad is None and rule.default(option) is None)  # left out
 ]
 
 
@@ -64,6 +69,39 @@ def test_bad_value_is_refused_by_name_before_any_write(engine, name, option, bad
     arrays = engine.arrays(rule)
     with engine.refuses(error, arrays, option):
         engine.kernel(name)(*arrays.values(), **engine.options(rule, **{option: bad}))
+
+
+def test_dampening_goes_with_heavy_ball_alone(reference):
+    arrays = reference.arrays(RULES["momentum_step"])
+    for beside in ({"nesterov": True}, {"form": "velocity"}):
+        with reference.refuses(ValueError, arrays, "dampening is 0.5 beside", *beside):
+            kernels.momentum_step(*arrays.values(), lr=0.1, dampening=0.5, step=1, **beside)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("momentum_step", "dampening"), ("adagrad_step", "lr_decay")]
+)
+def test_what_depends_on_the_step_s_number_asks_for_it(reference, name, option):
+    arrays = reference.arrays(RULES[name])
+    with reference.refuses(TypeError, arrays, "step is None", f"{option}=0.5"):
+        getattr(kernels, name)(*arrays.values(), lr=0.1, **{option: 0.5})
+
+
+@pytest.mark.parametrize("option", ["momentum", "centered"])
+def test_a_state_of_rmsprop_that_an_option_needs_or_does_not(reference, option):
+    rule, value = RULES["rmsprop_step"], {"momentum": 0.5, "centered": True}[option]
+    arrays, state = reference.arrays(rule), rule.more[option]
+    with reference.refuses(TypeError, arrays, f"{state} is missing, which {option} needs"):
+        kernels.rmsprop_step(*arrays.values(), **{option: value})
+    arrays = reference.arrays(rule, **{option: value})
+    with reference.refuses(ValueError, arrays, f"{state} is given without {option}"):
+        rule.call(kernels.rmsprop_step, arrays, {})
+    both = {"momentum": 0.5, "centered": True}
+    with reference.refuses(TypeError, arrays, "is missing"):
+        rule.call(kernels.rmsprop_step, arrays, both)
+    arrays = reference.arrays(rule, **both)
+    with reference.refuses(ValueError, arrays, f"{state} has shape"):
+        rule.call(kernels.rmsprop_step, arrays | {state: arrays[state][:2]}, both)
 
 
 @pytest.mark.parametrize(("name", "option", "bad", "error"), CASES[::7])
@@ -113,7 +151,7 @@ def test_edge_of_the_allowed_range_is_computed(engine, name, option, good):
     assert_step(
         engine.kernel(name),
         rule,
-        engine.arrays(rule),
+        engine.arrays(rule, **{option: good}),
         engine.options(rule, **{option: good}),
         factor=engine.factor,
         to_numpy=engine.to_numpy,
@@ -122,9 +160,11 @@ def test_edge_of_the_allowed_range_is_computed(engine, name, option, good):
 
 ARRAYS_OF_ONE = {
     **dict.fromkeys(("lr", "eps", "weight_decay", "grad_scale", "momentum", "alpha"), 0.5),
+    **dict.fromkeys(("lr_decay", "dampening"), 0.5),
     "betas": (0.5, 0.75),
     "step": 3,
     **dict.fromkeys(("maximize", "nesterov", "decoupled", "eps_inside_sqrt"), True),
+    **dict.fromkeys(("eps_uncorrected", "centered"), True),
 }
 
 
@@ -145,21 +185,19 @@ def test_a_number_in_an_array_is_a_number(reference, name, shape):
         value = ARRAYS_OF_ONE[option]
         results = []
         for given in (value, as_arrays(value, shape)):
-            arrays = reference.arrays(rule)
+            arrays = reference.arrays(rule, **{option: value})
             options = reference.options(rule, **{option: given})
-            reference.kernel(name)(*arrays.values(), **options)
+            rule.call(reference.kernel(name), arrays, options)
             results.append([reference.to_numpy(array).tolist() for array in arrays.values()])
         assert results[0] == results[1], option
         given = as_arrays(value, ())
         if isinstance(given, np.ndarray) and given.dtype.kind == "f":
-            reference.kernel(name)(
-                *reference.arrays(rule).values(), **reference.options(rule, **{option: given})
-            )
+            arrays = reference.arrays(rule, **{option: value})
+            options = reference.options(rule, **{option: given})
+            rule.call(reference.kernel(name), arrays, options)
             given[...] = np.nan  # the value of the call before is not remembered for the array
-            with reference.refuses(ValueError, reference.arrays(rule), option):
-                reference.kernel(name)(
-                    *reference.arrays(rule).values(), **reference.options(rule, **{option: given})
-                )
+            with reference.refuses(ValueError, arrays, option):
+                rule.call(reference.kernel(name), arrays, options)
 
 
 @pytest.mark.parametrize("bad", [

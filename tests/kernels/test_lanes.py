@@ -47,11 +47,23 @@ def largest(a, b):
     return lanes.maximum(a, b)
 
 
+def size_and_sign(a, b):
+    return lanes.absolute(a) * b + lanes.sign(a)
+
+
 def sums(a, b):
     return a * b + b * b - a * a
 
 
 divide, root, greatest, summed = map(over, (divided, rooted, largest, sums))
+sized = over(size_and_sign)
+
+
+@njit(**OPTIONS)
+def above_half(a, b, out):
+    half = out.dtype.type(0.5)
+    for i in range(0, out.size, lanes.count(out)):
+        lanes.store(out, i, lanes.maximum(lanes.load(a, i), half))
 
 
 def ran(loop, a, b):
@@ -137,6 +149,10 @@ def test_roots_and_maxima_of_special_numbers_are_those_of_numpy(dtype):
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(ran(root, a, np.zeros_like(a)), np.sqrt(a))
         np.testing.assert_array_equal(ran(greatest, a, b), np.maximum(a, b))
+        zeros, half = np.zeros_like(a), a.dtype.type(0.5)
+        np.testing.assert_array_equal(ran(above_half, a, zeros), np.maximum(a, half))
+        want = np.abs(a) + np.sign(a)
+        np.testing.assert_allclose(ran(sized, a, zeros + 1), want, rtol=np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", LLVM_TYPE)

@@ -86,10 +86,18 @@ CHOICES = {
     "grad_scale": (1.0, 0.7),
     "nesterov": (False, True),
     "eps_inside_sqrt": (False, True),
+    "eps_uncorrected": (False, True),
+    "centered": (False, True),
+    "momentum": (0.0, 0.8),
     "form": ("heavy-ball", "averaged", "velocity"),
 }
 COMBINATIONS = [
-    (name, {"lr": 0.1} | dict(zip(offered, chosen, strict=True)))
+    (
+        name,
+        {"lr": 0.1}
+        | ({"alpha": 0.5} if "alpha" in rule.options else {})
+        | dict(zip(offered, chosen, strict=True)),
+    )
     for name, rule in RULES.items()
     for offered in [[option for option in CHOICES if option in rule.options]]
     for chosen in itertools.product(*(CHOICES[option] for option in offered))
@@ -111,6 +119,11 @@ def test_all_options_at_once(engine, name, dtype):
         "grad_scale": 0.7,
         "nesterov": True,
         "eps_inside_sqrt": True,
+        "eps_uncorrected": True,
+        "centered": True,
+        "momentum": 0.8,
+        "alpha": 0.5,  # or a step is ten times as long, and cancels with the one before
+        "lr_decay": 0.1,
     }
     known = {key: value for key, value in chosen.items() if key in RULES[name].options}
     walk(engine, name, {"lr": 0.1} | known, dtype, steps=3)
@@ -233,6 +246,18 @@ PYTORCH = [
     ("rmsprop_step", "RMSprop", {"lr": 0.1, "alpha": 0.9, "eps": 1e-2} | DECAY, {}),
     ("adam_step", "Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2} | DECAY, {}),
     ("adam_step", "AdamW", {"lr": 0.1, "eps": 1e-2} | DECAY, {"decoupled": True}),
+    ("momentum_step", "SGD", {"lr": 0.1, "momentum": 0.8, "dampening": 0.3} | DECAY, {}),
+    ("momentum_step", "SGD", {"lr": 0.1, "momentum": 0.0, "dampening": 0.3} | DECAY, {}),
+    ("adagrad_step", "Adagrad", {"lr": 0.1, "lr_decay": 0.1} | DECAY, {}),
+    *(
+        ("rmsprop_step", "RMSprop", {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, **options} | DECAY, {})
+        for options in (
+            {"momentum": 0.8},
+            {"centered": True},
+            {"momentum": 0.8, "centered": True},
+        )
+    ),
+    ("amsgrad_step", "Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2} | DECAY, {}),
     *(
         (name, kind, {"lr": 0.1} if kind == "SGD" else {}, {})
         for name, kind in [
@@ -240,6 +265,7 @@ PYTORCH = [
             ("adagrad_step", "Adagrad"),
             ("rmsprop_step", "RMSprop"),
             ("adam_step", "Adam"),
+            ("amsgrad_step", "Adam"),
         ]
     ),  # defaults
 ]
@@ -254,8 +280,9 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
     rng, rule = np.random.default_rng(5), RULES[name]
     start = signed(rng, 257, 0.5, 2.0, dtype)
     theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = getattr(torch.optim, kind)([theirs], **options)
-    arrays = {key: engine.asarray(np.zeros(257, dtype)) for key in rule.arrays}
+    only_theirs = {"amsgrad": True} if name == "amsgrad_step" else {}
+    optimizer = getattr(torch.optim, kind)([theirs], **options, **only_theirs)
+    arrays = {key: engine.asarray(np.zeros(257, dtype)) for key in rule.arrays_with(options)}
     arrays["param"] = engine.asarray(start)
     for step in range(1, 21):
         grad = signed(rng, 257, 0.25, 4.0, dtype)
@@ -263,7 +290,7 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
         optimizer.step()
         arrays["grad"] = engine.asarray(grad)
         counted = {"step": step} if "step" in rule.options else {}
-        engine.kernel(name)(*arrays.values(), **options, **ours, **counted)
+        rule.call(engine.kernel(name), arrays, options | ours | counted)
     assert_close(
         engine.to_numpy(arrays["param"]),
         theirs.detach().numpy(),
@@ -272,6 +299,26 @@ def test_agrees_with_pytorch(engine, name, kind, options, ours, dtype):
         limit=LIMITS[dtype][1],
         what=f"param against torch.optim.{kind}",
     )
+
+
+def test_amsgrad_goes_on_after_one_large_gradient(engine):
+    """The maximum of the corrected average would be 1000 times as large, and stop at -0.0050."""
+    arrays = {key: engine.asarray(np.zeros(1)) for key in RULES["amsgrad_step"].arrays}
+    grads = [engine.asarray(np.full(1, value)) for value in (10.0, 0.01)]
+    param, _, *states = arrays.values()
+    for step in range(1, 2001):
+        engine.kernel("amsgrad_step")(param, grads[step > 1], *states, step=step)
+    assert engine.to_numpy(param)[0] == pytest.approx(-0.0520, abs=5e-5)
+
+
+def test_so_does_pytorch_s():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    param = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.Adam([param], amsgrad=True)
+    for step in range(2000):
+        param.grad = torch.full((1,), 0.01 if step else 10.0, dtype=torch.float64)
+        optimizer.step()
+    assert param.item() == pytest.approx(-0.0520, abs=5e-5)
 
 
 TINY = {"float32": 1e-19, "float64": 1e-155}  # gradients whose squares are denormal

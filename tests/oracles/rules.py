@@ -6,7 +6,8 @@ Each function takes arrays and returns new ones, `(param, *states)`; nothing is 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +17,27 @@ Array = NDArray[np.float64]
 Options = dict[str, Any]
 
 
-def _gradient(
-    param: Array, grad: Array, weight_decay: float, maximize: bool, scale: float
-) -> Array:
-    """The gradient a rule sees: scaled, then turned, then L2 (so L2 shrinks either way)."""
+def _decayed(
+    param: Array,
+    grad: Array,
+    lr: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+    scale: float,
+) -> tuple[Array, Array]:
+    """The parameter and the gradient that a rule sees.
+
+    The gradient is scaled, then turned, then L2 is added (so L2 shrinks either way). decoupled: the
+    parameter shrinks by 1 - lr weight_decay instead. Loshchilov and Hutter (2019), algorithms 1 and
+    2, with their schedule folded into lr as every library does.
+    """
     g = scale * grad
     if maximize:
         g = -g
-    return g + weight_decay * param if weight_decay else g  # 0 * inf is no decay, not NaN
+    if decoupled:
+        return param * (1 - lr * weight_decay), g
+    return param, g + weight_decay * param if weight_decay else g  # 0 * inf is no decay, not NaN
 
 
 def sgd(
@@ -32,11 +46,13 @@ def sgd(
     *,
     lr: float,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
     """p - lr g. Robbins and Monro (1951), eq. 7, with the gradient as the noisy observation."""
-    return (param - lr * _gradient(param, grad, weight_decay, maximize, grad_scale),)
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    return (param - lr * g,)
 
 
 def momentum(
@@ -48,7 +64,10 @@ def momentum(
     momentum: float = 0.9,
     form: str = "heavy-ball",
     nesterov: bool = False,
+    dampening: float = 0.0,
+    step: int | None = None,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
@@ -57,9 +76,14 @@ def momentum(
     heavy-ball: v = b v + g          p -= lr v    Nesterov: p -= lr (g + b v)
     averaged:   v = b v + (1-b) g    p -= lr v    Nesterov: p -= lr ((1-b) g + b v)
     velocity:   v = b v - lr g       p += v       Nesterov: p += b v - lr g
+
+    dampening: v = b v + (1 - dampening) g, but v = g at the first step, and v = g without momentum,
+    as in PyTorch's documentation of SGD.
     """
-    g = _gradient(param, grad, weight_decay, maximize, grad_scale)
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
     pull = {"heavy-ball": g, "averaged": (1 - momentum) * g, "velocity": -lr * g}[form]
+    if dampening and step > 1 and momentum:
+        pull = (1 - dampening) * pull
     velocity = momentum * velocity + pull
     move = pull + momentum * velocity if nesterov else velocity
     return param + (move if form == "velocity" else -lr * move), velocity
@@ -72,12 +96,20 @@ def adagrad(
     *,
     lr: float = 1e-2,
     eps: float = 1e-10,
+    lr_decay: float = 0.0,
+    step: int | None = None,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
-    """h += g^2; p -= lr g / (sqrt(h) + eps). Duchi, Hazan, Singer (2011), figure 1, diagonal."""
-    g = _gradient(param, grad, weight_decay, maximize, grad_scale)
+    """h += g^2; p -= lr g / (sqrt(h) + eps). Duchi, Hazan, Singer (2011), figure 1, diagonal.
+
+    lr_decay: lr falls as 1 / (1 + (step - 1) lr_decay), as in PyTorch's documentation of Adagrad.
+    """
+    if lr_decay:
+        lr = lr / (1 + (step - 1) * lr_decay)
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
     sum_sq = sum_sq + g**2
     return param - lr * g / (np.sqrt(sum_sq) + eps), sum_sq
 
@@ -87,22 +119,37 @@ def rmsprop(
     grad: Array,
     square_avg: Array,
     *,
+    momentum_buffer: Array | None = None,
+    grad_avg: Array | None = None,
     lr: float = 1e-2,
     alpha: float = 0.99,
     eps: float = 1e-8,
     eps_inside_sqrt: bool = False,
+    momentum: float = 0.0,
+    centered: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
     """s = a s + (1-a) g^2; p -= lr g / (sqrt(s) + eps), or / sqrt(s + eps).
 
     Tieleman and Hinton (2012), lecture 6.5, slide 29; eps inside: Graves (2013), eqs. 38-45.
+    centered: s - a^2 in place of s, with a = alpha a + (1-alpha) g, as there; a variance is not
+    below 0. momentum: b = momentum b + quotient; p -= lr b, as in PyTorch's documentation.
     """
-    g = _gradient(param, grad, weight_decay, maximize, grad_scale)
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
     square_avg = alpha * square_avg + (1 - alpha) * g**2
-    root = np.sqrt(square_avg + eps) if eps_inside_sqrt else np.sqrt(square_avg) + eps
-    return param - lr * g / root, square_avg
+    states, variance = [square_avg], square_avg
+    if centered:
+        grad_avg = alpha * grad_avg + (1 - alpha) * g
+        variance = np.maximum(square_avg - grad_avg**2, 0)
+    move = g / (np.sqrt(variance + eps) if eps_inside_sqrt else np.sqrt(variance) + eps)
+    if momentum:
+        states.append(move := momentum * momentum_buffer + move)
+    if centered:
+        states.append(grad_avg)
+    return param - lr * move, *states
 
 
 def adam(
@@ -115,21 +162,19 @@ def adam(
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
-    decoupled: bool = False,
+    eps_uncorrected: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
     """p -= lr mhat / (sqrt(vhat) + eps). Kingma and Ba (2015), algorithm 1.
 
-    decoupled: p shrinks by 1 - lr*weight_decay and g stays as it is. Loshchilov and Hutter (2019),
-    algorithm 2, line 12, with its schedule folded into lr as every library does.
+    eps_uncorrected: p -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps), the end of section 2.
     """
-    param, m, v = _moments(
-        param, grad, m, v, lr, betas, decoupled, weight_decay, maximize, grad_scale
-    )
-    mhat, vhat = m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
-    return param - lr * mhat / (np.sqrt(vhat) + eps), m, v
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    m, v = _moments(g, m, v, betas)
+    return param - _adam_move(m, v, step, lr, betas, eps, eps_uncorrected), m, v
 
 
 def amsgrad(
@@ -143,47 +188,54 @@ def amsgrad(
     lr: float = 1e-3,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
-    decoupled: bool = False,
+    eps_uncorrected: bool = False,
     weight_decay: float = 0.0,
+    decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
 ) -> tuple[Array, ...]:
-    """Adam over the largest vhat so far. Reddi, Kale, Kumar (2018), algorithm 2.
+    """Adam over the largest v so far. Reddi, Kale, Kumar (2018), algorithm 2.
 
-    The paper has no bias correction; here, as in the project's contract, v is corrected first and
-    the maximum taken then (PyTorch takes the maximum first). NaN wins a maximum.
+    The paper has no bias correction; here, as in the project's contract, the maximum is taken as in
+    the paper and corrected as Adam corrects v. NaN wins a maximum.
     """
-    param, m, v = _moments(
-        param, grad, m, v, lr, betas, decoupled, weight_decay, maximize, grad_scale
-    )
-    v_max = np.maximum(v_max, v / (1 - betas[1] ** step))
-    return param - lr * m / (1 - betas[0] ** step) / (np.sqrt(v_max) + eps), m, v, v_max
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    m, v = _moments(g, m, v, betas)
+    v_max = np.maximum(v_max, v)
+    return param - _adam_move(m, v_max, step, lr, betas, eps, eps_uncorrected), m, v, v_max
 
 
-def _moments(
-    param: Array,
-    grad: Array,
+def _adam_move(
     m: Array,
     v: Array,
+    step: int,
     lr: float,
     betas: tuple[float, float],
-    decoupled: bool,
-    weight_decay: float,
-    maximize: bool,
-    scale: float,
-) -> tuple[Array, ...]:
-    """Kingma and Ba (2015), algorithm 1, the two moving averages; weight decay before them."""
-    g = _gradient(param, grad, 0.0 if decoupled else weight_decay, maximize, scale)
-    if decoupled:
-        param = param * (1 - lr * weight_decay)
-    return param, betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g**2
+    eps: float,
+    eps_uncorrected: bool,
+) -> Array:
+    """Kingma and Ba (2015), algorithm 1 or the last lines of section 2."""
+    if eps_uncorrected:
+        rate = lr * np.sqrt(1 - betas[1] ** step) / (1 - betas[0] ** step)
+        return rate * m / (np.sqrt(v) + eps)
+    mhat, vhat = m / (1 - betas[0] ** step), v / (1 - betas[1] ** step)
+    return lr * mhat / (np.sqrt(vhat) + eps)
+
+
+def _moments(g: Array, m: Array, v: Array, betas: tuple[float, float]) -> tuple[Array, Array]:
+    """Kingma and Ba (2015), algorithm 1, the two moving averages."""
+    return betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g**2
 
 
 class Rule(NamedTuple):
-    """One public function: its oracle, and the options that make it a different formula."""
+    """One public function: its oracle, and the options that make it a different formula.
+
+    `more` has the names of the states that it keeps with an option alone, by that option.
+    """
 
     oracle: Callable[..., tuple[Array, ...]]
     variants: list[Options]
+    more: Mapping[str, str] = MappingProxyType({})
 
     def _names(self, kind: object) -> list[str]:
         parameters = inspect.signature(self.oracle).parameters
@@ -194,9 +246,21 @@ class Rule(NamedTuple):
         """Names of the array arguments in order: param, grad, states."""
         return self._names(inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
+    def arrays_with(self, options: Options) -> list[str]:
+        """The same, and the states that these options need."""
+        return [*self.arrays, *(name for key, name in self.more.items() if options.get(key))]
+
     @property
     def written(self) -> list[str]:
-        return [name for name in self.arrays if name != "grad"]
+        return self.written_with({})
+
+    def written_with(self, options: Options) -> list[str]:
+        return [name for name in self.arrays_with(options) if name != "grad"]
+
+    def call(self, function: Callable[..., Any], arrays: dict[str, Any], options: Options) -> Any:
+        """`function` as it takes these arrays: those that options need by their names."""
+        more = {name: array for name, array in arrays.items() if name not in self.arrays}
+        return function(*(arrays[name] for name in self.arrays), **more, **options)
 
     @property
     def options(self) -> list[str]:
@@ -207,7 +271,12 @@ class Rule(NamedTuple):
 
 
 # eps = 1e-2 where its place has to show; lr = 0.1 so that an update weighs as much as a parameter.
-_ADAM: list[Options] = [{}, {"lr": 0.1}, {"lr": 0.1, "eps": 1e-2, "betas": (0.8, 0.95)}]
+_ADAM: list[Options] = [
+    {},
+    {"lr": 0.1},
+    {"lr": 0.1, "eps": 1e-2, "betas": (0.8, 0.95)},
+    {"lr": 0.1, "eps": 1e-2, "eps_uncorrected": True},
+]
 RULES = {
     "sgd_step": Rule(sgd, [{"lr": 0.1}]),
     "momentum_step": Rule(
@@ -217,16 +286,20 @@ RULES = {
             for form in ("heavy-ball", "averaged", "velocity")
             for nesterov in (False, True)
         ]
-        + [{"lr": 0.1}],
+        + [{"lr": 0.1}, {"lr": 0.1, "momentum": 0.8, "dampening": 0.3}],
     ),
-    "adagrad_step": Rule(adagrad, [{}, {"lr": 0.1, "eps": 1e-2}]),
+    "adagrad_step": Rule(adagrad, [{}, {"lr": 0.1, "eps": 1e-2}, {"lr": 0.1, "lr_decay": 0.1}]),
     "rmsprop_step": Rule(
         rmsprop,
         [
             {},
             {"lr": 0.1, "alpha": 0.9, "eps": 1e-2},
             {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, "eps_inside_sqrt": True},
+            {"lr": 0.1, "alpha": 0.5, "momentum": 0.8},
+            {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, "centered": True},
+            {"lr": 0.1, "alpha": 0.5, "eps": 1e-2, "momentum": 0.8, "centered": True},
         ],
+        {"momentum": "momentum_buffer", "centered": "grad_avg"},
     ),
     "adam_step": Rule(adam, [*_ADAM, {"lr": 0.1, "decoupled": True, "weight_decay": 0.05}]),
     "amsgrad_step": Rule(amsgrad, _ADAM),

@@ -18,15 +18,14 @@ ROOT2 = math.sqrt(2.0)
 # --- by hand: p = 1, g = 2 at both steps unless said; every state starts at 0 ---------------------
 def take(rule, *grads, **options):
     """Run a rule on one number, a step for each gradient; the numbers it ends with."""
-    states = len(
-        inspect.signature(rule).parameters.keys()
-        & {"velocity", "sum_sq", "square_avg", "m", "v", "v_max"}
-    )
-    numbers = (np.float64(1.0),) + (np.float64(0.0),) * states
+    (entry,) = (each for each in RULES.values() if each.oracle is rule)
+    written = entry.written_with(options)
+    numbers = dict.fromkeys(written, np.float64(0.0)) | {"param": np.float64(1.0)}
     for step, grad in enumerate(grads, start=1):
-        counted = {"step": step} if "step" in inspect.signature(rule).parameters else {}
-        numbers = rule(numbers[0], np.float64(grad), *numbers[1:], **counted, **options)
-    return tuple(map(float, numbers))
+        counted = {"step": step} if "step" in entry.options else {}
+        stepped = entry.call(rule, numbers | {"grad": np.float64(grad)}, counted | options)
+        numbers = dict(zip(written, stepped, strict=True))
+    return tuple(map(float, numbers.values()))
 
 
 BY_HAND = [
@@ -34,6 +33,16 @@ BY_HAND = [
     (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5}, (0.375,)),  # 1 - (2 + 0.5)/4
     (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5, "maximize": True}, (1.375,)),  # 1 - (-2 + 0.5)/4
     (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5, "grad_scale": 0.5}, (0.625,)),  # 1 - (1 + 0.5)/4
+    # 1*(1 - 0.25*0.5) - 2/4
+    (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5, "decoupled": True}, (0.375,)),
+    (sgd, (2,), {"lr": 0.25, "weight_decay": 0.5, "decoupled": True, "maximize": True}, (1.375,)),
+    # v = 2, then 3; p = 1*0.875 - 0.5 = 0.375, then 0.375*0.875 - 0.75
+    (
+        momentum,
+        (2, 2),
+        {"lr": 0.25, "momentum": 0.5, "weight_decay": 0.5, "decoupled": True},
+        (0.375 * 0.875 - 0.75, 3.0),
+    ),
     # v = 2, then 1 + 2 = 3; p = 1 - 0.5 = 0.5, then 0.5 - 0.75
     (momentum, (2, 2), {"lr": 0.25, "momentum": 0.5}, (-0.25, 3.0)),
     # v = 1, then 0.5 + 1 = 1.5; p = 0.75, then 0.75 - 0.375
@@ -58,12 +67,51 @@ BY_HAND = [
     ),
     # h = 9, then 25; p = 1 - 0.5*3/(3 + 1) = 0.625, then 0.625 - 0.5*4/(5 + 1)
     (adagrad, (3, 4), {"lr": 0.5, "eps": 1.0}, (0.625 - 1 / 3, 25.0)),
+    # v = 2, then 1 + 2/2; p = 1 - 0.5, then 0.5 - 0.5
+    (momentum, (2, 2), {"lr": 0.25, "momentum": 0.5, "dampening": 0.5}, (0.0, 2.0)),
+    # as above, but the second step has half the rate
+    (
+        adagrad,
+        (3, 4),
+        {"lr": 0.5, "eps": 1.0, "lr_decay": 1.0},
+        (0.625 - 1 / 6, 25.0),
+    ),
+    # s = 4, q = sqrt(8)/3 = b: p = 1 - sqrt(2)/3; g = 0: s = 2, b = sqrt(2)/3: sqrt(2)/6 off
+    (
+        rmsprop,
+        (2 * ROOT2, 0),
+        {"lr": 0.5, "alpha": 0.5, "eps": 1.0, "momentum": 0.5},
+        (1 - ROOT2 / 2, 2.0, ROOT2 / 3),
+    ),
+    # s = 8, a = 2, sqrt(8 - 4) = 2: p = 1 - 0.5*4/(2 + 1)
+    (rmsprop, (4,), {"lr": 0.5, "alpha": 0.5, "eps": 1.0, "centered": True}, (1 / 3, 8.0, 2.0)),
+    # s = 8, a = 2, sqrt(8 - 4 + 5) = 3: p = 1 - 0.5*4/3
+    (
+        rmsprop,
+        (4,),
+        {"lr": 0.5, "alpha": 0.5, "eps": 5.0, "centered": True, "eps_inside_sqrt": True},
+        (1 / 3, 8.0, 2.0),
+    ),
+    # b = 4/3: p = 1/3; g = 0: s = 4, a = 1, b = 2/3: p = 1/3 - 1/3
+    (
+        rmsprop,
+        (4, 0),
+        {"lr": 0.5, "alpha": 0.5, "eps": 1.0, "momentum": 0.5, "centered": True},
+        (0.0, 4.0, 2 / 3, 1.0),
+    ),
     # s = 8/2 = 4; p = 1 - 0.5*sqrt(8)/(2 + 1)
     (rmsprop, (2 * ROOT2,), {"lr": 0.5, "alpha": 0.5, "eps": 1.0}, (1 - ROOT2 / 3, 4.0)),
     # s = 16/2 = 8; p = 1 - 0.5*4/sqrt(8 + 1)
     (rmsprop, (4,), {"lr": 0.5, "alpha": 0.5, "eps": 1.0, "eps_inside_sqrt": True}, (1 / 3, 8.0)),
     # mhat = 2, vhat = 4: p = 1 - 0.5*2/(2 + 2)
     (adam, (2,), {"lr": 0.5, "betas": (0.5, 0.75), "eps": 2.0}, (0.75, 1.0, 1.0)),
+    # m = 1, v = 1, rate = 0.5*sqrt(0.25)/0.5: p = 1 - 0.5*1/(1 + 1)
+    (
+        adam,
+        (2,),
+        {"lr": 0.5, "betas": (0.5, 0.75), "eps": 1.0, "eps_uncorrected": True},
+        (0.75, 1.0, 1.0),
+    ),
     # t = 2: m = 0.5 + 1 = 1.5, /0.75 = 2; v = 0.75 + 1 = 1.75, /0.4375 = 4; again 0.25 off
     (adam, (2, 2), {"lr": 0.5, "betas": (0.5, 0.75), "eps": 2.0}, (0.5, 1.5, 1.75)),
     # p = 1*(1 - 0.5*0.25) - 0.25; in the L2 form g = 2.25 instead: mhat = 2.25, sqrt(vhat) = 2.25
@@ -80,19 +128,19 @@ BY_HAND = [
         (1 - 0.5 * 2.25 / 4.25, 1.125, 2.25**2 / 4),
     ),
     # t = 1: m = 2, v = 4, vhat = 16: p = 1 - 0.5*4/(4 + 1) = 0.6
-    # t = 2, g = 0: m = 1, /0.75; v = 3, /0.4375 = 6.857 < 16, so v_max stays
+    # t = 2, g = 0: m = 1, /0.75; v = 3 < 4, so v_max stays 4, /0.4375 = 64/7
     (
         amsgrad,
         (4, 0),
         {"lr": 0.5, "betas": (0.5, 0.75), "eps": 1.0},
-        (0.6 - 0.5 * (1 / 0.75) / 5, 1.0, 3.0, 16.0),
+        (0.6 - 0.5 * (1 / 0.75) / (8 / math.sqrt(7) + 1), 1.0, 3.0, 4.0),
     ),
 ]
 
 
 @pytest.mark.parametrize(("rule", "grads", "options", "expected"), BY_HAND)
 def test_oracle_agrees_with_numbers_worked_out_by_hand(rule, grads, options, expected):
-    assert take(rule, *grads, **options) == pytest.approx(expected, rel=1e-15)
+    assert take(rule, *grads, **options) == pytest.approx(expected, rel=1e-15, abs=1e-15)
 
 
 # --- mistakes people make, each of which the limits must see at every dtype -----------------------
@@ -128,13 +176,13 @@ def coefficient_in_single(p, g, m, v, *, step, lr, betas, eps):
     return adam(p, g, m, v, step=step, lr=lr, betas=betas, eps=eps)
 
 
-def maximum_before_correction(p, g, m, v, top, *, step, lr, betas, eps):
+def maximum_after_correction(p, g, m, v, top, *, step, lr, betas, eps):
     _, m, v = adam(p, g, m, v, step=step, betas=betas)
-    top, correct = np.maximum(top, v), (1 - betas[0] ** step, 1 - betas[1] ** step)
-    return p - lr * m / correct[0] / (np.sqrt(top / correct[1]) + eps), m, v, top
+    top = np.maximum(top, v / (1 - betas[1] ** step))
+    return p - lr * m / (1 - betas[0] ** step) / (np.sqrt(top) + eps), m, v, top
 
 
-def nesterov_with_old_velocity(p, g, v, *, lr, momentum, nesterov):
+def nesterov_with_old_velocity(p, g, v, *, step, lr, momentum, nesterov):
     return p - lr * (g + momentum * v), momentum * v + g
 
 
@@ -160,6 +208,14 @@ MISTAKES = {
         changed(adam, decoupled=lambda o: False),
     ),
     "AdamW for L2": ("adam_step", L2, changed(adam, decoupled=lambda o: True)),
+    **{
+        f"L2 for decoupled decay in {name}": (
+            f"{name}_step",
+            {"lr": 0.1, "weight_decay": 0.05, "decoupled": True},
+            changed(rule, decoupled=lambda o: False),
+        )
+        for name, rule in {"momentum": momentum, "adagrad": adagrad, "rmsprop": rmsprop}.items()
+    },
     "decay turned by maximize": (
         "adam_step",
         L2 | {"maximize": True},
@@ -170,7 +226,7 @@ MISTAKES = {
             weight_decay=lambda o: -o["weight_decay"],
         ),
     ),
-    "maximum before correction": ("amsgrad_step", A, maximum_before_correction),
+    "maximum after correction": ("amsgrad_step", A, maximum_after_correction),
     "eps left out": ("adagrad_step", {"lr": 0.1, "eps": 1e-2}, changed(adagrad, eps=lambda o: 0.0)),
     "eps placement": (
         "rmsprop_step",
@@ -181,6 +237,21 @@ MISTAKES = {
         "sgd_step",
         {"lr": 0.1, "weight_decay": 0.05, "grad_scale": 0.5},
         changed(sgd, weight_decay=lambda o: 0.025),
+    ),
+    "eps corrected": (
+        "adam_step",
+        A | {"eps_uncorrected": True},
+        changed(adam, eps_uncorrected=lambda o: False),
+    ),
+    "dampened at once": (
+        "momentum_step",
+        {"lr": 0.1, "dampening": 0.3},
+        changed(momentum, step=lambda o: o["step"] + 1),
+    ),
+    "rate decays at once": (
+        "adagrad_step",
+        {"lr": 0.1, "lr_decay": 0.1},
+        changed(adagrad, step=lambda o: o["step"] + 1),
     ),
     "old velocity": ("momentum_step", N, nesterov_with_old_velocity),
     "no nesterov": ("momentum_step", N, changed(momentum, nesterov=lambda o: False)),

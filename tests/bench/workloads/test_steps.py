@@ -27,7 +27,7 @@ BY_HAND = {
     "rmsprop": (5, 9, 10 + 12),  # 10: v * past 2, g * g 3, * share 2, add 3
     "adam": (7, 12, 7 + 10 + 12),  # 7: m * beta1 2, g * share 2, add 3
     "adamw": (7, 13, 2 + 7 + 10 + 12),
-    "amsgrad": (9, 14, 7 + 10 + 2 + 3 + 12),
+    "amsgrad": (9, 13, 7 + 10 + 3 + 12),
 }
 
 

@@ -131,7 +131,7 @@ def test_without_hidden_layers_weights_start_at_0_and_else_do_not(kind):
 
 GIVEN = {
     "momentum": ({"momentum": 0.5, "nesterov": True}, {"momentum": 0.5, "nesterov": True}),
-    "rmsprop": ({"beta_2": 0.8, "eps": 1e-3}, {"alpha": 0.8, "eps": 1e-3}),
+    "rmsprop": ({"beta_2": 0.8, "eps": 1e-3}, {"alpha": 0.8, "eps": 1e-3, "momentum": 0.0}),
     "adagrad": ({"eps": 1e-3}, {"eps": 1e-3}),
     "sgd": ({}, {}),
     "adam": ({"momentum": 0.5, "beta_2": 0.8, "eps": 1e-3}, {"betas": (0.5, 0.8), "eps": 1e-3}),

@@ -16,6 +16,7 @@ from onepass.nets import (
     AMSGrad,
     BatchNorm,
     Dense,
+    Optimizer,
     ReLU,
     Sequential,
     SoftmaxCrossEntropy,
@@ -133,6 +134,44 @@ def test_refused_state_loads_nothing(storage, change, error, message):
     with pytest.raises(error, match=message):
         optimizer.load_state_dict(change(source.state_dict()))
     assert frozen(optimizer.state_dict()) == before
+
+
+def old_amsgrad(state):
+    """As one was that kept the maximum of the corrected average."""
+    del state["hyper"]["decoupled"]
+    return state
+
+
+def test_an_old_maximum_of_amsgrad_is_refused_with_what_to_do():
+    _, optimizer = trained(AMSGrad, "dict")
+    goal = AMSGrad(start()[0])
+    before = frozen(goal.state_dict())
+    state = old_amsgrad(optimizer.state_dict())
+    with pytest.raises(
+        ValueError, match=r"corrected average.*put copies of state.*False for state"
+    ):
+        goal.load_state_dict(state)
+    assert frozen(goal.state_dict()) == before
+    state["state"]["v_max"] = {name: v.copy() for name, v in state["state"]["v"].items()}
+    state["hyper"]["decoupled"] = False
+    goal.load_state_dict(state)
+    assert (goal.steps, goal.decoupled) == (3, False)
+    with pytest.raises(ValueError, match="is of Adam; expected one of AMSGrad"):
+        goal.load_state_dict(old_amsgrad(Adam(start()[0]).state_dict()))
+    with pytest.raises(TypeError, match="state is a list; expected a mapping"):
+        goal.load_state_dict([])
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_an_older_checkpoint_has_the_default_of_what_it_lacks(kind):
+    _, optimizer = trained(kind, "dict")
+    state = optimizer.state_dict()
+    names = {**Optimizer.defaults, **kind.defaults}
+    for name in names.keys() - {"decoupled"}:
+        del state["hyper"][name]
+    goal = kind(start()[0])
+    goal.load_state_dict(state)
+    assert goal.hyper == optimizer.hyper
 
 
 def test_a_fresh_state_can_be_loaded():

@@ -21,12 +21,14 @@ from onepass.nets.optimizers import optimizer as stepping
 def test_defaults_are_those_of_pytorch():
     arrays = [np.zeros(1)]
     common = {"weight_decay": 0.0, "decoupled": False, "maximize": False}
-    adam_defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, **common}
+    adam_defaults = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "eps_uncorrected": False}
+    adam_defaults |= common
     assert SGD(arrays).hyper == {"lr": 1e-2, **common}
-    momentum = {"lr": 1e-2, "momentum": 0.9, "form": "heavy-ball", "nesterov": False, **common}
-    assert Momentum(arrays).hyper == momentum
-    assert AdaGrad(arrays).hyper == {"lr": 1e-2, "eps": 1e-10, **common}
-    rmsprop_defaults = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "eps_inside_sqrt": False, **common}
+    momentum = {"lr": 1e-2, "momentum": 0.9, "form": "heavy-ball", "nesterov": False}
+    assert Momentum(arrays).hyper == momentum | {"dampening": 0.0, **common}
+    assert AdaGrad(arrays).hyper == {"lr": 1e-2, "eps": 1e-10, "lr_decay": 0.0, **common}
+    rmsprop_defaults = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "eps_inside_sqrt": False}
+    rmsprop_defaults |= {"momentum": 0.0, "centered": False, **common}
     assert RMSprop(arrays).hyper == rmsprop_defaults
     assert Adam(arrays).hyper == AMSGrad(arrays).hyper == adam_defaults
     assert AdamW(arrays).hyper == adam_defaults | {"weight_decay": 1e-2, "decoupled": True}
@@ -59,7 +61,12 @@ BAD_HYPER = [
     (Momentum, "momentum", 1.0, ValueError),
     (Momentum, "form", "heavy", ValueError),
     (Momentum, "nesterov", "yes", TypeError),
+    (Momentum, "dampening", 1.5, ValueError),
     (AdaGrad, "eps", -1e-8, ValueError),
+    (AdaGrad, "lr_decay", -1.0, ValueError),
+    (RMSprop, "momentum", 1.0, ValueError),
+    (RMSprop, "centered", 1, TypeError),
+    (Adam, "eps_uncorrected", 1, TypeError),
     (RMSprop, "alpha", 1.5, ValueError),
     (RMSprop, "eps_inside_sqrt", None, TypeError),
     (Adam, "betas", (0.9, 1.0), ValueError),

@@ -58,6 +58,14 @@ def velocity(p, gradients, lr=1e-2, b=0.9):
     return p
 
 
+def dampened(p, gradients, lr=1e-2, b=0.9, d=0.0):
+    v = None
+    for g in gradients:
+        v = g if v is None else b * v + (1 - d) * g
+        p -= lr * v
+    return p
+
+
 def nesterov(p, gradients, lr=1e-2, b=0.9):
     v = 0.0
     for g in gradients:
@@ -66,32 +74,37 @@ def nesterov(p, gradients, lr=1e-2, b=0.9):
     return p
 
 
-def adagrad(p, gradients, lr=1e-2, eps=1e-10):
-    h = 0.0
-    for g in gradients:
+def adagrad(p, gradients, lr=1e-2, eps=1e-10, h=0.0, decay=0.0):
+    for t, g in enumerate(gradients):
         h += g * g
-        p -= lr * g / (sqrt(h) + eps)
+        p -= lr / (1 + t * decay) * g / (sqrt(h) + eps)
     return p
 
 
-def rmsprop(p, gradients, lr=1e-2, a=0.99, eps=1e-8, inside=False):
-    s = 0.0
+def rmsprop(p, gradients, lr=1e-2, a=0.99, eps=1e-8, inside=False, b=0.0, centered=False):
+    s = mean = buffer = 0.0
     for g in gradients:
         s = a * s + (1 - a) * g * g
-        p -= lr * g / (sqrt(s + eps) if inside else sqrt(s) + eps)
+        mean = a * mean + (1 - a) * g
+        below = s - mean**2 if centered else s
+        buffer = b * buffer + g / (sqrt(below + eps) if inside else sqrt(below) + eps)
+        p -= lr * buffer
     return p
 
 
-def adam(p, gradients, lr=1e-3, b1=0.9, b2=0.999, eps=1e-8, decay=0.0, l2=0.0, largest=False):
+def adam(
+    p, gradients, lr=1e-3, b1=0.9, b2=0.999, eps=1e-8, decay=0.0, l2=0.0, largest=False,
+    uncorrected=False,
+):  # fmt: skip
     m = v = top = 0.0
     for t, gradient in enumerate(gradients, 1):
         g = gradient + l2 * p
         p *= 1 - lr * decay
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g * g
-        vhat = v / (1 - b2**t)
-        top = max(top, vhat)
-        p -= lr * m / (1 - b1**t) / (sqrt(top if largest else vhat) + eps)
+        top = max(top, v)
+        added = eps / sqrt(1 - b2**t) if uncorrected else eps
+        p -= lr * m / (1 - b1**t) / (sqrt((top if largest else v) / (1 - b2**t)) + added)
     return p
 
 
@@ -105,6 +118,25 @@ CASES = {
     "momentum-nesterov": (Momentum, {"nesterov": True}, nesterov),
     "momentum-0.5": (Momentum, {"momentum": 0.5}, lambda p, g: heavy_ball(p, g, b=0.5)),
     "adagrad": (AdaGrad, {}, adagrad),
+    "momentum-dampening": (Momentum, {"dampening": 0.3}, lambda p, g: dampened(p, g, d=0.3)),
+    "adagrad-start": (
+        AdaGrad,
+        {"initial_accumulator_value": 0.1},
+        lambda p, g: adagrad(p, g, h=0.1),
+    ),
+    "adagrad-decay": (AdaGrad, {"lr_decay": 0.5}, lambda p, g: adagrad(p, g, decay=0.5)),
+    "rmsprop-momentum": (RMSprop, {"momentum": 0.8}, lambda p, g: rmsprop(p, g, b=0.8)),
+    "rmsprop-centered": (RMSprop, {"centered": True}, lambda p, g: rmsprop(p, g, centered=True)),
+    "rmsprop-both": (
+        RMSprop,
+        {"centered": True, "momentum": 0.8, "eps": 0.01},
+        lambda p, g: rmsprop(p, g, b=0.8, centered=True, eps=0.01),
+    ),
+    "adam-uncorrected": (
+        Adam,
+        {"eps": 0.01, "eps_uncorrected": True},
+        lambda p, g: adam(p, g, eps=0.01, uncorrected=True),
+    ),
     "adagrad-eps": (AdaGrad, {"eps": 0.1}, lambda p, g: adagrad(p, g, eps=0.1)),
     "rmsprop": (RMSprop, {}, rmsprop),
     "rmsprop-alpha": (RMSprop, {"alpha": 0.5}, lambda p, g: rmsprop(p, g, a=0.5)),
@@ -166,6 +198,82 @@ def test_list_dict_and_parameters_agree(case):
     for k, name in enumerate(SHAPES):
         for other in (listed[k], flat[name], flat_given[name]):
             np.testing.assert_allclose(other, named[name], rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("options", "states"),
+    [
+        ({}, ["square_avg"]),
+        ({"momentum": 0.9}, ["square_avg", "momentum_buffer"]),
+        ({"centered": True}, ["square_avg", "grad_avg"]),
+        ({"momentum": 0.9, "centered": True}, ["square_avg", "momentum_buffer", "grad_avg"]),
+    ],
+)
+@pytest.mark.parametrize("flat", [False, True])
+def test_rmsprop_keeps_what_its_options_need_and_no_more(options, states, flat):
+    params, gradients = start()
+    optimizer = RMSprop(flat_parameters(params) if flat else params, **options)
+    assert list(optimizer.state_dict()["state"]) == states
+    optimizer.step(gradients[0])
+    on, before = {"momentum": 0.5, "centered": True}, frozen(optimizer.state_dict())
+    for name, value in on.items():
+        off = type(value)(0)
+        other = off if name in options else value
+        with pytest.raises(ValueError, match=rf"{name}=.*the states would be.*make a new one"):
+            setattr(optimizer, name, other)
+        with pytest.raises(ValueError, match="make a new one"):
+            optimizer.tune(lr=0.5, **{name: other})
+    assert frozen(optimizer.state_dict()) == before
+    if "momentum" in options:
+        optimizer.momentum = 0.5
+    optimizer.step(gradients[1])
+    twin, _ = start(1)
+    other = RMSprop(twin)  # all of it is taken: the options, and with them the states
+    other.load_state_dict(optimizer.state_dict())
+    assert frozen(other.state_dict()) == frozen(optimizer.state_dict())
+    for gradient in gradients[2:4]:
+        optimizer.step(gradient)
+        other.step(gradient)
+    assert frozen(other.state_dict()) == frozen(optimizer.state_dict())
+
+
+def test_a_variance_that_rounding_takes_below_zero_is_none():
+    """PyTorch's parameter is NaN after 1,700 steps."""
+    params = [np.ones(64, "float32")]
+    grads = [np.linspace(0.1, 2, 64, dtype="float32")]
+    for options in ({}, {"momentum": 0.5}):
+        optimizer = RMSprop(params, lr=1e-9, centered=True, **options)
+        for _ in range(3000):
+            optimizer.step(grads)
+        (s,), (a,) = (
+            optimizer.state_dict()["state"][k].values() for k in ("square_avg", "grad_avg")
+        )
+        assert (s - a * a < 0).any(), "or this shows nothing"
+        assert np.isfinite(params[0]).all()
+
+
+@pytest.mark.parametrize("storage", ["list", "flat"])
+def test_adagrad_s_initial_value_is_in_every_element(storage):
+    params = list(start()[0].values()) if storage == "list" else flat_parameters(start()[0])
+    state = AdaGrad(params, initial_accumulator_value=0.25).state_dict()["state"]["sum_sq"]
+    assert all((array == 0.25).all() for array in state.values())
+    with pytest.raises(ValueError, match="initial_accumulator_value is -1"):
+        AdaGrad(params, initial_accumulator_value=-1)
+
+
+@pytest.mark.parametrize("beside", [{"nesterov": True}, {"form": "averaged"}])
+def test_dampening_beside_what_has_none_is_refused_when_made_and_set(beside):
+    with pytest.raises(ValueError, match=r"dampening is 0\.5 beside"):
+        Momentum([np.zeros(1)], dampening=0.5, **beside)
+    optimizer = Momentum([np.zeros(1)], **beside)
+    with pytest.raises(ValueError, match=r"dampening is 0\.5 beside"):
+        optimizer.dampening = 0.5
+    assert optimizer.dampening == 0
+    state = optimizer.state_dict()
+    state["hyper"]["dampening"] = 0.5
+    with pytest.raises(ValueError, match=r"dampening is 0\.5 beside"):
+        optimizer.load_state_dict(state)
+    assert optimizer.dampening == 0
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

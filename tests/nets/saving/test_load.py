@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 from cases.saving import everything, network, rewrite, trained
-from onepass.nets import ExponentialDecay, load, save
+from onepass.nets import AMSGrad, ExponentialDecay, load, save
 from onepass.nets.saving.safetensors_file import read_file, write_file
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
@@ -170,7 +170,7 @@ GAMMA = "optimizer.m.1.gamma"
         (layer(2, arguments={"keep_prob": 2.0}), ["keep_prob"]),
         (layer(2, arguments={"p": 0.5}), ["layer 2 ", "Dropout(p=0.5)"]),
         (layer(3, arguments={"in_features": 9, "out_features": 3}), ["layer 3 ", "features"]),
-        (optimizer(type="Lion"), ["optimizer is 'Lion', which is not known here; expected one of"]),
+        (optimizer(type="Mine"), ["optimizer is 'Mine', which is not known here; expected one of"]),
         (optimizer(type="SGD"), ["has the unexpected 'optimizer.m.0.weight'"]),
         (optimizer(step=-1), ["state['step'] is -1; expected"]),
         (optimizer(hyper={}), ["state['hyper'] lacks 'lr', 'betas'"]),
@@ -181,6 +181,13 @@ GAMMA = "optimizer.m.1.gamma"
 def test_parts_that_do_not_fit(change, words, path):
     rewrite(path, change)
     refused(path, "can't be loaded: ", *words)
+
+
+def test_a_file_with_an_old_maximum_of_amsgrad(tmp_path):
+    net, optimizer, _ = trained(kind=AMSGrad)
+    save(tmp_path / "old", net, optimizer)
+    rewrite(tmp_path / "old", lambda _, content: content["optimizer"]["hyper"].pop("decoupled"))
+    refused(tmp_path / "old", "can't be loaded: ", "maximum of the corrected average", "load_file")
 
 
 def nodes(value, place=()):

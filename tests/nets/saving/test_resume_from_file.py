@@ -6,15 +6,21 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from cases.saving import everything, network, rewrite, train
-from onepass.nets import Adam, AMSGrad, Checkpoint, InverseSqrtDecay, Momentum, load, save
+from onepass.nets import Adam, AMSGrad, Checkpoint, InverseSqrtDecay, Momentum, RMSprop, load, save
 from programs import PYTHONPATH, TESTS
 from programs.resumes import go_on
 
-KINDS = {"Momentum": Momentum, "Adam": Adam, "AMSGrad": AMSGrad}
+KINDS = {
+    "Momentum": Momentum,
+    "Adam": Adam,
+    "AMSGrad": AMSGrad,
+    "RMSprop": partial(RMSprop, momentum=0.9, centered=True),
+}
 DTYPES = "float32", "float64"
 SCHEDULE = InverseSqrtDecay(0.05, per="step")
 

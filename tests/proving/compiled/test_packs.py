@@ -18,7 +18,8 @@ from proving.compiled import forms, nvrtc, sass
 HOPPER = "90"
 MOST = {  # instructions an element in float32; about nine tenths are there
     "sgd": 9, "momentum": 13, "nesterov": 15, "adagrad": 35, "rmsprop": 37,
-    "rmsprop-eps-inside": 37, "adam": 40, "amsgrad": 47,
+    "rmsprop-momentum": 41, "rmsprop-centered": 42, "rmsprop-centered-momentum": 47,
+    "adam": 40, "amsgrad": 45,
 }  # fmt: skip
 MOST_OF_ACTIVATIONS = {
     "linear": 5, "relu": 7, "leaky_relu": 7, "sigmoid": 26, "tanh": 22, "linear_gradient": 5,

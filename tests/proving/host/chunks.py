@@ -64,12 +64,12 @@ class Device(host_device.Device):
         """Hold a rule on many arrays to the oracle, which proves the text that ships."""
         function, options = options_of(name, extra)
         rule = ORACLES[function]
-        drawn = lists.draw(rule, dtype, SIZES)
+        drawn, names = lists.draw(rule, dtype, SIZES, options), rule.arrays_with(options)
         columns = [
             self.placed([call[each] for call in drawn], GRADS_AT if each == "grad" else AT)
-            for each in rule.arrays
+            for each in names
         ]
-        calls = [dict(zip(rule.arrays, each, strict=True)) for each in zip(*columns, strict=True)]
+        calls = [dict(zip(names, each, strict=True)) for each in zip(*columns, strict=True)]
         self.prove(lambda _: lists.check(self.step, function, rule, options, calls, self.factor))
         assert self.launched[-1] == (f"{name}_{way}", dtype)
 

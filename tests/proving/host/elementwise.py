@@ -44,7 +44,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "nesterov": ("momentum_step", {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
     "adagrad": ("adagrad_step", {"lr": 0.1, "eps": 1e-2}),
     "rmsprop": ("rmsprop_step", {"lr": 0.1, "alpha": 0.9, "eps": 1e-2}),
-    "rmsprop-eps-inside": ("rmsprop_step", {"lr": 0.1, "eps": 1e-2, "eps_inside_sqrt": True}),
+    "rmsprop-momentum": ("rmsprop_step", {"lr": 0.1, "alpha": 0.5, "eps": 1e-2, "momentum": 0.8}),
+    "rmsprop-centered": (
+        "rmsprop_step",
+        {"lr": 0.1, "eps": 1e-2, "eps_inside_sqrt": True, "centered": True},
+    ),
+    "rmsprop-centered-momentum": (
+        "rmsprop_step",
+        {"lr": 0.1, "alpha": 0.5, "eps": 1e-2, "centered": True, "momentum": 0.8},
+    ),
     "adam": ("adam_step", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2}),
     "amsgrad": ("amsgrad_step", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2}),
 }
@@ -71,7 +79,7 @@ _SOURCE = """
 #define FLOATING(name) \\
     inline float name(float x) {{ return __builtin_##name##f(x); }} \\
     inline double name(double x) {{ return __builtin_##name(x); }}
-FLOATING(exp) FLOATING(sqrt) FLOATING(tanh)
+FLOATING(exp) FLOATING(fabs) FLOATING(sqrt) FLOATING(tanh)
 typedef float float32;
 typedef double float64;
 struct float16 {{  // what CuPy's class of that name offers

@@ -29,15 +29,18 @@ def one_step(name, extra, arrays, build=None, edit=unchanged):
     options |= {"step": 3} if "step" in ORACLES[function].options else {}
     copies = {key: on_host(array) for key, array in arrays.items()}
     if build is None:
-        getattr(kernels, function)(*copies.values(), **options, engine="array")
+        kernel, options = getattr(kernels, function), options | {"engine": "array"}
     else:
-        Device(build, edit=edit).kernel(function)(*copies.values(), **options)
+        kernel = Device(build, edit=edit).kernel(function)
+    ORACLES[function].call(kernel, copies, options)
     return copies
 
 
 def random_arrays(name, dtype, size=4099):
     rng = np.random.default_rng(7)
-    arrays = {key: signed(rng, size, 0.25, 4.0, dtype) for key in ORACLES[CASES[name][0]].arrays}
+    function, options = CASES[name]
+    names = ORACLES[function].arrays_with(options)
+    arrays = {key: signed(rng, size, 0.25, 4.0, dtype) for key in names}
     return {key: a if key in ("param", "grad") else np.abs(a) for key, a in arrays.items()}
 
 
@@ -110,15 +113,15 @@ def test_flushing_subnormals_moves_nothing_by_more_than_the_smallest_normal(name
     """CuPy compiles everything with -ftz=true and offers no way to change it."""
     function, options = options_of(name, "plain")
     info, oracle = np.finfo("float32"), ORACLES[function]
-    arrays = {key: np.zeros(7, "float32") for key in oracle.arrays}
+    arrays = {key: np.zeros(7, "float32") for key in oracle.arrays_with(options)}
     arrays["param"] += 1
     small = [0.0, info.smallest_subnormal, info.tiny / 2, -info.tiny / 2, 1e-20, 1e18, np.inf]
     arrays["grad"] = np.array(small, "float32")
     options |= {"step": 3} if "step" in oracle.options else {}
-    expected = oracle.oracle(*map(wide, arrays.values()), **options)
+    expected = oracle.call(oracle.oracle, {k: wide(a) for k, a in arrays.items()}, options)
     flushed = one_step(name, "plain", arrays, "ftz")
     limit = LIMITS["float32"][0] * GPU_FACTOR
-    for key, want in zip(oracle.written, expected, strict=True):
+    for key, want in zip(oracle.written_with(options), expected, strict=True):
         scale = max(float(key == "param"), float(info.tiny / info.eps) / limit)
         assert_close(np.asarray(flushed[key]), want, "float32", scale=scale, limit=limit, what=key)
     if name == "momentum":

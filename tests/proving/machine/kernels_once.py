@@ -37,7 +37,15 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     "nesterov": ("momentum_step", {"nesterov": True}),
     "adagrad": ("adagrad_step", {"eps": 1e-2}),
     "rmsprop": ("rmsprop_step", {"eps": 1e-2}),
-    "rmsprop-eps-inside": ("rmsprop_step", {"eps": 1e-2, "eps_inside_sqrt": True}),
+    "rmsprop-momentum": ("rmsprop_step", {"alpha": 0.5, "eps": 1e-2, "momentum": 0.8}),
+    "rmsprop-centered": (
+        "rmsprop_step",
+        {"eps": 1e-2, "eps_inside_sqrt": True, "centered": True},
+    ),
+    "rmsprop-centered-momentum": (
+        "rmsprop_step",
+        {"alpha": 0.5, "eps": 1e-2, "centered": True, "momentum": 0.8},
+    ),
     "adam": ("adam_step", {"eps": 1e-2}),
     "amsgrad": ("amsgrad_step", {"eps": 1e-2}),
 }
@@ -110,9 +118,10 @@ def steps(where: Where, dtype: str) -> Iterator[str]:
             options = {"lr": 0.1, **chosen, **extra}
             options |= {"step": 3} if "step" in oracle.options else {}
             for size in SIZES:
-                values = {name: signed(draw, size, 0.25, 2.0, dtype) for name in oracle.arrays}
-                for name in oracle.arrays:
-                    if name not in ("param", "grad", "velocity", "m"):
+                names = oracle.arrays_with(options)
+                values = {name: signed(draw, size, 0.25, 2.0, dtype) for name in names}
+                for name in names:
+                    if name not in list_cases.SIGNED:
                         values[name] = np.abs(values[name])  # sums of squares
                 made = {name: dict(layouts(where, array)) for name, array in values.items()}
                 for layout in made["param"]:
@@ -137,15 +146,15 @@ def lists(where: Where, dtype: str) -> Iterator[str]:
 
     for rule, (function, chosen) in STEPS.items():
         oracle = RULES[function]
-        drawn = list_cases.draw(oracle, dtype)
+        options = {"lr": 0.1, **chosen, **EXTRAS[1]}
+        drawn = list_cases.draw(oracle, dtype, options=options)
         calls = [{name: where.asarray(array) for name, array in call.items()} for call in drawn]
-        kept = Kept(len(calls) * len(oracle.arrays))
+        kept = Kept(len(calls) * len(drawn[0]))
         find_engine(where.engine, calls[0]["param"], True)  # whom later launches know at once
 
         def run(prepared: Any, columns: Any, kept: Kept = kept) -> None:
             launch_all(prepared, columns, where.engine, kept, lambda given: None)
 
-        options = {"lr": 0.1, **chosen, **EXTRAS[1]}
         to_numpy, factor = where.backend.to_numpy, where.factor
         list_cases.check(run, function, oracle, options, calls, factor, to_numpy)
         yield f"{rule} {dtype} on {len(calls)} arrays"
@@ -229,7 +238,9 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "nesterov": ("Momentum", {"nesterov": True}),
     "adagrad": ("AdaGrad", {"eps": 1e-2}),
     "rmsprop": ("RMSprop", {"eps": 1e-2}),
-    "rmsprop-eps-inside": ("RMSprop", {"eps": 1e-2, "eps_inside_sqrt": True}),
+    "rmsprop-momentum": ("RMSprop", {"eps": 1e-2, "momentum": 0.8}),
+    "rmsprop-centered": ("RMSprop", {"eps": 1e-2, "eps_inside_sqrt": True, "centered": True}),
+    "rmsprop-centered-momentum": ("RMSprop", {"eps": 1e-2, "centered": True, "momentum": 0.8}),
     "adam": ("Adam", {"eps": 1e-2}),
     "amsgrad": ("AMSGrad", {"eps": 1e-2}),
 }

@@ -6,6 +6,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from cases.lists import SIGNED
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.rule_engines.numba_cuda import NumbaCudaEngine
 from onepass.kernels.rules import RULES
@@ -42,7 +43,7 @@ def check(case: str) -> Outcome:
     run = NumbaCudaEngine.run
 
     def another(self: Any, rule: Any, *args: Any) -> None:
-        run(self, RULES["rmsprop-eps-inside"], *args)
+        run(self, RULES["adagrad"], *args)
 
     with mock.patch.object(NumbaCudaEngine, "run", another):
         return outcome(*walk("rmsprop", "float32", "9", "small"))
@@ -60,7 +61,9 @@ def walk(name: str, dtype: str, size: str, grid: str) -> tuple[Simulated, Any]:
             assert_walk(kernel, rule, options, dtype, **walk)
         else:
             step = {"step": 3} if "step" in rule.options else {}
-            assert_step(kernel, rule, special_arrays(rule.arrays, dtype), options | step)
+            assert_step(
+                kernel, rule, special_arrays(rule.arrays_with(options), dtype), options | step
+            )
 
     return Simulated(*GRIDS[grid]), held
 
@@ -70,8 +73,7 @@ def special_arrays(names: list[str], dtype: str) -> dict[str, Any]:
     special = np.array([0.0, np.inf, -np.inf, np.nan], dtype)
     arrays = {name: np.ones(len(special) * len(names), dtype) for name in names}
     for k, (name, array) in enumerate(arrays.items()):
-        signed = name in ("param", "grad", "velocity", "m")
-        array[len(special) * k :][: len(special)] = special if signed else np.abs(special)
+        array[len(special) * k :][: len(special)] = special if name in SIGNED else np.abs(special)
     return {name: on_host(array) for name, array in arrays.items()}
 
 
