@@ -20,7 +20,7 @@ from ..network.multilayer import multilayer
 from ..network.prediction import outputs
 from ..network.sequential import Sequential
 from ..optimizers.by_name import optimizer_by_name
-from ..training.callbacks import EarlyStopping
+from ..training.callbacks.early_stopping import EarlyStopping
 from ..training.fit import fit
 from ..training.inputs import Pair
 from ..training.regularizers import L1, L2, Regularizer
