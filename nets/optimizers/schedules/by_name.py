@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
+from math import ceil
 from typing import Any
 
+from ....backend.checks.numbers import count
 from .annealing import Cosine, LinearDecay, Polynomial
 from .decays import ExponentialDecay, InverseSqrtDecay, InverseTimeDecay, Staircase
 from .manual import Manual
@@ -22,6 +24,13 @@ SCHEDULES: dict[str, type[Schedule]] = {
     )
 }  # fmt: skip
 """The schedules that `load` knows. For one of your own: SCHEDULES["Mine"] = Mine."""
+
+WHOLE: dict[str, Callable[[float, int], Schedule]] = {
+    "cosine": Cosine,
+    "linear": LinearDecay,
+    "one-cycle": OneCycle,
+}
+"""Those that a training can have by name: of its highest rate and its number of mini-batches."""
 
 
 def schedule_from(config: Mapping[str, Any]) -> Schedule:
@@ -45,6 +54,49 @@ def schedule_from(config: Mapping[str, Any]) -> Schedule:
             f"arguments of {name} are {list(arguments)} ({error}); expected {[*takes.parameters]}"
         ) from error
     return SCHEDULES[name](**arguments)
+
+
+def schedule_by_name(
+    name: str | None,
+    lr: float,
+    samples: int,
+    batch_size: int,
+    epochs: int,
+    warmup: int | None = None,
+) -> Schedule | None:
+    """The schedule of a whole training, for the command line and for estimators; None of None.
+
+    Args:
+        name: "cosine" or "linear", from lr to 0; "one-cycle", up to lr and down to almost 0.
+        lr: the highest rate.
+        samples, batch_size, epochs: of the training, which tell how many mini-batches it has.
+        warmup: mini-batches in which the rate rises to lr first; None: none.
+
+    Raises:
+        TypeError, ValueError: the name is none of these, a number is out of its range, or the
+            warm-up is not shorter than the training, or has no schedule that it leads to.
+    """
+    if name is None and warmup is None:
+        return None
+    if not isinstance(name, str) or name not in WHOLE:
+        given = "is None beside a warm-up" if name is None else f"is {name!r}"
+        raise ValueError(f"schedule {given}; expected {', '.join(map(repr, WHOLE))}")
+    length = count("epochs", epochs) * ceil(samples / count("batch_size", batch_size))
+    if warmup is None:
+        return WHOLE[name](lr, length)
+    if name == "one-cycle":
+        raise ValueError(f"warmup is {warmup!r}; expected None of 'one-cycle', which has its own")
+    if count("warmup", warmup) >= length:
+        raise ValueError(
+            f"warmup is {warmup!r}; expected less than the {length} mini-batches of the training"
+        )
+    return Warmup(warmup).then(WHOLE[name](lr, length - warmup))
+
+
+def highest(name: str | None, warmup: int | None) -> str:
+    """What a report says after the rate of a schedule by name; "" of none."""
+    first = "" if warmup is None else f", {warmup} mini-batches of warm-up"
+    return "" if name is None else f" at most ({name}{first})"
 
 
 def _parts(value: Any) -> Any:
