@@ -300,6 +300,11 @@ def test_one_cycle_of_few_steps_has_rates_too(length, three_phase, pct_start):
     assert all(rates[-1] <= rate <= 0.5 for rate in rates)
 
 
+def test_one_cycle_whose_rise_ends_where_it_starts_begins_at_the_top():
+    """PyTorch divides by zero there."""
+    assert OneCycle(0.5, 10, pct_start=0.1)(0, 1) == 0.5
+
+
 def test_a_warm_up_starts_at_its_share_and_not_at_nothing():
     assert Warmup(500, lr=0.1)(0, 1) == 0.1 / 500
     assert Warmup(500, lr=0.1, start=0)(0, 1) == 0
