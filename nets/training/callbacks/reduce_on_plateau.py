@@ -37,8 +37,8 @@ class ReduceOnPlateau(Callback):
         bad_epochs: how many without an improvement, since it or since the last reduction.
         cooldown_left: how many that don't count are still to come.
 
-    It sets `optimizer.lr`, which a `schedule` would set anew before each update: `fit` takes one of
-    the two.
+    It sets `optimizer.lr`, which the rates of groups follow in proportion, and which a `schedule`
+    would set anew before each update: `fit` takes one of the two.
 
     There is no state to save, as all of it follows from the history, and the rate is the
     optimizer's: after `resume` the figures of the history count as if they had been watched, and

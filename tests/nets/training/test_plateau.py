@@ -116,6 +116,15 @@ def test_the_rate_that_others_set_is_the_one_that_is_reduced():
     assert [*history.lr, optimizer.lr] == [0.01, 0.02, 0.01, 0.005]
 
 
+def test_groups_follow_in_proportion():
+    net = network()
+    optimizer = SGD(net.parameters(), lr=0.1, groups={"*.bias": {"lr": 0.02}})
+    callbacks = [Scripted([1, 1, 1]), ReduceOnPlateau(patience=0, factor=0.5)]
+    train(net, optimizer=optimizer, callbacks=callbacks, validation=data(n=12))
+    assert optimizer.lr == 0.025
+    assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.005, 0.025])
+
+
 def test_training_goes_on_with_each_rate():
     """As plain descent whose rates are set by hand."""
     plateau = ReduceOnPlateau("loss", patience=0, threshold=0.5)
