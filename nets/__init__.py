@@ -79,16 +79,20 @@ from .optimizers.by_name import OPTIMIZERS
 from .optimizers.momentum import Momentum
 from .optimizers.optimizer import Optimizer
 from .optimizers.rmsprop import RMSprop
-from .optimizers.schedules import (
-    SCHEDULES,
+from .optimizers.schedules.annealing import Cosine, LinearDecay, Polynomial
+from .optimizers.schedules.by_name import SCHEDULES
+from .optimizers.schedules.by_name import schedule_from as schedule_from
+from .optimizers.schedules.decays import (
     ExponentialDecay,
     InverseSqrtDecay,
     InverseTimeDecay,
-    Manual,
-    Schedule,
     Staircase,
 )
-from .optimizers.schedules import schedule_from as schedule_from
+from .optimizers.schedules.manual import Manual
+from .optimizers.schedules.one_cycle import OneCycle
+from .optimizers.schedules.restarts import CosineRestarts
+from .optimizers.schedules.schedule import Chain, Schedule
+from .optimizers.schedules.warmup import Warmup
 from .optimizers.sgd import SGD
 from .saving.checkpoint import Checkpoint
 from .saving.load import load as load
@@ -97,7 +101,9 @@ from .saving.save import save as save
 from .saving.saved import Saved
 from .saving.torch_state import load_torch_state as load_torch_state
 from .saving.torch_state import torch_state as torch_state
-from .training.callbacks import Callback, EarlyStopping
+from .training.callbacks.callback import Callback
+from .training.callbacks.early_stopping import EarlyStopping
+from .training.callbacks.reduce_on_plateau import ReduceOnPlateau
 from .training.capture import CapturedStep
 from .training.capture import capture as capture
 from .training.fit import fit as fit
@@ -137,7 +143,10 @@ __all__ = [
     "BinaryCrossEntropy",
     "Callback",
     "CapturedStep",
+    "Chain",
     "Checkpoint",
+    "Cosine",
+    "CosineRestarts",
     "Dataset",
     "Dense",
     "Dropout",
@@ -152,16 +161,20 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "Linear",
+    "LinearDecay",
     "Loss",
     "Manual",
     "MeanSquaredError",
     "Momentum",
     "Normalizer",
+    "OneCycle",
     "Optimizer",
     "Parameters",
+    "Polynomial",
     "RMSprop",
     "ReLU",
     "Recipe",
+    "ReduceOnPlateau",
     "Regularizer",
     "Run",
     "Saved",
@@ -173,6 +186,7 @@ __all__ = [
     "Staircase",
     "Table",
     "Tanh",
+    "Warmup",
 ]
 """What `import *` gives: the classes and tables, whose names are capitalized. Functions have names
 that programs have for their own (fit, load, split, shift): they are imported by name."""

@@ -25,6 +25,14 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lr", type=float, help="learning rate; default: the optimizer's")
     parser.add_argument(
+        "--schedule",
+        metavar="cosine|linear|one-cycle",
+        help="of the rates over all epochs, --lr the highest; default: the recipe's, or none",
+    )
+    parser.add_argument(
+        "--warmup", type=int, metavar="BATCHES", help="in which the rate rises first; default: none"
+    )
+    parser.add_argument(
         "--clip-norm", type=float, help="largest norm of all gradients together; default: any"
     )
     parser.add_argument("--epochs", type=int, help="default: the recipe's; for a CSV file 100")
@@ -87,7 +95,10 @@ def _add_missing(parser: argparse._ActionsContainer, default: str) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    names = "device", "optimizer", "lr", "clip_norm", "epochs", "batch_size", "seed", "batch_norm"
+    names = (
+        "device", "optimizer", "lr", "schedule", "warmup", "clip_norm", "epochs", "batch_size",
+        "seed", "batch_norm",
+    )  # fmt: skip
     both: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.batch_norm is None:
         del both["batch_norm"]

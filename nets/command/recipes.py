@@ -11,7 +11,8 @@ from ..network.multilayer import multilayer
 from ..network.sequential import Sequential
 from ..optimizers.adam import Adam
 from ..optimizers.optimizer import Optimizer
-from ..optimizers.schedules import ExponentialDecay, Schedule
+from ..optimizers.schedules.decays import ExponentialDecay
+from ..optimizers.schedules.schedule import Schedule
 from ..training.fit import fit
 from ..training.history import History
 from ..types import Device

@@ -10,6 +10,7 @@ from ..data.digits import load_digits
 from ..data.mnist import load_mnist
 from ..network.prediction import accuracy
 from ..optimizers.by_name import optimizer_type
+from ..optimizers.schedules.by_name import highest, schedule_by_name
 from ..types import Device
 from .recipes import Recipe, digits_recipe, mnist_recipe
 
@@ -25,6 +26,8 @@ def train_by_name(
     batch_norm: bool = True,
     progress: bool = True,
     clip_norm: float | None = None,
+    schedule: str | None = None,
+    warmup: int | None = None,
 ) -> float:
     """Train a recipe's network, print what was done and how well it does; the test accuracy.
 
@@ -39,6 +42,7 @@ def train_by_name(
         batch_norm: normalize the hidden layers, as the recipes have it.
         progress: show a bar.
         clip_norm: the largest norm of all gradients together; None: any.
+        schedule, warmup: as `schedule_by_name` takes them; None: the recipe's own rates.
 
     Raises:
         ValueError: an unknown name, or a number out of its range.
@@ -59,12 +63,23 @@ def train_by_name(
         epochs=recipe.epochs if epochs is None else epochs,
         batch_size=recipe.batch_size if batch_size is None else batch_size,
     )
+    by_name = schedule_by_name(
+        schedule,
+        recipe.optimizer.lr,
+        len(dataset.x_train),
+        recipe.batch_size,
+        recipe.epochs,
+        warmup,
+    )
+    if by_name is not None:
+        recipe = replace(recipe, schedule=by_name)
+    rates = highest(schedule, warmup) or ("" if recipe.schedule is None else " at first")
     reason = why_device(backend) if device == "auto" else f"{backend.device}, as asked"
     print(f"device: {reason}.")
     print(
         f"{dataset.name}: {len(dataset.x_train)} samples to train on, {len(dataset.x_test)} held "
         f"out; {type(recipe.optimizer).__name__}, lr {recipe.optimizer.lr:g}"
-        f"{'' if recipe.schedule is None else ' at first'}, {recipe.epochs} "
+        f"{rates}, {recipe.epochs} "
         f"epochs of batches of {recipe.batch_size}, seed {seed}{', batch norm' * batch_norm}"
     )
     history = recipe.train(dataset, progress=progress)

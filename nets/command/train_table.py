@@ -20,6 +20,7 @@ from ..losses.softmax_cross_entropy import SoftmaxCrossEntropy
 from ..losses.squared_error import MeanSquaredError
 from ..network.multilayer import multilayer
 from ..optimizers.by_name import optimizer_by_name, optimizer_type
+from ..optimizers.schedules.by_name import highest, schedule_by_name
 from ..saving.atomic_write import target_of
 from ..training.fit import fit
 from ..training.history import History
@@ -41,6 +42,8 @@ def train_table(
     keep_prob: float = 1.0,
     optimizer: str = "adam",
     lr: float | None = None,
+    schedule: str | None = None,
+    warmup: int | None = None,
     clip_norm: float | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -59,6 +62,7 @@ def train_table(
         data, target, task, delimiter, missing: as `read_table` takes them.
         hidden, batch_norm, keep_prob: of the network, as `multilayer` takes them.
         optimizer, lr: by name, and its learning rate; None: its own.
+        schedule, warmup: as `schedule_by_name` takes them; None: lr all the time.
         clip_norm: the largest norm of all gradients together; None: any.
         epochs, batch_size: 100 and `batch_size_for` if None.
         test_fraction: share of the rows that is held out, of every class the same.
@@ -97,18 +101,21 @@ def train_table(
     made = optimizer_by_name(optimizer, model.net.parameters(), lr, clip_norm=clip_norm)
     epochs = EPOCHS if epochs is None else epochs
     size = batch_size_for(len(rows[0]), "auto" if batch_size is None else batch_size, batch_norm)
+    rates = schedule_by_name(schedule, made.lr, len(rows[0]), size, epochs, warmup)
     print(f"device: {why_device(backend) if device == 'auto' else f'{backend.device}, as asked'}.")
     print(
         f"{table.name}: {len(rows[0])} samples to train on, {len(held_out[0])} held out; "
         f"{len(table.features)} features, {target!r}: "
         f"{f'{len(table.classes)} classes' if table.classes else 'a number'}; "
-        f"{type(made).__name__}, lr {made.lr:g}, {epochs} epochs of batches of {size}, seed {seed}"
+        f"{type(made).__name__}, lr {made.lr:g}{highest(schedule, warmup)}, {epochs} epochs of "
+        f"batches of {size}, seed {seed}"
     )
     history = fit(
         model.net,
         _normalized(model, *rows),
         loss=_loss(table),
         optimizer=made,
+        schedule=rates,
         epochs=epochs,
         batch_size=size,
         validation=_normalized(model, *held_out),

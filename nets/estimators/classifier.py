@@ -43,7 +43,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         batch_size: samples an update; "auto": 8 to 32 for up to 2,000 samples, for more
             `advised_batch_size`. With batch norm, which needs two samples, one or more are added
             where the last batch would hold one.
-        schedule: schedule(epoch, step) -> lr, such as ExponentialDecay(0.01).
+        schedule: schedule(epoch, step) -> lr, such as ExponentialDecay(0.01); or by name, over all
+            of the training: "cosine" or "linear", from lr to 0, or "one-cycle", up to lr and down.
         early_stopping: hold samples out, the same share of every class, watch the loss on them,
             with the class weights, and keep the weights of the best epoch.
         validation_fraction: share of the samples that is held out for it, in (0, 1).
@@ -107,7 +108,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         l1: float = 0.0,
         epochs: int = 100,
         batch_size: int | str = "auto",
-        schedule: LrSchedule | None = None,
+        schedule: LrSchedule | str | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 10,

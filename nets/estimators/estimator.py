@@ -20,7 +20,8 @@ from ..network.multilayer import multilayer
 from ..network.prediction import outputs
 from ..network.sequential import Sequential
 from ..optimizers.by_name import optimizer_by_name
-from ..training.callbacks import EarlyStopping
+from ..optimizers.schedules.by_name import schedule_by_name
+from ..training.callbacks.early_stopping import EarlyStopping
 from ..training.fit import fit
 from ..training.inputs import Pair
 from ..training.regularizers import L1, L2, Regularizer
@@ -49,7 +50,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         l1: float = 0.0,
         epochs: int = 100,
         batch_size: int | str = "auto",
-        schedule: LrSchedule | None = None,
+        schedule: LrSchedule | str | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 10,
@@ -117,28 +118,34 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 parts = [(x, target.apply(y)) for x, y in parts]
         net = self._network(parts[0][0], width, seed)
         stopping = [EarlyStopping(patience=self.patience)] if self.early_stopping else []
+        optimizer = optimizer_by_name(
+            self.optimizer,
+            net.parameters(),
+            self.lr,
+            self.momentum,
+            self.engine,
+            nesterov=self.nesterov,
+            beta_2=self.beta_2,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
+        samples = len(parts[0][0])
+        batch_size = batch_size_for(samples, self.batch_size, self.batch_norm)
+        schedule = self.schedule
+        if isinstance(schedule, str):
+            schedule = schedule_by_name(schedule, optimizer.lr, samples, batch_size, self.epochs)
         history = fit(
             net,
             parts[0],
             loss=loss,
-            optimizer=optimizer_by_name(
-                self.optimizer,
-                net.parameters(),
-                self.lr,
-                self.momentum,
-                self.engine,
-                nesterov=self.nesterov,
-                beta_2=self.beta_2,
-                eps=self.eps,
-                weight_decay=self.weight_decay,
-                clip_norm=self.clip_norm,
-            ),
+            optimizer=optimizer,
             epochs=self.epochs,
-            batch_size=batch_size_for(len(parts[0][0]), self.batch_size, self.batch_norm),
+            batch_size=batch_size,
             validation=parts[1] if self.early_stopping else None,
             seed=seed,
             progress=bool(self.verbose),
-            schedule=self.schedule,
+            schedule=schedule,
             regularizer=self._regularizers(),
             class_weight=class_weight,
             callbacks=stopping,

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...backend.checks.numbers import count
 from ..paths import expanded
-from ..training.callbacks import Callback, EarlyStopping
+from ..training.callbacks.callback import Callback
+from ..training.callbacks.early_stopping import EarlyStopping
 from ..training.run import Run
 from .atomic_write import target_of
 from .plain_json import plain

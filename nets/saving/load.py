@@ -13,7 +13,8 @@ from ...backend import EngineUnavailableError, get_backend
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS
 from ..optimizers.optimizer import ARRANGEMENT, Optimizer
-from ..optimizers.schedules import Schedule, schedule_from
+from ..optimizers.schedules.by_name import schedule_from
+from ..optimizers.schedules.schedule import Schedule
 from ..paths import expanded
 from ..state_checks import check_keys
 from ..training.history import History

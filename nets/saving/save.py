@@ -10,7 +10,8 @@ from typing import Any
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS
 from ..optimizers.optimizer import Optimizer
-from ..optimizers.schedules import SCHEDULES, Schedule
+from ..optimizers.schedules.by_name import SCHEDULES
+from ..optimizers.schedules.schedule import Chain, Schedule
 from ..training.history import History
 from ..training.run import LrSchedule, Run
 from ..types import HostArray
@@ -156,6 +157,8 @@ def schedule_config(schedule: LrSchedule) -> dict[str, Any]:
             f"{', '.join(SCHEDULES)}. Say onepass.nets.SCHEDULES[{config['type']!r}] = "
             f"{config['type']} first"
         )
+    for part in schedule.schedules if isinstance(schedule, Chain) else ():
+        schedule_config(part)
     return dict(plain(config, "schedule"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
-from ..optimizers.schedules import Schedule
+from ..optimizers.schedules.schedule import Schedule
 from ..training.history import History
 
 

@@ -11,7 +11,7 @@ from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..seeds import seeded
-from .callbacks import Callbacks, callbacks_of
+from .callbacks.callback import Callbacks, callbacks_of
 from .class_weights import ClassWeight
 from .history import History
 from .inputs import (

@@ -15,7 +15,7 @@ from ...backend.memory_pool import rows_taken
 from ..data.batches import shuffled
 from ..network.prediction import evaluate, parts
 from ..types import Array
-from .callbacks import Callback
+from .callbacks.callback import Callback
 from .captured.step import Captured
 from .captured.steps import CapturedSteps
 from .divergence import diverged

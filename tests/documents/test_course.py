@@ -17,7 +17,7 @@ README = ROOT / "examples" / "README.md"
 COLUMNS = ["row", "technique", "formula", "where", "example", "test"]
 ROWS = [
     f"{part}{k}"
-    for part, count in {"V": 3, "N": 8, "R": 10, "O": 13, "B": 5, "T": 5}.items()
+    for part, count in {"V": 3, "N": 8, "R": 10, "O": 15, "B": 5, "T": 5}.items()
     for k in range(1, count + 1)
 ]
 

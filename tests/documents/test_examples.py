@@ -134,6 +134,18 @@ def test_early_stopping_keeps_the_weights_before_the_turn(reference, tmp_path):
     assert kept > lost + 5
 
 
+def test_every_schedule_has_its_rates_and_a_plateau_is_left(reference, tmp_path):
+    text = run("schedules.py", tmp_path, reference.device)
+    found = numbers(r"(.*): from ([\d.e-]+), ([\d.e-]+) at most, in the end ([\d.e-]+)", text)
+    assert len(found) == 18
+    assert found["Cosine (to 0.02 within 700)"] == [0.1, 0.1, 0.02]
+    assert found["OneCycle (two phases)"] == [0.004, 0.1, 4e-7]
+    assert found["Warmup, Polynomial, Staircase"] == [0.001, 0.1, 0.005]
+    loss, without = map(float, re.search(r"loss: ([\d.]+), without it ([\d.]+)", text).groups())
+    assert 0.08 < loss < 0.8 * without, "the noise in the targets has a variance of 0.09"
+    assert "ReduceOnPlateau: from 0.3 to 0.09 in epoch " in text
+
+
 def test_random_on_the_right_scale_finds_more_than_a_grid(tmp_path):
     text = run("random_search.py", tmp_path)
     words = r"(.*): best dev accuracy ([\d.]+) on average, ([\d.]+) at worst; (\d+) different"

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 from onepass.__main__ import main
+from onepass.nets import Cosine, ExponentialDecay, History, LinearDecay, Warmup
+from onepass.nets.command import recipes
 
 
 def test_info_names_devices_engines_and_why_not(capsys):
@@ -27,6 +29,32 @@ def test_train_prints_device_reason_and_accuracy(capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "told", "rates"),
+    [
+        (["--schedule", "cosine"], "lr 0.002 at most (cosine)", Cosine(0.002, 90)),
+        (
+            ["--schedule", "linear", "--warmup", "9", "--lr", "0.01"],
+            "lr 0.01 at most (linear, 9 mini-batches of warm-up)",
+            Warmup(9).then(LinearDecay(0.01, 81)),
+        ),
+        ([], "lr 0.002 at first", ExponentialDecay(0.002, 0.93)),
+    ],
+)
+def test_train_takes_a_schedule_by_name(capsys, monkeypatch, arguments, told, rates):
+    pytest.importorskip("sklearn", reason="digits come from scikit-learn")
+    seen = []
+
+    def train(recipe, data, progress):
+        seen.append((recipe.schedule, -(-len(data.x_train) // recipe.batch_size)))
+        return History(val_metric=[0.5], loss=[1.0], seconds=[1.0])
+
+    monkeypatch.setattr(recipes.Recipe, "train", train)
+    assert main(["train", "--quiet", "--epochs", "2", "--device", "cpu", *arguments]) == 0
+    assert told in capsys.readouterr().out
+    assert seen == [(rates, 45)]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--data", "cifar"], "data is 'cifar'; expected 'digits' or 'mnist:FOLDER'"),
@@ -38,6 +66,15 @@ def test_train_prints_device_reason_and_accuracy(capsys):
         (["--lr", "-1"], "lr is -1.0; expected a finite number >= 0"),
         (["--epochs", "0"], "epochs is 0; expected at least 1"),
         (["--batch-size", "0"], "batch_size is 0; expected at least 1"),
+        (["--schedule", "sine"], "schedule is 'sine'; expected 'cosine', 'linear', 'one-cycle'"),
+        (["--schedule", "cosine", "--epochs", "0"], "epochs is 0; expected at least 1"),
+        (["--warmup", "9"], "schedule is None beside a warm-up; expected 'cosine', "),
+        (["--schedule", "linear", "--warmup", "0"], "warmup is 0; expected at least 1"),
+        (
+            ["--schedule", "linear", "--epochs", "1", "--warmup", "46"],
+            "warmup is 46; expected less than the 45 mini-batches of the training",
+        ),
+        (["--schedule", "one-cycle", "--warmup", "9"], "expected None of 'one-cycle'"),
     ],
 )
 def test_train_refuses_with_a_message_and_status_2(capsys, arguments, message):

@@ -12,7 +12,21 @@ import numpy as np
 import pytest
 from cases.training import bits
 from onepass.__main__ import main
-from onepass.nets import OPTIMIZERS, Adam, Dense, Sequential, load, read_table, save, split
+from onepass.nets import (
+    OPTIMIZERS,
+    Adam,
+    Cosine,
+    Dense,
+    OneCycle,
+    Sequential,
+    Warmup,
+    fit,
+    load,
+    read_table,
+    save,
+    split,
+)
+from onepass.nets.command import train_table
 
 FLOWERS = ['iris, "setosa"', "Iris versicolor", "übrige"]
 
@@ -262,6 +276,35 @@ def test_two_classes_have_one_output(capsys, tmp_path, write):
     assert np.mean([name == row[3] for name, row in zip(names, rows, strict=True)]) > 0.95
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told", "schedule"),
+    [
+        ([], "lr 0.01, 3 epochs", None),
+        (["--schedule", "one-cycle"], "lr 0.01 at most (one-cycle), 3", OneCycle(0.01, 21)),
+        (
+            ["--schedule", "cosine", "--warmup", 5],
+            "lr 0.01 at most (cosine, 5 mini-batches of warm-up), 3",
+            Warmup(5).then(Cosine(0.01, 16)),
+        ),
+    ],
+)
+def test_a_schedule_by_name_is_of_the_whole_training(
+    capsys, monkeypatch, flowers_csv, arguments, told, schedule
+):
+    """60 rows of 120 to train on are 7 mini-batches of 9 an epoch."""
+    seen = []
+
+    def noted(*given, **options):
+        seen.append(options["schedule"])
+        return fit(*given, **options)
+
+    monkeypatch.setattr(train_table, "fit", noted)
+    arguments += ["--test-fraction", 0.5, "--epochs", 3, "--batch-size", 9, "--lr", 0.01]
+    assert train(flowers_csv, "--target", "kind", *arguments) == 0
+    assert told in capsys.readouterr().out
+    assert seen == [schedule]
+
+
 def test_options_reach_network_and_training(capsys, tmp_path, write):
     rows = [[a, b, FLOWERS.index(kind)] for a, b, _, kind in flowers()]
     path = write("numbers.csv", ["a", "b", "t"], rows, delimiter=";")
@@ -343,6 +386,8 @@ def test_ctrl_c_saves_what_was_learnt_so_far(capsys, monkeypatch, tmp_path, flow
         (["--target", "kind", "--optimizer", "lion"], "optimizer is 'lion'; expected 'sgd'"),
         (["--target", "kind", "--epochs", "0"], "epochs is 0; expected at least 1"),
         (["--target", "kind", "--batch-size", "0"], "batch_size is 0; expected at least 1"),
+        (["--target", "kind", "--schedule", "sine"], "schedule is 'sine'; expected 'cosine', 'lin"),
+        (["--target", "kind", "--warmup", "5"], "schedule is None beside a warm-up; expected 'cos"),
         (["--target", "kind", "--lr", "-1"], "lr is -1.0; expected"),
         (["--target", "kind", "--lr", "1e30"], "try a lower lr"),
         (["--target", "kind", "--save", "/no/such/folder/m"], "there is no folder '/no/such"),

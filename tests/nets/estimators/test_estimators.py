@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 import signal
 import threading
+from math import ceil
 
 import numpy as np
 import pytest
-from onepass.nets import ExponentialDecay
+from onepass.nets import Cosine, ExponentialDecay, LinearDecay, OneCycle
 
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
 from cases.estimator_checks import checks_of
@@ -225,6 +226,22 @@ def test_lr_momentum_and_schedule_reach_the_optimizer():
         assert np.abs(fits[0] - fits[2]).max() > 1e-3, optimizer
 
 
+@pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
+@pytest.mark.parametrize(
+    ("name", "schedule"), [("cosine", Cosine), ("linear", LinearDecay), ("one-cycle", OneCycle)]
+)
+def test_a_schedule_by_name_is_of_the_whole_training(kind, name, schedule):
+    x, y = point_cloud()
+    base = {"hidden": 4, "lr": 0.25, "epochs": 3, "batch_size": 20, "random_state": 0}
+    found = kind(schedule=name, device="cpu", **base).fit(x, y)
+    updates = 3 * ceil(len(x) / 20)
+    by_hand = kind(schedule=schedule(0.25, updates), device="cpu", **base).fit(x, y)
+    assert found.history_.lr == by_hand.history_.lr
+    assert found.history_.loss == by_hand.history_.loss
+    assert found.history_.lr[-1] < 0.05
+    assert clone(found).get_params()["schedule"] == name
+
+
 @pytest.mark.parametrize(
     ("penalty", "size"),
     [("l2", lambda w, m: 3 / (2 * m) * (w**2).sum()), ("l1", lambda w, m: 3 / m * abs(w).sum())],
@@ -366,6 +383,9 @@ def test_ctrl_c_ends_the_fit_and_keeps_what_was_learnt():
         ({"batch_size": 0}, "batch_size is 0; expected at least 1"),
         ({"batch_size": "all"}, "batch_size is 'all'; expected 'auto' or a number"),
         ({"schedule": 0.1}, "schedule is 0.1; expected a function"),
+        ({"schedule": "sine"}, "schedule is 'sine'; expected 'cosine', 'linear', 'one-cycle'"),
+        ({"schedule": "cosine", "epochs": 0}, "epochs is 0; expected at least 1"),
+        ({"schedule": "cosine", "batch_size": 0}, "batch_size is 0; expected at least 1"),
         ({"early_stopping": "yes"}, "early_stopping is 'yes'"),
         ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction is 0; expected"),
         ({"early_stopping": True, "validation_fraction": 1e-3}, "on both sides, n_samples=90"),

@@ -166,6 +166,13 @@ SCHEDULE_CASES = {
     "InverseSqrtDecay": nets.InverseSqrtDecay(0.1, 2.0, per="step"),
     "Staircase": nets.Staircase(0.1, 0.25, every=3),
     "Manual": nets.Manual({0: 0.1, 20: 0.01}),
+    "LinearDecay": nets.LinearDecay(0.1, 60, end=0.01),
+    "Polynomial": nets.Polynomial(0.1, 60, power=2.0),
+    "Cosine": nets.Cosine(0.1, 20, per="epoch"),
+    "CosineRestarts": nets.CosineRestarts(0.1, 8, growth=2),
+    "OneCycle": nets.OneCycle(0.1, 90, three_phase=True),
+    "Warmup": nets.Warmup(50, lr=0.1),
+    "Chain": nets.Warmup(9).then(nets.Cosine(0.1, 60)).then(nets.CosineRestarts(0.1, 8)),
 }
 
 

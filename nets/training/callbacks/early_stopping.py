@@ -1,54 +1,14 @@
-"""What is told of a training run while it goes on, and may end it."""
+"""Training ends when it has stopped getting better."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import inf, isnan
-from typing import TypeAlias
 
-from ...backend.checks.numbers import count, flag, non_negative
-from ..types import HostArray
-from .run import Run
-
-
-class Callback:
-    """Told of a run by `fit`; each method does nothing by default.
-
-    `run.optimizer.lr = ...` changes the learning rate from the next batch on (where no schedule
-    sets it), `run.stop("reason")` ends the run, and `run.net` can be measured on anything. What a
-    method raises ends `fit`.
-    """
-
-    def on_start(self, run: Run) -> None:
-        """Everything was checked; nothing has been trained yet, or not since `resume`."""
-
-    def on_batch(self, run: Run) -> None:
-        """One more update was done. Where `fit` goes layer by layer a GPU may still be at work:
-        reading `run.batch_loss` waits."""
-
-    def on_epoch(self, run: Run) -> None:
-        """One more epoch was finished, validated, and added to `run.history`."""
-
-    def on_end(self, run: Run) -> None:
-        """Training ended: all epochs are done, it was stopped, or Ctrl-C asked. Not on errors."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
-
-Callbacks: TypeAlias = Callback | Iterable[Callback] | None
-"""One, several, or none."""
-
-
-def callbacks_of(given: Callbacks) -> tuple[Callback, ...]:
-    """What `fit` was given as `callbacks`, one after another; TypeError where one is none."""
-    if isinstance(given, Callback):
-        return (given,)
-    found = () if given is None else tuple(given) if isinstance(given, Iterable) else (given,)
-    for callback in found:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks hold {callback!r}; expected such as EarlyStopping()")
-    return found
+from ....backend.checks.numbers import count, flag, non_negative
+from ...types import HostArray
+from ..run import Run
+from .callback import Callback
+from .monitor import check_monitor, larger_is_better
 
 
 class EarlyStopping(Callback):
@@ -96,13 +56,7 @@ class EarlyStopping(Callback):
         self.best_state: dict[str, HostArray] | None = None
 
     def on_start(self, run: Run) -> None:
-        names = ["loss", run.loss.metric]
-        names += [f"val_{name}" for name in names] if run.validated else []
-        if self.monitor not in names:
-            needs = "" if run.validated else ", or validation=(x, y) for fit"
-            raise ValueError(
-                f"monitor is {self.monitor!r}; expected {', '.join(map(repr, names))}{needs}"
-            )
+        check_monitor(run, self.monitor)
         self._reset()
         for epoch, value in enumerate(run.history.figures().get(self.monitor, ()), start=1):
             self._improved(run, value, epoch)
@@ -126,7 +80,7 @@ class EarlyStopping(Callback):
         """Whether `value` is better than the best; then it is the best."""
         if isnan(value):
             return False
-        larger = run.loss.larger_is_better and not self.monitor.endswith("loss")
+        larger = larger_is_better(run, self.monitor)
         gain = value - self.best if larger else self.best - value
         if self.best_epoch and not gain > self.min_delta:
             return False
