@@ -14,9 +14,13 @@ from ..backend.failures import Explained
 from ..backend.foreign import taken_in
 from .engine_table import Engine, Kept, cpu_engine, find_engine, gpu_engine
 from .gradient_norm import norm
+from .rule import AVERAGE as AVERAGE
 from .rule import Prepared, of_group
 from .rule import Runs as Runs
 from .rule import joined as joined
+from .rule import with_average as with_average
+from .rule import with_factor as with_factor
+from .rule import with_range as with_range
 
 Columns: TypeAlias = tuple[tuple[Array, ...], ...]
 Check: TypeAlias = Callable[[Columns], None]

@@ -16,8 +16,12 @@ from itertools import chain
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
+from numpy import maximum
 
 from ..backend.checks.numbers import Check, finite_number, flag, non_negative
+
+AVERAGE = "average"
+"""The state of `Rule.averaged`."""
 
 COMMON: Mapping[str, Check] = {
     "weight_decay": non_negative,
@@ -42,7 +46,22 @@ def undecayed(p: Any, g: Any, scale: Any, decay: Any, keep: Any) -> tuple[Any, A
     return w, d
 
 
-PRELUDE = ("scale", "decay", "keep")
+def clipped(
+    p: Any, g: Any, scale: Any, decay: Any, keep: Any, minus: Any, least: Any
+) -> tuple[Any, Any]:
+    """`decayed` of a scaled gradient that is held between `least` and -`least`; minus is -1."""
+    w = keep * p
+    d = minus * maximum(minus * (scale * g), least)
+    d = maximum(d, least) + decay * p
+    return w, d
+
+
+def averaged(p: Any, average: Any, hold: Any, take: Any) -> tuple[Any]:
+    """After a rule: a running average of the new parameters."""
+    average = hold * average + take * p
+    return (average,)
+
+
 PLAIN = (1.0, 0.0, 1.0)
 """The prelude coefficients that change nothing."""
 
@@ -63,10 +82,13 @@ class Rule:
         name: what engines and errors call it; also the stem of its public function, plus a variant.
         update: (p, g, *state, *coefficients) -> (new p, *new state), for scalars.
         state: names of the state arrays, in the order that `update` takes and returns them.
-        prelude: what comes before `update`: (p, g, scale, decay, keep) -> (p, g).
+        prelude: what comes before `update`: (p, g, *factors) -> (p, g); the factors begin with
+            scale, decay, keep.
+        after: None, or what comes after it: (new p, average, *coefficients) -> (new average,), of
+            the last state.
         floor: the least that `update` divides by, an expression of its coefficients such as "eps";
             empty where it divides by nothing.
-        coefficients: names of the remaining arguments of `update`.
+        scalars: names of a step's coefficients in order: of `prelude`, `update`, and `after`.
         arguments: what users call its arrays, in order.
     """
 
@@ -74,17 +96,49 @@ class Rule:
     update: Callable[..., tuple[Any, ...]]
     state: tuple[str, ...] = ()
     prelude: Callable[..., tuple[Any, Any]] = decayed
+    after: Callable[..., tuple[Any]] | None = None
     floor: str = ""
-    coefficients: tuple[str, ...] = field(init=False)
+    scalars: tuple[str, ...] = field(init=False)
     arguments: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        names = self.update.__code__.co_varnames[: self.update.__code__.co_argcount]
-        expected = ("p", "g", *self.state)
+        names, expected = _names(self.update), ("p", "g", *self.updated)
         if names[: len(expected)] != expected:
             raise TypeError(f"update of rule {self.name} takes {names}; expected {expected} first")
-        object.__setattr__(self, "coefficients", names[len(expected) :])
+        scalars = (*self.factors, *self.coefficients, *self.last)
+        object.__setattr__(self, "scalars", scalars)
         object.__setattr__(self, "arguments", ("param", "grad", *self.state))
+
+    @cached_property
+    def updated(self) -> tuple[str, ...]:
+        """The states that `update` takes and returns."""
+        return self.state if self.after is None else self.state[:-1]
+
+    @cached_property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the coefficients of `prelude`."""
+        return _names(self.prelude)[2:]
+
+    @cached_property
+    def coefficients(self) -> tuple[str, ...]:
+        """Names of those of `update`."""
+        return _names(self.update)[2 + len(self.updated) :]
+
+    @cached_property
+    def last(self) -> tuple[str, ...]:
+        """Names of those of `after`."""
+        return () if self.after is None else _names(self.after)[2:]
+
+    @cached_property
+    def clipped(self) -> Rule:
+        """The same rule for gradients whose elements are held within a range."""
+        return replace(self, name=f"{self.name}-clipped", prelude=clipped)
+
+    @cached_property
+    def averaged(self) -> Rule:
+        """The same rule, which keeps a running average of the parameters beside its states."""
+        state = (*self.state, AVERAGE)
+        return replace(self, name=f"{self.name}-averaged", state=state, after=averaged)
 
     @cached_property
     def without_decay(self) -> Rule:
@@ -94,6 +148,11 @@ class Rule:
     def prepared(self, *coefficients: float) -> Prepared:
         """The rule with the coefficients of a step: the prelude's, then its own."""
         return (self.without_decay if coefficients[1] == 0.0 else self), coefficients
+
+
+def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """What the arguments of a function are called."""
+    return function.__code__.co_varnames[: function.__code__.co_argcount]
 
 
 Prepared: TypeAlias = tuple[Rule, tuple[float, ...]]
@@ -116,6 +175,26 @@ class Runs(NamedTuple):
     def whole(self, size: int) -> bool:
         """Whether it is one run of all elements of an array."""
         return self.sizes.tolist() == [size]
+
+
+def with_range(prepared: Prepared, most: float) -> Prepared:
+    """The same step with gradients whose elements are held between -most and most, after their
+    factor and before weight decay."""
+    rule, coefficients = prepared
+    count = len(rule.factors)
+    return rule.clipped, (*coefficients[:count], -1.0, -most, *coefficients[count:])
+
+
+def with_average(prepared: Prepared, hold: float, take: float) -> Prepared:
+    """The same step, which then makes the average hold * average + take * param."""
+    rule, coefficients = prepared
+    return rule.averaged, (*coefficients, hold, take)
+
+
+def with_factor(prepared: Prepared, factor: float) -> Prepared:
+    """The same step with gradients that many times as large."""
+    rule, (scale, *others) = prepared
+    return rule, (scale * factor, *others)
 
 
 def joined(groups: Sequence[Prepared]) -> Prepared:
@@ -143,14 +222,14 @@ def joined(groups: Sequence[Prepared]) -> Prepared:
 def of_group(prepared: Prepared, group: int) -> Prepared:
     """What the arrays of one group are stepped with."""
     rule, coefficients = prepared
-    width = len(PRELUDE) + len(rule.coefficients)
+    width = len(rule.scalars)
     return rule, coefficients[group * width : (group + 1) * width]
 
 
 def groups_of(prepared: Prepared) -> int:
     """Of how many groups these are."""
     rule, coefficients = prepared
-    return len(coefficients) // (len(PRELUDE) + len(rule.coefficients))
+    return len(coefficients) // len(rule.scalars)
 
 
 T = TypeVar("T")

@@ -62,7 +62,9 @@ def operation(rule: Rule, compute: str) -> str:
     lines = [f"{compute} {name}_ = {name};" for name in names]
     lines += ["{", *_statements(rule.prelude, ("w", "d"), local, compute)]
     lines += ["p_ = w;", "g_ = d;", "}"]
-    lines += _statements(rule.update, ("p", *rule.state), local, compute)
+    lines += _statements(rule.update, ("p", *rule.updated), local, compute)
+    if rule.after is not None:
+        lines += ["{", *_statements(rule.after, rule.state[-1:], local, compute), "}"]
     lines += [f"{name} = {name}_;" for name in names if name != "g"]
     return "\n".join(lines)
 

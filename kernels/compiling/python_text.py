@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
-from ..rule import PRELUDE, Rule
+from ..rule import Rule
 from .specialize import specialize
 
 
@@ -32,8 +32,8 @@ def array_names(rule: Rule) -> tuple[str, ...]:
 
 
 def scalar_names(rule: Rule) -> tuple[str, ...]:
-    """The coefficients of a rule in order: the prelude's, then its own."""
-    return (*PRELUDE, *rule.coefficients)
+    """The coefficients of a rule in order."""
+    return rule.scalars
 
 
 def element_source(rule: Rule, at: str = "[i]") -> str:
@@ -41,14 +41,15 @@ def element_source(rule: Rule, at: str = "[i]") -> str:
 
     `T` is the type that they compute in.
     """
-    state = "".join(f", T({name}{at})" for name in rule.state)
+    state = "".join(f", T({name}{at})" for name in rule.updated)
     scalars = "".join(f", {name}" for name in rule.coefficients)
-    written = ", ".join(f"{name}{at}" for name in ("p", *rule.state))
-    comma = "" if rule.state else ","
-    return (
-        f"w, d = prelude(T(p{at}), T(g{at}), {', '.join(PRELUDE)})\n"
-        f"{written}{comma} = update(w, d{state}{scalars})\n"
-    )
+    new = "".join(f"new_{name}, " for name in ("p", *rule.updated))
+    text = f"w, d = prelude(T(p{at}), T(g{at}), {', '.join(rule.factors)})\n"
+    text += f"{new}= update(w, d{state}{scalars})\n"
+    if rule.after is not None:
+        average = rule.state[-1]
+        text += f"new_{average}, = after(new_p, T({average}{at}), {', '.join(rule.last)})\n"
+    return text + "".join(f"{name}{at} = new_{name}\n" for name in ("p", *rule.state))
 
 
 def build(rule: Rule, suffix: str, source: str, namespace: Mapping[str, Any]) -> FunctionType:

@@ -71,9 +71,14 @@ def _results(
     """The new param and states, in the dtype of the computation."""
     compute = compute_dtype(arrays[0].dtype)
     p, g, *state = (a.astype(compute, copy=False) for a in arrays)
-    if coefficients[:3] != PLAIN or rule.prelude is decayed:
-        p, g = rule.prelude(p, g, *coefficients[:3])
-    return rule.update(p, g, *state, *coefficients[3:])
+    first, end = len(rule.factors), len(rule.factors) + len(rule.coefficients)
+    factors = coefficients[:first]
+    if factors != PLAIN or rule.prelude is decayed:
+        p, g = rule.prelude(p, g, *factors)
+    updated = rule.update(p, g, *state[: len(rule.updated)], *coefficients[first:end])
+    if rule.after is None:
+        return updated
+    return (*updated, *rule.after(updated[0], state[-1], *coefficients[end:]))
 
 
 def _ready(arrays: tuple[Array, ...], results: Sequence[Array]) -> Sequence[Array]:

@@ -60,8 +60,15 @@ def python_kernel(rule: Rule, dtype: str) -> Any:
     namespace = {
         "cuda": cuda,
         "T": float64 if compute_dtype(dtype) == "float64" else float32,
-        "prelude": cuda.jit(python_text.rebound(rule.prelude, {}), device=True),
-        "update": cuda.jit(python_text.rebound(rule.update, device_functions()), device=True),
+        **{
+            name: cuda.jit(python_text.rebound(each, device_functions()), device=True)
+            for name, each in (
+                ("prelude", rule.prelude),
+                ("update", rule.update),
+                ("after", rule.after),
+            )
+            if each is not None
+        },
     }
     return python_text.build(rule, f"cuda_{dtype}", text, namespace)
 

@@ -48,14 +48,7 @@ def loop(rule: Rule, half: bool) -> Any:
     text += "".join(f"            store({name}_, i, {name}_i)\n" for name in written)
     text += "    restore_denormals(before)\n"
     namespace = {
-        "prelude": inline(specialize(rule.prelude)),
-        "update": inline(
-            specialize(
-                rule.update,
-                maximum=inline(python_text.maximum),
-                sign=inline(python_text.sign),
-            )
-        ),
+        **_formulas(rule, maximum=inline(python_text.maximum), sign=inline(python_text.sign)),
         "flush_denormals": flush_denormals,
         "flush_denormals_above": flush_denormals_above,
         "sqrt": np.sqrt,
@@ -65,6 +58,25 @@ def loop(rule: Rule, half: bool) -> Any:
         "float32": np.float32,
     }
     return njit(**OPTIONS)(python_text.build(rule, "loop", text, namespace))
+
+
+def _formulas(rule: Rule, **functions: Any) -> dict[str, Any]:
+    """The rule's own functions, which call these in the place of NumPy's."""
+    made = {"prelude": rule.prelude, "update": rule.update, "after": rule.after}
+    return {
+        name: inline(
+            specialize(
+                each,
+                **{
+                    function: own
+                    for function, own in functions.items()
+                    if function in each.__globals__
+                },
+            )
+        )
+        for name, each in made.items()
+        if each is not None
+    }
 
 
 def _flush(rule: Rule) -> str:
@@ -99,16 +111,13 @@ def _loop_of_lanes(rule: Rule) -> Any:
         text += _indented(1, every) + _indented(2, inner)
     text += "    restore_denormals(before)\n"
     namespace = {
-        "prelude": inline(specialize(rule.prelude)),
         "untouched": inline(_untouched),
-        "update": inline(
-            specialize(
-                rule.update,
-                sqrt=lanes.sqrt,
-                maximum=lanes.maximum,
-                absolute=lanes.absolute,
-                sign=lanes.sign,
-            )
+        **_formulas(
+            rule,
+            sqrt=lanes.sqrt,
+            maximum=lanes.maximum,
+            absolute=lanes.absolute,
+            sign=lanes.sign,
         ),
         "flush_denormals": flush_denormals,
         "flush_denormals_above": flush_denormals_above,

@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from math import isfinite
 
-from ...backend.checks.numbers import finite_number
-
-
-def checked_clip_norm(value: float | None) -> float | None:
-    """`value` if it can bound a norm: None (no bound) or a finite number above 0."""
-    if value is None:
-        return None
-    if (norm := finite_number("clip_norm", value)) <= 0:
-        raise ValueError(f"clip_norm is {value!r}; expected None or a finite number > 0")
-    return norm
-
 
 def clipped_scale(norm: float, grad_scale: float, clip_norm: float) -> float:
     """The factor on all gradients, whose norm is `norm`, that also brings it down to `clip_norm`.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, TypedDict
 
@@ -13,13 +14,25 @@ from ...backend.checks.arrays import check_arrays
 from ...backend.checks.numbers import non_negative, step_number
 from ...kernels import in_order, prepare
 from ...kernels.engine_table import Kept, find_engine
-from ...kernels.launch import Runs, check_all, joined, launch_all, norm_of_all
+from ...kernels.launch import (
+    AVERAGE,
+    Runs,
+    check_all,
+    joined,
+    launch_all,
+    norm_of_all,
+    with_average,
+    with_factor,
+    with_range,
+)
 from ..state_checks import check_keys, check_values
 from ..types import Array
 from . import groups as grouping
-from .clipping import checked_clip_norm, clipped_scale
+from . import options as own
+from .clipping import clipped_scale
 from .groups import Chosen, Group, Named
 from .hyperparameter import Hyperparameter
+from .options import Option
 from .updated_arrays import Arrays, Calls, Columns, FlatStorage, Key, storage_of
 
 
@@ -30,6 +43,12 @@ class Common(TypedDict, total=False):
     decoupled: bool
     maximize: bool
     clip_norm: float | None
+    clip_each_norm: float | None
+    clip_value: float | None
+    use_ema: bool
+    ema_momentum: float
+    swa_start: int | None
+    swa_every: int
     groups: Named | None
     no_decay: Chosen | None
     frozen: Chosen | None
@@ -59,6 +78,14 @@ class Optimizer:
         maximize: go up the gradient instead of down.
         clip_norm: None, or the largest L2 norm of all gradients together; larger ones are scaled
             down to it. Reads the gradients once more, and waits for a GPU, but for captured steps.
+        clip_each_norm: None, or the largest L2 norm of the gradient of each array by itself.
+        clip_value: None, or the largest absolute value of an element of a gradient, to which larger
+            ones are brought, after the others and before weight decay; in the kernel's own pass.
+        use_ema: keep an exponential average of the parameters beside them, average = m average +
+            (1 - m) p after each step, in the kernel's own pass: `averages`, `averaged`.
+        ema_momentum: m.
+        swa_start: None, or the step from which on the average is the mean of the parameters after
+            every `swa_every` steps (stochastic weight averaging) instead.
         groups: hyperparameters of some arrays, by name: {"*.bias": {"weight_decay": 0.0}}, whose
             keys are names or patterns (of `fnmatch`), or [{"params": ["0.*"], "lr": 1e-4}].
             What no pattern matches is a group of its own, the first. However many there are, a
@@ -81,14 +108,17 @@ class Optimizer:
 
     __slots__ = (
         "_backend",
-        "_clip_norm",
         "_engine",
+        "_group_of",
         "_groups",
         "_hyper",
+        "_options",
         "_params",
+        "_plain",
         "_state",
         "_steps",
         "_storage",
+        "_swapped",
         "_values",
         "_whole_kept",
         "frozen",
@@ -104,6 +134,12 @@ class Optimizer:
         """Those of an optimizer with these hyperparameters: more, where one needs another state."""
         return cls.states
 
+    @classmethod
+    def states_with(cls, hyper: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The same with what options keep."""
+        averages = own.averages({**own.DEFAULTS, **options})
+        return (*cls.states_of(hyper), *([AVERAGE] if averages else []))
+
     defaults: ClassVar[Mapping[str, Any]] = {
         "weight_decay": 0.0,
         "decoupled": False,
@@ -111,6 +147,14 @@ class Optimizer:
     }
     """Of hyperparameters that are left out, by whoever makes one and by older checkpoints; those of
     a subclass come on top of these."""
+
+    clip_norm = Option[float | None]()
+    clip_each_norm = Option[float | None]()
+    clip_value = Option[float | None]()
+    use_ema = Option[bool]()
+    ema_momentum = Option[float]()
+    swa_start = Option[int | None]()
+    swa_every = Option[int]()
 
     lr = Hyperparameter[float]()
     weight_decay = Hyperparameter[float]()
@@ -121,17 +165,18 @@ class Optimizer:
         self,
         params: Arrays | Sequence[Mapping[str, Any]],
         *,
-        clip_norm: float | None = None,
         groups: Named | None = None,
         no_decay: Chosen | None = None,
         frozen: Chosen | None = None,
         engine: str = "auto",
         **hyper: Any,
     ) -> None:
+        options = {name: hyper.pop(name, default) for name, default in own.DEFAULTS.items()}
         hyper = {**hyper, **Optimizer.defaults, **self.defaults, **hyper}
         hyper = kernels.validate(self.rule, **hyper)
         self._steps = 0
-        self.clip_norm = clip_norm
+        self._swapped = False
+        self._take_options(own.checked(options))
         self._params, given = grouping.taken_apart(params)
         self._storage = storage_of(self._params)
         self._backend = self._storage.backend
@@ -163,10 +208,20 @@ class Optimizer:
             group.belong(hyper, self._storage.arrays, self._retune)
         self._set_hyper(hyper)
         self.frozen: tuple[Key, ...] = tuple(still)
-        numbers = {key: k for k, group in enumerate(made) for key in group.keys_of}
-        stepped = {key: numbers[key] for key in arrays if key not in still}
-        self._storage.arrange(stepped, len(made) > 1)
+        self._arrange_calls()
         self._whole_kept = Kept(0)
+
+    def _arrange_calls(self) -> None:
+        """Tell which arrays are stepped with which coefficients: a group's, or their own where each
+        has a factor of its own."""
+        each = self._options["clip_each_norm"] is not None
+        numbers = {key: k for k, group in enumerate(self._groups) for key in group.keys_of}
+        stepped = [key for key in self._storage.arrays() if key not in self.frozen]
+        if each:
+            self._storage.arrange({key: k for k, key in enumerate(stepped)}, True)
+        else:
+            self._storage.arrange({key: numbers[key] for key in stepped}, len(self._groups) > 1)
+        self._group_of = [numbers[key] for key in stepped] if each else None
 
     @property
     def params(self) -> Arrays:
@@ -215,13 +270,26 @@ class Optimizer:
         return kernels.validate(self.rule, **changes)
 
     @property
-    def clip_norm(self) -> float | None:
-        """The largest L2 norm of all gradients together; None: any."""
-        return self._clip_norm
+    def options(self) -> Mapping[str, Any]:
+        """What is not the kernel's: clipping and averages, by name, to read."""
+        return MappingProxyType(self._options)
 
-    @clip_norm.setter
-    def clip_norm(self, value: float | None) -> None:
-        self._clip_norm = checked_clip_norm(value)
+    def set_options(self, **changes: Any) -> None:
+        """Set several of them at once, or none where one is refused."""
+        options = own.checked({**self._options, **changes})
+        if own.averages(options) != own.averages(self._options):
+            kept = "keeps an average" if own.averages(self._options) else "keeps no average"
+            wished = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+            raise ValueError(f"{wished}: this {type(self).__name__} {kept}; make a new one")
+        apart = options["clip_each_norm"], self._options["clip_each_norm"]
+        self._take_options(options)
+        if (apart[0] is None) != (apart[1] is None):
+            self._arrange_calls()
+
+    def _take_options(self, options: dict[str, Any]) -> None:
+        self._options = options
+        special = options["clip_value"] is not None or options["clip_each_norm"] is not None
+        self._plain = not special and not own.averages(options)
 
     @property
     def engine(self) -> str:
@@ -271,15 +339,92 @@ class Optimizer:
         def check(columns: Columns) -> None:
             self._check(calls)
 
-        if self._clip_norm is not None and calls.columns[0]:
-            check_all(calls.columns, self._engine, calls.kept, check)
-            kernels.validate(self.rule, grad_scale=grad_scale)
-            norm = self._norm(columns, calls)
-            grad_scale = clipped_scale(norm, grad_scale, self._clip_norm)
-        prepared = self._prepared(self._steps + 1, grad_scale)
         if calls.columns[0]:
+            clip_norm = self._options["clip_norm"]
+            if clip_norm is not None:
+                check_all(calls.columns, self._engine, calls.kept, check)
+                kernels.validate(self.rule, grad_scale=grad_scale)
+                norm = self._norm(columns, calls)
+                grad_scale = clipped_scale(norm, grad_scale, clip_norm)
+            factors = self._factors(gradients, grad_scale, without)
+            prepared = self._prepared(self._steps + 1, grad_scale, factors)
             launch_all(prepared, calls.columns, self._engine, calls.kept, check)
         self._steps += 1
+
+    def _factors(
+        self, gradients: tuple[Array, ...], grad_scale: float, without: frozenset[Key]
+    ) -> list[float] | None:
+        """On the gradient of each array that is stepped, to bring its norm to the bound."""
+        most = self._options["clip_each_norm"]
+        if most is None:
+            return None
+        views = self._storage.views(gradients)
+        stepped = (key for key in self._storage.arrays() if key not in self.frozen)
+        return [
+            1.0
+            if key in without
+            else clipped_scale(abs(grad_scale) * kernels.global_norm([views[key]]), 1.0, most)
+            for key in stepped
+        ]
+
+    @property
+    def averages(self) -> dict[Key, Array]:
+        """The average of each parameter, by name or index: views of what a step writes.
+
+        Raises:
+            ValueError: none is kept.
+        """
+        self._check_averages()
+        self._follow()
+        return self._storage.views(self._state[AVERAGE])
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """A block in which the parameters are their averages, to evaluate or to save the network.
+
+        They change places in memory, so that every name and view shows the averages; afterwards
+        they change back. Batch norm's running statistics are left as they are.
+
+        Raises:
+            ValueError: no average is kept, or this is inside such a block; a step inside it.
+
+        Example:
+            >>> import numpy as np
+            >>> from onepass.nets import SGD
+            >>> w = np.zeros(1)
+            >>> optimizer = SGD([w], lr=1.0, swa_start=1)
+            >>> for _ in range(3):
+            ...     optimizer.step([np.ones(1)])
+            >>> with optimizer.averaged():
+            ...     print(w)
+            [-2.]
+            >>> w
+            array([-3.])
+        """
+        self._check_averages()
+        if self._swapped:
+            raise ValueError("the parameters are their averages already; expected one block")
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _check_averages(self) -> None:
+        if AVERAGE not in self._state:
+            raise ValueError(
+                f"{type(self).__name__} keeps no average; expected one made with use_ema=True, or "
+                "with swa_start"
+            )
+
+    def _swap(self) -> None:
+        self._follow()
+        with self._storage.backend.scope():
+            for param, average in zip(self._storage.targets(), self._state[AVERAGE], strict=True):
+                kept = param.copy()
+                param[...] = average
+                average[...] = kept
+        self._swapped = not self._swapped
 
     def _norm(self, columns: Columns, calls: Calls) -> float:
         """That of the gradients of all parameters that are stepped."""
@@ -288,11 +433,27 @@ class Optimizer:
             return norm_of_all(columns, self._engine, whole)
         return norm_of_all(calls.columns, self._engine, calls.kept)
 
-    def _prepared(self, step: int, grad_scale: float) -> Any:
+    def _prepared(
+        self, step: int, grad_scale: float, factors: Sequence[float] | None = None
+    ) -> Any:
         values = self._values
-        if len(values) == 1:
+        if len(values) == 1 and self._plain:
             return prepare(self.rule, step, values[0], grad_scale)
-        return joined([prepare(self.rule, step, each, grad_scale) for each in values])
+        found = [prepare(self.rule, step, each, grad_scale) for each in values]
+        if self._swapped:
+            raise ValueError(
+                "the parameters are their averages here, inside averaged(); expected steps outside"
+            )
+        if (most := self._options["clip_value"]) is not None:
+            found = [with_range(each, most) for each in found]
+        if own.averages(self._options):
+            coefficients = own.average_coefficients(self._options, step)
+            found = [with_average(each, *coefficients) for each in found]
+        if factors is None or self._group_of is None:
+            return joined(found)
+        return joined(
+            [with_factor(found[k], f) for k, f in zip(self._group_of, factors, strict=True)]
+        )
 
     def columns(self) -> tuple[tuple[Array, ...], ...]:
         """The arrays of a step with the network's own gradients: all parameters, all gradients, and
@@ -317,11 +478,14 @@ class Optimizer:
         self._storage.check(calls, tuple(self._state))
 
     def _states(
-        self, hyper: Mapping[str, Any], groups: Sequence[Group] | None = None
+        self,
+        hyper: Mapping[str, Any],
+        groups: Sequence[Group] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> tuple[str, ...]:
         """The states that all groups have."""
         first, *_ = self._groups if groups is None else groups
-        return self.states_of(first.hyper(hyper))
+        return self.states_with(first.hyper(hyper), self._options if options is None else options)
 
     def _check_states(
         self, changes: Mapping[str, Any], hyper: Mapping[str, Any], groups: Sequence[Group]
@@ -367,11 +531,16 @@ class Optimizer:
             optimizer's lr when its own was set; and "frozen", likewise. The engine is left out: it
             belongs to a machine.
         """
+        if self._swapped:
+            raise ValueError(
+                "the parameters are their averages here, inside averaged(); expected the "
+                "optimizer's state to be taken outside, or the network to be saved alone"
+            )
         self._follow()
         return {
             "optimizer": type(self).__name__,
             "step": self.steps,
-            "hyper": self._hyper | {"clip_norm": self.clip_norm},
+            "hyper": {**self._hyper, **self._options},
             "state": {name: self._storage.split(arrays) for name, arrays in self._state.items()},
             **self.arrangement(),
         }
@@ -434,13 +603,14 @@ class Optimizer:
         if type(steps) is not int or steps != 0:
             steps = step_number("state['step']", steps)
         hyper = state["hyper"]
-        if isinstance(hyper, Mapping):
-            hyper = {**hyper, **Optimizer.defaults, **self.defaults, **hyper}
-        hyper = dict(check_keys(hyper, [*self._hyper, "clip_norm"], "state['hyper']"))
-        clip_norm = checked_clip_norm(hyper.pop("clip_norm"))
+        if isinstance(hyper, Mapping) and "clip_norm" in hyper:  # the others came later
+            added = {**own.DEFAULTS, **Optimizer.defaults, **self.defaults}
+            hyper = {**hyper, **added, **hyper}
+        hyper = dict(check_keys(hyper, [*self._hyper, *self._options], "state['hyper']"))
+        options = own.checked({name: hyper.pop(name) for name in self._options})
         hyper = kernels.validate(self.rule, **hyper)
         groups = self._arranged(state)
-        states = self._states(hyper, groups)
+        states = self._states(hyper, groups, options)
         check_keys(state["state"], states, "state['state']")
         for name, arrays in state["state"].items():
             check_values(arrays, self._storage.arrays(), f"state['state'][{name!r}]")
@@ -450,7 +620,8 @@ class Optimizer:
         for group, other in zip(self._groups, groups, strict=True):
             group.take(other)
         self._backend, self._state, self._steps = self._storage.backend, loaded, steps
-        self._clip_norm = clip_norm
+        self._take_options(options)
+        self._arrange_calls()
 
     def __setstate__(self, state: Any) -> None:
         """States that are maps of a file become arrays: joblib maps large ones for its workers."""
@@ -461,7 +632,9 @@ class Optimizer:
 
     def __repr__(self) -> str:
         hyper = ", ".join(f"{name}={value!r}" for name, value in self._hyper.items())
-        shown = f"{hyper}, clip_norm={self.clip_norm!r}"
+        others = {k: v for k, v in self._options.items() if v != own.DEFAULTS[k]}
+        chosen = {"clip_norm": self.clip_norm, **others}
+        shown = ", ".join([hyper, *(f"{name}={value!r}" for name, value in chosen.items())])
         if len(self._groups) > 1:
             changes = [f"{len(each.keys_of)} arrays: {each.changes}" for each in self._groups]
             shown += f", groups=[{', '.join(changes)}]"

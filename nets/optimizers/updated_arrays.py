@@ -135,6 +135,10 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def views(self, state: Sequence[Array]) -> dict[Key, Array]:
+        """Key -> what a state has of it, from one array for each target."""
+
+    @abstractmethod
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
         """Key -> NumPy copy, from one array for each target."""
 
@@ -209,6 +213,9 @@ class FlatStorage(Storage):
 
     def check(self, calls: Calls, states: Sequence[str]) -> None:
         return None  # calls share no memory, and each checks its own
+
+    def views(self, state: Sequence[Array]) -> dict[Key, Array]:
+        return dict(self.params.split(state[0]))
 
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
         flat = self.backend.to_numpy(state[0])
@@ -302,6 +309,9 @@ class SeparateStorage(Storage):
                 f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since one "
                 "is written before the other is read. Pass a copy"
             )
+
+    def views(self, state: Sequence[Array]) -> dict[Key, Array]:
+        return dict(zip(self.params, state, strict=True))
 
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
         arrays = map(self.backend.to_numpy, state)

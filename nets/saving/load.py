@@ -88,7 +88,7 @@ def _restored(net: Sequential, tensors: dict[str, HostArray], content: Mapping[s
     kind = None if config is None else _optimizer_kind(config)
     states = {
         state: {name: f"optimizer.{state}.{name}" for name in net.parameters()}
-        for state in (kind.states_of(_mapping(config["hyper"])) if kind else ())
+        for state in (kind.states_with(*[_mapping(config["hyper"])] * 2) if kind else ())
     }
     check_keys(tensors, [*own, *(key for keys in states.values() for key in keys.values())], "it")
     optimizer = None

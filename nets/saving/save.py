@@ -133,7 +133,7 @@ def _optimizer_config(optimizer: Optimizer) -> dict[str, Any]:
             f"optimizer is {optimizer!r}, of a class that load would not know; expected one of "
             f"{', '.join(OPTIMIZERS)}. Say onepass.nets.OPTIMIZERS[{name!r}] = {name} first"
         )
-    hyper = {**optimizer.hyper, "clip_norm": optimizer.clip_norm}
+    hyper = {**optimizer.hyper, **optimizer.options}
     return {
         "type": name,
         "step": optimizer.steps,

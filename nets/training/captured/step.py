@@ -98,7 +98,7 @@ class Captured(ABC):
         optimizer = self._optimizer
         arrays = (column[0] for column in optimizer.columns())
         rule = optimizer.prepared()[0]
-        own = optimizer.clip_norm, optimizer.engine
+        own = dict(optimizer.options), optimizer.engine
         return [*settings(self._net, self._loss, *self._regularizers), *arrays, rule, *own]
 
     def holds(self) -> bool:
@@ -151,6 +151,8 @@ def check(
     check_loss(loss)
     if newer := newer_than("columns", optimizer, Optimizer, ("step",)):
         raise Uncapturable(f"the optimizer {optimizer!r} has a {newer} of its own")
+    if optimizer.clip_each_norm is not None:
+        raise Uncapturable("clip_each_norm takes a factor for each array")
     if optimizer.frozen and optimizer.clip_norm is not None:
         raise Uncapturable("clip_norm leaves out the optimizer's frozen parameters")
     for regularizer in regularizers:
