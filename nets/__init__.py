@@ -72,12 +72,17 @@ from .network.prediction import outputs as outputs
 from .network.prediction import predict as predict
 from .network.prediction import predict_proba as predict_proba
 from .network.sequential import Sequential
+from .optimizers.adadelta import Adadelta
 from .optimizers.adagrad import AdaGrad
 from .optimizers.adam import Adam, AdamW
+from .optimizers.adamax import Adamax
 from .optimizers.amsgrad import AMSGrad
 from .optimizers.by_name import OPTIMIZERS
+from .optimizers.lion import Lion
 from .optimizers.momentum import Momentum
+from .optimizers.nadam import NAdam
 from .optimizers.optimizer import Optimizer
+from .optimizers.radam import RAdam
 from .optimizers.rmsprop import RMSprop
 from .optimizers.schedules import (
     SCHEDULES,
@@ -129,8 +134,10 @@ __all__ = [
     "AMSGrad",
     "Activation",
     "AdaGrad",
+    "Adadelta",
     "Adam",
     "AdamW",
+    "Adamax",
     "Augmentation",
     "BatchNorm",
     "BiasVariance",
@@ -152,13 +159,16 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "Linear",
+    "Lion",
     "Loss",
     "Manual",
     "MeanSquaredError",
     "Momentum",
+    "NAdam",
     "Normalizer",
     "Optimizer",
     "Parameters",
+    "RAdam",
     "RMSprop",
     "ReLU",
     "Recipe",
