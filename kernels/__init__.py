@@ -16,10 +16,15 @@ from .inverted_dropout import dropout
 from .products import matmul as matmul
 from .rules import in_order as in_order
 from .rules import prepare as prepare
+from .rules.adadelta import adadelta_step
 from .rules.adagrad import adagrad_step
 from .rules.adam import adam_step
+from .rules.adamax import adamax_step
 from .rules.amsgrad import amsgrad_step
+from .rules.lion import lion_step
 from .rules.momentum import momentum_step
+from .rules.nadam import nadam_step
+from .rules.radam import radam_step
 from .rules.rmsprop import rmsprop_step
 from .rules.sgd import sgd_step
 from .softmax import softmax_cross_entropy
@@ -28,8 +33,10 @@ __all__ = [
     "EngineStatus",
     "activation_backward",
     "activation_forward",
+    "adadelta_step",
     "adagrad_step",
     "adam_step",
+    "adamax_step",
     "amsgrad_step",
     "batch_norm_backward",
     "batch_norm_forward",
@@ -39,7 +46,10 @@ __all__ = [
     "engines",
     "get_num_threads",
     "global_norm",
+    "lion_step",
     "momentum_step",
+    "nadam_step",
+    "radam_step",
     "rmsprop_step",
     "set_num_threads",
     "sgd_step",

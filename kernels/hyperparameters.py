@@ -23,10 +23,11 @@ def validate(stem: str, **hyper: Any) -> dict[str, Any]:
     """Check hyperparameters as the function would that takes them, and return them.
 
     Args:
-        stem: "sgd", "momentum", "adagrad", "rmsprop", "adam" or "amsgrad", of `<stem>_step`;
-            "activation", "batch_norm" or "dropout".
-        hyper: any of a step function's keyword arguments except step and engine; kind, also called
-            activation, and slope; momentum, eps, activation and running_var_ddof; keep_prob.
+        stem: "sgd", "momentum", "adagrad", "rmsprop", "adam", "amsgrad", "nadam", "radam",
+            "adamax", "adadelta" or "lion", of `<stem>_step`; "activation", "batch_norm" or
+            "dropout".
+        hyper: any of a step function's keyword arguments except arrays, step and engine; kind, also
+            called activation, and slope; momentum, eps, activation and running_var_ddof; keep_prob.
 
     Raises:
         ValueError, TypeError: as that function; TypeError for a name that it doesn't take.

@@ -72,12 +72,17 @@ from .network.prediction import outputs as outputs
 from .network.prediction import predict as predict
 from .network.prediction import predict_proba as predict_proba
 from .network.sequential import Sequential
+from .optimizers.adadelta import Adadelta
 from .optimizers.adagrad import AdaGrad
 from .optimizers.adam import Adam, AdamW
+from .optimizers.adamax import Adamax
 from .optimizers.amsgrad import AMSGrad
 from .optimizers.by_name import OPTIMIZERS
+from .optimizers.lion import Lion
 from .optimizers.momentum import Momentum
+from .optimizers.nadam import NAdam
 from .optimizers.optimizer import Optimizer
+from .optimizers.radam import RAdam
 from .optimizers.rmsprop import RMSprop
 from .optimizers.schedules.annealing import Cosine, LinearDecay, Polynomial
 from .optimizers.schedules.by_name import SCHEDULES
@@ -135,8 +140,10 @@ __all__ = [
     "AMSGrad",
     "Activation",
     "AdaGrad",
+    "Adadelta",
     "Adam",
     "AdamW",
+    "Adamax",
     "Augmentation",
     "BatchNorm",
     "BiasVariance",
@@ -162,15 +169,18 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LinearDecay",
+    "Lion",
     "Loss",
     "Manual",
     "MeanSquaredError",
     "Momentum",
+    "NAdam",
     "Normalizer",
     "OneCycle",
     "Optimizer",
     "Parameters",
     "Polynomial",
+    "RAdam",
     "RMSprop",
     "ReLU",
     "Recipe",

@@ -103,7 +103,8 @@ def assert_step(
         # an addition loses what cancels: count eps of the larger term (an update is about lr)
         scale = np.abs(before[name])
         if name == "param":
-            scale = np.maximum(scale, np.maximum(lr, np.abs(want - before[name])))
+            with np.errstate(invalid="ignore"):
+                scale = np.maximum(scale, np.maximum(lr, np.abs(want - before[name])))
         scale = np.where(np.isfinite(scale), scale, 0.0)
         assert_close(
             to_numpy(arrays[name]),
@@ -152,7 +153,7 @@ def assert_walk(
         path["grad"] = wide(grad)
         stepped = rule.call(rule.oracle, path, counted)
         path |= dict(zip(rule.written_with(options), stepped, strict=True))
-    for name in rule.written_with(options):
+    for name in rule.written_with(options)[rule.jumps :]:
         assert_close(
             to_numpy(arrays[name]),
             path[name],

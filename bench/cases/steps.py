@@ -57,6 +57,11 @@ CASES = {
             "adamw", kernels.adam_step, 2, {"step": _STEP, "decoupled": True, "weight_decay": 1e-2}
         ),
         Case("amsgrad", kernels.amsgrad_step, 3, {"step": _STEP}),
+        Case("nadam", kernels.nadam_step, 2, {"step": _STEP}),
+        Case("radam", kernels.radam_step, 2, {"step": _STEP}),
+        Case("adamax", kernels.adamax_step, 2, {"step": _STEP}),
+        Case("adadelta", kernels.adadelta_step, 2),
+        Case("lion", kernels.lion_step, 1),
     )
 }
 

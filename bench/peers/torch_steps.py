@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.util import find_spec
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,10 @@ _PEERS = {
     "adam": _Peer("Adam", ("exp_avg", "exp_avg_sq")),
     "adamw": _Peer("AdamW", ("exp_avg", "exp_avg_sq")),
     "amsgrad": _Peer("Adam", ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), {"amsgrad": True}),
+    "nadam": _Peer("NAdam", ("exp_avg", "exp_avg_sq")),
+    "radam": _Peer("RAdam", ("exp_avg", "exp_avg_sq")),
+    "adamax": _Peer("Adamax", ("exp_avg", "exp_inf")),
+    "adadelta": _Peer("Adadelta", ("square_avg", "acc_delta")),
 }
 
 
@@ -84,6 +89,16 @@ def _why_no_step(path: str, rule: str, device: str = "cuda") -> str:
     return ""
 
 
+def nadam_product(betas: tuple[float, float], momentum_decay: float, steps: int) -> float:
+    """What PyTorch's NAdam keeps after so many steps: mu_1 mu_2 ... of its documentation."""
+    return prod(betas[0] * (1 - 0.5 * 0.96 ** (t * momentum_decay)) for t in range(1, steps + 1))
+
+
+def _fill(counters: Sequence[tuple[Any, float]]) -> None:
+    for counter, value in counters:
+        counter.fill_(value)
+
+
 def tensor_of(array: Array) -> Any:
     """A PyTorch tensor over the memory of a NumPy or CuPy array."""
     import torch
@@ -119,7 +134,12 @@ def torch_step(
         done = options.get("step", 1) - 1
         where = param.device if "fused" in choice else "cpu"
         state["step"] = torch.tensor(float(done), dtype=torch.float32, device=where)
-        reset = partial(state["step"].fill_, done)
+        counters = [(state["step"], done)]
+        if peer.name == "NAdam":
+            found = nadam_product(*map(optimizer.defaults.get, ("betas", "momentum_decay")), done)
+            state["mu_product"] = torch.tensor(found, dtype=torch.float32, device=where)
+            counters.append((state["mu_product"], found))
+        reset = partial(_fill, counters)
     if before is not None:
         before = waited(before, backend)  # or it would be timed
     return Candidate(waited(optimizer.step, backend), reset, before)

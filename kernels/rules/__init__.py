@@ -4,7 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..rule import Prepared
-from . import adagrad, adam, amsgrad, momentum, rmsprop, sgd
+from . import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    amsgrad,
+    lion,
+    momentum,
+    nadam,
+    radam,
+    rmsprop,
+    sgd,
+)
 
 RULES = {
     rule.name: rule
@@ -19,13 +31,30 @@ RULES = {
         rmsprop.RMSPROP_CENTERED_MOMENTUM,
         adam.ADAM,
         amsgrad.AMSGRAD,
+        nadam.NADAM,
+        radam.RADAM,
+        adamax.ADAMAX,
+        adadelta.ADADELTA,
+        lion.LION,
     )
 }
 """Every rule by name; a public function may choose between several (Nesterov, centered)."""
 
 _MODULES: Mapping[str, Any] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (sgd, momentum, adagrad, rmsprop, adam, amsgrad)
+    for module in (
+        sgd,
+        momentum,
+        adagrad,
+        rmsprop,
+        adam,
+        amsgrad,
+        nadam,
+        radam,
+        adamax,
+        adadelta,
+        lion,
+    )
 }
 
 HYPERPARAMETERS = {stem: module.HYPERPARAMETERS for stem, module in _MODULES.items()}
@@ -33,7 +62,7 @@ HYPERPARAMETERS = {stem: module.HYPERPARAMETERS for stem, module in _MODULES.ite
 
 _PREPARE = {stem: module.prepare for stem, module in _MODULES.items()}
 
-COUNTS_STEPS = frozenset({"momentum", "adagrad", "adam", "amsgrad"})
+COUNTS_STEPS = frozenset({"momentum", "adagrad", "adam", "amsgrad", "nadam", "radam", "adamax"})
 """The stems whose functions take the number of the step."""
 
 

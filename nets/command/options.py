@@ -21,7 +21,8 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--optimizer",
         default="adam",
-        help="sgd, momentum, adagrad, rmsprop, adam, adamw or amsgrad; default: adam",
+        help="sgd, momentum, adagrad, rmsprop, adam, adamw, amsgrad, nadam, radam, adamax, "
+        "adadelta or lion; default: adam",
     )
     parser.add_argument("--lr", type=float, help="learning rate; default: the optimizer's")
     parser.add_argument(

@@ -34,8 +34,9 @@ def train_by_name(
     Args:
         data: "digits" or "mnist:FOLDER".
         device: "auto", "cpu", "cuda", "cuda:N".
-        optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw" or "amsgrad"; the
-            recipe's learning rates belong to Adam, others keep theirs all the time.
+        optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam",
+            "radam", "adamax", "adadelta" or "lion"; the recipe's learning rates belong to Adam,
+            others keep theirs all the time.
         lr: learning rate, kept all the time; None: the recipe's, or the optimizer's own default.
         epochs, batch_size: the recipe's if None.
         seed: of the split, the initial weights and the shuffling.

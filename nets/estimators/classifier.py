@@ -35,9 +35,10 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         activation: "relu", "leaky_relu", "sigmoid", "tanh" or "linear".
         batch_norm: normalize before each activation, in layers without biases.
         keep_prob: of the dropout after each activation, in (0, 1]; 1 for none.
-        optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw" or "amsgrad".
+        optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam",
+            "radam", "adamax", "adadelta" or "lion".
         lr: learning rate; None: the optimizer's own.
-        momentum: b of "momentum", the first beta of the Adams; the others have none.
+        momentum: b of "momentum", the first beta of the Adams and of "lion"; the others have none.
         l2, l1: lambda of lambda/(2m) sum ||W||_F^2 and of lambda/m sum |W|, m the training samples.
         epochs: passes over the samples.
         batch_size: samples an update; "auto": 8 to 32 for up to 2,000 samples, for more
@@ -60,10 +61,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         verbose: show a progress bar.
         nesterov: look ahead along the velocity, of "momentum".
         beta_2: weight of the past squared gradients: the second beta of the Adams, the alpha of
-            "rmsprop". None: the optimizer's own, as of the next two.
-        eps: is added to the root that divides, of the Adams, "adagrad" and "rmsprop".
-        weight_decay: adds weight_decay * param to the gradient, biases included; of "adamw" it is
-            apart from the gradient, and 0.01 by default.
+            "rmsprop", the rho of "adadelta"; of "lion", the second beta. None: the optimizer's own,
+            as of the next two.
+        eps: is added to the root that divides, of the Adams, "adagrad", "rmsprop" and "adadelta".
+        weight_decay: adds weight_decay * param to the gradient, biases included; of "adamw" and
+            "lion" it is apart from the gradient, and of "adamw" 0.01 by default.
         clip_norm: the largest L2 norm of all gradients together, to which larger ones are scaled
             down; None: any.
 

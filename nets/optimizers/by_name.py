@@ -6,17 +6,36 @@ from collections.abc import Callable
 from typing import Any
 
 from ...backend.checks.numbers import decay_rate, flag
+from .adadelta import Adadelta
 from .adagrad import AdaGrad
 from .adam import Adam, AdamW
+from .adamax import Adamax
 from .amsgrad import AMSGrad
+from .lion import Lion
 from .momentum import Momentum
+from .nadam import NAdam
 from .optimizer import Optimizer
+from .radam import RAdam
 from .rmsprop import RMSprop
 from .sgd import SGD
 from .updated_arrays import Arrays
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    kind.__name__: kind for kind in (SGD, Momentum, AdaGrad, RMSprop, Adam, AdamW, AMSGrad)
+    kind.__name__: kind
+    for kind in (
+        SGD,
+        Momentum,
+        AdaGrad,
+        RMSprop,
+        Adam,
+        AdamW,
+        AMSGrad,
+        NAdam,
+        RAdam,
+        Adamax,
+        Adadelta,
+        Lion,
+    )
 }
 """The optimizers that `load`, the command line and the estimators know: the first by these names,
 the others by the same in small letters. For one of your own: OPTIMIZERS["Mine"] = Mine."""
@@ -46,14 +65,16 @@ def optimizer_by_name(
     """The optimizer of that name, with its own defaults for what is None.
 
     Args:
-        name: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw" or "amsgrad".
+        name: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "radam",
+            "adamax", "adadelta" or "lion".
         params: as the optimizer takes them.
         lr: learning rate.
-        momentum: weight of the past gradients: b of Momentum, the first of Adam's betas; the others
-            have none, or none by default, and ignore it.
+        momentum: weight of the past gradients: b of Momentum, the first of betas; the others have
+            none, or none by default, and ignore it.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
         nesterov: look ahead, of Momentum.
-        beta_2: weight of the past squared gradients: the second of Adam's betas, RMSprop's alpha.
+        beta_2: weight of the past squared gradients: the second of betas (Lion's is of gradients),
+            RMSprop's alpha, Adadelta's rho.
         eps, weight_decay: as the optimizer takes them.
         clip_norm: the largest L2 norm of all gradients together; None: any.
 
@@ -76,8 +97,8 @@ def optimizer_by_name(
         wished["betas"] = tuple(default if beta is None else beta for beta, default in pair)
     elif not own.get("momentum"):  # RMSprop's is off where it isn't asked for
         del wished["momentum"]
-    if "alpha" in own:
-        wished["alpha"] = wished.pop("beta_2")
+    for average in own.keys() & {"alpha", "rho"}:
+        wished[average] = wished.pop("beta_2")
     given = {key: value for key, value in wished.items() if value is not None}
     if strange := [key for key in given if key not in own]:
         key = strange[0]

@@ -215,7 +215,7 @@ class FlatStorage(Storage):
         return None  # calls share no memory, and each checks its own
 
     def views(self, state: Sequence[Array]) -> dict[Key, Array]:
-        return dict(self.params.split(state[0]))
+        return {**self.params.split(state[0])}
 
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
         flat = self.backend.to_numpy(state[0])

@@ -6,18 +6,12 @@ import pickle
 
 import numpy as np
 from onepass.nets import (
-    SGD,
-    AdaGrad,
-    Adam,
-    AdamW,
-    AMSGrad,
-    Momentum,
+    OPTIMIZERS,
     Parameters,
-    RMSprop,
 )
 
 SHAPES = {"0.weight": (3, 4), "0.bias": (4,), "2.weight": (4, 2), "2.bias": (2,)}
-KINDS = {kind.__name__: kind for kind in (SGD, Momentum, AdaGrad, RMSprop, Adam, AdamW, AMSGrad)}
+KINDS = dict(OPTIMIZERS)
 
 
 def start(seed=0, dtype="float64"):

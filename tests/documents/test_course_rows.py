@@ -7,15 +7,20 @@ import pytest
 from onepass import kernels
 from onepass.nets import (
     SGD,
+    Adadelta,
     AdaGrad,
     Adam,
+    Adamax,
     AdamW,
     AMSGrad,
     BatchNorm,
     BinaryCrossEntropy,
     Dense,
+    Lion,
     Momentum,
+    NAdam,
     Normalizer,
+    RAdam,
     RMSprop,
     Sequential,
     SoftmaxCrossEntropy,
@@ -38,6 +43,11 @@ OPTIMIZERS = [
         "adam": Adam,
         "adamw": AdamW,
         "amsgrad": AMSGrad,
+        "nadam": NAdam,
+        "radam": RAdam,
+        "adamax": Adamax,
+        "adadelta": lambda p, lr: Adadelta(p, lr=50 * lr),
+        "lion": Lion,
     }.items()
 ]
 

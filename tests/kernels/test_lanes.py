@@ -247,7 +247,8 @@ def test_loops_divide_by_estimates_and_by_the_unit_only_aside(name, dtype):
     inner = [block for block in blocks_of(name, dtype) if f"vrcp14{kind}" in block]
     assert len(inner) >= 3  # with and without factors, and at the ends
     for block in inner:
-        assert re.search(rf"vsqrt{kind}\t[^\n]*%zmm", block)
+        if "sqrt" in RULES[name].update.__code__.co_names:
+            assert re.search(rf"vsqrt{kind}\t[^\n]*%zmm", block)
         assert not re.search("vs?div|call", block)
     assert any("prefetch" in block for block in inner)
 

@@ -205,6 +205,119 @@ def amsgrad(
     return param - _adam_move(m, v_max, step, lr, betas, eps, eps_uncorrected), m, v, v_max
 
 
+def nadam(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    step: int,
+    lr: float = 2e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    momentum_decay: float = 4e-3,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+) -> tuple[Array, ...]:
+    """Dozat (2016), algorithm 2, mu_t = b1 (1 - 0.96^(t psi) / 2) with psi = momentum_decay."""
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    m, v = _moments(g, m, v, betas)
+    t = min(int(step), 100_000)  # later a product of these is 0, and mu_t as it will stay
+    mu = betas[0] * (1 - 0.96 ** (np.arange(1, t + 2) * momentum_decay) / 2)
+    mbar = mu[t] * m / (1 - np.prod(mu)) + (1 - mu[t - 1]) * g / (1 - np.prod(mu[:t]))
+    return param - lr * mbar / (np.sqrt(v / (1 - betas[1] ** step)) + eps), m, v
+
+
+def radam(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    *,
+    step: int,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+) -> tuple[Array, ...]:
+    """Liu et al. (2020), algorithm 2, but from 5 on, not 4; eps, which it lacks, as in PyTorch."""
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    m, v = _moments(g, m, v, betas)
+    mhat, far = m / (1 - betas[0] ** step), 2 / (1 - betas[1]) - 1
+    rho = far - 2 * float(step) * betas[1] ** step / (1 - betas[1] ** step)
+    if rho <= 5:
+        return param - lr * mhat, m, v
+    r = np.sqrt((rho - 4) * (rho - 2) * far / ((far - 4) * (far - 2) * rho))
+    return param - lr * mhat * r * np.sqrt(1 - betas[1] ** step) / (np.sqrt(v) + eps), m, v
+
+
+def adamax(
+    param: Array,
+    grad: Array,
+    m: Array,
+    u: Array,
+    *,
+    step: int,
+    lr: float = 2e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+) -> tuple[Array, ...]:
+    """Kingma and Ba (2015), algorithm 2; eps, which it lacks, beside |g|. NaN wins a maximum."""
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    m = betas[0] * m + (1 - betas[0]) * g
+    u = np.maximum(betas[1] * u, np.abs(g) + eps)
+    return param - lr / (1 - betas[0] ** step) * m / u, m, u
+
+
+def adadelta(
+    param: Array,
+    grad: Array,
+    square_avg: Array,
+    acc_delta: Array,
+    *,
+    lr: float = 1.0,
+    rho: float = 0.9,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+) -> tuple[Array, ...]:
+    """Zeiler (2012), algorithm 1, with RMS[x] = sqrt(E[x^2] + eps); lr is a factor of libraries."""
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    square_avg = rho * square_avg + (1 - rho) * g**2
+    delta = -np.sqrt(acc_delta + eps) / np.sqrt(square_avg + eps) * g
+    acc_delta = rho * acc_delta + (1 - rho) * delta**2
+    return param + lr * delta, square_avg, acc_delta
+
+
+def lion(
+    param: Array,
+    grad: Array,
+    m: Array,
+    *,
+    lr: float = 1e-4,
+    betas: tuple[float, float] = (0.9, 0.99),
+    weight_decay: float = 0.0,
+    decoupled: bool = True,
+    maximize: bool = False,
+    grad_scale: float = 1.0,
+) -> tuple[Array, ...]:
+    """Chen et al. (2023), algorithm 2: p -= lr (sign(b1 m + (1-b1) g) + weight_decay p)."""
+    param, g = _decayed(param, grad, lr, weight_decay, decoupled, maximize, grad_scale)
+    update = np.sign(betas[0] * m + (1 - betas[0]) * g)
+    return param - lr * update, betas[1] * m + (1 - betas[1]) * g
+
+
 def _adam_move(
     m: Array,
     v: Array,
@@ -230,12 +343,14 @@ def _moments(g: Array, m: Array, v: Array, betas: tuple[float, float]) -> tuple[
 class Rule(NamedTuple):
     """One public function: its oracle, and the options that make it a different formula.
 
-    `more` has the names of the states that it keeps with an option alone, by that option.
+    `more` has the names of the states that it keeps with an option alone, by that option. `jumps`:
+    the least rounding of a state may turn a whole step round.
     """
 
     oracle: Callable[..., tuple[Array, ...]]
     variants: list[Options]
     more: Mapping[str, str] = MappingProxyType({})
+    jumps: bool = False
 
     def _names(self, kind: object) -> list[str]:
         parameters = inspect.signature(self.oracle).parameters
@@ -303,4 +418,28 @@ RULES = {
     ),
     "adam_step": Rule(adam, [*_ADAM, {"lr": 0.1, "decoupled": True, "weight_decay": 0.05}]),
     "amsgrad_step": Rule(amsgrad, _ADAM),
+    "nadam_step": Rule(
+        nadam,
+        [
+            {},
+            {"lr": 0.1},
+            {"lr": 0.1, "eps": 1e-2, "betas": (0.8, 0.95)},
+            {"lr": 0.1, "momentum_decay": 1.0},
+        ],
+    ),
+    "radam_step": Rule(  # of the second, no step is rectified; of the third, those from the 6th
+        radam,
+        [
+            {"lr": 0.1},
+            {"lr": 0.1, "betas": (0.8, 0.5)},
+            {"lr": 0.1, "eps": 1e-2, "betas": (0.8, 0.95)},
+        ],
+    ),
+    "adamax_step": Rule(adamax, [{}, {"lr": 0.1}, {"lr": 0.1, "eps": 1e-2, "betas": (0.8, 0.7)}]),
+    "adadelta_step": Rule(adadelta, [{}, {"lr": 0.5, "eps": 1e-2, "rho": 0.8}]),
+    "lion_step": Rule(
+        lion,
+        [{}, {"lr": 0.1}, {"lr": 0.1, "betas": (0.5, 0.8), "weight_decay": 0.05}],
+        jumps=True,
+    ),
 }

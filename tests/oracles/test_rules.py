@@ -10,7 +10,20 @@ import pytest
 from tolerances import DTYPES, LIMITS, assert_close, assert_walk
 
 from oracles import rules as oracles
-from oracles.rules import RULES, adagrad, adam, amsgrad, momentum, rmsprop, sgd
+from oracles.rules import (
+    RULES,
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    amsgrad,
+    lion,
+    momentum,
+    nadam,
+    radam,
+    rmsprop,
+    sgd,
+)
 
 ROOT2 = math.sqrt(2.0)
 
@@ -127,6 +140,36 @@ BY_HAND = [
         {"lr": 0.5, "betas": (0.5, 0.75), "eps": 2.0, "weight_decay": 0.25},
         (1 - 0.5 * 2.25 / 4.25, 1.125, 2.25**2 / 4),
     ),
+    # m = 1, v = 1; mu = 0.5*(1 - 0.48) = 0.26, then 0.5*(1 - 0.4608) = 0.2696, M = 0.26, 0.070096:
+    # mbar = 0.2696/0.929904 + 0.74*2/0.74; vhat = 4
+    (
+        nadam,
+        (2,),
+        {"lr": 0.5, "betas": (0.5, 0.75), "eps": 2.0, "momentum_decay": 1.0},
+        (1 - 0.5 * (0.2696 / 0.929904 + 2) / 4, 1.0, 1.0),
+    ),
+    # r = 3, and r_t never above it: p = 1 - 0.5*2, then m = 1.5, /0.75: again
+    (radam, (2, 2), {"lr": 0.5, "betas": (0.5, 0.5), "eps": 1.0}, (-1.0, 1.5, 3.0)),
+    # m = 1, /0.5; u = 2 + 1; p = 1 - 0.5*2/3; t = 2, g = 0: m = 0.5, /0.75; u = max(2.25, 1)
+    (
+        adamax,
+        (2, 0),
+        {"lr": 0.5, "betas": (0.5, 0.75), "eps": 1.0},
+        (2 / 3 - 0.5 * (0.5 / 0.75) / 2.25, 0.5, 2.25),
+    ),
+    # s = 8, d = 1/3*4; a = 8/9: p = 1 - 0.5*4/3; g = 0: s = 4, d = 0, a = 4/9
+    (adadelta, (4, 0), {"lr": 0.5, "rho": 0.5, "eps": 1.0}, (1 / 3, 4.0, 4 / 9)),
+    # p = 1 - 0.25, m = 0.5; g = -1: c = 0.25 - 0.5 < 0: p = 1; m = 0.375 - 0.25
+    (lion, (2, -1), {"lr": 0.25, "betas": (0.5, 0.75)}, (1.0, 0.125)),
+    # p = 1*(1 - 0.25*0.5) - 0.25; g = 0 and m = 0.5: p = 0.625*0.875 - 0.25
+    (
+        lion,
+        (2, 0),
+        {"lr": 0.25, "betas": (0.5, 0.75), "weight_decay": 0.5},
+        (0.625 * 0.875 - 0.25, 0.375),
+    ),
+    # no gradient has no sign
+    (lion, (0,), {"lr": 0.25}, (1.0, 0.0)),
     # t = 1: m = 2, v = 4, vhat = 16: p = 1 - 0.5*4/(4 + 1) = 0.6
     # t = 2, g = 0: m = 1, /0.75; v = 3 < 4, so v_max stays 4, /0.4375 = 64/7
     (
@@ -252,6 +295,36 @@ MISTAKES = {
         "adagrad_step",
         {"lr": 0.1, "lr_decay": 0.1},
         changed(adagrad, step=lambda o: o["step"] + 1),
+    ),
+    "no look-ahead of NAdam": (
+        "nadam_step",
+        {"lr": 0.1, "betas": (0.9, 0.95), "eps": 1e-2},
+        lambda *arrays, momentum_decay=0, **o: adam(*arrays, **o),
+    ),
+    "NAdam's step counted from 0": (
+        "nadam_step",
+        {"lr": 0.1},
+        changed(nadam, step=lambda o: o["step"] + 1),
+    ),
+    "never rectified": (
+        "radam_step",
+        {"lr": 0.1, "eps": 1e-2, "betas": (0.8, 0.95)},
+        changed(radam, step=lambda o: min(o["step"], 5)),
+    ),
+    "Adam for Adamax": (
+        "adamax_step",
+        {"lr": 0.1, "eps": 1e-2, "betas": (0.8, 0.7)},
+        adam,
+    ),
+    "Adadelta's average of the step before": (
+        "adadelta_step",
+        {"lr": 0.5, "eps": 1e-2},
+        lambda p, g, s, a, **o: adadelta(p, g, s, 0.9 * a, **o),
+    ),
+    "Lion's betas swapped": (
+        "lion_step",
+        {"lr": 0.1, "betas": (0.5, 0.8)},
+        changed(lion, betas=lambda o: o["betas"][::-1]),
     ),
     "old velocity": ("momentum_step", N, nesterov_with_old_velocity),
     "no nesterov": ("momentum_step", N, changed(momentum, nesterov=lambda o: False)),

@@ -15,6 +15,7 @@ import pytest
 from onepass import get_backend
 from onepass.bench.cases.steps import CASES
 from onepass.bench.peers import deepspeed_build
+from onepass.bench.peers import jax_steps as jax_peers
 from onepass.bench.peers import steps as peers
 from onepass.bench.peers import torch_steps as torch_peers
 from onepass.bench.peers.undisturbed import undisturbed
@@ -27,7 +28,8 @@ SLOW = ("deepspeed", "torch compile")
 HAS = {
     "deepspeed": ("adam", "adamw", "adagrad"),
     "torch compile": ("adam",),
-    "jax": tuple(rule for rule in CASES if rule != "amsgrad"),
+    "jax": jax_peers.RULES,
+    **dict.fromkeys(torch_peers.TORCH_PATHS, tuple(rule for rule in CASES if rule != "lion")),
 }
 PAIRS = [
     pytest.param(path, rule, marks=[pytest.mark.slow] if path in SLOW else [])
@@ -113,9 +115,11 @@ def test_reset_repeats_the_first_step_bit_for_bit(path, rule):
 
 
 def test_every_path_of_pytorch_is_there_or_explained():
-    for rule in CASES:
+    assert peers.why_missing("torch foreach", "lion") == "PyTorch has no lion"
+    for rule in CASES.keys() - {"lion"}:
         missing = {path for path in peers.TORCH_PATHS if peers.why_missing(path, rule)}
-        assert missing == ({"torch fused"} if rule == "rmsprop" else set())
+        fused = {"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "amsgrad"}
+        assert missing == ({"torch fused"} if rule not in fused else set())
 
 
 # --- reasons --------------------------------------------------------------------------------------
@@ -196,6 +200,7 @@ import json, logging, os, sys, warnings
 import numpy, torch
 from onepass import get_backend
 from onepass.bench.cases.steps import CASES
+from onepass.bench.peers import jax_steps as jax_peers
 from onepass.bench.peers import steps as peers
 
 def state():

@@ -28,6 +28,11 @@ BY_HAND = {
     "adam": (7, 12, 7 + 10 + 12),  # 7: m * beta1 2, g * share 2, add 3
     "adamw": (7, 13, 2 + 7 + 10 + 12),
     "amsgrad": (9, 13, 7 + 10 + 3 + 12),
+    "nadam": (7, 17, 7 + 10 + 12 + 12),  # the root twice, with one scratch array
+    "radam": (7, 12, 7 + 10 + 12),
+    "adamax": (7, 10, 7 + 2 + 2 + 2 + 3 + 3 + 2 + 3),
+    "adadelta": (7, 16, 10 + 2 + 2 + 3 + 2 + 2 + 3 + 2 + 2 + 3 + 3 + 2 + 3),
+    "lion": (5, 8, 2 + 3 + 2 + 2 + 3 + 7),
 }
 
 

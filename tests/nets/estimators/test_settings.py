@@ -136,6 +136,11 @@ GIVEN = {
     "sgd": ({}, {}),
     "adam": ({"momentum": 0.5, "beta_2": 0.8, "eps": 1e-3}, {"betas": (0.5, 0.8), "eps": 1e-3}),
     "adamw": ({"beta_2": 0.8}, {"betas": (0.9, 0.8)}),
+    "nadam": ({"momentum": 0.5, "eps": 1e-3}, {"betas": (0.5, 0.999), "eps": 1e-3}),
+    "radam": ({"beta_2": 0.8}, {"betas": (0.9, 0.8)}),
+    "adamax": ({"beta_2": 0.8}, {"betas": (0.9, 0.8)}),
+    "adadelta": ({"beta_2": 0.8, "eps": 1e-3}, {"rho": 0.8, "eps": 1e-3}),
+    "lion": ({"momentum": 0.5, "beta_2": 0.8}, {"betas": (0.5, 0.8), "decoupled": True}),
     "amsgrad": ({"eps": 1e-3}, {"betas": (0.9, 0.999), "eps": 1e-3}),
 }
 
@@ -174,6 +179,7 @@ def test_what_is_given_reaches_the_optimizer(kind, name, monkeypatch):
     [
         ("adam", {"nesterov": True}, ValueError, "nesterov is True, but the optimizer 'adam' has"),
         ("sgd", {"eps": 1e-6}, ValueError, "eps is 1e-06, but the optimizer 'sgd' has none; exp"),
+        ("lion", {"eps": 1e-6}, ValueError, "eps is 1e-06, but the optimizer 'lion' has none; exp"),
         ("momentum", {"beta_2": 0.9}, ValueError, "beta_2 is 0.9, but the optimizer 'momentum' ha"),
         ("adam", {"beta_2": 1.0}, ValueError, r"beta_2 is 1.0; expected a number in \[0, 1\)"),
         ("rmsprop", {"beta_2": -0.1}, ValueError, "beta_2 is -0.1; expected"),

@@ -8,11 +8,16 @@ from cases.six_gradients import frozen, start
 from onepass import nets
 from onepass.nets import (
     SGD,
+    Adadelta,
     AdaGrad,
     Adam,
+    Adamax,
     AdamW,
     AMSGrad,
+    Lion,
     Momentum,
+    NAdam,
+    RAdam,
     RMSprop,
 )
 from onepass.nets.optimizers import optimizer as stepping
@@ -31,6 +36,13 @@ def test_defaults_are_those_of_pytorch():
     rmsprop_defaults |= {"momentum": 0.0, "centered": False, **common}
     assert RMSprop(arrays).hyper == rmsprop_defaults
     assert Adam(arrays).hyper == AMSGrad(arrays).hyper == adam_defaults
+    del adam_defaults["eps_uncorrected"]
+    assert RAdam(arrays).hyper == adam_defaults
+    assert Adamax(arrays).hyper == adam_defaults | {"lr": 2e-3}
+    assert NAdam(arrays).hyper == adam_defaults | {"lr": 2e-3, "momentum_decay": 4e-3}
+    assert Adadelta(arrays).hyper == {"lr": 1.0, "rho": 0.9, "eps": 1e-6, **common}
+    assert Lion(arrays).hyper == {"lr": 1e-4, "betas": (0.9, 0.99), **common, "decoupled": True}
+    adam_defaults["eps_uncorrected"] = False
     assert AdamW(arrays).hyper == adam_defaults | {"weight_decay": 1e-2, "decoupled": True}
 
 
@@ -72,6 +84,11 @@ BAD_HYPER = [
     (Adam, "betas", (0.9, 1.0), ValueError),
     (AdamW, "betas", 0.9, TypeError),
     (AMSGrad, "eps", -1.0, ValueError),
+    (NAdam, "momentum_decay", -1.0, ValueError),
+    (RAdam, "betas", (0.9, 1.0), ValueError),
+    (Adamax, "eps", -1.0, ValueError),
+    (Adadelta, "rho", 1.0, ValueError),
+    (Lion, "betas", 0.9, TypeError),
 ]
 
 

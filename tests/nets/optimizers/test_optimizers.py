@@ -11,15 +11,21 @@ from cases.six_gradients import KINDS, SHAPES, flat_parameters, frozen, start, w
 from onepass import kernels, nets
 from onepass.kernels import launch as launching
 from onepass.kernels.rule_engines.numba_cpu import NumbaEngine
+from onepass.kernels.rules import nadam as nadam_rule
 from onepass.nets import (
     SGD,
+    Adadelta,
     AdaGrad,
     Adam,
+    Adamax,
     AdamW,
     AMSGrad,
     Dense,
+    Lion,
     Momentum,
+    NAdam,
     Optimizer,
+    RAdam,
     RMSprop,
     Sequential,
 )
@@ -108,7 +114,76 @@ def adam(
     return p
 
 
+def nadam(p, gradients, lr=2e-3, b1=0.9, b2=0.999, eps=1e-8, psi=4e-3):
+    m = v = 0.0
+    product = 1.0
+    for t, g in enumerate(gradients, 1):
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        mu, ahead = (b1 * (1 - 0.5 * 0.96 ** (k * psi)) for k in (t, t + 1))
+        product *= mu
+        mbar = ahead * m / (1 - product * ahead) + (1 - mu) * g / (1 - product)
+        p -= lr * mbar / (sqrt(v / (1 - b2**t)) + eps)
+    return p
+
+
+def radam(p, gradients, lr=1e-3, b1=0.9, b2=0.999, eps=1e-8):
+    m = v = 0.0
+    most = 2 / (1 - b2) - 1
+    for t, g in enumerate(gradients, 1):
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        move, worth = m / (1 - b1**t), most - 2 * t * b2**t / (1 - b2**t)
+        if worth > 5:
+            share = (worth - 4) * (worth - 2) * most / ((most - 4) * (most - 2) * worth)
+            move *= sqrt(share * (1 - b2**t)) / (sqrt(v) + eps)
+        p -= lr * move
+    return p
+
+
+def adamax(p, gradients, lr=2e-3, b1=0.9, b2=0.999, eps=1e-8):
+    m = u = 0.0
+    for t, g in enumerate(gradients, 1):
+        m = b1 * m + (1 - b1) * g
+        u = max(b2 * u, abs(g) + eps)
+        p -= lr / (1 - b1**t) * m / u
+    return p
+
+
+def adadelta(p, gradients, lr=1.0, rho=0.9, eps=1e-6):
+    s = a = 0.0
+    for g in gradients:
+        s = rho * s + (1 - rho) * g * g
+        delta = sqrt(a + eps) / sqrt(s + eps) * g
+        a = rho * a + (1 - rho) * delta * delta
+        p -= lr * delta
+    return p
+
+
+def lion(p, gradients, lr=1e-4, b1=0.9, b2=0.99, decay=0.0):
+    m = 0.0
+    for g in gradients:
+        p *= 1 - lr * decay
+        c = b1 * m + (1 - b1) * g
+        p -= lr * ((c > 0) - (c < 0))
+        m = b2 * m + (1 - b2) * g
+    return p
+
+
 CASES = {
+    "nadam": (NAdam, {}, nadam),
+    "nadam-decay": (NAdam, {"momentum_decay": 1.0}, lambda p, g: nadam(p, g, psi=1.0)),
+    "radam": (RAdam, {}, radam),  # the sixth step is the first that is rectified
+    "radam-0.9": (RAdam, {"betas": (0.5, 0.9)}, lambda p, g: radam(p, g, b1=0.5, b2=0.9)),
+    "adamax": (Adamax, {}, adamax),
+    "adadelta": (Adadelta, {}, adadelta),
+    "adadelta-rho": (
+        Adadelta,
+        {"rho": 0.5, "eps": 0.01, "lr": 0.5},
+        lambda p, g: adadelta(p, g, lr=0.5, rho=0.5, eps=0.01),
+    ),
+    "lion": (Lion, {}, lion),
+    "lion-decay": (Lion, {"lr": 0.1, "weight_decay": 0.5}, lambda p, g: lion(p, g, 0.1, decay=0.5)),
     "sgd": (SGD, {}, sgd),
     "sgd-lr": (SGD, {"lr": 0.3}, lambda p, g: sgd(p, g, lr=0.3)),
     "sgd-maximize": (SGD, {"maximize": True}, lambda p, g: sgd(p, [-x for x in g])),
@@ -235,6 +310,21 @@ def test_rmsprop_keeps_what_its_options_need_and_no_more(options, states, flat):
         optimizer.step(gradient)
         other.step(gradient)
     assert frozen(other.state_dict()) == frozen(optimizer.state_dict())
+
+
+def test_nadam_s_product_is_the_same_whatever_was_asked_for_before():
+    """So that a run that goes on from a checkpoint goes on bit for bit."""
+    betas, decay = 0.9, 0.0123
+    asked = [nadam_rule.product(betas, decay, t) for t in range(1, 500)]
+    nadam_rule._found.cache_clear()
+    assert nadam_rule.product(betas, decay, 321) == asked[320]
+    assert [nadam_rule.product(betas, decay, t) for t in range(1, 500)] == asked
+    by_hand = betas**2 * (1 - 0.5 * 0.96**decay) * (1 - 0.5 * 0.96 ** (2 * decay))
+    assert asked[1] == pytest.approx(by_hand, rel=1e-15)
+    assert asked[-1] == 0 == nadam_rule.product(betas, decay, 10**15)
+    assert len(nadam_rule._found(betas, decay)) < 500
+    assert nadam_rule.product(0.0, decay, 1) == 0
+    assert nadam_rule.product(0.5, 0.0, 3) == 0.25**3
 
 
 def test_a_variance_that_rounding_takes_below_zero_is_none():

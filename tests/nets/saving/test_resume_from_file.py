@@ -11,7 +11,19 @@ from functools import partial
 import numpy as np
 import pytest
 from cases.saving import everything, network, rewrite, train
-from onepass.nets import Adam, AMSGrad, Checkpoint, InverseSqrtDecay, Momentum, RMSprop, load, save
+from onepass.nets import (
+    Adam,
+    AMSGrad,
+    Checkpoint,
+    InverseSqrtDecay,
+    Lion,
+    Momentum,
+    NAdam,
+    RAdam,
+    RMSprop,
+    load,
+    save,
+)
 from programs import PYTHONPATH, TESTS
 from programs.resumes import go_on
 
@@ -19,6 +31,9 @@ KINDS = {
     "Momentum": Momentum,
     "Adam": Adam,
     "AMSGrad": AMSGrad,
+    "Lion": Lion,
+    "NAdam": NAdam,
+    "RAdam": RAdam,
     "RMSprop": partial(RMSprop, momentum=0.9, centered=True),
 }
 DTYPES = "float32", "float64"

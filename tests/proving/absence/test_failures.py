@@ -19,13 +19,18 @@ from onepass.kernels.rule_engines import array
 from onepass.kernels.rule_engines.base import Engine
 from onepass.nets import (
     SGD,
+    Adadelta,
     AdaGrad,
     Adam,
+    Adamax,
     AdamW,
     AMSGrad,
     BatchNorm,
     Dense,
+    Lion,
     Momentum,
+    NAdam,
+    RAdam,
     RMSprop,
     Sequential,
     SoftmaxCrossEntropy,
@@ -42,7 +47,8 @@ from proving.absence.every_failure import (
 )
 from proving.absence.made_up_gpu import Machine
 
-OPTIMIZERS = [SGD, Momentum, AdaGrad, RMSprop, Adam, AdamW, AMSGrad]
+OPTIMIZERS = [SGD, Momentum, AdaGrad, RMSprop, Adam, AdamW, AMSGrad, NAdam, RAdam, Adamax]
+OPTIMIZERS += [Adadelta, Lion]
 
 
 # --- an optimizer's step over arrays that lie apart -----------------------------------------------
