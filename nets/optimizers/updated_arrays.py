@@ -215,7 +215,8 @@ class FlatStorage(Storage):
         return None  # calls share no memory, and each checks its own
 
     def views(self, state: Sequence[Array]) -> dict[Key, Array]:
-        return {**self.params.split(state[0])}
+        views = self.params.split(state[0])
+        return {key: views[key] for key in self.params}
 
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
         flat = self.backend.to_numpy(state[0])

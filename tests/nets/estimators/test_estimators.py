@@ -9,7 +9,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from onepass.nets import Cosine, ExponentialDecay, LinearDecay, OneCycle
+from onepass.nets import OPTIMIZERS, Cosine, ExponentialDecay, LinearDecay, OneCycle
 
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
 from cases.estimator_checks import checks_of
