@@ -39,6 +39,7 @@ def fit(
     optimizer: Optimizer,
     epochs: int = 10,
     batch_size: int = 128,
+    accumulate: int = 1,
     validation: Pair | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -67,9 +68,11 @@ def fit(
     activations, for each batch size, and for cuBLASLt to work in.
 
     What can't be captured goes layer by layer, and `history.path` tells why: layers, losses and
-    regularizers of your own without `record`, optimizers with a `step` of their own; on the CPU
-    float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with momentum=None,
-    running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto" and "cupy",
+    regularizers of your own without `record`, optimizers with a `step` of their own, with
+    clip_each_norm, or with clip_norm beside frozen parameters; accumulate and loss_scaler; on the
+    CPU float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with
+    momentum=None, running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto"
+    and "cupy",
     layers of your own that draw random numbers, and BatchNorm with momentum=None or
     running_var_ddof=0. On a GPU loss and metric then stay there, and are read together once
     in 4096 batches and at an epoch's end, so that no batch is waited for in between.
@@ -87,7 +90,12 @@ def fit(
         loss: such as SoftmaxCrossEntropy().
         optimizer: made from `net.parameters()`; its states are written.
         epochs: passes over the data, at least 1; with `resume`, those done before included.
-        batch_size: samples an update, at least 1.
+        batch_size: samples that go through the layers at a time, at least 1: those of an update,
+            unless gradients are accumulated.
+        accumulate: batches an update, at least 1: the gradients of so many are added up, at an
+            epoch's end of those that are left. As `batch_size` times as large, within rounding, in
+            less memory; but a BatchNorm has the statistics of each batch, and more time goes into
+            adding up. Schedules, callbacks and `history` count updates.
         validation: (x, y) like `data`, held out: measured after every epoch, never trained on.
         seed: of the shuffling, and of `augment`.
         progress: show a bar (needs rich); False prints nothing.
@@ -121,6 +129,7 @@ def fit(
     check_loss(net, loss)
     check_optimizer(net, optimizer)
     epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
+    accumulate = count("accumulate", accumulate)
     for name, function in (("schedule", schedule), ("augment", augment)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} is {function!r}; expected a function, or None")
@@ -146,7 +155,7 @@ def fit(
     )
     if resume is not None:
         run.resume(resume)
-    batches = ceil(len(x) / batch_size)
+    batches = ceil(len(x) / (batch_size * accumulate))
     shown = RichProgress(epochs, batches, run.epoch, schedule is not None) if progress else None
     bar = shown or Progress()
     with bar, Interrupt() as interrupt, LostDevice(run), net.backend.scope():
@@ -158,6 +167,7 @@ def fit(
             held_out=held_out,
             held_out_weights=held_out_weights,
             batch_size=batch_size,
+            accumulate=accumulate,
             regularizers=regularizers,
             augment=augment,
             callbacks=called,

@@ -41,6 +41,7 @@ class Loop:
     held_out: Pair | None
     held_out_weights: Array | None
     batch_size: int
+    accumulate: int
     regularizers: tuple[Regularizer, ...]
     augment: Augment | None
     callbacks: tuple[Callback, ...]
@@ -51,6 +52,8 @@ class Loop:
         data = self.x, self.y, self.weights
         gathered = self.augment is None
         self.captured = CapturedSteps(self.run, data, self.regularizers, gathered)
+        if self.accumulate > 1:
+            self.captured.why_not = f"accumulate={self.accumulate} adds up gradients of batches"
         nothing = Callback.on_batch
         self.watched = self.augment is not None or any(
             getattr(each.on_batch, "__func__", None) is not nothing for each in self.callbacks
@@ -115,7 +118,7 @@ class Loop:
 
         Several in a row, where they are captured, and no callback looks at each batch.
         """
-        batch = rest[: self.batch_size]
+        batch = rest[: self.batch_size * self.accumulate]
         self._set_lr(0)
         captured = self.captured.of(len(batch))
         if captured is None:
@@ -175,6 +178,7 @@ class Loop:
             mean, metric = update(
                 run.net, run.loss, run.optimizer, self.regularizers, m, x, y, weights,
                 waits=not self.captured.why_not,  # then it is the first of its size
+                rows=self.batch_size,
             )  # fmt: skip
         except NotFiniteError as error:
             raise self._diverged(error, x, y) from error

@@ -36,6 +36,7 @@ def update(
     y: Array,
     weights: Array | None,
     waits: bool = False,
+    rows: int | None = None,
 ) -> tuple[Array, Array]:
     """Forward, loss, backward, step on one batch: (mean loss, sum of the metric) before the step.
 
@@ -43,21 +44,61 @@ def update(
 
     Args:
         waits: look at the loss on a GPU, too, which is waited for then.
+        rows: of the batch that go through the layers at a time, gradients being added up; None: all
+            of them.
 
     Raises:
         NotFiniteError: the loss that is looked at is not finite, or `clip_norm` found gradients
             that are not.
     """
-    output = net.forward(x, train=True)
-    mean, gradient, metric = loss.with_metric(output, y, weights)
-    for regularizer in regularizers:
-        mean = mean + regularizer.penalty(net, samples)
-    if (waits or net.backend.device == "cpu") and not isfinite(mean):
-        raise NotFiniteError("loss", float(mean))
-    net.backward(gradient, input_grad=False)
+    looked_at = waits or net.backend.device == "cpu"
+    if rows is not None and rows < len(x):
+        mean, metric = _in_parts(net, loss, x, y, weights, rows, looked_at)
+        for regularizer in regularizers:
+            mean = mean + regularizer.penalty(net, samples)
+    else:
+        output = net.forward(x, train=True)
+        mean, gradient, metric = loss.with_metric(output, y, weights)
+        for regularizer in regularizers:
+            mean = mean + regularizer.penalty(net, samples)
+        if looked_at and not isfinite(mean):
+            raise NotFiniteError("loss", float(mean))
+        net.backward(gradient, input_grad=False)
     for regularizer in regularizers:
         regularizer.add_gradient(net, samples)
     step(net, optimizer)
+    return mean, metric
+
+
+def _in_parts(
+    net: Sequential,
+    loss: Loss,
+    x: Array,
+    y: Array,
+    weights: Array | None,
+    rows: int,
+    looked_at: bool,
+) -> tuple[Array, Array]:
+    """Forward, loss and backward of some rows after others; the gradients are those of all."""
+    total: Array = None
+    mean: Array = 0.0
+    metric: Array = 0.0
+    for start in range(0, len(x), rows):
+        part = slice(start, start + rows)
+        share = len(x[part]) / len(x)
+        output = net.forward(x[part], train=True)
+        own = None if weights is None else weights[part]
+        of_part, gradient, right = loss.with_metric(output, y[part], own)
+        if looked_at and not isfinite(of_part):
+            raise NotFiniteError("loss", float(of_part))
+        net.backward(gradient * gradient.dtype.type(share), input_grad=False)
+        mean, metric = mean + share * of_part, metric + right
+        flat = net.parameters().flat_grads
+        if total is None:
+            total = flat.copy()
+        else:
+            total += flat
+    net.parameters().flat_grads[...] = total
     return mean, metric
 
 
