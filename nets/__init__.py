@@ -113,6 +113,7 @@ from .training.capture import CapturedStep
 from .training.capture import capture as capture
 from .training.fit import fit as fit
 from .training.history import History
+from .training.loss_scaler import LossScaler
 from .training.regularizers import L1, L2, Regularizer
 from .training.run import Run
 
@@ -171,6 +172,7 @@ __all__ = [
     "LinearDecay",
     "Lion",
     "Loss",
+    "LossScaler",
     "Manual",
     "MeanSquaredError",
     "Momentum",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, ClassVar, TypedDict
 
@@ -324,12 +325,21 @@ class Optimizer:
             KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out.
         """
         if self._storage.beside is None:
-            self._step(grads, grad_scale)
+            self._step(grads, grad_scale, care=False)
         else:
             with self._storage.beside:
-                self._step(grads, grad_scale)
+                self._step(grads, grad_scale, care=False)
 
-    def _step(self, grads: Arrays | None, grad_scale: float) -> None:
+    def step_if_finite(self, grads: Arrays | None = None, *, grad_scale: float = 1.0) -> bool:
+        """`step`, unless a gradient is inf or NaN: then nothing changes, and False is returned.
+
+        Where there is `clip_norm`, the norm that it takes tells; else gradients are read once more,
+        and a GPU is waited for.
+        """
+        with self._storage.beside or nullcontext():
+            return self._step(grads, grad_scale, care=True)
+
+    def _step(self, grads: Arrays | None, grad_scale: float, care: bool) -> bool:
         gradients, without = self._storage.gradients(grads)
         if self._storage.backend is not self._backend:
             self._follow()
@@ -341,15 +351,19 @@ class Optimizer:
 
         if calls.columns[0]:
             clip_norm = self._options["clip_norm"]
-            if clip_norm is not None:
+            if clip_norm is not None or care:
                 check_all(calls.columns, self._engine, calls.kept, check)
                 kernels.validate(self.rule, grad_scale=grad_scale)
                 norm = self._norm(columns, calls)
-                grad_scale = clipped_scale(norm, grad_scale, clip_norm)
+                if care and not isfinite(norm):
+                    return False
+                if clip_norm is not None:
+                    grad_scale = clipped_scale(norm, grad_scale, clip_norm)
             factors = self._factors(gradients, grad_scale, without)
             prepared = self._prepared(self._steps + 1, grad_scale, factors)
             launch_all(prepared, calls.columns, self._engine, calls.kept, check)
         self._steps += 1
+        return True
 
     def _factors(
         self, gradients: tuple[Array, ...], grad_scale: float, without: frozenset[Key]

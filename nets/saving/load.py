@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from os import PathLike
+from sys import maxsize
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..optimizers.schedules.schedule import Schedule
 from ..paths import expanded
 from ..state_checks import check_keys
 from ..training.history import History
+from ..training.loss_scaler import LossScaler
 from ..types import Device, HostArray
 from .network_json import check_alike, network_from
 from .safetensors_file import read_file
@@ -166,7 +168,10 @@ def _run(config: Any) -> dict[str, Any]:
     """The attributes of `Saved` that a run has."""
     if config is None:
         return {}
-    run = check_keys(config, ("epoch", "step", "history", "rng_state"), "run")
+    also = ["loss_scale"] if isinstance(config, Mapping) and "loss_scale" in config else []
+    run = check_keys(config, ("epoch", "step", "history", "rng_state", *also), "run")
+    if also:
+        LossScaler(growth_interval=maxsize).load_state_dict(run["loss_scale"])
     for name in ("epoch", "step"):
         if type(run[name]) is not int or run[name] < 0:
             raise ValueError(f"{name} is {run[name]!r}; expected an integer >= 0")
@@ -182,6 +187,7 @@ def _run(config: Any) -> dict[str, Any]:
         "epoch": run["epoch"],
         "step": run["step"],
         "history": history,
+        "loss_scale": run.get("loss_scale"),
         "_rng_state": run["rng_state"],
     }
 

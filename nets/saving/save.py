@@ -175,6 +175,7 @@ def _run_config(run: Run) -> dict[str, Any]:
         "step": run.step,
         "history": history_config(run.history),
         "rng_state": plain(run.rng_state, "the state of rng"),
+        **({} if run.loss_scale is None else {"loss_scale": run.loss_scale}),
     }
 
 

@@ -21,6 +21,7 @@ class Saved:
         metadata: what else was saved with it, by name.
         epoch, step: how many of a run were finished; 0 where no run was saved.
         history: what was recorded of the run; empty where none was saved.
+        loss_scale: the state of the run's `LossScaler`; None where it had none.
         schedule, rng_state: see there.
 
     `fit(saved.net, ..., optimizer=saved.optimizer, resume=saved)` goes on with the run.
@@ -32,6 +33,7 @@ class Saved:
     epoch: int = 0
     step: int = 0
     history: History = field(default_factory=History)
+    loss_scale: dict[str, Any] | None = None
     _rng_state: dict[str, Any] | None = None
     _schedule: Schedule | str | None = None
 

@@ -25,9 +25,10 @@ from .inputs import (
 )
 from .interrupt import Interrupt
 from .loop import Augment, Loop
+from .loss_scaler import LossScaler
 from .lost_device import LostDevice
 from .progress import Progress, RichProgress
-from .regularizers import Regularizers, regularizers_of
+from .regularizers import Regularizer, Regularizers, regularizers_of
 from .run import LrSchedule, Resumable, Run
 
 
@@ -46,6 +47,7 @@ def fit(
     schedule: LrSchedule | None = None,
     regularizer: Regularizers = None,
     class_weight: ClassWeight = None,
+    loss_scaler: LossScaler | None = None,
     augment: Augment | None = None,
     callbacks: Callbacks = (),
     resume: Resumable | None = None,
@@ -107,6 +109,8 @@ def fit(
             weight for each class: J = mean over rows of w[k] loss. The loss on validation data is
             weighted too, by the weights that were found for `data`, so that early stopping watches
             what is minimized; a metric is not.
+        loss_scaler: a LossScaler, for networks of float16: batches whose gradients are inf or NaN
+            change nothing but its scale. Its scale is saved and resumed with the run.
         augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
             batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
         callbacks: one, or several, told of the run in this order; see `Callback`.
@@ -135,6 +139,7 @@ def fit(
             raise TypeError(f"{name} is {function!r}; expected a function, or None")
     called = callbacks_of(callbacks)
     regularizers = regularizers_of(regularizer)
+    _check_scaler(loss_scaler, regularizers)
     x, y = prepared(net, data, loss, "data")
     check_batches(net, len(x), batch_size)
     held_out = None if validation is None else prepared(net, validation, loss, "validation")
@@ -151,6 +156,7 @@ def fit(
         rng=seeded(np.random.default_rng, seed),
         history=History(metric_name=loss.metric),
         schedule=schedule,
+        loss_scaler=loss_scaler,
         validated=held_out is not None,
     )
     if resume is not None:
@@ -168,6 +174,7 @@ def fit(
             held_out_weights=held_out_weights,
             batch_size=batch_size,
             accumulate=accumulate,
+            scaler=loss_scaler,
             regularizers=regularizers,
             augment=augment,
             callbacks=called,
@@ -176,3 +183,15 @@ def fit(
         )
         loop.run_epochs()
     return run.history
+
+
+def _check_scaler(scaler: LossScaler | None, regularizers: tuple[Regularizer, ...]) -> None:
+    if scaler is None:
+        return
+    if not isinstance(scaler, LossScaler):
+        raise TypeError(f"loss_scaler is a {type(scaler).__name__}; expected a LossScaler, or None")
+    if regularizers:
+        raise ValueError(
+            f"loss_scaler is given beside the regularizer {regularizers[0]!r}, whose gradients it "
+            "would not scale; expected the optimizer's weight_decay instead"
+        )

@@ -21,6 +21,7 @@ from .captured.steps import CapturedSteps
 from .divergence import diverged
 from .inputs import Pair
 from .interrupt import Interrupt
+from .loss_scaler import LossScaler
 from .progress import Progress
 from .regularizers import Regularizer
 from .run import Run
@@ -42,6 +43,7 @@ class Loop:
     held_out_weights: Array | None
     batch_size: int
     accumulate: int
+    scaler: LossScaler | None
     regularizers: tuple[Regularizer, ...]
     augment: Augment | None
     callbacks: tuple[Callback, ...]
@@ -54,6 +56,8 @@ class Loop:
         self.captured = CapturedSteps(self.run, data, self.regularizers, gathered)
         if self.accumulate > 1:
             self.captured.why_not = f"accumulate={self.accumulate} adds up gradients of batches"
+        if self.scaler is not None:
+            self.captured.why_not = "loss_scaler may leave steps out"
         nothing = Callback.on_batch
         self.watched = self.augment is not None or any(
             getattr(each.on_batch, "__func__", None) is not nothing for each in self.callbacks
@@ -173,16 +177,17 @@ class Loop:
         if self.augment is not None:
             x = self._augmented(x)
         weights = None if self.weights is None else self.weights.take(batch)
-        m = len(self.x)
+        m, before = len(self.x), run.optimizer.steps
         try:
             mean, metric = update(
                 run.net, run.loss, run.optimizer, self.regularizers, m, x, y, weights,
                 waits=not self.captured.why_not,  # then it is the first of its size
                 rows=self.batch_size,
+                scaler=self.scaler,
             )  # fmt: skip
         except NotFiniteError as error:
             raise self._diverged(error, x, y) from error
-        run.step += 1
+        run.step += 1 if self.scaler is None else run.optimizer.steps - before
         run.batch_loss = mean
         return mean, metric
 

@@ -14,6 +14,7 @@ from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..types import Array
 from .history import History
+from .loss_scaler import LossScaler
 
 LrSchedule: TypeAlias = Callable[[int, int], float]
 """schedule(epoch, step) -> lr: the epoch counts from 0, the step (the mini-batch) from 1."""
@@ -41,6 +42,7 @@ class Run:
         epochs: how many are planned.
         rng: shuffles the samples, and augments; every random choice of the loop comes from it.
         history: what was recorded of the finished epochs.
+        loss_scaler: as given to `fit`.
         validated: whether there is validation data.
         epoch: epochs finished.
         step: updates done, from the start of the first epoch.
@@ -59,11 +61,17 @@ class Run:
     rng: np.random.Generator
     history: History = field(default_factory=History)
     schedule: LrSchedule | None = None
+    loss_scaler: LossScaler | None = None
     validated: bool = False
     epoch: int = 0
     step: int = 0
     batch_loss: Array = float("nan")
     stopped: str = ""
+
+    @property
+    def loss_scale(self) -> dict[str, Any] | None:
+        """The state of `loss_scaler`; None where there is none."""
+        return None if self.loss_scaler is None else self.loss_scaler.state_dict()
 
     @property
     def rng_state(self) -> dict[str, Any]:
@@ -121,5 +129,8 @@ class Run:
             raise ValueError(
                 f"resume.rng_state is no state of {type(rng.bit_generator).__name__}: {error}"
             ) from error
+        scale = getattr(state, "loss_scale", None)
+        if self.loss_scaler is not None and scale is not None:
+            self.loss_scaler.load_state_dict(scale)
         self.rng, self.history = rng, deepcopy(history)
         self.epoch, self.step, self.history.stopped = state.epoch, state.step, ""

@@ -10,6 +10,7 @@ from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..types import Array
+from .loss_scaler import LossScaler
 from .regularizers import Regularizer
 
 
@@ -37,6 +38,7 @@ def update(
     weights: Array | None,
     waits: bool = False,
     rows: int | None = None,
+    scaler: LossScaler | None = None,
 ) -> tuple[Array, Array]:
     """Forward, loss, backward, step on one batch: (mean loss, sum of the metric) before the step.
 
@@ -46,6 +48,7 @@ def update(
         waits: look at the loss on a GPU, too, which is waited for then.
         rows: of the batch that go through the layers at a time, gradients being added up; None: all
             of them.
+        scaler: scales the loss's gradient, and leaves the step out where a gradient is not finite.
 
     Raises:
         NotFiniteError: the loss that is looked at is not finite, or `clip_norm` found gradients
@@ -53,7 +56,7 @@ def update(
     """
     looked_at = waits or net.backend.device == "cpu"
     if rows is not None and rows < len(x):
-        mean, metric = _in_parts(net, loss, x, y, weights, rows, looked_at)
+        mean, metric = _in_parts(net, loss, x, y, weights, rows, looked_at, scaler)
         for regularizer in regularizers:
             mean = mean + regularizer.penalty(net, samples)
     else:
@@ -63,10 +66,13 @@ def update(
             mean = mean + regularizer.penalty(net, samples)
         if looked_at and not isfinite(mean):
             raise NotFiniteError("loss", float(mean))
-        net.backward(gradient, input_grad=False)
+        net.backward(scaler.scaled(gradient) if scaler else gradient, input_grad=False)
     for regularizer in regularizers:
         regularizer.add_gradient(net, samples)
-    step(net, optimizer)
+    if scaler is None:
+        step(net, optimizer)
+    else:
+        scaler.step(optimizer)
     return mean, metric
 
 
@@ -78,6 +84,7 @@ def _in_parts(
     weights: Array | None,
     rows: int,
     looked_at: bool,
+    scaler: LossScaler | None,
 ) -> tuple[Array, Array]:
     """Forward, loss and backward of some rows after others; the gradients are those of all."""
     total: Array = None
@@ -91,6 +98,7 @@ def _in_parts(
         of_part, gradient, right = loss.with_metric(output, y[part], own)
         if looked_at and not isfinite(of_part):
             raise NotFiniteError("loss", float(of_part))
+        gradient = scaler.scaled(gradient) if scaler else gradient
         net.backward(gradient * gradient.dtype.type(share), input_grad=False)
         mean, metric = mean + share * of_part, metric + right
         flat = net.parameters().flat_grads
