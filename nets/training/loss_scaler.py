@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ...backend.checks.numbers import count, finite_number, fraction, positive
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.updated_arrays import Arrays
@@ -77,8 +79,12 @@ class LossScaler:
         return self._scale
 
     def scaled(self, gradient: Array) -> Array:
-        """The gradient of the loss times the scale, of its own dtype."""
-        return gradient * gradient.dtype.type(self._scale)
+        """The gradient of the loss times the scale, of its own dtype: inf where that ends."""
+        dtype = gradient.dtype
+        with np.errstate(over="ignore"):
+            if dtype != "float16":
+                return gradient * dtype.type(self._scale)
+            return (gradient.astype("float32") * np.float32(self._scale)).astype(dtype)
 
     def step(
         self, optimizer: Optimizer, grads: Arrays | None = None, *, grad_scale: float = 1.0

@@ -171,7 +171,8 @@ def test_gradients_of_a_float16_network_arrive(reference, options):
     for scale in (None, 2.0**12):
         net = small(reference.device)
         scaler = None if scale is None else LossScaler(scale)
-        history = train(net, scaler, epochs=1, **options)
+        still = SGD(net.parameters(), lr=0.0)
+        history = train(net, scaler, epochs=1, optimizer=still, **options)
         gradient = net.backend.to_numpy(net.parameters().grads["0.weight"])
         found[scale] = float((gradient != 0).mean())
         if scaler is not None:
@@ -202,6 +203,15 @@ def test_it_is_saved_and_resumed(tmp_path):
     train(saved.net, third, epochs=20, optimizer=saved.optimizer, resume=saved)
     assert third.state_dict() == first.state_dict()
     assert saved.net.parameters().flat.tobytes() == whole.parameters().flat.tobytes()
+
+
+def test_a_scale_beyond_float16_scales_what_is_small():
+    gradient = np.array([1e-3, -2e-7, 30.0], "float16")
+    scaled = LossScaler(2.0**18).scaled(gradient)
+    assert scaled.dtype == "float16"
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(scaled, (gradient.astype(float) * 2**18).astype("float16"))
+    assert np.isinf(scaled[2])
 
 
 def test_what_does_not_go_with_it_is_refused():
