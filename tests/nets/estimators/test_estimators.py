@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from onepass.nets import ExponentialDecay
+from onepass.nets import OPTIMIZERS, ExponentialDecay
 
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
 from cases.estimator_checks import checks_of
