@@ -37,8 +37,16 @@ def draw(
         call = {
             name: signed(rng, size, 0.25, 2.0, dtype) for name in rule.arrays_with(options or {})
         }
-        calls.append({name: a if name in SIGNED else np.abs(a) for name, a in call.items()})
+        calls.append({name: plausible(name, array) for name, array in call.items()})
     return calls
+
+
+def plausible(name: str, values: Any) -> Any:
+    """Of random numbers those of the parameter, the gradient or a state of that name: averages of
+    gradients are so small that their squares don't cancel the averages of squares."""
+    if name == "grad_avg":
+        return values / 8
+    return values if name in SIGNED else np.abs(values)
 
 
 def check(

@@ -95,7 +95,7 @@ COMBINATIONS = [
     (
         name,
         {"lr": 0.1}
-        | ({"alpha": 0.5} if "alpha" in rule.options else {})
+        | ({"alpha": 0.9} if "alpha" in rule.options else {})
         | dict(zip(offered, chosen, strict=True)),
     )
     for name, rule in RULES.items()
@@ -122,7 +122,7 @@ def test_all_options_at_once(engine, name, dtype):
         "eps_uncorrected": True,
         "centered": True,
         "momentum": 0.8,
-        "alpha": 0.5,  # or a step is ten times as long, and cancels with the one before
+        "alpha": 0.9,  # or a step is ten times as long, and cancels with the one before
         "lr_decay": 0.1,
     }
     known = {key: value for key, value in chosen.items() if key in RULES[name].options}

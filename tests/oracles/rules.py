@@ -412,7 +412,7 @@ RULES = {
             {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, "eps_inside_sqrt": True},
             {"lr": 0.1, "alpha": 0.5, "momentum": 0.8},
             {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, "centered": True},
-            {"lr": 0.1, "alpha": 0.5, "eps": 1e-2, "momentum": 0.8, "centered": True},
+            {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, "momentum": 0.8, "centered": True},
         ],
         {"momentum": "momentum_buffer", "centered": "grad_avg"},
     ),

@@ -51,10 +51,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "rmsprop-centered-momentum": (
         "rmsprop_step",
-        {"lr": 0.1, "alpha": 0.5, "eps": 1e-2, "centered": True, "momentum": 0.8},
+        {"lr": 0.1, "alpha": 0.9, "eps": 1e-2, "centered": True, "momentum": 0.8},
     ),
     "adam": ("adam_step", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2}),
     "amsgrad": ("amsgrad_step", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2}),
+    "nadam": ("nadam_step", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2}),
+    "radam": ("radam_step", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-2}),
+    "adamax": ("adamax_step", {"lr": 0.1, "betas": (0.8, 0.7), "eps": 1e-2}),
+    "adadelta": ("adadelta_step", {"lr": 0.5, "eps": 1e-2}),
+    "lion": ("lion_step", {"lr": 0.1, "betas": (0.5, 0.8)}),
 }
 # what all rules share: nothing, all of it with L2 decay, all of it with decoupled decay
 EXTRAS: dict[str, dict[str, Any]] = {

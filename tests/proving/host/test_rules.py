@@ -116,13 +116,16 @@ def test_flushing_subnormals_moves_nothing_by_more_than_the_smallest_normal(name
     arrays = {key: np.zeros(7, "float32") for key in oracle.arrays_with(options)}
     arrays["param"] += 1
     small = [0.0, info.smallest_subnormal, info.tiny / 2, -info.tiny / 2, 1e-20, 1e18, np.inf]
+    if oracle.jumps:  # whose steps have one size, but for 0
+        small[1:4] = [0.0] * 3
     arrays["grad"] = np.array(small, "float32")
     options |= {"step": 3} if "step" in oracle.options else {}
     expected = oracle.call(oracle.oracle, {k: wide(a) for k, a in arrays.items()}, options)
     flushed = one_step(name, "plain", arrays, "ftz")
     limit = LIMITS["float32"][0] * GPU_FACTOR
     for key, want in zip(oracle.written_with(options), expected, strict=True):
-        scale = max(float(key == "param"), float(info.tiny / info.eps) / limit)
+        quotient = key in ("param", "momentum_buffer")
+        scale = max(float(quotient), float(info.tiny / info.eps) / limit)
         assert_close(np.asarray(flushed[key]), want, "float32", scale=scale, limit=limit, what=key)
     if name == "momentum":
         assert flushed["velocity"][2] == 0.0 != expected[1][2], "nothing was flushed"
@@ -164,8 +167,8 @@ def test_an_argument_that_cupy_would_refuse_or_convert_is_named():
 PLANTED = {
     "m and v swapped": ("adam", "float32", "m = m_;\nv = v_;", "m = v_;\nv = m_;"),
     "eps dropped": ("adam", "float32", "(sqrt(v_) + eps)", "sqrt(v_)"),
-    "eps moved into the root": ("rmsprop", "float16", "sqrt(square_avg_) + eps",
-                                "sqrt(square_avg_ + eps)"),
+    "eps moved into the root": ("rmsprop", "float16", "sqrt((square_avg_ + inside)) + outside",
+                                "sqrt(((square_avg_ + inside) + outside))"),
     "float for double": ("sgd", "float64", "C p_ = p;", "float p_ = p;"),
     "first state for the largest": ("amsgrad", "float32", "sqrt(v_max_)", "sqrt(v_)"),
     "decay turned": ("momentum", "float32", "+ (decay", "- (decay"),

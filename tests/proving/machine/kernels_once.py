@@ -44,10 +44,15 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "rmsprop-centered-momentum": (
         "rmsprop_step",
-        {"alpha": 0.5, "eps": 1e-2, "centered": True, "momentum": 0.8},
+        {"alpha": 0.9, "eps": 1e-2, "centered": True, "momentum": 0.8},
     ),
     "adam": ("adam_step", {"eps": 1e-2}),
     "amsgrad": ("amsgrad_step", {"eps": 1e-2}),
+    "nadam": ("nadam_step", {"eps": 1e-2}),
+    "radam": ("radam_step", {"eps": 1e-2}),
+    "adamax": ("adamax_step", {"eps": 1e-2}),
+    "adadelta": ("adadelta_step", {"eps": 1e-2}),
+    "lion": ("lion_step", {}),
 }
 EXTRAS = ({}, {"weight_decay": 0.05, "maximize": True, "grad_scale": 0.7})
 SIZES = (1, 31, 257, 1023)
@@ -120,9 +125,7 @@ def steps(where: Where, dtype: str) -> Iterator[str]:
             for size in SIZES:
                 names = oracle.arrays_with(options)
                 values = {name: signed(draw, size, 0.25, 2.0, dtype) for name in names}
-                for name in names:
-                    if name not in list_cases.SIGNED:
-                        values[name] = np.abs(values[name])  # sums of squares
+                values = {name: list_cases.plausible(name, a) for name, a in values.items()}
                 made = {name: dict(layouts(where, array)) for name, array in values.items()}
                 for layout in made["param"]:
                     what = f"{rule} {dtype} {size}{layout}"
@@ -243,6 +246,11 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "rmsprop-centered-momentum": ("RMSprop", {"eps": 1e-2, "centered": True, "momentum": 0.8}),
     "adam": ("Adam", {"eps": 1e-2}),
     "amsgrad": ("AMSGrad", {"eps": 1e-2}),
+    "nadam": ("NAdam", {"eps": 1e-2}),
+    "radam": ("RAdam", {"eps": 1e-2}),
+    "adamax": ("Adamax", {"eps": 1e-2}),
+    "adadelta": ("Adadelta", {"eps": 1e-2}),
+    "lion": ("Lion", {}),
 }
 
 

@@ -15,6 +15,8 @@ from onepass.nets import (
     Dropout,
     ExponentialDecay,
     Momentum,
+    NAdam,
+    RAdam,
     ReLU,
     RMSprop,
     Sequential,
@@ -32,6 +34,9 @@ OPTIMIZERS = {
     "adam": lambda p: Adam(p, lr=0.01, clip_norm=0.5),
     "adamw": lambda p: AdamW(p, lr=0.01),
     "amsgrad": lambda p: AMSGrad(p, lr=0.01),
+    "rmsprop-centered-momentum": lambda p: RMSprop(p, lr=0.001, momentum=0.9, centered=True),
+    "radam": lambda p: RAdam(p, lr=0.01),
+    "nadam": lambda p: NAdam(p, lr=0.01),
 }
 
 
