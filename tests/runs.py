@@ -99,8 +99,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _takes_long(item):
             item.add_marker("slow")
-        if config.getoption("--made-up-gpu") and (why := only_a_gpu.why(item.nodeid)):
-            item.add_marker(pytest.mark.skip(reason=why))
     _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
     before = set(_last(config)["passed"]) if config.getoption("--rest") else ()
     left_out = [
@@ -108,6 +106,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     if "gpu" not in config.getoption("markexpr") and why_not("cupy", "cuda"):
         left_out += [item for item in items if item.nodeid in _gpu_tests]
+    if config.getoption("--made-up-gpu"):  # thousands, whose skips would take longer than they tell
+        left_out += [item for item in items if only_a_gpu.why(item.nodeid)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         gone = {item.nodeid for item in left_out}
@@ -175,6 +175,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for line in account.account():
         terminalreporter.write_line(line)
     where = " on the made-up driver" if config.getoption("--made-up-gpu") else ""
+    if where:
+        for reason in only_a_gpu.reasons():
+            terminalreporter.write_line(f"left to a GPU: {reason}")
     terminalreporter.write_line(_gpu_line(terminalreporter.stats, where))
     if config.getoption("--prove"):
         for line in _unproven():
