@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,13 @@ _gpu_tests: set[str] = set()
 _passed: set[str] = set()
 _OPERATIONS = {"activation", "batch_norm", "inverted_dropout", "products", "program", "softmax"}
 _ROOMS = _OPERATIONS | {"layers", "saving"}  # whose tests compile operations
+_LONG = {  # of few tests, so that they would come last, and a process would wait for them
+    "tests/bench/page/test_page.py",
+    "tests/bench/peers/test_steps.py",
+    "tests/proving/host/test_batch_norm.py",
+    "tests/proving/host/test_sanitizers.py",
+    "tests/proving/machine/test_prove.py",
+}
 _LAST = "onepass/last"  # what has passed and what was proven, for --rest
 
 
@@ -99,8 +107,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _takes_long(item):
             item.add_marker("slow")
-        if config.getoption("--made-up-gpu") and (why := only_a_gpu.why(item.nodeid)):
-            item.add_marker(pytest.mark.skip(reason=why))
     _gpu_tests.update(item.nodeid for item in items if item.get_closest_marker("gpu"))
     before = set(_last(config)["passed"]) if config.getoption("--rest") else ()
     left_out = [
@@ -108,10 +114,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     if "gpu" not in config.getoption("markexpr") and why_not("cupy", "cuda"):
         left_out += [item for item in items if item.nodeid in _gpu_tests]
+    if config.getoption("--made-up-gpu"):  # thousands, whose skips would take longer than they tell
+        left_out += [item for item in items if only_a_gpu.why(item.nodeid)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         gone = {item.nodeid for item in left_out}
         items[:] = [item for item in items if item.nodeid not in gone]
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist's, which takes them in order
+        many = Counter(_room(item.nodeid) for item in items)
+        items.sort(key=lambda item: _turn(_room(item.nodeid), many))
+
+
+def _room(nodeid: str) -> str:
+    """What one process runs: what one file of an operation compiles, the next one needs, too."""
+    file = nodeid.partition("::")[0]
+    folder = file.rpartition("/")[0]
+    return folder if folder.startswith("tests/kernels") else file
+
+
+def _turn(room: str, many: Counter[str]) -> tuple[bool, int, str]:
+    """When it comes: what takes long first, then what has many tests."""
+    return room not in _LONG, -many[room], room
 
 
 @pytest.hookimpl(wrapper=True)
@@ -127,17 +150,16 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For --dist loadfile: what one file of an operation compiles, the next one needs, too."""
+    """For --dist loadfile: by room, in the order in which they were collected."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
     class ByRoom(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            room = file.rpartition("/")[0]
-            return room if room.startswith("tests/kernels") else file
+            return _room(nodeid)
 
+    config.option.loadscopereorder = False
     return ByRoom(config, log)
 
 
@@ -175,6 +197,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for line in account.account():
         terminalreporter.write_line(line)
     where = " on the made-up driver" if config.getoption("--made-up-gpu") else ""
+    if where:
+        for reason in only_a_gpu.reasons():
+            terminalreporter.write_line(f"left to a GPU: {reason}")
     terminalreporter.write_line(_gpu_line(terminalreporter.stats, where))
     if config.getoption("--prove"):
         for line in _unproven():

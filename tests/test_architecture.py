@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import onepass
@@ -23,26 +24,31 @@ DOORS = {f"onepass.kernels{room}" for room in _DOORS}
 """What nets imports of kernels."""
 
 
+@cache
 def imports(path):
     """(module, at module level?) of every import of a file: lazy ones and those for types too."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree, found = ast.parse(path.read_text(encoding="utf-8")), []
     package = ("onepass", *path.relative_to(ROOT).parts[:-1])
+    at_top = {*map(id, tree.body)}
     for node in ast.walk(tree):
-        top = node in tree.body
+        top = id(node) in at_top
         if isinstance(node, ast.Import):
-            yield from ((alias.name, top) for alias in node.names)
+            found += [(alias.name, top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - (node.level - 1)] if node.level else ()
             origin = ".".join((*base, *(node.module or "").split("."))).rstrip(".")
-            for alias in node.names:
-                name = f"{origin}.{alias.name}"
-                yield name if name in MODULES else origin, top
+            names = [f"{origin}.{alias.name}" for alias in node.names]
+            found += [(name if name in MODULES else origin, top) for name in names]
+    return found
 
 
-REACHED = {
-    name: {module for module, _ in imports(path) if module in MODULES} - {name}
-    for name, path in MODULES.items()
-}
+@cache
+def reach():
+    """The modules that each imports. Every process collects these tests: few need to read them."""
+    return {
+        name: {module for module, _ in imports(path) if module in MODULES} - {name}
+        for name, path in MODULES.items()
+    }
 
 
 def circle(reached):
@@ -60,7 +66,7 @@ def test_a_circle_is_seen():
 
 
 def test_no_module_imports_another_in_a_circle():
-    assert circle(REACHED) == []
+    assert circle(reach()) == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -74,7 +80,7 @@ def test_imports_run_one_way(path):
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("onepass.nets")])
 def test_nets_enters_kernels_by_its_doors(name):
-    assert {other for other in REACHED[name] if other.startswith("onepass.kernels")} <= DOORS
+    assert {other for other in reach()[name] if other.startswith("onepass.kernels")} <= DOORS
 
 
 PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
+import runs
 from programs import PYTHONPATH
 
 SOME = """
@@ -73,3 +76,18 @@ def test_a_made_up_gpu_is_for_tests_that_are_marked_gpu(tmp_path, marks):
     )
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
     assert "expected -m gpu" in done.stderr
+
+
+def test_processes_begin_with_what_takes_long_and_then_with_what_has_many_tests():
+    many = Counter({"tests/few.py": 2, "tests/kernels": 90, **dict.fromkeys(runs._LONG, 1)})
+    turns = sorted(many, key=lambda room: runs._turn(room, many))
+    assert turns == [*sorted(runs._LONG), "tests/kernels", "tests/few.py"]
+    files = "tests/kernels/x/a.py", "tests/b.py"
+    rooms = [runs._room(f"{file}::test_some[a::b]") for file in files]
+    assert rooms == ["tests/kernels/x", "tests/b.py"]
+
+
+@pytest.mark.parametrize("file", sorted(runs._LONG))
+def test_what_takes_long_is_there(file):
+    """Else it was renamed, and comes last."""
+    assert (Path(__file__).parents[1] / file).is_file()

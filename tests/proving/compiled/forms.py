@@ -30,8 +30,8 @@ from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rules import RULES
 
 from proving.compiled import batch_norm_forms, nvrtc, softmax_forms
+from proving.compiled.lowered import Lowered
 from proving.simulator.batch_norm import Simulated
-from proving.simulator.tools import Lowered
 
 CHUNKS = {f"{name}_chunks": name for name in RULES}  # a rule on many arrays, by "cupy" alone
 BY_TABLE = {f"{name}_by_table": name for name in RULES}  # likewise in a captured step

@@ -11,12 +11,13 @@ from unittest import mock
 
 import pytest
 
-from proving.compiled import ptxas
+from proving.compiled import ptxas, sass
 from proving.compiled.ptxas import Report
 
 Text = tuple[str, tuple[str, ...]]  # what is compiled, and the options
 _INCLUDE = re.compile(r"^\s*#\s*include.*", re.MULTILINE)
 _BOUNDS = r"(?:__launch_bounds__\([^)]*\)\s+)?"
+LOOKED_AT = "90"
 _KERNEL = re.compile(rf'extern "C" __global__ {_BOUNDS}void {_BOUNDS}(\w+)\s*\(')
 
 
@@ -34,10 +35,12 @@ class Compiled(NamedTuple):
     Attributes:
         report: what its machine code takes of a GPU.
         ptx: its own.
+        code: what its loops do, for LOOKED_AT where there is a disassembler.
     """
 
     report: Report
     ptx: str
+    code: sass.Code | None
 
 
 def needed() -> None:
@@ -151,7 +154,18 @@ def build(text: Text, architecture: str = "90", *more: str) -> Built:
     return Built(ptx[0], log.getvalue(), built + b"\0")  # CuPy cuts the last byte off
 
 
-@cache
+def name(text: Text) -> str:
+    """Of its only kernel."""
+    (found,) = _KERNEL.findall(text[0])
+    return str(found)
+
+
+def given(text: Text) -> list[str]:
+    """All that NVRTC is given, without the folders of headers: where they lie changes nothing."""
+    code, options = text
+    return [code, *(option for option in options if not option.startswith("-I"))]
+
+
 def compiled(texts: tuple[Text, ...], architecture: str = "90") -> list[Compiled]:
     """What becomes of each kernel for a GPU.
 
@@ -162,13 +176,15 @@ def compiled(texts: tuple[Text, ...], architecture: str = "90") -> list[Compiled
 
     kept_headers = ("--pch",) if nvrtc.getVersion() >= (12, 8) else ()
     program = texts[0] if len(texts) == 1 else _together(texts)
-    ptx, log, _ = build(program, architecture, *kept_headers)
+    ptx, log, machine_code = build(program, architecture, *kept_headers)
     reports = ptxas.read(log)
+    looked_at = architecture == LOOKED_AT and ptxas.tool("nvdisasm")
+    codes = sass.disassembled(machine_code) if looked_at else {}
     head, *entries = re.split(r"(?=\.visible \.entry)", ptx)
     found = {}
     for entry in entries:
         (name,) = re.findall(r"^\.visible \.entry (\w+)\(", entry)
-        found[name] = Compiled(reports.pop(name), head + entry)
+        found[name] = Compiled(reports.pop(name), head + entry, codes.get(name))
     assert len(found) == len(texts), f"not the kernels of {len(texts)} texts: {[*found]}"
     assert not reports, f"not in the PTX: {[*reports]}"
     return (
@@ -185,7 +201,7 @@ def _together(texts: tuple[Text, ...]) -> Text:
     includes = [line.strip() for code, _ in texts for line in _INCLUDE.findall(code)]
     lines = [*dict.fromkeys(includes)]
     for k, (code, _) in enumerate(texts):
-        (name,) = _KERNEL.findall(code)
-        lines += [f"namespace text_{k} {{", f"#define {name} kernel_{k}", code]
-        lines += [f"#undef {name}", "}"]
+        symbol = name((code, options))
+        lines += [f"namespace text_{k} {{", f"#define {symbol} kernel_{k}", code]
+        lines += [f"#undef {symbol}", "}"]
     return "\n".join(lines), options

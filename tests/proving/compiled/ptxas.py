@@ -26,6 +26,19 @@ class Report(NamedTuple):
     spilled: int
 
 
+SIGNS = {
+    "double": r"\.f64",
+    "arithmetic in double": r"\b(?:mul|fma|sub|ex2)\S*\.f64",
+    "float to half": r"cvt\.rn\.f16\.f32",
+}
+"""What is looked for in PTX."""
+
+
+def shown(ptx: str) -> frozenset[str]:
+    """Which of SIGNS stand in a kernel's PTX."""
+    return frozenset(sign for sign, pattern in SIGNS.items() if re.search(pattern, ptx))
+
+
 def read(log: str) -> dict[str, Report]:
     """The report of each kernel in what ptxas, or NVRTC's own, prints under -v."""
     _, *parts = log.split("Compiling entry function '")

@@ -6,14 +6,10 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
-from proving.compiled import nvrtc, ptxas
+from proving.compiled import ptxas
 
 LOAD, STORE = "LDG", "STG"
 _LABEL = re.compile(r"^(\.L_\w+):", re.MULTILINE)
@@ -49,68 +45,55 @@ class _Line(NamedTuple):
     target: str
 
 
-def needed() -> None:
-    """Skip, with the reason, where there is no disassembler, or what comes before it."""
-    nvrtc.needed()
-    if not ptxas.tool("nvdisasm"):
-        pytest.skip("nvdisasm is neither in the wheel nvidia-cuda-nvdisasm nor on the PATH")
+class Code(NamedTuple):
+    """A kernel's machine code.
+
+    Attributes:
+        loops: those that move anything of global memory, in the order of their ends.
+        whole: all of it as one turn, without what is called for rare numbers.
+        straight: all of it, as if it were one turn.
+    """
+
+    loops: tuple[Loop, ...]
+    whole: Loop
+    straight: Loop
+
+    def first_loop(self, loads: int = 0) -> Loop:
+        """The first that stores, or that loads so many bits at a time."""
+        found = (loop for loop in self.loops if (loop.loads[loads] if loads else loop.stores))
+        loop = next(found, None)
+        what = f"loads {loads} bits at a time" if loads else "stores anything"
+        assert loop is not None, f"no loop {what}: {self}"
+        return loop
+
+    def busiest_loop(self) -> Loop:
+        """That whose turn moves most, the shortest of such loops; where none moves anything, the
+        whole kernel is one turn."""
+        return max(self.loops or [self.whole], key=lambda loop: (loop.bytes, -loop.instructions))
 
 
-def first_loop(text: nvrtc.Text, architecture: str, loads: int = 0) -> Loop:
-    """The first loop of the only kernel of a text that stores to global memory, or that loads so
-    many bits at a time."""
-    return loop_of(disassembled(text, architecture), loads)
-
-
-def straight(text: nvrtc.Text, architecture: str) -> Loop:
-    """All of the only kernel of a text, as if it were one turn."""
-    return _counted(_parsed(disassembled(text, architecture))[0])
-
-
-def busiest_loop(text: nvrtc.Text, architecture: str) -> Loop:
-    """The loop whose turn moves most, of the only kernel of a text; the shortest of such loops."""
-    return busiest_of(disassembled(text, architecture))
-
-
-@cache
-def disassembled(text: nvrtc.Text, architecture: str) -> str:
-    """The machine code of the only kernel of a text, as nvdisasm writes it."""
+def disassembled(cubin: bytes) -> dict[str, Code]:
+    """The machine code of every kernel, by name, as nvdisasm tells it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "kernel.cubin")
-        file.write_bytes(nvrtc.build(text, architecture).code)
+        file.write_bytes(cubin)
         command = [ptxas.tool("nvdisasm"), "-c", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    _, *sections = re.split(r"^\.text\.(\w+):$", done.stdout, flags=re.MULTILINE)
+    return {name: code_of(text) for name, text in zip(sections[::2], sections[1::2], strict=True)}
 
 
-def loop_of(text: str, loads: int = 0) -> Loop:
-    """The first loop that stores to global memory, or that loads so many bits at a time."""
-    found = (each for each in _loops(text) if (each.loads[loads] if loads else each.stores))
-    loop = next(found, None)
-    what = f"loads {loads} bits at a time" if loads else "stores anything"
-    assert loop is not None, f"no loop {what}:\n{text}"
-    return loop
-
-
-def busiest_of(text: str) -> Loop:
-    """The loop whose turn moves most; where none moves anything, the whole kernel is one turn."""
-    found = [loop for loop in _loops(text) if loop.bytes]
-    return max(found or [_whole(text)], key=lambda loop: (loop.bytes, -loop.instructions))
-
-
-def _loops(text: str) -> Iterator[Loop]:
-    """Every loop, in the order of their ends."""
+def code_of(text: str) -> Code:
+    """The machine code of one kernel, as nvdisasm writes it."""
     lines, places = _parsed(text)
+    labels, loops = {*places.values()}, []
     for end, line in enumerate(lines):
         start = places.get(line.target, end + 1)
         if line.code.startswith("BRA") and start <= end:
-            yield _counted(_common(lines, start, end + 1, {*places.values()}))
-
-
-def _whole(text: str) -> Loop:
-    lines, places = _parsed(text)
-    return _counted(_common(lines, 0, len(lines), {*places.values()}))
+            loops.append(_counted(_common(lines, start, end + 1, labels)))
+    whole = _counted(_common(lines, 0, len(lines), labels))
+    return Code(tuple(loop for loop in loops if loop.bytes), whole, _counted(lines))
 
 
 def _parsed(text: str) -> tuple[list[_Line], dict[str, int]]:

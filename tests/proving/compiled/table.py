@@ -1,17 +1,18 @@
 """The registers of every CUDA kernel: python -m proving.compiled.table [FILE.md] [--update]
 
 Writes the table as Markdown to FILE.md, or to the terminal, and beside it FILE.json with every form
-of every kernel. --update puts the table into proving/README.md, where a test holds it to what the
-compilers give.
+of every kernel. --update puts the table into proving/README.md, and what the compilers gave into
+kept.json: a test holds both to the kernels that ship. What is kept there is not compiled again,
+which --everything does.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +21,11 @@ from tolerances import DTYPES
 
 from proving.account import ARCHITECTURES, Kernel, shipped
 from proving.compiled import gate as cuda_gate
-from proving.compiled import ptxas
+from proving.compiled import kept
+from proving.compiled.versions import compilers
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- registers -->\n", "<!-- end of registers -->\n"
-# The packages that decide what code comes out; the extra "cuda-check" pins them.
-PACKAGES = ("cupy-cuda13x", "nvidia-cuda-nvrtc", "numba-cuda", "numba", "nvidia-nvvm")
-ASSEMBLER = "nvidia-cuda-nvcc"
-
-
-def compilers() -> dict[str, str]:
-    """The version of each package here; of the assembler, whatever it came with."""
-
-    def version(package: str) -> str:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            return "missing"
-
-    found = {package: version(package) for package in PACKAGES}
-    return found | {ASSEMBLER: ptxas.version() if ptxas.path() else "missing"}
 
 
 def needed() -> None:
@@ -108,17 +94,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("file", nargs="?", type=Path, help="Markdown; JSON is written beside it")
     parser.add_argument(
-        "--update", action="store_true", help="put the table into proving/README.md"
+        "--update", action="store_true", help="renew the table in proving/README.md, and kept.json"
     )
+    parser.add_argument("--everything", action="store_true", help="compile what is kept, too")
     options = parser.parse_args(arguments)
+    if options.everything:
+        os.environ[kept.ALL] = "1"
     try:
         needed()
+        if options.update:
+            cuda_gate.needed_for_code()
         made = f"{heading(compilers())}\n{markdown()}"
     except pytest.skip.Exception as missing:
         print(f'{missing}; to install what is needed: pip install -e ".[test,cuda-check]"')
         return 1
     if options.update:
         README.write_text(replaced(README.read_text(encoding="utf-8"), made), encoding="utf-8")
+        kept.write()
     if options.file:
         write(options.file)
     elif not options.update:

@@ -13,9 +13,8 @@ from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
 from tolerances import DTYPES
 
-from proving.compiled import forms, nvrtc, sass
+from proving.compiled import forms, gate, nvrtc, sass
 
-HOPPER = "90"
 MOST = {  # instructions an element in float32; about nine tenths are there
     "sgd": 9, "momentum": 13, "nesterov": 15, "adagrad": 35, "rmsprop": 37,
     "rmsprop-momentum": 41, "rmsprop-centered": 42, "rmsprop-centered-momentum": 47,
@@ -35,8 +34,8 @@ FACTORS = dict(zip(DTYPES, (HALF, 1.0, DOUBLE), strict=True))
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
 def test_each_array_is_moved_sixteen_bytes_at_a_time_in_few_instructions(name, dtype):
-    sass.needed()
-    loop = sass.first_loop(forms.texts(name, dtype)["decay"], HOPPER)
+    gate.needed_for_code()
+    loop = gate.code(forms.texts(name, dtype)["decay"]).first_loop()
     arrays = len(array_names(RULES[name]))
     assert loop.loads == Counter({128: arrays})
     assert loop.stores == Counter({128: arrays - 1})
@@ -48,9 +47,9 @@ def test_each_array_is_moved_sixteen_bytes_at_a_time_in_few_instructions(name, d
 @pytest.mark.parametrize("name", RULES)
 def test_so_is_each_chunk_of_many_arrays(name, dtype):
     """In no more instructions than an array alone."""
-    sass.needed()
+    gate.needed_for_code()
     loop, alone = (
-        sass.first_loop(forms.texts(kernel, dtype)["decay"], HOPPER)
+        gate.code(forms.texts(kernel, dtype)["decay"]).first_loop()
         for kernel in (f"{name}_chunks", name)
     )
     assert (loop.loads, loop.stores) == (alone.loads, alone.stores)
@@ -61,8 +60,8 @@ def test_so_is_each_chunk_of_many_arrays(name, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["squares_array", "squares_chunks"])
 def test_a_sum_of_squares_has_four_packs_under_way(name, dtype):
-    sass.needed()
-    loop = sass.first_loop(forms.texts(name, dtype)[""], HOPPER, 128)
+    gate.needed_for_code()
+    loop = gate.code(forms.texts(name, dtype)[""]).first_loop(128)
     assert loop.loads == Counter({128: AT_ONCE})
     assert not loop.stores
     assert loop.instructions / (AT_ONCE * each(dtype)) <= MOST_OF_SQUARES[dtype]
@@ -73,13 +72,13 @@ def test_a_sum_of_squares_has_four_packs_under_way(name, dtype):
 @pytest.mark.parametrize("name", forms.ACTIVATIONS)
 def test_so_is_each_array_of_an_activation(name, dtype):
     """float64's exponentials take a hundred instructions, and are left out."""
-    sass.needed()
+    gate.needed_for_code()
     kind = forms.ACTIVATIONS[name]
     most = MOST_OF_ACTIVATIONS[kind]
     read = 2 if kind.endswith("gradient") and kind != "linear_gradient" else 1  # y tells nothing
     found = forms.texts(name, dtype)
     for form in {"", "bias"} & found.keys():
-        loop = sass.first_loop(found[form], HOPPER)
+        loop = gate.code(found[form]).first_loop()
         assert loop.loads == Counter({128: read + (form == "bias")})
         assert loop.stores == Counter({128: 1})
         limit = (most + BIAS * (form == "bias")) * FACTORS[dtype]
@@ -95,11 +94,11 @@ MOST_OF_BATCH_NORM = {  # arrays read, arrays written, items of each under way, 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MOST_OF_BATCH_NORM)
 def test_batch_norm_has_several_of_an_array_under_way(name):
-    sass.needed()
+    gate.needed_for_code()
     read, written, deep, most = MOST_OF_BATCH_NORM[name]
     for form, text in forms.texts(name, "float32").items():
         if "packs" in form:
-            loop = sass.first_loop(text, HOPPER, 128)
+            loop = gate.code(text).first_loop(128)
             assert loop.loads == Counter({128: read * deep}), form
             assert loop.stores == Counter({128: written * deep} if written else {}), form
             assert loop.instructions / deep / each("float32") <= most, form
@@ -109,11 +108,11 @@ def test_batch_norm_has_several_of_an_array_under_way(name):
 @pytest.mark.parametrize("name", ["whole_forward", "whole_backward"])
 def test_where_a_block_keeps_all_of_its_channels_each_array_is_read_once(name):
     """For some of its stores the compiler takes four of four bytes; at least half are whole."""
-    sass.needed()
+    gate.needed_for_code()
     arrays = 1 if name == "whole_forward" else 2
     for form, text in forms.texts(name, "float32").items():
         if "packs" in form:
-            code = sass.straight(text, HOPPER)
+            code = gate.code(text).straight
             assert code.loads[128] == arrays * kept(each("float32"), 4), form
             assert code.stores[128] >= kept(each("float32"), 4) // 2, form
 
@@ -122,10 +121,11 @@ def test_where_a_block_keeps_all_of_its_channels_each_array_is_read_once(name):
 @pytest.mark.parametrize(("name", "least"), [("sgd", 20), ("adam", 58)])
 def test_an_elementwise_kernel_moves_an_element_at_a_time_in_more(name, least):
     """The same text in CuPy's own loop, so that the bounds above say something."""
-    sass.needed()
+    gate.needed_for_code()
     names = array_names(RULES[name])
     text = nvrtc.elementwise(cupy_gpu.parts(RULES[name], "float32"), names)
-    loop = sass.first_loop(text, HOPPER)
+    ((_, _, code),) = nvrtc.compiled((text,))
+    loop = code.first_loop()
     assert loop.loads == Counter({32: len(names)})
     assert loop.instructions >= least
 
@@ -150,10 +150,10 @@ LINES = """
 
 
 def test_a_turn_is_counted_without_what_is_called_for_rare_numbers():
-    loop = sass.loop_of(LINES)
+    loop = sass.code_of(LINES).first_loop()
     assert loop == sass.Loop(7, Counter({128: 1, 16: 1}), Counter({32: 1}))
 
 
 def test_a_loop_that_stores_nothing_is_none():
     with pytest.raises(AssertionError, match="no loop stores anything"):
-        sass.loop_of(LINES.replace("STG", "LDG"))
+        sass.code_of(LINES.replace("STG", "LDG")).first_loop()

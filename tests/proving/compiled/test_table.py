@@ -11,6 +11,7 @@ import pytest
 from proving import account as proof
 from proving.compiled import gate as cuda_gate
 from proving.compiled import table as cuda_table
+from proving.compiled import versions
 from proving.compiled.ptxas import Report
 
 SHOWN = cuda_table.README.read_text(encoding="utf-8")
@@ -22,7 +23,7 @@ def test_the_table_is_of_the_pinned_compilers():
     extras = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     pins = [each.split("==") for each in extras["optional-dependencies"]["cuda-check"]]
     pinned = {pin[0]: pin[1] for pin in pins if len(pin) == 2}
-    packages = (*cuda_table.PACKAGES, cuda_table.ASSEMBLER)
+    packages = (*versions.PACKAGES, versions.ASSEMBLER)
     assert cuda_table.heading({name: pinned[name] for name in packages}) in SHOWN
 
 

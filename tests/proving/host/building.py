@@ -16,7 +16,7 @@ SANITIZERS = {  # -O0: no access is optimized away, and it compiles fastest
     "asan": ("-O0", "-g1", "-ffp-contract=off", "-fsanitize=address,undefined"),
     "tsan": ("-O0", "-g1", "-ffp-contract=off", "-fsanitize=thread"),
 }
-BUILDS = {name: ("-O1", *flags) for name, flags in hostcuda.BUILDS.items()} | SANITIZERS
+BUILDS = hostcuda.BUILDS | SANITIZERS
 _STUBS = ("cuda_fp16.h", "cupy/carray.cuh", "cupy/float16.cuh")  # HEADER offers what they would
 
 

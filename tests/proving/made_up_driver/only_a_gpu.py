@@ -1,4 +1,5 @@
-"""The tests marked `gpu` that the made-up driver can't run: the one list, with the reasons."""
+"""The tests marked `gpu` that the made-up driver can't run: the one list, with the reasons. A run
+leaves them out."""
 
 from __future__ import annotations
 
@@ -10,3 +11,8 @@ _REASONS = {  # what the name of a test holds -> why only a GPU can run it
 def why(nodeid: str) -> str:
     """Why only a GPU can run this test; empty where the made-up driver can."""
     return next((reason for found, reason in _REASONS.items() if found in nodeid), "")
+
+
+def reasons() -> list[str]:
+    """All of them."""
+    return [*_REASONS.values()]

@@ -14,10 +14,10 @@ from onepass.kernels.rules import RULES
 
 from proving.absence.made_up_gpu import Machine
 from proving.account import Kernel, shipped
-from proving.compiled import forms, gate, sass
+from proving.compiled import forms, gate, nvrtc
 from proving.compiled.sass import Loop
 
-HOPPER, DTYPE, ITEMSIZE = "90", "float32", 4
+DTYPE, ITEMSIZE = "float32", 4
 _LEFT_OUT = ("strided", "wide")  # forms of arrays with gaps, and of 2^30 elements and more
 _OF_FEW = ("squares_total",)
 """Kernels that have one block: no loop over elements."""
@@ -107,13 +107,13 @@ def names() -> list[str]:
 
 def counted(name: str) -> Iterator[Counted]:
     """Each form of a kernel but those that few take."""
-    registers = gate.reports(Kernel("cupy", name, DTYPE), HOPPER)
+    registers = gate.reports(Kernel("cupy", name, DTYPE), nvrtc.LOOKED_AT)
     for form, text in forms.texts(name, DTYPE).items():
         if any(word in form for word in _LEFT_OUT):
             continue
         bounds = _BOUNDS.search(text[0])
         threads = int(bounds[1]) if bounds else cuda_launch.THREADS
-        loop = sass.busiest_loop(text, HOPPER)
+        loop = gate.code(text).busiest_loop()
         yield Counted(name, form, values_of(name), registers[form].registers, threads, loop)
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from proving.compiled import sass, table
+from proving.compiled import gate
+from proving.compiled.versions import compilers
 from proving.roofline import counts
 from proving.roofline.counts import Counted
 from proving.roofline.devices import COPY, DEPENDENT, DEVICES
@@ -52,7 +53,7 @@ hold small arrays and the tail of a grid are left out; so are kernels with a thr
 
 def page() -> str:
     """All of it."""
-    versions = table.compilers()
+    versions = compilers()
     parts = [
         _HEAD.format(
             results=_results(),
@@ -138,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--update", action="store_true", help="write proving/roofline/README.md")
     options = parser.parse_args(arguments)
     try:
-        sass.needed()
+        gate.needed_for_code()
         made = page()
     except pytest.skip.Exception as missing:
         print(f'{missing}; to install what is needed: pip install -e ".[test,cuda-check]"')

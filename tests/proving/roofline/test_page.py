@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from proving.compiled import sass, table
+from proving.compiled import gate, sass
 from proving.compiled.sass import Loop
+from proving.compiled.versions import compilers as versions_here
 from proving.roofline import counts, page
 from proving.roofline.counts import Counted, Values
 from proving.roofline.devices import COPY, DEVICES, REGISTERS
@@ -21,9 +22,9 @@ H200 = DEVICES[0]
 @pytest.fixture
 def compilers():
     """Skips where the page can't be made, or is of other compilers."""
-    sass.needed()
+    gate.needed_for_code()
     for name in page._PACKAGES:
-        told = f"{name} {table.compilers()[name]}"
+        told = f"{name} {versions_here()[name]}"
         if told not in SHOWN:
             pytest.skip(f"the page is not of {told}")
 
@@ -40,7 +41,7 @@ def test_the_page_begins_as_the_command_writes_it(monkeypatch):
     monkeypatch.setattr(counts, "names", list)
     monkeypatch.setattr(counts, "calls", dict)
     made, _, _ = page.page().partition("\n## The kernels")
-    if any(f"{name} {table.compilers()[name]}" not in SHOWN for name in page._PACKAGES):
+    if any(f"{name} {versions_here()[name]}" not in SHOWN for name in page._PACKAGES):
         pytest.skip("the page is of other compilers")
     assert SHOWN.startswith(made), UPDATE
 
@@ -105,10 +106,11 @@ def test_the_busiest_loop_is_that_which_moves_most_and_the_whole_kernel_where_no
     first = ".L_x_1:\n /*0000*/ LDG.E R0, [R2] ;\n /*0010*/ STG.E [R2], R0 ;\n"
     first += " /*0020*/ @P0 BRA `(.L_x_1) ;\n"
     second = first.replace("_1", "_2").replace(".E ", ".E.128 ")
-    assert sass.busiest_of(first + second) == Loop(3, Counter({128: 1}), Counter({128: 1}))
-    assert sass.busiest_of(first + second).bytes == 32
+    found = sass.code_of(first + second).busiest_loop()
+    assert found == Loop(3, Counter({128: 1}), Counter({128: 1}))
+    assert found.bytes == 32
     straight = " /*0000*/ LDG.E.64 R0, [R2] ;\n /*0010*/ STG.E [R2], R0 ;\n /*0020*/ EXIT ;\n"
-    found = sass.busiest_of(straight)
+    found = sass.code_of(straight).busiest_loop()
     assert (found.instructions, found.loaded, found.bytes) == (3, 8, 12)
 
 

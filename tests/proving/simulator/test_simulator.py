@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 
 from proving import account as proof
+from proving.compiled.lowered import Lowered
 from proving.simulator import activation as cudasim_activation
 from proving.simulator import batch_norm as cudasim_batchnorm
 from proving.simulator import dropout as cudasim_dropout
@@ -65,5 +66,5 @@ def test_a_thread_counts_in_64_bits(name):
     def place(found):
         found[0] = count(1) * 4
 
-    lowered = numba_cuda_tools.Lowered(lambda: place, (numba.float64[::1],))
+    lowered = Lowered(lambda: place, (numba.float64[::1],))
     assert "cvt.rn.f64.s64" in lowered.ptx("90"), "the product is a 64-bit integer"

@@ -1,4 +1,4 @@
-"""Numba CUDA without a GPU: a script on its simulator, and its PTX for any GPU."""
+"""Numba CUDA without a GPU: a script on its simulator."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import cache
-from types import SimpleNamespace
-from typing import Any, NamedTuple
-from unittest import mock
+from typing import NamedTuple
 
 import pytest
-from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling.load_numba_cuda import load_numba_cuda
 from programs import PYTHONPATH
 
@@ -71,47 +67,3 @@ def _missing() -> str:
     except (ImportError, OSError) as error:  # NvvmSupportError is an ImportError
         return f"NVVM can't be loaded: {error}"
     return ""
-
-
-class Lowered:
-    """A kernel as LLVM's code, which is one for all GPUs: `compile_ptx` would make it for each.
-
-    Args:
-        make: gives the kernel as a Python function.
-        types: of its arguments.
-        capability: of the GPU that it is lowered for; device functions ask which one is there.
-        launch_bounds: as `cuda.jit` is given them.
-    """
-
-    def __init__(
-        self,
-        make: Callable[[], Any],
-        types: tuple[Any, ...],
-        capability: tuple[int, int] = (9, 0),
-        launch_bounds: tuple[int, int] | None = None,
-    ) -> None:
-        import numba
-        from numba.cuda import api, compiler, dispatcher
-
-        gpu = SimpleNamespace(compute_capability=capability)
-        cuda_launch.forget()  # functions compiled for another GPU
-        try:
-            with (
-                mock.patch.object(api, "get_current_device", return_value=gpu),
-                mock.patch.object(dispatcher, "get_current_device", return_value=gpu),
-            ):
-                self.library, _ = compiler._compile_pyfunc_with_fixup(
-                    make(),
-                    numba.void(*types),
-                    device=False,
-                    abi="numba",
-                    cc=capability,
-                    launch_bounds=launch_bounds,
-                )
-        finally:
-            cuda_launch.forget()
-
-    def ptx(self, architecture: str) -> str:
-        """As NVVM writes it for the GPUs of one compute capability, given without its point."""
-        (text,) = self.library.get_asm_strs(cc=(int(architecture[:-1]), int(architecture[-1])))
-        return str(text)
