@@ -17,6 +17,7 @@ from ..labels import numbered
 from ..losses.binary_cross_entropy import BinaryCrossEntropy
 from ..losses.loss import Loss
 from ..losses.softmax_cross_entropy import SoftmaxCrossEntropy
+from ..optimizers.groups import Chosen, Named
 from ..training.run import LrSchedule
 from ..types import Device, HostArray
 from .estimator import FLOATS, NetEstimator
@@ -68,6 +69,10 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             "lion" it is apart from the gradient, and of "adamw" 0.01 by default.
         clip_norm: the largest L2 norm of all gradients together, to which larger ones are scaled
             down; None: any.
+        groups: hyperparameters of parameters by name or pattern, such as {"0.*": {"lr": 1e-4}}:
+            "0.weight", "0.bias" are the first layer's, see `Optimizer`.
+        no_decay: parameters that have no weight_decay: "1-D" for biases, gamma and beta, a pattern,
+            or a list of patterns.
 
     Attributes:
         classes_: the classes, sorted. Of two, the network has one output, the logit of the second
@@ -127,6 +132,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         eps: float | None = None,
         weight_decay: float | None = None,
         clip_norm: float | None = None,
+        groups: Named | None = None,
+        no_decay: Chosen | None = None,
     ) -> None:
         super().__init__(
             hidden=hidden,
@@ -155,6 +162,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             eps=eps,
             weight_decay=weight_decay,
             clip_norm=clip_norm,
+            groups=groups,
+            no_decay=no_decay,
         )
         self.class_weight = class_weight
 

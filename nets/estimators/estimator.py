@@ -20,6 +20,7 @@ from ..network.multilayer import multilayer
 from ..network.prediction import outputs
 from ..network.sequential import Sequential
 from ..optimizers.by_name import optimizer_by_name
+from ..optimizers.groups import Chosen, Named
 from ..optimizers.schedules.by_name import schedule_by_name
 from ..training.callbacks.early_stopping import EarlyStopping
 from ..training.fit import fit
@@ -66,6 +67,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         eps: float | None = None,
         weight_decay: float | None = None,
         clip_norm: float | None = None,
+        groups: Named | None = None,
+        no_decay: Chosen | None = None,
     ) -> None:
         self.hidden = hidden
         self.activation = activation
@@ -93,6 +96,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         self.eps = eps
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
+        self.groups = groups
+        self.no_decay = no_decay
 
     def _train(
         self,
@@ -129,6 +134,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             eps=self.eps,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
+            groups=self.groups,
+            no_decay=self.no_decay,
         )
         samples = len(parts[0][0])
         batch_size = batch_size_for(samples, self.batch_size, self.batch_norm)

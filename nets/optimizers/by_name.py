@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ...backend.checks.numbers import decay_rate, flag
 from .adadelta import Adadelta
 from .adagrad import AdaGrad
@@ -60,7 +62,7 @@ def optimizer_by_name(
     beta_2: float | None = None,
     eps: float | None = None,
     weight_decay: float | None = None,
-    clip_norm: float | None = None,
+    **options: Any,
 ) -> Optimizer:
     """The optimizer of that name, with its own defaults for what is None.
 
@@ -76,14 +78,14 @@ def optimizer_by_name(
         beta_2: weight of the past squared gradients: the second of betas (Lion's is of gradients),
             RMSprop's alpha, Adadelta's rho.
         eps, weight_decay: as the optimizer takes them.
-        clip_norm: the largest L2 norm of all gradients together; None: any.
+        options: `clip_norm`, `groups`, `no_decay` and others, as every optimizer takes them.
 
     Raises:
         TypeError, ValueError: the name is none of these, a number is out of its range, or what
             is given (other than `momentum`) is nothing that the optimizer has.
     """
-    made = optimizer_type(name)(params, clip_norm=clip_norm, engine=engine)
-    own = made.hyper
+    kind = optimizer_type(name)
+    own = kind([np.zeros(1)]).hyper
     wished: dict[str, Any] = {
         "lr": lr,
         "momentum": None if momentum is None else decay_rate("momentum", momentum),
@@ -106,5 +108,4 @@ def optimizer_by_name(
             f"{key} is {given[key]!r}, but the optimizer {name!r} has none; expected "
             f"{'False' if key == 'nesterov' else 'None'}, or another optimizer"
         )
-    made.tune(**given)
-    return made
+    return kind(params, engine=engine, **given, **options)

@@ -36,6 +36,7 @@ BOTH = [
     {"hidden": (16, 8), "activation": "tanh"},
     {"optimizer": "rmsprop", "beta_2": 0.9, "eps": 1e-6, "weight_decay": 1e-4},
     {"optimizer": "adamw", "weight_decay": 0.1, "beta_2": 0.99, "clip_norm": 5.0},
+    {"optimizer": "adamw", "no_decay": "1-D", "groups": {"0.*": {"lr": 0.003}}},
     {"normalize": False, "engine": "array"},
 ]
 OF_CLASSES = [
