@@ -23,6 +23,7 @@ from .workloads.busy import SITUATIONS, BusyEpoch
 from .workloads.dropout import SHAPES, Dropout, dropouts
 from .workloads.first_call import PROGRAMS, FirstCall
 from .workloads.growth import growths
+from .workloads.optimizer_options import OptimizerOptions
 from .workloads.step_parts import PARTS, WHOLE, StepPart
 from .workloads.steps import Step
 from .workloads.tensors import FewTensors, Tensors
@@ -133,6 +134,13 @@ def _elementwise(choice: Choice) -> list[Workload]:
 def _tensors(choice: Choice) -> list[Workload]:
     count, length = choice.one(small=(30, 35), quick=(sizes.TENSORS, sizes.TENSOR_SIZE))
     return [Tensors(count, length, choice.device)]
+
+
+def _optimizers(choice: Choice) -> list[Workload]:
+    small, quick = {"1e3": 1000}, {"1e6": 10**6}
+    every = {"1e4": 10**4, "1e5": 10**5, "1e6": 10**6, "1e7": 10**7}
+    chosen = choice.one(small=small.items(), quick=quick.items(), default=every.items())
+    return [OptimizerOptions(label, size, choice.device) for label, size in chosen]
 
 
 def _growth(choice: Choice) -> list[Workload]:
@@ -256,6 +264,7 @@ ON_ANY_DEVICE: dict[str, Maker] = {
     "batch-norm": _norms,
     "elementwise": _elementwise,
     "tensors": _tensors,
+    "optimizers": _optimizers,
     "growth": _growth,
 }
 ON_THE_CPU: dict[str, Maker] = {
