@@ -136,7 +136,8 @@ def torch_step(
         state["step"] = torch.tensor(float(done), dtype=torch.float32, device=where)
         counters = [(state["step"], done)]
         if peer.name == "NAdam":
-            found = nadam_product(*map(optimizer.defaults.get, ("betas", "momentum_decay")), done)
+            used = optimizer.defaults
+            found = nadam_product(used["betas"], used["momentum_decay"], done)
             state["mu_product"] = torch.tensor(found, dtype=torch.float32, device=where)
             counters.append((state["mu_product"], found))
         reset = partial(_fill, counters)

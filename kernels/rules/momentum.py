@@ -60,7 +60,8 @@ def _first_and_later(
     rule = NESTEROV if nesterov else MOMENTUM
     prelude = prelude_coefficients(lr, *common)
     damped = gain - dampening if momentum else gain
-    return dampening, *(rule.prepared(*prelude, momentum, each, rate) for each in (gain, damped))
+    first = rule.prepared(*prelude, momentum, gain, rate)
+    return dampening, first, rule.prepared(*prelude, momentum, damped, rate)
 
 
 _remembered = remembered(HYPERPARAMETERS, _first_and_later)

@@ -98,7 +98,8 @@ def budget(kernel: Kernel, form: str = "") -> int:
     engine, name, dtype = kernel
     if name in softmax_forms.KERNELS:
         return softmax_forms.budget(*kernel)
-    if name == "amsgrad_chunks":  # five arrays, and their addresses
+    chunked = RULES.get(cuda_forms.CHUNKS.get(name, ""))
+    if chunked and len(chunked.state) == 3:  # five arrays, and their addresses
         return 80
     if engine == "cupy" and name in batchnorm_text.KERNELS:
         return batch_norm_forms.budget(dtype, name, form)

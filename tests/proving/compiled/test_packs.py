@@ -17,8 +17,8 @@ from proving.compiled import forms, gate, nvrtc, sass
 
 MOST = {  # instructions an element in float32; about nine tenths are there
     "sgd": 9, "momentum": 13, "nesterov": 15, "adagrad": 35, "rmsprop": 37,
-    "rmsprop-momentum": 41, "rmsprop-centered": 42, "rmsprop-centered-momentum": 47,
-    "adam": 40, "amsgrad": 45,
+    "rmsprop-momentum": 41, "rmsprop-centered": 47, "rmsprop-centered-momentum": 49,
+    "adam": 40, "amsgrad": 46, "nadam": 41, "radam": 47, "adamax": 31, "adadelta": 55, "lion": 21,
 }  # fmt: skip
 MOST_OF_ACTIVATIONS = {
     "linear": 5, "relu": 7, "leaky_relu": 7, "sigmoid": 26, "tanh": 22, "linear_gradient": 5,

@@ -43,7 +43,7 @@ def check(case: str) -> Outcome:
     run = NumbaCudaEngine.run
 
     def another(self: Any, rule: Any, *args: Any) -> None:
-        run(self, RULES["adagrad"], *args)
+        run(self, RULES["lion"], *args)
 
     with mock.patch.object(NumbaCudaEngine, "run", another):
         return outcome(*walk("rmsprop", "float32", "9", "small"))
@@ -60,7 +60,7 @@ def walk(name: str, dtype: str, size: str, grid: str) -> tuple[Simulated, Any]:
             walk = {"size": int(size), "steps": STEPS, "asarray": device.asarray}
             assert_walk(kernel, rule, options, dtype, **walk)
         else:
-            step = {"step": 3} if "step" in rule.options else {}
+            step = {"step": 30} if "step" in rule.options else {}
             assert_step(
                 kernel, rule, special_arrays(rule.arrays_with(options), dtype), options | step
             )
