@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ... import kernels
+from ..optimizers.adadelta import Adadelta
 from ..optimizers.adagrad import AdaGrad
 from ..optimizers.adam import Adam, AdamW
+from ..optimizers.adamax import Adamax
 from ..optimizers.amsgrad import AMSGrad
 from ..optimizers.momentum import Momentum
+from ..optimizers.nadam import NAdam
 from ..optimizers.optimizer import Optimizer
+from ..optimizers.radam import RAdam
 from ..optimizers.rmsprop import RMSprop
 from ..optimizers.sgd import SGD
 
@@ -31,6 +36,7 @@ class TorchKind:
         fixed: theirs -> the value with which theirs is this optimizer and no other.
         unused: theirs that have no part in a step then -> what is written for them.
         apart: ours -> the value with which ours does what theirs always does.
+        follows: theirs, a number of each parameter -> what it is by our options and the steps.
         idle: which of IDLE theirs has, beside foreach and differentiable.
         counts: whether theirs counts the steps.
         from_start: whether theirs has its states before the first step.
@@ -42,6 +48,7 @@ class TorchKind:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     unused: Mapping[str, Any] = field(default_factory=dict)
     apart: Mapping[str, Any] = field(default_factory=dict)
+    follows: Mapping[str, Callable[[Mapping[str, Any], int], float]] = field(default_factory=dict)
     idle: tuple[str, ...] = ()
     counts: bool = True
     from_start: bool = False
@@ -69,12 +76,17 @@ def _same(*names: str) -> dict[str, str]:
     return {name: name for name in ("lr", "weight_decay", "maximize", *names)}
 
 
+def _mu_product(options: Mapping[str, Any], steps: int) -> float:
+    return kernels.nadam_product(options["betas"][0], options["momentum_decay"], steps)
+
+
 _DECOUPLED = {"decoupled": "decoupled_weight_decay"}
 _COUPLED = {"decoupled": False}
+_AVERAGES = {"m": "exp_avg", "v": "exp_avg_sq"}
 _ADAM = TorchKind(
     "Adam",
     {**_same("betas", "eps"), **_DECOUPLED},
-    {"m": "exp_avg", "v": "exp_avg_sq"},
+    _AVERAGES,
     fixed={"amsgrad": False},
     apart={"eps_uncorrected": False},
     idle=("capturable", "fused"),
@@ -118,6 +130,30 @@ KINDS: dict[type[Optimizer], TorchKind] = {
     AdamW: replace(_ADAM, name="AdamW"),
     AMSGrad: replace(
         _ADAM, states={**_ADAM.states, "v_max": "max_exp_avg_sq"}, fixed={"amsgrad": True}
+    ),
+    NAdam: TorchKind(
+        "NAdam",
+        {**_same("betas", "eps", "momentum_decay"), **_DECOUPLED},
+        _AVERAGES,
+        idle=("capturable",),
+        follows={"mu_product": _mu_product},
+    ),
+    RAdam: TorchKind(
+        "RAdam", {**_same("betas", "eps"), **_DECOUPLED}, _AVERAGES, idle=("capturable",)
+    ),
+    Adamax: TorchKind(
+        "Adamax",
+        _same("betas", "eps"),
+        {"m": "exp_avg", "u": "exp_inf"},
+        apart=_COUPLED,
+        idle=("capturable",),
+    ),
+    Adadelta: TorchKind(
+        "Adadelta",
+        _same("rho", "eps"),
+        {"square_avg": "square_avg", "acc_delta": "acc_delta"},
+        apart=_COUPLED,
+        idle=("capturable",),
     ),
 }
 """Ours -> how PyTorch has it. A subclass is an optimizer of its own, and isn't here."""

@@ -80,8 +80,7 @@ CASES = {
         {"decoupled": True},
     ),
 }
-CASES = {name: case for name, case in CASES.items() if hasattr(nets, case[0])}
-WITHOUT = {"Lion"}  # which PyTorch has not
+OURS_ALONE = {nets.Lion}
 
 
 @pytest.fixture
@@ -296,10 +295,38 @@ def test_options_in_tensors_and_what_schedules_leave_are_taken(torch):
     assert here.lr == 0.5
 
 
-def test_clip_norm_stays(torch):
-    there, _, here, _ = pair(torch, "adam", clip_norm=0.5)
+def test_a_product_of_other_options_is_refused(torch):
+    """PyTorch keeps what came of the options so far; here it comes of those of now."""
+    there, tensors, here, _ = pair(torch, "nadam")
+    for gradients in draws(1, 3):
+        step_there(torch, there, tensors, gradients)
+    state = there.state_dict()
+    state["param_groups"][1]["momentum_decay"] = 0.5
+    words = r"\[2\]\['mu_product'\] is 0\.0.*; expected 0\.0.*, which comes of 3 steps"
+    with pytest.raises(ValueError, match=words):
+        load_torch_optimizer_state(here, state)
+    assert here.steps == 0
+
+
+def test_averages_begin_with_the_parameters_or_stay(torch):
+    there, tensors, here, arrays = pair(torch, "adam", use_ema=True, ema_momentum=0.5)
+    for gradients in draws(1, 3):
+        step_there(torch, there, tensors, gradients)
     load_torch_optimizer_state(here, there.state_dict())
-    assert here.clip_norm == 0.5
+    before = {key: average.copy() for key, average in here.averages.items()}
+    np.testing.assert_array_equal(before[0], arrays[0])
+    step_here(here, draws(2, 1)[0])
+    np.testing.assert_allclose(here.averages[0], (before[0] + arrays[0]) / 2)
+    kept = here.averages[0].copy()
+    load_torch_optimizer_state(here, there.state_dict())
+    np.testing.assert_array_equal(here.averages[0], kept)
+    assert torch_optimizer_state(here)["state"][0].keys() == {"step", "exp_avg", "exp_avg_sq"}
+
+
+def test_clipping_stays(torch):
+    there, _, here, _ = pair(torch, "adam", clip_norm=0.5, clip_value=0.1)
+    load_torch_optimizer_state(here, there.state_dict())
+    assert (here.clip_norm, here.clip_value) == (0.5, 0.1)
 
 
 def test_an_older_adamw_does_not_say_that_it_is_decoupled(torch):
@@ -340,7 +367,7 @@ def test_a_momentum_that_never_stepped_is_dampened_as_in_pytorch(torch):
 # --- the table ------------------------------------------------------------------------------------
 def test_every_optimizer_is_in_the_table_or_known_to_be_ours_alone():
     shipped = {kind for kind in OPTIMIZERS.values() if kind.__module__.startswith("onepass.")}
-    assert shipped == {*KINDS} | {getattr(nets, name) for name in WITHOUT if hasattr(nets, name)}
+    assert shipped == {*KINDS} | OURS_ALONE
     assert {ours for ours, *_ in CASES.values()} == {kind.__name__ for kind in KINDS}
 
 
