@@ -196,6 +196,22 @@ def test_a_state_comes_back_as_it_went(torch, case):
         assert mine == given
 
 
+def test_states_come_to_where_the_parameters_are(engine, torch):
+    there, tensors, _, _ = pair(torch, "adam")
+    for gradients in draws(1, 3):
+        step_there(torch, there, tensors, gradients)
+    arrays = [engine.asarray(tensor.detach().numpy().copy()) for tensor in tensors]
+    here = Adam(grouped(arrays, {}), use_ema=True, engine=engine.name)
+    load_torch_optimizer_state(here, there.state_dict())
+    np.testing.assert_array_equal(engine.to_numpy(here.averages[0]), engine.to_numpy(arrays[0]))
+    for gradients in draws(2, 3):
+        step_there(torch, there, tensors, gradients)
+        step_here(here, [engine.asarray(np.array(gradient)) for gradient in gradients])
+    assert_same(map(engine.to_numpy, arrays), tensors)
+    state = torch_optimizer_state(here)["state"]
+    assert_same([state[0]["exp_avg"]], [there.state_dict()["state"][0]["exp_avg"]])
+
+
 def torch_network(torch):
     class Net(torch.nn.Module):
         def __init__(self):
