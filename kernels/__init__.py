@@ -23,6 +23,7 @@ from .rules.adamax import adamax_step
 from .rules.amsgrad import amsgrad_step
 from .rules.lion import lion_step
 from .rules.momentum import momentum_step
+from .rules.nadam import nadam_product as nadam_product
 from .rules.nadam import nadam_step
 from .rules.radam import radam_step
 from .rules.rmsprop import rmsprop_step

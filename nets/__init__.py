@@ -104,6 +104,10 @@ from .saving.load import load as load
 from .saving.network_json import LAYERS
 from .saving.save import save as save
 from .saving.saved import Saved
+from .saving.torch_optimizer_state import (
+    load_torch_optimizer_state as load_torch_optimizer_state,
+)
+from .saving.torch_optimizer_state import torch_optimizer_state as torch_optimizer_state
 from .saving.torch_state import load_torch_state as load_torch_state
 from .saving.torch_state import torch_state as torch_state
 from .training.callbacks.callback import Callback

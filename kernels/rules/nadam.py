@@ -45,7 +45,7 @@ def _found(beta1: float, momentum_decay: float) -> array[float]:
     return array("d", [1.0])
 
 
-def product(beta1: float, momentum_decay: float, t: int) -> float:
+def nadam_product(beta1: float, momentum_decay: float, t: int) -> float:
     """mu_1 ... mu_t, multiplied in this order, whichever was asked for before.
 
     It falls as b1^t at least, and has no part in 1 - product once it is below NOTHING.
@@ -62,7 +62,7 @@ def prepare(step: int, *hyper: object) -> Prepared:
     t = step_number("step", step)
     root2 = (1.0 - beta2**t) ** 0.5
     mu, ahead = (_mu(beta1, momentum_decay, k) for k in (t, t + 1))
-    rest, rest_ahead = (1.0 - product(beta1, momentum_decay, k) for k in (t, t + 1))
+    rest, rest_ahead = (1.0 - nadam_product(beta1, momentum_decay, k) for k in (t, t + 1))
     lr_m, lr_g = lr * root2 * ahead / rest_ahead, lr * root2 * (1.0 - mu) / rest
     return rule, (*first, lr_m, lr_g, eps * root2)
 

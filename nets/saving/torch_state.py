@@ -13,6 +13,7 @@ from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
 from ..layers.layer import Layer
 from ..network.sequential import Sequential
+from ..optimizers.updated_arrays import Key
 from ..types import Array, HostArray
 
 # our names of a layer's arrays -> PyTorch's
@@ -26,6 +27,7 @@ _NAMES: dict[type[Layer], dict[str, str]] = {
         "num_batches_tracked": "num_batches_tracked",
     },
 }
+_TURNED = ("weight",)  # those of ours whose axes PyTorch has the other way round
 _COUNTER = "num_batches_tracked"  # PyTorch's; ours where momentum is None
 
 
@@ -70,8 +72,8 @@ def load_torch_state(net: Sequential, state: Mapping[str, Any]) -> None:
                 f"expected {sorted(names.values())}"
             )
         for name, theirs in names.items():
-            value = _host(arrays[theirs], f"state['{prefix}.{theirs}']")
-            value = value.T if name == "weight" else value
+            value = on_host(arrays[theirs], f"state['{prefix}.{theirs}']")
+            value = value.T if name in _TURNED else value
             shape = {**layer.params, **layer.buffers}[name].shape
             if value.shape != shape:
                 raise ValueError(
@@ -119,13 +121,20 @@ def torch_state(net: Sequential, like: Mapping[str, Any] | None = None) -> dict[
     for prefix, (k, layer, names) in zip(prefixes, ours, strict=True):
         for name, theirs in names.items():
             value = values[f"{k}.{name}"]
-            value = np.ascontiguousarray(value.T) if name == "weight" else value
+            value = np.ascontiguousarray(value.T) if name in _TURNED else value
             if theirs == _COUNTER:
                 value = value.astype(np.int64)
             state[f"{prefix}.{theirs}" if prefix else theirs] = torch.from_numpy(value)
         if isinstance(layer, BatchNorm) and _COUNTER not in names.values():
             state[f"{prefix}.{_COUNTER}" if prefix else _COUNTER] = torch.tensor(0)
     return state
+
+
+def transposed(net: Sequential) -> frozenset[Key]:
+    """The names of the parameters that PyTorch has with their axes the other way round."""
+    return frozenset(
+        f"{k}.{name}" for k, layer, names in _learning(net) for name in names if name in _TURNED
+    )
 
 
 def _learning(net: Sequential) -> Iterator[tuple[int, Layer, dict[str, str]]]:
@@ -151,7 +160,8 @@ def _by_module(state: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
     return found
 
 
-def _host(value: Any, name: str) -> HostArray:
+def on_host(value: Any, name: str) -> HostArray:
+    """A tensor on any device, or an array, as one of NumPy's, called `name` in errors."""
     check_plain(value, name)
     array = as_array(value, name)
     return array if isinstance(array, np.ndarray) else array.get()

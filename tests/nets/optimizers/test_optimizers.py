@@ -315,16 +315,16 @@ def test_rmsprop_keeps_what_its_options_need_and_no_more(options, states, flat):
 def test_nadam_s_product_is_the_same_whatever_was_asked_for_before():
     """So that a run that goes on from a checkpoint goes on bit for bit."""
     betas, decay = 0.9, 0.0123
-    asked = [nadam_rule.product(betas, decay, t) for t in range(1, 500)]
+    asked = [nadam_rule.nadam_product(betas, decay, t) for t in range(1, 500)]
     nadam_rule._found.cache_clear()
-    assert nadam_rule.product(betas, decay, 321) == asked[320]
-    assert [nadam_rule.product(betas, decay, t) for t in range(1, 500)] == asked
+    assert nadam_rule.nadam_product(betas, decay, 321) == asked[320]
+    assert [nadam_rule.nadam_product(betas, decay, t) for t in range(1, 500)] == asked
     by_hand = betas**2 * (1 - 0.5 * 0.96**decay) * (1 - 0.5 * 0.96 ** (2 * decay))
     assert asked[1] == pytest.approx(by_hand, rel=1e-15)
-    assert asked[-1] == 0 == nadam_rule.product(betas, decay, 10**15)
+    assert asked[-1] == 0 == nadam_rule.nadam_product(betas, decay, 10**15)
     assert len(nadam_rule._found(betas, decay)) < 500
-    assert nadam_rule.product(0.0, decay, 1) == 0
-    assert nadam_rule.product(0.5, 0.0, 3) == 0.25**3
+    assert nadam_rule.nadam_product(0.0, decay, 1) == 0
+    assert nadam_rule.nadam_product(0.5, 0.0, 3) == 0.25**3
 
 
 def test_a_variance_that_rounding_takes_below_zero_is_none():
