@@ -194,10 +194,10 @@ def _groups(optimizer: Optimizer, given: Any) -> list[Mapping[str, Any]]:
         raise TypeError(f"state['param_groups'] is a {type(given).__name__}; expected a list")
     for number, group in enumerate(given):
         params = group.get("params") if isinstance(group, Mapping) else None
-        if not isinstance(params, (list, tuple)):
+        if not isinstance(params, (list, tuple)) or not all(type(p) is int for p in params):
             raise TypeError(
-                f"state['param_groups'][{number}] is {group!r:.60}; expected a mapping whose "
-                "'params' are a list of numbers"
+                f"state['param_groups'][{number}] is {group!s:.60}; expected a mapping whose "
+                "'params' are a list of numbers, as PyTorch's optimizer.state_dict() has it"
             )
     theirs = [len(group["params"]) for group in given]
     ours = [len(group.keys_of) for group in optimizer.param_groups]

@@ -304,7 +304,8 @@ def test_a_frozen_parameter_has_no_state(torch):
 
 def test_options_in_tensors_and_what_schedules_leave_are_taken(torch):
     value = torch.ones(2, requires_grad=True)
-    there = torch.optim.Adam([value], lr=torch.tensor(0.5), foreach=False, fused=True)
+    named = [("weight", value)]  # whose names PyTorch keeps in the group
+    there = torch.optim.Adam(named, lr=torch.tensor(0.5), foreach=False, fused=True)
     torch.optim.lr_scheduler.StepLR(there, 1)
     here = Adam([np.ones(2)])
     load_torch_optimizer_state(here, there.state_dict())
@@ -322,6 +323,18 @@ def test_a_product_of_other_options_is_refused(torch):
     with pytest.raises(ValueError, match=words):
         load_torch_optimizer_state(here, state)
     assert here.steps == 0
+
+
+def test_a_product_in_float32_is_near_enough(torch):
+    """NAdam's, which PyTorch keeps in the default dtype and rounds in each step."""
+    torch.set_default_dtype(torch.float32)
+    there, tensors, here, _ = pair(torch, "nadam")
+    there.param_groups[0]["betas"] = there.param_groups[1]["betas"] = (0.999, 0.9)
+    for _ in range(40):
+        step_there(torch, there, tensors, [np.ones(shape) for shape in SHAPES])
+    assert there.state_dict()["state"][0]["mu_product"].dtype == torch.float32
+    load_torch_optimizer_state(here, there.state_dict())
+    assert here.steps == 40
 
 
 def test_averages_begin_with_the_parameters_or_stay(torch):
@@ -454,6 +467,10 @@ def one_group(state):
         (with_all(state={}, param_groups=[]), "state has 0 groups"),
         (one_group, "state has 1 group of 4 parameters, but the optimizer has 2 groups of 2, 2"),
         (with_option("params", [0, 3]), r"parameters \[0, 1, 0, 3\]; expected each number once"),
+        (
+            with_option("params", [np.ones(3), 3]),
+            r"\[1\] is .*; expected a mapping whose 'params' are",
+        ),
         (with_option("params", [2, 9]), r"state\['state'\] has 3, which no group has"),
         (without("betas"), r"\['param_groups'\]\[1\] lacks 'betas'; .* torch.optim.Adam"),
         (with_option("lr_scale", 0.5), r"\['param_groups'\]\[1\] has the unknown 'lr_scale'"),
