@@ -8,7 +8,7 @@ that it can be proven without a GPU.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from .dtypes import C_TYPES, GPU_COMPUTED, compute_dtype
 BYTES = PACK
 RESIDENT = 4  # blocks that a GPU's processor is to hold: a thread then has 64 registers
 FEWER = 3  # the same of chunks, whose addresses take registers, too: amsgrad's would spill
+MOST = 5  # arrays of float16
 READ, WRITTEN, BOTH = "read", "written", "both"
 
 _STEP = """
@@ -65,6 +66,12 @@ void SYMBOL(PLACES, const int *sizes, GIVEN) {
 def each(dtype: str) -> int:
     """Elements that a thread takes at a time."""
     return BYTES // np.dtype(dtype).itemsize
+
+
+def many_registers(arrays: Collection[str], dtype: str) -> bool:
+    """Whether packs of all these arrays leave few registers for arithmetic: eight float16 are
+    computed in float32."""
+    return dtype == "float16" and len(arrays) > MOST
 
 
 def launch_packed(
@@ -114,6 +121,8 @@ def packed(
             kernel is then `symbol`(*arrays, row, columns, size, *scalars).
     """
     words = _words(symbol, dtype, arrays, scalars, operation, row) | {"INDEX": "long long"}
+    if many_registers(arrays, dtype):
+        words["RESIDENT"] = str(FEWER)
     return _text(dtype, preamble, _STEP + _ARRAYS, words)
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..compiling.c_text import PREAMBLE, operation
-from ..compiling.cuda_packs import BOTH, FEWER, READ, RESIDENT, packed, packed_chunks
+from ..compiling.cuda_packs import (
+    BOTH,
+    FEWER,
+    READ,
+    RESIDENT,
+    many_registers,
+    packed,
+    packed_chunks,
+)
 from ..compiling.python_text import array_names, scalar_names
 from ..rule import Rule
 from .cuda_clock import FACTOR, STEP, STOP
@@ -35,13 +43,14 @@ def by_table(rule: Rule, dtype: str) -> str:
     first, *others = scalars
     values = [f"{first} = C(row[0] * ((const double *)clock)[FACTOR])"]
     values += [f"{name} = C(row[{k}])" for k, name in enumerate(others, 1)]
+    large = dtype == "float64" or many_registers(arrays, dtype)  # scalars take registers, too
     words = {"STEP": STEP, "STOP": STOP, "FACTOR": FACTOR, "COLUMNS": len(scalars)}
     return packed_chunks(
         by_table_symbol(rule, dtype), dtype, arrays, scalars, operation,
         preamble + defines(words),
         given="const int *groups, const int rows, const double *table, const long long *clock",
         begin=f"{_ROW}\n    const C {', '.join(values)};",
-        resident=RESIDENT // 2 if dtype == "float64" else FEWER,  # scalars take registers
+        resident=RESIDENT // 2 if large else FEWER,
     )  # fmt: skip
 
 

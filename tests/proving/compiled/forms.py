@@ -35,6 +35,7 @@ from proving.simulator.batch_norm import Simulated
 
 CHUNKS = {f"{name}_chunks": name for name in RULES}  # a rule on many arrays, by "cupy" alone
 BY_TABLE = {f"{name}_by_table": name for name in RULES}  # likewise in a captured step
+OPTIONS = "clipped and averaged"
 SQUARES = cuda_squares.KERNELS
 SUMMED = ("moments", "products")  # batch normalization's by numba-cuda
 GATED = ("products", "normalize", "differentiate", "infer")  # with ReLU and without
@@ -44,6 +45,11 @@ Made = tuple[Callable[[], Any], tuple[Any, ...]]  # what makes a Python function
 
 def of_rule(name: str) -> dict[str, Rule]:
     return {"decay": RULES[name], "no decay": RULES[name].without_decay}
+
+
+def with_options(name: str) -> dict[str, Rule]:
+    """The same and the rule with all that an optimizer adds to it, by "cupy"."""
+    return of_rule(name) | {OPTIONS: RULES[name].clipped.averaged}
 
 
 def _gates(name: str) -> dict[str, bool]:
@@ -71,10 +77,10 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     if name in SQUARES:
         return {"": nvrtc.launched(cuda_squares.raw_kernel, name, dtype)}
     if name in CHUNKS:
-        rules = of_rule(CHUNKS[name]).items()
+        rules = with_options(CHUNKS[name]).items()
         return {form: nvrtc.launched(cupy_gpu.chunks_kernel, rule, dtype) for form, rule in rules}
     if name in BY_TABLE:
-        rules = of_rule(BY_TABLE[name]).items()
+        rules = with_options(BY_TABLE[name]).items()
         return {form: nvrtc.launched(cupy_gpu.table_kernel, rule, dtype) for form, rule in rules}
     if name == TAKE:
         return {"": nvrtc.launched(cupy_graph.take_kernel)}
@@ -87,7 +93,7 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
 def _rule(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     """For arrays without gaps, and for others."""
     found = {}
-    for form, rule in of_rule(name).items():
+    for form, rule in with_options(name).items():
         found[form] = nvrtc.launched(cupy_gpu.raw_kernel, rule, dtype)
         strided = nvrtc.elementwise(cupy_gpu.parts(rule, dtype), (), ("g", "p", *rule.state), 2)
         found[f"{form}, strided"] = strided

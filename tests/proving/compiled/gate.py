@@ -98,13 +98,15 @@ def budget(kernel: Kernel, form: str = "") -> int:
     engine, name, dtype = kernel
     if name in softmax_forms.KERNELS:
         return softmax_forms.budget(*kernel)
+    if form.startswith(cuda_forms.OPTIONS):  # an array more, and four scalars
+        return 128 if dtype == "float64" else 80
     chunked = RULES.get(cuda_forms.CHUNKS.get(name, ""))
     if chunked and len(chunked.state) == 3:  # five arrays, and their addresses
         return 80
     if engine == "cupy" and name in batchnorm_text.KERNELS:
         return batch_norm_forms.budget(dtype, name, form)
-    if name in cuda_forms.BY_TABLE and dtype == "float64":  # whose scalars are not in the launch
-        return 128
+    if name in cuda_forms.BY_TABLE:  # which read their scalars, and chunks' addresses
+        return 128 if dtype == "float64" else 80
     if dtype == "float64" or name.startswith("finish"):  # these have a thread a channel: few
         return 64
     if engine == "cupy" and name in {
