@@ -47,12 +47,12 @@ def undecayed(p: Any, g: Any, scale: Any, decay: Any, keep: Any) -> tuple[Any, A
 
 
 def clipped(
-    p: Any, g: Any, scale: Any, decay: Any, keep: Any, minus: Any, least: Any
+    p: Any, g: Any, scale: Any, decay: Any, keep: Any, minus: Any, lowest: Any
 ) -> tuple[Any, Any]:
-    """`decayed` of a scaled gradient that is held between `least` and -`least`; minus is -1."""
+    """`decayed` of a scaled gradient that is held between `lowest` and -`lowest`; minus is -1."""
     w = keep * p
-    d = minus * maximum(minus * (scale * g), least)
-    d = maximum(d, least) + decay * p
+    d = minus * maximum(minus * (scale * g), lowest)
+    d = maximum(d, lowest) + decay * p
     return w, d
 
 
@@ -106,6 +106,8 @@ class Rule:
         if names[: len(expected)] != expected:
             raise TypeError(f"update of rule {self.name} takes {names}; expected {expected} first")
         scalars = (*self.factors, *self.coefficients, *self.last)
+        if len({*scalars, *expected}) < len(scalars) + len(expected):
+            raise TypeError(f"rule {self.name} has {scalars}; expected a name for each")
         object.__setattr__(self, "scalars", scalars)
         object.__setattr__(self, "arguments", ("param", "grad", *self.state))
 

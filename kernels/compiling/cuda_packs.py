@@ -20,7 +20,7 @@ from .dtypes import C_TYPES, GPU_COMPUTED, compute_dtype
 BYTES = PACK
 RESIDENT = 4  # blocks that a GPU's processor is to hold: a thread then has 64 registers
 FEWER = 3  # the same of chunks, whose addresses take registers, too: amsgrad's would spill
-MOST = 5  # arrays of float16
+MOST = 5  # arrays of float16 or float64
 READ, WRITTEN, BOTH = "read", "written", "both"
 
 _STEP = """
@@ -69,9 +69,9 @@ def each(dtype: str) -> int:
 
 
 def many_registers(arrays: Collection[str], dtype: str) -> bool:
-    """Whether packs of all these arrays leave few registers for arithmetic: eight float16 are
-    computed in float32."""
-    return dtype == "float16" and len(arrays) > MOST
+    """Whether packs of all these arrays leave few registers for arithmetic: a double takes two, and
+    eight float16 are computed in float32."""
+    return dtype != "float32" and len(arrays) > MOST
 
 
 def launch_packed(

@@ -8,6 +8,8 @@ import pickle
 import numpy as np
 import pytest
 from cases.six_gradients import KINDS, SHAPES, flat_parameters, frozen, start, write_grads
+from onepass.kernels.rule import Rule
+from onepass.kernels.rules import RULES
 from onepass.nets import (
     SGD,
     Adam,
@@ -361,3 +363,20 @@ def test_averaged_weights_are_evaluated_and_saved(tmp_path):
     assert repr(saved.optimizer) == repr(optimizer)
     with saved.optimizer.averaged():
         assert (saved.net(X) == averaged).all()
+
+
+# --- the rules that do it -------------------------------------------------------------------------
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_every_rule_can_clip_and_average(rule):
+    made = rule.clipped.averaged
+    own = (*rule.factors, *rule.coefficients)
+    assert made.scalars == (*own[:3], "minus", "lowest", *own[3:], "hold", "take")
+    assert made.state == (*rule.state, "average")
+
+
+def test_names_that_clash_are_refused():
+    def update(p, g, lowest):
+        return (p,)
+
+    with pytest.raises(TypeError, match=r"rule odd-clipped has .* expected a name for each"):
+        Rule("odd", update).clipped  # noqa: B018

@@ -99,7 +99,8 @@ def budget(kernel: Kernel, form: str = "") -> int:
     if name in softmax_forms.KERNELS:
         return softmax_forms.budget(*kernel)
     if form.startswith(cuda_forms.OPTIONS):  # an array more, and four scalars
-        return 128 if dtype == "float64" else 80
+        by_table = name in cuda_forms.BY_TABLE and dtype == "float16"
+        return 128 if dtype == "float64" or by_table else 80
     chunked = RULES.get(cuda_forms.CHUNKS.get(name, ""))
     if chunked and len(chunked.state) == 3:  # five arrays, and their addresses
         return 80
