@@ -14,7 +14,7 @@ from ..compiling.cuda_packs import launch_chunks, launch_chunks_with, launch_pac
 from ..compiling.cuda_squares import sum_of_chunks
 from ..compiling.dtypes import C_TYPES, GPU_COMPUTED, NAMES, compute_dtype
 from ..compiling.python_text import scalar_names
-from ..rule import Rule, groups_of
+from ..rule import Rule, groups_of, of_group
 from .all_or_none import GpuEngine
 from .base import Kept
 from .cuda_text import by_table, by_table_symbol, source, symbol
@@ -66,6 +66,8 @@ class CupyEngine(GpuEngine):
         first = columns[0][0]
         if len(columns[0]) == 1:
             (arrays,) = zip(*columns, strict=True)
+            if kept.groups.size:
+                coefficients = of_group((rule, coefficients), int(kept.groups[0]))[1]
             return self.quick(rule, arrays, coefficients)
         with first.device:
             with Explained(rule.name, first, self.name):
@@ -120,6 +122,7 @@ class CupyEngine(GpuEngine):
     def warmup(self, rule: Rule, dtype: str) -> None:
         super().warmup(rule, dtype)
         chunks_kernel(rule, dtype).compile()
+        table_kernel(rule, dtype).compile()
 
 
 def _run(rule: Rule, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:

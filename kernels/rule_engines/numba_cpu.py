@@ -21,7 +21,7 @@ from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import array_names, scalar_names
 from ..crew.board import lead
 from ..crew.crew import ENDED, REFUSED, SHARED, UNENDED, get_crew
-from ..rule import Rule, groups_of
+from ..rule import Rule, groups_of, of_group
 from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
 from .base import Engine, Kept
@@ -85,6 +85,8 @@ class NumbaEngine(Engine):
             straight = tuple(map(_straight, grads, params))
             return self.quick_each(rule, (params, straight, *states), coefficients, kept)
         if state == LARGE and count == 1:
+            if kept.groups.size:
+                coefficients = of_group((rule, coefficients), int(kept.groups[0]))[1]
             return _share(plan, tuple(column[0] for column in columns), coefficients)
         if state in (UNFIT, UNCOMPILED):
             return False

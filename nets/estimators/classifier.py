@@ -39,7 +39,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam",
             "radam", "adamax", "adadelta" or "lion".
         lr: learning rate; None: the optimizer's own.
-        momentum: b of "momentum", the first beta of the Adams and of "lion"; the others have none.
+        momentum: b of "momentum", the first beta of the Adams and of "lion"; the others take none.
         l2, l1: lambda of lambda/(2m) sum ||W||_F^2 and of lambda/m sum |W|, m the training samples.
         epochs: passes over the samples.
         batch_size: samples an update; "auto": 8 to 32 for up to 2,000 samples, for more

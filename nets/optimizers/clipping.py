@@ -5,8 +5,10 @@ from __future__ import annotations
 from math import isfinite
 
 
-def clipped_scale(norm: float, grad_scale: float, clip_norm: float) -> float:
-    """The factor on all gradients, whose norm is `norm`, that also brings it down to `clip_norm`.
+def clipped_scale(
+    norm: float, grad_scale: float, clip_norm: float, what: str = "the gradients"
+) -> float:
+    """The factor on `what`, whose norm is `norm`, that also brings it down to `clip_norm`.
 
         norm = sqrt(sum of g^2 over all gradients)
         grad_scale * min(1, clip_norm / (|grad_scale| norm))
@@ -21,7 +23,7 @@ def clipped_scale(norm: float, grad_scale: float, clip_norm: float) -> float:
     norm *= abs(grad_scale)
     if not isfinite(norm):
         raise FloatingPointError(
-            f"the norm of the gradients is {norm}; expected a finite one. Nothing was updated: "
+            f"the norm of {what} is {norm}; expected a finite one. Nothing was updated: "
             "lower lr, or leave this step out"
         )
     return grad_scale * clip_norm / norm if norm > clip_norm else grad_scale

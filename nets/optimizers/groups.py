@@ -24,7 +24,8 @@ class Group(Mapping[str, Any]):
 
     `group["lr"] = 1e-4` is checked, and acts on the next step. A hyperparameter that the group was
     never given is the optimizer's own: it follows when that is set. `lr` follows, too, in the
-    proportion that it had to the optimizer's when it was set: so a schedule moves all groups.
+    proportion that it had to the optimizer's when it was set: so a schedule moves all groups. One
+    that was set while the optimizer's was 0 has no proportion, and stays.
     """
 
     __slots__ = ("_arrays", "_retune", "base", "changes", "keys_of", "lr_of")
@@ -107,6 +108,11 @@ def taken_apart(params: Any) -> tuple[Any, list[Group] | None]:
                 '{"params": [a, b], "lr": 0.1}, since others are groups'
             )
         own = given["params"]
+        if isinstance(own, Mapping):
+            raise TypeError(
+                f"params[{number}]['params'] is a {type(own).__name__}; expected a list of arrays. "
+                "Groups of arrays with names are told by groups="
+            )
         own = [own] if hasattr(own, "dtype") else [*listed(own)]
         if not own:
             raise ValueError(f"params[{number}]['params'] are empty; expected at least one array")

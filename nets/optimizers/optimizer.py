@@ -79,11 +79,14 @@ class Optimizer:
         maximize: go up the gradient instead of down.
         clip_norm: None, or the largest L2 norm of all gradients together; larger ones are scaled
             down to it. Reads the gradients once more, and waits for a GPU, but for captured steps.
-        clip_each_norm: None, or the largest L2 norm of the gradient of each array by itself.
+        clip_each_norm: None, or the largest L2 norm of the gradient of each array by itself. Reads
+            each once more, and waits for a GPU after each.
         clip_value: None, or the largest absolute value of an element of a gradient, to which larger
-            ones are brought, after the others and before weight decay; in the kernel's own pass.
+            ones are brought, after the others and before weight decay; in the kernel's own pass. An
+            infinite parameter becomes NaN, as by weight decay.
         use_ema: keep an exponential average of the parameters beside them, average = m average +
-            (1 - m) p after each step, in the kernel's own pass: `averages`, `averaged`.
+            (1 - m) p after each step, in the kernel's own pass: `averages`, `averaged`. It has the
+            parameters' dtype: in float16 it stands still where 1 - m of a difference is lost.
         ema_momentum: m.
         swa_start: None, or the step from which on the average is the mean of the parameters after
             every `swa_every` steps (stochastic weight averaging) instead.
@@ -110,6 +113,7 @@ class Optimizer:
     __slots__ = (
         "_backend",
         "_engine",
+        "_frozen",
         "_group_of",
         "_groups",
         "_hyper",
@@ -122,7 +126,6 @@ class Optimizer:
         "_swapped",
         "_values",
         "_whole_kept",
-        "frozen",
     )
 
     rule: ClassVar[str]
@@ -208,7 +211,7 @@ class Optimizer:
             group.changes = self._checked(group.changes)
             group.belong(hyper, self._storage.arrays, self._retune)
         self._set_hyper(hyper)
-        self.frozen: tuple[Key, ...] = tuple(still)
+        self._frozen: tuple[Key, ...] = tuple(still)
         self._arrange_calls()
         self._whole_kept = Kept(0)
 
@@ -228,6 +231,11 @@ class Optimizer:
     def params(self) -> Arrays:
         """The parameters as they were given: a generator's, and those of groups, as a list."""
         return self._params
+
+    @property
+    def frozen(self) -> tuple[Key, ...]:
+        """The parameters that stay as they are, by name or index."""
+        return self._frozen
 
     @property
     def param_groups(self) -> tuple[Group, ...]:
@@ -278,6 +286,7 @@ class Optimizer:
     def set_options(self, **changes: Any) -> None:
         """Set several of them at once, or none where one is refused."""
         options = own.checked({**self._options, **changes})
+        self._check_begun(options)
         if own.averages(options) != own.averages(self._options):
             kept = "keeps an average" if own.averages(self._options) else "keeps no average"
             wished = ", ".join(f"{name}={value!r}" for name, value in changes.items())
@@ -286,6 +295,15 @@ class Optimizer:
         self._take_options(options)
         if (apart[0] is None) != (apart[1] is None):
             self._arrange_calls()
+
+    def _check_begun(self, options: Mapping[str, Any]) -> None:
+        """Refuse another kind of average than that of which there are steps already."""
+        for name in ("use_ema", "swa_start", "swa_every"):
+            if self._steps and own.averages(self._options) and options[name] != self.options[name]:
+                raise ValueError(
+                    f"{name}={options[name]!r}: the average is of {self._steps} steps with "
+                    f"{self.options[name]!r} already; make a new {type(self).__name__}"
+                )
 
     def _take_options(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -343,6 +361,8 @@ class Optimizer:
         gradients, without = self._storage.gradients(grads)
         if self._storage.backend is not self._backend:
             self._follow()
+        if not self._plain:
+            self._begin()
         columns = (self._storage.targets(), gradients, *self._state.values())
         calls = self._storage.calls(columns, without)
 
@@ -372,25 +392,24 @@ class Optimizer:
         most = self._options["clip_each_norm"]
         if most is None:
             return None
+        kernels.validate(self.rule, grad_scale=grad_scale)
         views = self._storage.views(gradients)
         stepped = (key for key in self._storage.arrays() if key not in self.frozen)
-        return [
-            1.0
-            if key in without
-            else clipped_scale(abs(grad_scale) * kernels.global_norm([views[key]]), 1.0, most)
-            for key in stepped
-        ]
+        factors = []
+        for key in stepped:
+            norm = 0.0 if key in without else kernels.global_norm([views[key]])
+            factors.append(clipped_scale(abs(grad_scale) * norm, 1.0, most, f"grads[{key!r}]"))
+        return factors
 
     @property
     def averages(self) -> dict[Key, Array]:
-        """The average of each parameter, by name or index: views of what a step writes.
+        """The average of each parameter, by name or index: views of what a step writes; of a frozen
+        one the parameter itself.
 
         Raises:
             ValueError: none is kept.
         """
-        self._check_averages()
-        self._follow()
-        return self._storage.views(self._state[AVERAGE])
+        return self._pairs()[1]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -415,7 +434,6 @@ class Optimizer:
             >>> w
             array([-3.])
         """
-        self._check_averages()
         if self._swapped:
             raise ValueError("the parameters are their averages already; expected one block")
         self._swap()
@@ -424,20 +442,37 @@ class Optimizer:
         finally:
             self._swap()
 
-    def _check_averages(self) -> None:
+    def _pairs(self) -> tuple[dict[Key, Array], dict[Key, Array]]:
+        """All parameters, and for each its average."""
         if AVERAGE not in self._state:
             raise ValueError(
                 f"{type(self).__name__} keeps no average; expected one made with use_ema=True, or "
                 "with swa_start"
             )
+        self._follow()
+        self._begin()
+        params = self._storage.views(self._storage.targets())
+        averages = self._storage.views(self._state[AVERAGE])
+        return params, {key: (params if key in self._frozen else averages)[key] for key in params}
+
+    def _begin(self) -> None:
+        """Until the first step an average is the parameters, whatever was loaded into them."""
+        if self._steps == 0 and AVERAGE in self._state:
+            with self._storage.backend.scope():
+                pairs = zip(self._storage.targets(), self._state[AVERAGE], strict=True)
+                for param, average in pairs:
+                    average[...] = param
 
     def _swap(self) -> None:
-        self._follow()
-        with self._storage.backend.scope():
-            for param, average in zip(self._storage.targets(), self._state[AVERAGE], strict=True):
-                kept = param.copy()
-                param[...] = average
-                average[...] = kept
+        """Let parameters and averages change places; all memory is there before the first does."""
+        params, averages = self._pairs()
+        with self._storage.beside or nullcontext(), self._storage.backend.scope():
+            moved = [key for key in params if key not in self._frozen]
+            kept = {key: params[key].copy() for key in moved}
+            for key in moved:
+                params[key][...] = averages[key]
+            for key in moved:
+                averages[key][...] = kept[key]
         self._swapped = not self._swapped
 
     def _norm(self, columns: Columns, calls: Calls) -> float:
@@ -473,6 +508,8 @@ class Optimizer:
         """The arrays of a step with the network's own gradients: all parameters, all gradients, and
         each state; made from `net.parameters()`, one array each."""
         self._follow()
+        if not self._plain:
+            self._begin()
         return (self._storage.targets(), self._storage.gradients(None)[0], *self._state.values())
 
     def runs(self) -> Runs:
@@ -534,6 +571,7 @@ class Optimizer:
                 for name, arrays in self._state.items()
             }
             self._backend = backend
+            self._storage.forget()
 
     def state_dict(self) -> dict[str, Any]:
         """A checkpoint of plain Python values and NumPy copies.
@@ -545,12 +583,9 @@ class Optimizer:
             optimizer's lr when its own was set; and "frozen", likewise. The engine is left out: it
             belongs to a machine.
         """
-        if self._swapped:
-            raise ValueError(
-                "the parameters are their averages here, inside averaged(); expected the "
-                "optimizer's state to be taken outside, or the network to be saved alone"
-            )
+        self._check_outside()
         self._follow()
+        self._begin()
         return {
             "optimizer": type(self).__name__,
             "step": self.steps,
@@ -558,6 +593,14 @@ class Optimizer:
             "state": {name: self._storage.split(arrays) for name, arrays in self._state.items()},
             **self.arrangement(),
         }
+
+    def _check_outside(self) -> None:
+        """Refuse what would take averages for parameters."""
+        if self._swapped:
+            raise ValueError(
+                "the parameters are their averages here, inside averaged(); expected the "
+                "optimizer's state to be taken outside, or the network to be saved alone"
+            )
 
     def arrangement(self) -> dict[str, Any]:
         """Groups and what is frozen, in a checkpoint; nothing where there is none of either."""
@@ -582,6 +625,10 @@ class Optimizer:
         for number, each in enumerate(given):
             what = f"state['groups'][{number}]"
             check_keys(each, ("params", "hyper", "lr_of"), what)
+            if not isinstance(each["params"], (list, tuple)):
+                kind = type(each["params"]).__name__
+                raise TypeError(f"{what}['params'] is a {kind}; expected a list of names")
+            check_keys(each["hyper"], each["hyper"] or (), f"{what}['hyper']")
             group = Group(each["params"], self._checked(each["hyper"]))
             group.lr_of = non_negative(f"{what}['lr_of']", each["lr_of"])
             found.append(group)
@@ -589,11 +636,9 @@ class Optimizer:
         said = [f"{who} {[list(group.keys_of) for group in groups]}" for groups, who in both]
         if said[0].partition("[")[2] != said[1].partition("[")[2]:
             raise ValueError(f"state is of other groups: {'; '.join(said)}")
-        if sorted(state.get("frozen", ()), key=str) != sorted(self.frozen, key=str):
-            raise ValueError(
-                f"state has the frozen {list(state.get('frozen', ()))}; expected "
-                f"{[*self.frozen]}, as here"
-            )
+        still = state.get("frozen", [])
+        if not isinstance(still, (list, tuple)) or {*map(str, still)} != {*map(str, self._frozen)}:
+            raise ValueError(f"state has the frozen {still!r}; expected {[*self._frozen]}, as here")
         return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -607,6 +652,7 @@ class Optimizer:
             ValueError: another optimizer made it, keys or names are missing or unexpected, a
                 shape is another, or a hyperparameter is out of its range.
         """
+        self._check_outside()
         also = [name for name in ARRANGEMENT if isinstance(state, Mapping) and name in state]
         check_keys(state, ("optimizer", "step", "hyper", "state", *also), "state")
         if state["optimizer"] != type(self).__name__:
@@ -637,6 +683,10 @@ class Optimizer:
         self._take_options(options)
         self._arrange_calls()
 
+    def __getstate__(self) -> Any:
+        self._check_outside()
+        return super().__getstate__()
+
     def __setstate__(self, state: Any) -> None:
         """States that are maps of a file become arrays: joblib maps large ones for its workers."""
         for part in state if isinstance(state, tuple) else (state,):
@@ -649,7 +699,7 @@ class Optimizer:
         others = {k: v for k, v in self._options.items() if v != own.DEFAULTS[k]}
         chosen = {"clip_norm": self.clip_norm, **others}
         shown = ", ".join([hyper, *(f"{name}={value!r}" for name, value in chosen.items())])
-        if len(self._groups) > 1:
+        if "groups" in self.arrangement():
             changes = [f"{len(each.keys_of)} arrays: {each.changes}" for each in self._groups]
             shown += f", groups=[{', '.join(changes)}]"
         if self.frozen:

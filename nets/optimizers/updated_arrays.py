@@ -56,13 +56,19 @@ class Storage(ABC):
     """
 
     beside: BesideTorch | None = None
+    own_gradients = False
+    """Whether gradients are the same arrays in each step."""
 
     def arrange(self, numbers: Mapping[Key, int], several: bool) -> None:
         """Step these alone, each by the group of that number; there may be several groups."""
         self._numbers, self._keys, self._several = dict(numbers), tuple(numbers), several
         self._whole = len(numbers) == len(self.arrays()) and not self._cut_by_groups()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of arrays of earlier steps, and of what is known of them."""
         self._kept: dict[frozenset[Key], Kept] = {}
-        self._last: tuple[tuple[Key, ...], Columns, Columns] = (), (), ()
+        self._last: dict[tuple[Key, ...], tuple[Columns, Columns]] = {}
 
     def calls(self, columns: Columns, without: frozenset[Key]) -> Calls:
         """The calls of a step on `columns`, but for the parameters `without` gradients."""
@@ -73,7 +79,7 @@ class Storage(ABC):
         kept = self._kept.get(without)
         if kept is None or kept.order.size != len(cut[0]) * len(columns):
             if len(self._kept) == SETS:
-                self._kept.clear()
+                self.forget()
             groups = self._groups(keys) if self._several else None
             self._kept[without] = kept = Kept(len(cut[0]) * len(columns), groups)
         return Calls(cut, kept, keys)
@@ -81,15 +87,18 @@ class Storage(ABC):
     def _cut(self, columns: Columns, keys: tuple[Key, ...]) -> Columns:
         """The columns of these parameters alone, an array for each call; of columns that are those
         of the last step, what it had."""
-        known, last, had = self._last
-        if known != keys or len(last) != len(columns):
+        last, had = self._last.get(keys, ((), ()))
+        if len(last) != len(columns):
             last = had = ((),) * len(columns)
         cut = tuple(
             own if len(before) == len(column) and all(map(is_, before, column)) and before
             else self._cut_column(column, keys)
             for column, before, own in zip(columns, last, had, strict=True)
         )  # fmt: skip
-        self._last = keys, columns, cut
+        if self.own_gradients:
+            self._last[keys] = columns, cut
+        else:  # whoever makes new ones each step needs their memory again
+            self._last[keys] = (columns[0], (), *columns[2:]), (cut[0], (), *cut[2:])
         return cut
 
     def _cut_by_groups(self) -> bool:
@@ -101,7 +110,7 @@ class Storage(ABC):
         """The column of these parameters alone, an array for each call."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_last": ((), (), ())}  # views, which would become arrays
+        return {**vars(self), "_last": {}}  # views, which would become arrays
 
     @abstractmethod
     def _groups(self, keys: tuple[Key, ...]) -> Sequence[int]:
@@ -153,6 +162,8 @@ class Storage(ABC):
 
 class FlatStorage(Storage):
     """A network's parameters: one target, however many arrays there are."""
+
+    own_gradients = True
 
     def __init__(self, params: Parameters) -> None:
         self.params = params

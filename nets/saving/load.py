@@ -88,9 +88,10 @@ def _restored(net: Sequential, tensors: dict[str, HostArray], content: Mapping[s
     own = [*net.parameters(), *net.buffers()]
     config = content["optimizer"]
     kind = None if config is None else _optimizer_kind(config)
+    hyper = {} if kind is None else _hyper_of_states(config)
     states = {
         state: {name: f"optimizer.{state}.{name}" for name in net.parameters()}
-        for state in (kind.states_with(*[_mapping(config["hyper"])] * 2) if kind else ())
+        for state in (kind.states_with(hyper, hyper) if kind else ())
     }
     check_keys(tensors, [*own, *(key for keys in states.values() for key in keys.values())], "it")
     optimizer = None
@@ -143,6 +144,15 @@ def _optimizer_kind(config: Any) -> type[Optimizer]:
             f"{', '.join(OPTIMIZERS)}. Say onepass.nets.OPTIMIZERS[{name!r}] = {name} first"
         )
     return OPTIMIZERS[name]
+
+
+def _hyper_of_states(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters that tell which states there are: the first group's, as of all."""
+    found = dict(_mapping(config["hyper"]))
+    groups = config.get("groups")
+    if isinstance(groups, list) and groups and isinstance(groups[0], Mapping):
+        found |= _mapping(groups[0].get("hyper", {}))
+    return found
 
 
 def _arranged(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,11 +53,12 @@ class Loop:
     def __post_init__(self) -> None:
         data = self.x, self.y, self.weights
         gathered = self.augment is None
-        self.captured = CapturedSteps(self.run, data, self.regularizers, gathered)
+        why_not = ""
         if self.accumulate > 1:
-            self.captured.why_not = f"accumulate={self.accumulate} adds up gradients of batches"
+            why_not = f"accumulate={self.accumulate} adds up gradients of batches"
         if self.scaler is not None:
-            self.captured.why_not = "loss_scaler may leave steps out"
+            why_not = "loss_scaler may leave steps out"
+        self.captured = CapturedSteps(self.run, data, self.regularizers, gathered, why_not)
         nothing = Callback.on_batch
         self.watched = self.augment is not None or any(
             getattr(each.on_batch, "__func__", None) is not nothing for each in self.callbacks

@@ -94,12 +94,22 @@ class LossScaler:
         Args:
             optimizer: whose `step` takes `grads`, and `grad_scale` beside the scale.
 
+        Raises:
+            FloatingPointError: gradients stay inf or NaN however small the scale is.
+
         Returns:
             whether it was taken; False where a gradient is inf or NaN, and nothing was written.
         """
         taken = optimizer.step_if_finite(grads, grad_scale=grad_scale / self._scale)
         if not taken:
-            self._scale, self._since = self._scale * self.backoff_factor, 0
+            smaller = self._scale * self.backoff_factor
+            if smaller < LEAST:
+                raise FloatingPointError(
+                    f"gradients are inf or NaN at a scale of {self._scale}, and were at all larger "
+                    "ones; nothing was updated. It is not for the scale: lower lr, or look for the "
+                    "layer that makes them (onepass.nets.gradient_check)"
+                )
+            self._scale, self._since = smaller, 0
             return False
         self._since += 1
         if self._since == self.growth_interval:
@@ -131,5 +141,5 @@ class LossScaler:
         )
 
 
-MOST = 2.0**127
-"""What float32 holds."""
+LEAST, MOST = 2.0**-64, 2.0**127
+"""Scales between which float32 holds what is scaled."""

@@ -151,6 +151,8 @@ def check(
     check_loss(loss)
     if newer := newer_than("columns", optimizer, Optimizer, ("step",)):
         raise Uncapturable(f"the optimizer {optimizer!r} has a {newer} of its own")
+    if len(optimizer.frozen) == len(net.parameters()):
+        raise Uncapturable("all of the optimizer's parameters are frozen")
     if optimizer.clip_each_norm is not None:
         raise Uncapturable("clip_each_norm takes a factor for each array")
     if optimizer.frozen and optimizer.clip_norm is not None:

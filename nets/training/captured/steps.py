@@ -97,8 +97,10 @@ class CapturedSteps(CapturedBySize):
         data: Batch,
         regularizers: Sequence[Regularizer],
         gathered: bool,
+        why_not: str = "",
     ) -> None:
         super().__init__(run.net, run.loss, run.optimizer)
+        self.why_not = why_not or self.why_not
         self._run, self._regularizers, self._gathered = run, regularizers, gathered
         self._seconds: dict[int, float] = {}
         if not self.why_not:

@@ -135,7 +135,7 @@ def test_one_array_s_norm_that_is_not_finite_stops_the_step():
     optimizer = Adam(params, clip_each_norm=1.0)
     gradient["2.bias"][0] = np.nan
     before = frozen((params, optimizer.state_dict()))
-    with pytest.raises(FloatingPointError, match="norm of the gradients is nan"):
+    with pytest.raises(FloatingPointError, match=r"norm of grads\['2.bias'\] is nan"):
         optimizer.step(gradient)
     assert frozen((params, optimizer.state_dict())) == before
 
@@ -238,6 +238,77 @@ def test_they_come_back_even_from_an_error():
         fail()
     assert inside != [now]
     assert frozen(params) == now
+
+
+@pytest.mark.parametrize("storage", ["flat", "dict"])
+@pytest.mark.parametrize("options", [{"use_ema": True}, {"swa_start": 2}], ids=str)
+def test_frozen_parameters_are_their_own_average(engine, storage, options):
+    params, gradients = start(dtype="float32")
+    target = placed(engine, storage, params)
+    optimizer = SGD(target, lr=0.1, frozen="0.*", engine=engine.name, **options)
+    step(optimizer, engine, gradients[0])
+    target["0.bias"][...] = 7.0  # loaded later than the optimizer was made
+    step(optimizer, engine, gradients[1])
+    step(optimizer, engine, gradients[2])
+    averages = host(engine, optimizer.averages)
+    assert (averages["0.weight"] == params["0.weight"]).all()
+    assert (averages["0.bias"] == 7.0).all()
+    assert (averages["2.bias"] != host(engine, target)["2.bias"]).any()
+    with optimizer.averaged():
+        inside = host(engine, target)
+    for name in SHAPES:
+        assert (inside[name] == averages[name]).all()
+    assert (host(engine, target)["0.bias"] == 7.0).all()
+
+
+def test_a_parameter_without_a_gradient_keeps_the_average_it_had(engine):
+    params, (gradient, *_) = start(dtype="float32")
+    optimizer = SGD(placed(engine, "dict", params), lr=0.1, use_ema=True, engine=engine.name)
+    there = {name: engine.asarray(value) for name, value in gradient.items()}
+    optimizer.step(there | {"2.bias": None})
+    assert (host(engine, optimizer.averages)["2.bias"] == params["2.bias"]).all()
+
+
+def test_before_the_first_step_averages_are_the_parameters():
+    params, gradients = start()
+    optimizer = Adam(params, use_ema=True)
+    params["2.bias"][...] = 3.0
+    before = frozen(params)
+    with optimizer.averaged():
+        assert frozen(params) == before
+    assert optimizer.step_if_finite({k: g * np.inf for k, g in gradients[0].items()}) is False
+    with optimizer.averaged():
+        assert frozen(params) == before
+    assert (optimizer.averages["2.bias"] == 3.0).all()
+
+
+def test_inside_a_block_nothing_takes_averages_for_parameters(monkeypatch):
+    params, gradients = start()
+    optimizer = Adam(params, use_ema=True)
+    for gradient in gradients:
+        optimizer.step(gradient)
+    state, before = optimizer.state_dict(), frozen((params, optimizer.averages))
+    with optimizer.averaged():
+        refused = (
+            lambda: optimizer.load_state_dict(state),
+            lambda: copy.deepcopy(optimizer),
+            lambda: pickle.dumps(optimizer),
+        )
+        for each in refused:
+            with pytest.raises(ValueError, match="averages here, inside averaged"):
+                each()
+    assert frozen((params, optimizer.averages)) == before
+
+
+def test_another_average_is_refused_once_there_are_steps():
+    params, gradients = start()
+    optimizer = SGD(params, swa_start=2)
+    optimizer.swa_every = 2
+    optimizer.step(gradients[0])
+    for name, value in (("swa_every", 3), ("swa_start", 4)):
+        with pytest.raises(ValueError, match=f"{name}={value}: the average is of 1 steps with 2"):
+            setattr(optimizer, name, value)
+    assert (optimizer.swa_start, optimizer.swa_every) == (2, 2)
 
 
 def test_without_averages_there_are_none():

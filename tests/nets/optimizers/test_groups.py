@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from onepass.nets import (
     Momentum,
     Parameters,
     ReLU,
+    RMSprop,
     Sequential,
     SoftmaxCrossEntropy,
     fit,
@@ -305,6 +308,53 @@ def test_a_gradient_of_none_leaves_its_parameter_as_it_is_in_that_step(engine, s
     assert optimizer.steps == 4
 
 
+@pytest.mark.parametrize("storage", ["flat", "dict"])
+def test_the_only_one_that_is_stepped_has_its_own_group(engine, storage):
+    params, gradients = start(dtype="float32")
+    target, named = placed(engine, storage, params)
+    groups = {"*.bias": {"lr": 0.5}}
+    optimizer = SGD(target, lr=0.1, groups=groups, frozen=["*.weight", "0.bias"],
+                    engine=engine.name)  # fmt: skip
+    for gradient in gradients:
+        step(optimizer, engine, storage, gradient)
+    want = params["2.bias"].astype("float64") - 0.5 * sum(g["2.bias"] for g in gradients)
+    np.testing.assert_allclose(engine.to_numpy(named["2.bias"]), want, rtol=1e-5)
+
+
+def test_a_large_one_alone_has_its_own_group():
+    a, b = np.ones(10, "float32"), np.ones(3_000_000, "float32")
+    optimizer = SGD([{"params": [a]}, {"params": [b], "lr": 0.5}], lr=0.1)
+    optimizer.step([None, np.ones_like(b)])
+    assert (a == 1).all()
+    assert (b == 0.5).all()
+
+
+def test_what_is_frozen_is_told_when_it_is_made():
+    optimizer = SGD([np.zeros(2)])
+    with pytest.raises(AttributeError):
+        optimizer.frozen = (0,)
+
+
+def test_all_of_them_can_be_frozen(reference):
+    net = network(reference.device)
+    before = net.backend.to_numpy(net.parameters().flat)
+    optimizer = AdamW(net.parameters(), frozen="*", groups={"3.*": {"lr": 1.0}})
+    history = fit(net, (X, Y), optimizer=optimizer, epochs=1, **TRAIN)
+    assert history.path == "all of the optimizer's parameters are frozen"
+    assert (net.backend.to_numpy(net.parameters().flat) == before).all()
+
+
+def test_gradients_of_earlier_steps_are_let_go():
+    params = [np.ones(3), np.ones(2)]
+    optimizer = SGD(params, frozen=lambda name, array: name == 0)
+    gradient = np.ones(2)
+    known = weakref.ref(gradient)
+    optimizer.step([None, gradient])
+    del gradient
+    gc.collect()
+    assert known() is None
+
+
 # --- checkpoints ----------------------------------------------------------------------------------
 def grouped(kind=Adam, **options):
     target = flat_parameters(start()[0])
@@ -381,6 +431,38 @@ def test_a_file_holds_groups(tmp_path):
         fit(net, (X, Y), optimizer=each, epochs=2, **TRAIN)
     assert whole.parameters().flat.tobytes() == saved.net.parameters().flat.tobytes()
     assert not saved.net.parameters()["1.beta"].any()
+
+
+def test_a_file_holds_states_that_a_group_asks_for(tmp_path):
+    net = network()
+    optimizer = RMSprop(net.parameters(), groups=[{"params": "*", "momentum": 0.5}])
+    fit(net, (X, Y), optimizer=optimizer, epochs=1, **TRAIN)
+    save(tmp_path / "net.safetensors", net, optimizer=optimizer)
+    saved = load(tmp_path / "net.safetensors", device="cpu")
+    assert repr(saved.optimizer) == repr(optimizer)
+    assert frozen(saved.optimizer.state_dict()) == frozen(optimizer.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda s: s["groups"][0].update(params=None), TypeError),
+        (lambda s: s["groups"][0].update(hyper=None), TypeError),
+        (lambda s: s["groups"][0].update(lr_of=-1.0), ValueError),
+        (lambda s: s["groups"][0].update(hyper={"lrr": 1.0}), TypeError),
+        (lambda s: s.update(groups=3), TypeError),
+        (lambda s: s.update(groups=[]), ValueError),
+        (lambda s: s.update(frozen=3), ValueError),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(change, error):
+    _, optimizer = grouped()
+    before = optimizer.state_dict()
+    state = copy.deepcopy(before)
+    change(state)
+    with pytest.raises(error, match="state" if error is ValueError else "state|lrr"):
+        optimizer.load_state_dict(state)
+    assert frozen(optimizer.state_dict()) == frozen(before)
 
 
 # --- training -------------------------------------------------------------------------------------

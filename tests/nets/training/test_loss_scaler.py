@@ -92,6 +92,16 @@ def test_it_does_not_grow_beyond_float32():
     assert scaler.scale == 2.0**126
 
 
+def test_gradients_that_stay_infinite_are_told_in_the_end():
+    w = np.ones(1)
+    scaler, optimizer = LossScaler(2.0**-60), SGD([w])
+    for _ in range(4):
+        assert scaler.step(optimizer, [np.full(1, np.inf)]) is False
+    with pytest.raises(FloatingPointError, match=r"inf or NaN at a scale of 5.4.*lower lr"):
+        scaler.step(optimizer, [np.full(1, np.inf)])
+    assert (w, scaler.scale, optimizer.steps) == (1.0, 2.0**-64, 0)
+
+
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 def test_each_gradient_is_read_twice(monkeypatch, clip_norm):
     """By one norm, which tells both what to clip to and whether to step, and by the step."""
