@@ -60,9 +60,6 @@ class OptimizerOptions(Workload):
     def paths(self) -> tuple[str, ...]:
         return (*OPTIONS, *LIMITS)
 
-    def missing(self, path: str) -> str:
-        return ""
-
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
         made = {}
         for path in paths:

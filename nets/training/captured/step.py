@@ -98,7 +98,7 @@ class Captured(ABC):
         optimizer = self._optimizer
         arrays = (column[0] for column in optimizer.columns())
         rule = optimizer.prepared()[0]
-        own = dict(optimizer.options), optimizer.engine
+        own = *optimizer.options.values(), optimizer.engine
         return [*settings(self._net, self._loss, *self._regularizers), *arrays, rule, *own]
 
     def holds(self) -> bool:

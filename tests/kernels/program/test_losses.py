@@ -290,14 +290,19 @@ def test_squares_of_float32_are_added_up_in_float64():
 
 # --- the norm of gradients ------------------------------------------------------------------------
 def clipped(gradients, most, scale):
-    """What becomes of the factor on gradients, and the word that stopped the program."""
-    program, factor = Program(), np.array([scale])
-    add_clip(program, gradients, most, factor)
+    """What becomes of the factor on gradients, and the word that stopped the program.
+
+    Two groups have it, one with another sign, beside coefficients that stay.
+    """
+    program, coefficients = Program(), np.array([[scale, 7.0, 8.0], [-scale, 9.0, 10.0]])
+    add_clip(program, gradients, most, coefficients)
     kept = gradients.copy()
     ended = program.run(1)
     np.testing.assert_array_equal(gradients, kept, err_msg="gradients were written")
     assert (ended == 1) == (program.clock[STOP] == 0)
-    return factor[0], program.clock[STOP]
+    assert coefficients[:, 1:].tolist() == [[7.0, 8.0], [9.0, 10.0]]
+    assert coefficients[0, 0] == -coefficients[1, 0]
+    return coefficients[0, 0], program.clock[STOP]
 
 
 @each_dtype

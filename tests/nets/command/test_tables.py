@@ -383,7 +383,7 @@ def test_ctrl_c_saves_what_was_learnt_so_far(capsys, monkeypatch, tmp_path, flow
         (["--target", "kind", "--hidden", "8,0"], "hidden[1] is 0; expected at least 1"),
         (["--target", "kind", "--keep-prob", "0"], "keep_prob is 0.0; expected"),
         (["--target", "kind", "--test-fraction", "1"], "test_fraction is 1.0; expected a number"),
-        (["--target", "kind", "--optimizer", "lion"], "optimizer is 'lion'; expected 'sgd'"),
+        (["--target", "kind", "--optimizer", "lamb"], "optimizer is 'lamb'; expected 'sgd'"),
         (["--target", "kind", "--epochs", "0"], "epochs is 0; expected at least 1"),
         (["--target", "kind", "--batch-size", "0"], "batch_size is 0; expected at least 1"),
         (["--target", "kind", "--schedule", "sine"], "schedule is 'sine'; expected 'cosine', 'lin"),

@@ -204,7 +204,7 @@ def test_the_network(options, expected):
     assert layers(**options) == expected
 
 
-@pytest.mark.parametrize("optimizer", map(str.lower, OPTIMIZERS))
+@pytest.mark.parametrize("optimizer", [name.lower() for name in OPTIMIZERS])
 def test_every_optimizer_learns(optimizer):
     x, y = point_cloud()
     lr = 1.0 if optimizer == "adadelta" else 0.02
