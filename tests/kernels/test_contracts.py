@@ -8,18 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onepass import kernels
-from oracles.rules import RULES
+from oracles.rules import RULES, each
 from tolerances import assert_step, signed
 
-ARGUMENTS = [(name, argument) for name, rule in RULES.items() for argument in rule.arrays]
-WRITTEN = [(name, argument) for name, rule in RULES.items() for argument in rule.written]
-PAIRS = [
-    (name, one, other)
-    for name, rule in RULES.items()
-    for one in rule.written
-    for other in rule.arrays
-    if one != other
-]
+EVERY = each(*RULES)
+ARGUMENTS = each(*((name, argument) for name, rule in RULES.items() for argument in rule.arrays))
+WRITTEN = each(*((name, argument) for name, rule in RULES.items() for argument in rule.written))
+PAIRS = each(
+    *(
+        (name, one, other)
+        for name, rule in RULES.items()
+        for one in rule.written
+        for other in rule.arrays
+        if one != other
+    )
+)
 
 
 def call(engine, name, arrays, **options):
@@ -64,7 +67,7 @@ def test_wrong_dtype(engine, name, argument, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "complex128"])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", EVERY)
 def test_no_rule_takes_integers_or_complex_numbers_even_throughout(engine, name, dtype):
     arrays = engine.arrays(RULES[name], dtype=dtype)
     with engine.refuses(TypeError, arrays, "param", dtype):
@@ -164,7 +167,7 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize("bad", BAD_CALLS)
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_engine_says_the_same(engine, name, bad):
     rule, errors = RULES[name], []
     for chosen in (engine.name, "array", "auto"):
@@ -230,7 +233,7 @@ def check_layouts(engine, name, shape, dtype, layouts, seed=0):
 
 @pytest.mark.slow
 @given(data=st.data())
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", EVERY)
 def test_any_shape_dtype_and_layout_follows_the_oracle(engine, name, data):
     check_layouts(
         engine,
@@ -244,7 +247,7 @@ def test_any_shape_dtype_and_layout_follows_the_oracle(engine, name, data):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(3, 7), (2, 3, 4)])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", EVERY)
 def test_each_layout_on_each_engine(engine, name, shape, layout):
     for dtype in engine.dtypes:
         check_layouts(engine, name, shape, dtype, [layout] * 5)
@@ -252,7 +255,7 @@ def test_each_layout_on_each_engine(engine, name, shape, layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(3, 7), (1, 5), (2, 3, 4)])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_gradient_may_lie_in_another_order(engine, name, shape, layout):
     for others in ("C", "Fortran", "first axis last"):
         check_layouts(engine, name, shape, "float32", [others, layout, *[others] * 3])
@@ -267,7 +270,7 @@ def test_layouts_at_a_size_that_threads_share(engine, layout, shape):
     check_layouts(engine, "adam_step", shape, "float32", ["C", layout, "C", "C"])
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", EVERY)
 def test_interleaved_views_do_not_overlap(engine, name):
     rule = RULES[name]
     buffer = engine.asarray(np.linspace(0.5, 2.0, 7 * len(rule.arrays), dtype="float32"))
@@ -285,7 +288,7 @@ def test_interleaved_views_do_not_overlap(engine, name):
 
 
 @pytest.mark.parametrize("shape", [(6,), (4, 6), (2, 4, 6)])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", EVERY)
 def test_read_only_broadcast_gradient(engine, name, shape):
     if engine.device == "cuda":
         pytest.skip("CuPy has no read-only arrays")
@@ -329,7 +332,7 @@ def test_odd_memory_is_handled_or_refused_before_a_write(engine, name, argument,
 
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 3)])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", EVERY)
 def test_empty_arrays_are_a_no_op_but_still_checked(engine, name, shape):
     arrays = engine.arrays(RULES[name], shape)
     assert call(engine, name, arrays) is None

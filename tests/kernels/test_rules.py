@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from onepass import kernels
-from oracles.rules import RULES
+from oracles.rules import RULES, each
 from tolerances import DTYPES, LIMITS, assert_close, assert_step, assert_walk, signed
 
 VARIANTS = [
@@ -57,8 +57,18 @@ def test_signature_matches_the_documented_names_order_and_defaults(name):
 
 
 # --- formulas -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+@pytest.mark.parametrize(
+    ("name", "variant", "dtype"),
+    [
+        pytest.param(
+            *(*case.values, dtype),
+            id=f"{case.id}-{dtype}",
+            marks=pytest.mark.slow if dtype != "float32" and not case.id.endswith("-0") else (),
+        )
+        for case in VARIANTS
+        for dtype in DTYPES
+    ],
+)
 def test_rule_follows_its_oracle_over_20_steps(engine, name, variant, dtype):
     walk(engine, name, variant_of(name, variant), dtype)
 
@@ -104,7 +114,7 @@ COMBINATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options"), COMBINATIONS)
+@pytest.mark.parametrize(("name", "options"), each(*COMBINATIONS))
 def test_options_combine(engine, name, options):
     walk(engine, name, options, "float32", steps=3, size=257)
 

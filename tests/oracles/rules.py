@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -443,3 +444,16 @@ RULES = {
         jumps=True,
     ),
 }
+
+SHORT = ("sgd_step", "momentum_step", "adam_step", "amsgrad_step")
+"""A rule for each number of states: a short run takes these where the rules are of one kind."""
+
+
+def each(*cases: Any) -> list[Any]:
+    """Cases that are a rule's name, or begin with one, as pytest takes them: those of other rules
+    than SHORT are slow."""
+    found = []
+    for case in cases:
+        values = case if isinstance(case, tuple) else (case,)
+        found.append(pytest.param(*values, marks=() if values[0] in SHORT else pytest.mark.slow))
+    return found

@@ -374,7 +374,7 @@ def test_ctrl_c_ends_the_fit_and_keeps_what_was_learnt():
         ({"activation": "gelu"}, "activation is 'gelu'; expected 'relu', 'leaky_relu'"),
         ({"batch_norm": 1}, "batch_norm is 1"),
         ({"keep_prob": 0}, "keep_prob is 0; expected a number in"),
-        ({"optimizer": "lion"}, "optimizer is 'lion'; expected 'sgd', 'momentum'"),
+        ({"optimizer": "lamb"}, "optimizer is 'lamb'; expected 'sgd', 'momentum'"),
         ({"lr": -1}, "lr is -1; expected"),
         ({"momentum": 1.0}, "momentum is 1.0; expected"),
         ({"optimizer": "momentum", "momentum": 1.5}, "momentum is 1.5; expected"),

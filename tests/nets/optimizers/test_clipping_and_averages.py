@@ -29,6 +29,9 @@ SOME = [  # each takes a second or two to compile
     pytest.param(kind, id=name, marks=[] if kind in (SGD, Adam) else pytest.mark.slow)
     for name, kind in KINDS.items()
 ]
+WIDTHS = [
+    pytest.param(dtype, marks=() if dtype == "float32" else pytest.mark.slow) for dtype in DTYPES
+]
 EPS = {dtype: float(np.finfo(dtype).eps) for dtype in DTYPES}
 
 
@@ -52,7 +55,7 @@ def host(engine, arrays):
 
 # --- clipping -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("storage", ["flat", "dict"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", WIDTHS)
 @pytest.mark.parametrize("kind", SOME)
 def test_elements_are_brought_to_clip_value(engine, kind, dtype, storage):
     params, gradients = start(dtype=dtype)
@@ -180,7 +183,7 @@ def test_averages_are_those_of_the_parameters(engine, storage, options):
             np.testing.assert_allclose(average, want, rtol=1e-14, atol=1e-15)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", WIDTHS)
 @pytest.mark.parametrize("kind", SOME)
 def test_a_step_with_an_average_is_the_step_without(engine, kind, dtype):
     params, gradients = start(dtype=dtype)
@@ -386,9 +389,9 @@ class Watched(Adam):
 @pytest.mark.parametrize(
     "options",
     [
-        {"use_ema": True, "ema_momentum": 0.8},
+        pytest.param({"use_ema": True, "ema_momentum": 0.8}, marks=pytest.mark.slow),
         {"swa_start": 7, "swa_every": 3, "no_decay": "1-D", "weight_decay": 0.1},
-        {"clip_value": 0.01, "clip_norm": 0.3},
+        pytest.param({"clip_value": 0.01, "clip_norm": 0.3}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
