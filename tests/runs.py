@@ -82,11 +82,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         account.watch(account.MADE_UP if session.config.getoption("--made-up-gpu") else account.GPU)
 
 
+_LATER = {"rmsprop", "adagrad", "nadam", "radam", "adamax", "adadelta", "lion"}
+"""Rules whose loops for float16 are left to the rest: another is of the same kind."""
+
+
 def _takes_long(item: pytest.Item) -> bool:
     """What proves code for GPUs; and seconds of compiling for dtypes that few use, a kind each."""
     if "proving" in item.path.parts or item.get_closest_marker("hostcuda"):
         return True
     given = getattr(getattr(item, "callspec", None), "params", {})
+    rule = given.get("name", getattr(given.get("kind"), "rule", "sgd"))
+    if given.get("dtype") == "float16" and f"{rule}".removesuffix("_step") in _LATER:
+        return True
     compiled = _ROOMS & {*item.path.parts} or item.path.name.startswith("test_capture")
     return bool(compiled) and str(given.get("dtype")) in ("float16", "float64")
 

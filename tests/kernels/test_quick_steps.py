@@ -18,7 +18,7 @@ from onepass.kernels.rule_engines import numba_fields as fields
 from onepass.kernels.simd import half
 from onepass.nets import SGD, Adam, Parameters
 from onepass.nets.optimizers import optimizer as stepping
-from oracles.rules import RULES
+from oracles.rules import RULES, each
 from tolerances import DTYPES, assert_step
 
 
@@ -67,7 +67,7 @@ MADE = {
 
 @pytest.mark.parametrize("made", MADE)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", each(*RULES))
 def test_plain_arrays_of_any_shape_and_one_order(quick_only, name, dtype, made):
     rule = RULES[name]
     for more in ({}, {"weight_decay": 0.05, "maximize": True}):
@@ -75,7 +75,7 @@ def test_plain_arrays_of_any_shape_and_one_order(quick_only, name, dtype, made):
         assert_step(getattr(kernels, name), rule, arrays, needed(rule) | more)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", each(*RULES))
 def test_a_gradient_of_another_order(quick_only, name):
     rule = RULES[name]
     for param, grad in (("2-D", "Fortran"), ("Fortran", "2-D"), ("permuted", "permuted")):
@@ -219,7 +219,7 @@ on_cupy = pytest.mark.parametrize("engine", [("cupy", "cuda")], indirect=True, i
 @pytest.mark.gpu
 @on_cupy
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", each(*RULES))
 def test_a_gpu_s_step_takes_the_short_way_once_its_engine_was_found(engine, name, dtype, request):
     rule = RULES[name]
     step, options = engine.kernel(name), engine.options(rule)
