@@ -6,7 +6,7 @@ import numpy as np
 import onepass
 import pytest
 from onepass import kernels
-from oracles.rules import RULES
+from oracles.rules import RULES, slow_unless_short
 from tolerances import assert_step
 
 NAN, INF = float("nan"), float("inf")
@@ -55,7 +55,11 @@ BAD = {
     ],
 }
 CASES = [
-    pytest.param(name, option, bad, error, id=f"{name}-{option}-{bad!r}".replace("\n", ""))
+    pytest.param(
+        *(name, option, bad, error),
+        id=f"{name}-{option}-{bad!r}".replace("\n", ""),
+        marks=slow_unless_short(name),
+    )
     for name, rule in RULES.items()
     for option in rule.options
     for bad, error in BAD.get(option, [])
@@ -140,7 +144,9 @@ GOOD = {
 @pytest.mark.parametrize(
     ("name", "option", "good"),
     [
-        pytest.param(name, option, good, id=f"{name}-{option}-{good!r}")
+        pytest.param(
+            *(name, option, good), id=f"{name}-{option}-{good!r}", marks=slow_unless_short(name)
+        )
         for name, rule in RULES.items()
         for option in rule.options
         for good in GOOD.get(option, [])

@@ -141,7 +141,7 @@ def test_all_options_at_once(engine, name, dtype):
 
 # 300,007: threads share the work, and no power of two divides it.
 @pytest.mark.parametrize("size", [1, 2, 15, 1023, 4096 + 3, 300_007])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", each(*RULES))
 def test_sizes(engine, name, size):
     walk(engine, name, {"lr": 0.1}, "float32", size=size, steps=2)
 

@@ -449,11 +449,16 @@ SHORT = ("sgd_step", "momentum_step", "adam_step", "amsgrad_step")
 """A rule for each number of states: a short run takes these where the rules are of one kind."""
 
 
+def slow_unless_short(name: str) -> Any:
+    """The mark of a case of that rule."""
+    return () if name in SHORT else pytest.mark.slow
+
+
 def each(*cases: Any) -> list[Any]:
     """Cases that are a rule's name, or begin with one, as pytest takes them: those of other rules
     than SHORT are slow."""
     found = []
     for case in cases:
         values = case if isinstance(case, tuple) else (case,)
-        found.append(pytest.param(*values, marks=() if values[0] in SHORT else pytest.mark.slow))
+        found.append(pytest.param(*values, marks=slow_unless_short(values[0])))
     return found

@@ -386,12 +386,13 @@ class Watched(Adam):
         super().step(grads, grad_scale=grad_scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param({"use_ema": True, "ema_momentum": 0.8}, marks=pytest.mark.slow),
+        {"use_ema": True, "ema_momentum": 0.8},
         {"swa_start": 7, "swa_every": 3, "no_decay": "1-D", "weight_decay": 0.1},
-        pytest.param({"clip_value": 0.01, "clip_norm": 0.3}, marks=pytest.mark.slow),
+        {"clip_value": 0.01, "clip_norm": 0.3},
     ],
     ids=str,
 )
