@@ -138,7 +138,8 @@ def torch_step(
         if peer.name == "NAdam":
             used = optimizer.defaults
             found = nadam_product(used["betas"], used["momentum_decay"], done)
-            state["mu_product"] = torch.tensor(found, dtype=torch.float32, device=where)
+            wide = torch.promote_types(param.dtype, torch.float32)  # PyTorch itself: float32
+            state["mu_product"] = torch.tensor(found, dtype=wide, device=where)
             counters.append((state["mu_product"], found))
         reset = partial(_fill, counters)
     if before is not None:
