@@ -198,7 +198,7 @@ class Optimizer(Tuned):
                     return False
                 if clip_norm is not None:
                     grad_scale = clipped_scale(norm, grad_scale, clip_norm)
-            factors = self._factors(gradients, grad_scale, without)
+            factors = None if self._plain else self._factors(gradients, grad_scale, without)
             prepared = self._prepared(self._steps + 1, grad_scale, factors)
             launch_all(prepared, calls.columns, self._engine, calls.kept, check)
         self._steps += 1
