@@ -71,6 +71,7 @@ class Crew:
         kept: Any,
         chunk: int | None = None,
         elements: int | None = None,
+        wake: bool = True,
     ) -> None:
         """Call `function`(low, high, job's address) over chunks of range(size), and wait.
 
@@ -79,13 +80,16 @@ class Crew:
             chunk: how many of `size` at a time; by default `size` counts elements, and thousands
                 of them make a chunk.
             elements: how many there are in all, where `size` counts something else.
+            wake: whether helpers are worth waking, as `post` has it.
         """
-        if not self._take(wake=True):
+        if not self._take(wake):
             run_alone(function, size, job.ctypes.data)
+            if not wake:
+                self.ended()
             return
         try:
             if chunk is None:
-                chunk = self._chunk(size, MIN_CHUNK)
+                chunk = self._chunk(size, MIN_CHUNK if wake else MIN_CHUNK // 4)
             self._kept = (job, kept)
             patience = PATIENCE + (size if elements is None else elements) // 4
             self._settle(
@@ -93,6 +97,8 @@ class Crew:
             )
         finally:
             self._leading.release()
+            if not wake:
+                self.ended()
 
     def post(self, posting: Posting, size: int, words: int, kept: Any, wake: bool) -> int | None:
         """Share a loop that compiled code checks and posts itself, in a microsecond or two.

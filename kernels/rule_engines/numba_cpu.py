@@ -20,7 +20,7 @@ from ...backend.memory_pool import empty_like
 from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import array_names, scalar_names
 from ..crew.board import lead
-from ..crew.crew import ENDED, REFUSED, SHARED, UNENDED, get_crew
+from ..crew.crew import ENDED, HELPED, REFUSED, SHARED, UNENDED, get_crew
 from ..rule import Rule, groups_of, of_group
 from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
@@ -172,8 +172,9 @@ def _run_bundle(rule: Rule, bundle: Bundle, coefficients: tuple[float, ...]) -> 
     function, width = shared_loop(rule, bundle.dtype.name).address, len(scalar_names(rule))
     job = bundle.job(function, width, coefficients)
     walk = _bundles().walk
-    if bundle.nbytes >= SHARED:
-        get_crew().run(walk.address, bundle.size, job, bundle)
+    if bundle.nbytes >= HELPED:
+        wake = bundle.nbytes >= SHARED
+        get_crew().run(walk.address, bundle.size, job, bundle, wake=wake)
     else:
         get_crew().alone(walk.address, bundle.size, job)
 
