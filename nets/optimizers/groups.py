@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
+from weakref import ref
 
 from ..types import Array
 from .updated_arrays import Key, listed
@@ -19,6 +20,18 @@ Named: TypeAlias = Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]]
 FEW_AXES = "1-D"
 
 
+class Owner(Protocol):
+    """An optimizer, to its groups."""
+
+    def arrays_by_key(self) -> Mapping[Key, Array]: ...
+
+    def retune(self, group: Group, changes: Mapping[str, Any]) -> None: ...
+
+
+def _nobody() -> None:
+    return None
+
+
 class Group(Mapping[str, Any]):
     """Some of an optimizer's parameters, as a mapping: "params", then hyperparameters by name.
 
@@ -28,25 +41,33 @@ class Group(Mapping[str, Any]):
     that was set while the optimizer's was 0 has no proportion, and stays.
     """
 
-    __slots__ = ("_arrays", "_retune", "base", "changes", "keys_of", "lr_of")
+    __slots__ = ("_owner", "base", "changes", "keys_of", "lr_of")
 
     def __init__(self, keys: Sequence[Key], changes: Mapping[str, Any]) -> None:
         self.keys_of = tuple(keys)
         self.changes = dict(changes)
         self.base: Mapping[str, Any] = {}
         self.lr_of = 0.0  # the optimizer's when the group's own was set
-        self._arrays: Callable[[], Mapping[Key, Array]] = dict
-        self._retune: Callable[[Group, Mapping[str, Any]], None] | None = None
+        self._owner: Callable[[], Owner | None] = _nobody
 
-    def belong(
-        self,
-        base: Mapping[str, Any],
-        arrays: Callable[[], Mapping[Key, Array]],
-        retune: Callable[[Group, Mapping[str, Any]], None],
-    ) -> None:
-        """Be one of an optimizer's, whose `retune` checks changes and takes them."""
-        self.base, self._arrays, self._retune = base, arrays, retune
-        self.lr_of = base["lr"]
+    def belong(self, owner: Owner) -> None:
+        """Be one of an optimizer's, which it does not keep alive."""
+        self._owner = ref(owner)
+
+    def _of(self) -> Owner:
+        owner = self._owner()
+        if owner is None:
+            raise ReferenceError(
+                "the optimizer of this group is gone; keep it while groups are used"
+            )
+        return owner
+
+    def __getstate__(self) -> Any:
+        return self.keys_of, self.changes, self.base, self.lr_of
+
+    def __setstate__(self, state: Any) -> None:
+        self.keys_of, self.changes, self.base, self.lr_of = state
+        self._owner = _nobody
 
     def hyper(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """All hyperparameters, where the optimizer's are `base`."""
@@ -67,15 +88,14 @@ class Group(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name == "params":
-            arrays = self._arrays()
+            arrays = self._of().arrays_by_key()
             return [arrays[key] for key in self.keys_of]
         return self.hyper(self.base)[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name == "params":
             raise TypeError("a group's params can't be set; expected another optimizer for others")
-        assert self._retune is not None
-        self._retune(self, {name: value})
+        self._of().retune(self, {name: value})
 
     def __iter__(self) -> Iterator[str]:
         return iter(("params", *self.base))

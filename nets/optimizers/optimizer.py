@@ -413,6 +413,8 @@ class Optimizer(Tuned):
             for name, value in (part or {}).items():
                 setattr(self, name, _own(value))
         self._state = {name: tuple(map(_own, arrays)) for name, arrays in self._state.items()}
+        for group in self._groups:
+            group.belong(self)
 
 
 def _own(value: Any) -> Any:

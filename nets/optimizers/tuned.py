@@ -27,6 +27,7 @@ class Tuned:
     """What tells each step its coefficients; `Optimizer` has the arrays, and takes the steps."""
 
     __slots__ = (
+        "__weakref__",
         "_frozen",
         "_group_of",
         "_groups",
@@ -103,8 +104,8 @@ class Tuned:
         still = [] if frozen is None else grouping.chosen(arrays, frozen, "frozen")
         self._groups, self._hyper = tuple(made), hyper
         for group in made:
-            group.changes = self._checked(group.changes)
-            group.belong(hyper, self._storage.arrays, self._retune)
+            group.changes, group.lr_of = self._checked(group.changes), hyper["lr"]
+            group.belong(self)
         self._set_hyper(hyper)
         self._frozen: tuple[Key, ...] = tuple(still)
         self._arrange_calls()
@@ -145,8 +146,12 @@ class Tuned:
         self._check_states(changes, hyper, self._groups)
         self._set_hyper(hyper)
 
-    def _retune(self, group: Group, changes: Mapping[str, Any]) -> None:
-        """Set some of a group's own."""
+    def arrays_by_key(self) -> Mapping[Key, Array]:
+        """The parameters by name or index, as a group of them looks for its own."""
+        return self._storage.arrays()
+
+    def retune(self, group: Group, changes: Mapping[str, Any]) -> None:
+        """Set some of a group's own, as the group does."""
         changed = group.changed(self._checked(changes))
         groups = [changed if each is group else each for each in self._groups]
         self._check_states(changes, self._hyper, groups)

@@ -344,6 +344,21 @@ def test_all_of_them_can_be_frozen(reference):
     assert (net.backend.to_numpy(net.parameters().flat) == before).all()
 
 
+def test_an_optimizer_is_let_go_at_once_with_its_states():
+    """On a GPU they are much of the memory."""
+    optimizer = Adam([np.ones(3)], groups=None)
+    group, known = optimizer.param_groups[0], weakref.ref(optimizer)
+    gc.disable()
+    try:
+        optimizer.step([np.ones(3)])
+        del optimizer
+        assert known() is None
+    finally:
+        gc.enable()
+    with pytest.raises(ReferenceError, match="the optimizer of this group is gone"):
+        group["lr"] = 0.1
+
+
 def test_gradients_of_earlier_steps_are_let_go():
     params = [np.ones(3), np.ones(2)]
     optimizer = SGD(params, frozen=lambda name, array: name == 0)
