@@ -76,7 +76,8 @@ class Optimizer(Tuned):
         groups: hyperparameters of some arrays, by name: {"*.bias": {"weight_decay": 0.0}}, whose
             keys are names or patterns (of `fnmatch`), or [{"params": ["0.*"], "lr": 1e-4}].
             What no pattern matches is a group of its own, the first. However many there are, a
-            step stays one kernel call, of one rule: `nesterov`, say, is the same for all.
+            step stays one kernel call (several by "array" and "numba-cuda"), of one rule:
+            `nesterov`, say, is the same for all.
         no_decay: arrays that have weight_decay 0, in each group: "1-D" for those of one axis, such
             as biases and a norm's gamma and beta; a pattern, a list of patterns, or a function of
             name and array.

@@ -52,6 +52,12 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
         TypeError, ValueError: one is not; it is named.
     """
     found = {name: CHECKS[name](name, value) for name, value in options.items()}
+    for name, needed, there in (
+        ("ema_momentum", "use_ema=True", found["use_ema"]),
+        ("swa_every", "swa_start", found["swa_start"] is not None),
+    ):
+        if found[name] != DEFAULTS[name] and not there:
+            raise ValueError(f"{name} is {found[name]!r} without an average; expected {needed} too")
     if found["use_ema"] and found["swa_start"] is not None:
         raise ValueError(
             f"use_ema is True and swa_start is {found['swa_start']}; expected one average, so "

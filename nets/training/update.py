@@ -55,41 +55,10 @@ def update(
             that are not.
     """
     looked_at = waits or net.backend.device == "cpu"
-    if rows is not None and rows < len(x):
-        mean, metric = _in_parts(net, loss, x, y, weights, rows, looked_at, scaler)
-        for regularizer in regularizers:
-            mean = mean + regularizer.penalty(net, samples)
-    else:
-        output = net.forward(x, train=True)
-        mean, gradient, metric = loss.with_metric(output, y, weights)
-        for regularizer in regularizers:
-            mean = mean + regularizer.penalty(net, samples)
-        if looked_at and not isfinite(mean):
-            raise NotFiniteError("loss", float(mean))
-        net.backward(scaler.scaled(gradient) if scaler else gradient, input_grad=False)
-    for regularizer in regularizers:
-        regularizer.add_gradient(net, samples)
-    if scaler is None:
-        step(net, optimizer)
-    else:
-        scaler.step(optimizer)
-    return mean, metric
-
-
-def _in_parts(
-    net: Sequential,
-    loss: Loss,
-    x: Array,
-    y: Array,
-    weights: Array | None,
-    rows: int,
-    looked_at: bool,
-    scaler: LossScaler | None,
-) -> tuple[Array, Array]:
-    """Forward, loss and backward of some rows after others; the gradients are those of all."""
-    total: Array = None
-    mean: Array = 0.0
-    metric: Array = 0.0
+    rows = len(x) if rows is None else min(rows, len(x))
+    mean: Array = None
+    metric: Array = None
+    total: Array = None  # of the gradients, where there are several parts
     for start in range(0, len(x), rows):
         part = slice(start, start + rows)
         share = len(x[part]) / len(x)
@@ -99,14 +68,25 @@ def _in_parts(
         if looked_at and not isfinite(of_part):
             raise NotFiniteError("loss", float(of_part))
         gradient = scaler.scaled(gradient) if scaler else gradient
-        net.backward(gradient * gradient.dtype.type(share), input_grad=False)
-        mean, metric = mean + share * of_part, metric + right
-        flat = net.parameters().flat_grads
-        if total is None:
-            total = flat.copy()
-        else:
-            total += flat
-    net.parameters().flat_grads[...] = total
+        if rows < len(x):
+            of_part, gradient = share * of_part, gradient * gradient.dtype.type(share)
+        net.backward(gradient, input_grad=False)
+        mean = of_part if mean is None else mean + of_part
+        metric = right if metric is None else metric + right
+        if rows < len(x):
+            flat = net.parameters().flat_grads
+            total = flat.copy() if total is None else total + flat
+    if total is not None:
+        net.parameters().flat_grads[...] = total
+    for regularizer in regularizers:
+        mean = mean + regularizer.penalty(net, samples)
+        regularizer.add_gradient(net, samples)
+    if looked_at and not isfinite(mean):
+        raise NotFiniteError("loss", float(mean))
+    if scaler is None:
+        step(net, optimizer)
+    else:
+        scaler.step(optimizer)
     return mean, metric
 
 

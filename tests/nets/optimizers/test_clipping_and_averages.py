@@ -353,6 +353,15 @@ def test_options_out_of_range_are_refused(name, value, error):
     assert optimizer.options == before
 
 
+@pytest.mark.parametrize(("name", "value"), [("ema_momentum", 0.5), ("swa_every", 3)])
+def test_what_would_be_ignored_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value} without an average; expected"):
+        Adam([np.zeros(1)], **{name: value})
+    optimizer = Adam([np.zeros(1)])
+    with pytest.raises(ValueError, match=f"{name} is {value} without an average"):
+        setattr(optimizer, name, value)
+
+
 @pytest.mark.parametrize("options", [{"use_ema": True, "ema_momentum": 0.7}, {"swa_start": 2}])
 def test_a_checkpoint_holds_averages(options):
     params, gradients = start()

@@ -129,3 +129,13 @@ def test_a_loss_that_is_not_finite_is_told():
         fit(net, (X, Y), loss=SoftmaxCrossEntropy(), optimizer=SGD(net.parameters()),
             batch_size=5, accumulate=2, progress=False)  # fmt: skip
     assert (net.parameters().flat == before).all()
+
+
+def test_a_penalty_that_is_not_finite_is_told_before_an_update():
+    net = network()
+    net.parameters()["0.weight"][...] = 1e200
+    before = net.parameters().flat.copy()
+    with pytest.raises(FloatingPointError, match=r"the loss is inf in epoch 1"):
+        fit(net, (X, Y), loss=SoftmaxCrossEntropy(), optimizer=SGD(net.parameters()),
+            batch_size=5, accumulate=2, regularizer=L2(0.3), progress=False)  # fmt: skip
+    assert (net.parameters().flat == before).all()
