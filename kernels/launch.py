@@ -14,13 +14,14 @@ from ..backend.failures import Explained
 from ..backend.foreign import taken_in
 from .engine_table import Engine, Kept, cpu_engine, find_engine, gpu_engine
 from .gradient_norm import norm
+from .groups import Runs as Runs
+from .groups import joined as joined
+from .groups import of_group
+from .groups import with_average as with_average
+from .groups import with_factor as with_factor
+from .groups import with_range as with_range
 from .rule import AVERAGE as AVERAGE
-from .rule import Prepared, of_group
-from .rule import Runs as Runs
-from .rule import joined as joined
-from .rule import with_average as with_average
-from .rule import with_factor as with_factor
-from .rule import with_range as with_range
+from .rule import Prepared
 
 Columns: TypeAlias = tuple[tuple[Array, ...], ...]
 Check: TypeAlias = Callable[[Columns], None]

@@ -23,8 +23,9 @@ from ..compiling.cuda_packs import launch_chunks_with
 from ..compiling.cuda_squares import sum_of_squares
 from ..compiling.dtypes import NAMES
 from ..compiling.python_text import scalar_names
+from ..groups import Runs
 from ..program.stops import NOT_FINITE
-from ..rule import Rule, Runs
+from ..rule import Rule
 from ..rule_engines.cuda_clock import CLOCK, DRAWS, ORDER, STEP, STOP
 from ..rule_engines.cupy_gpu import table_kernel
 from . import cuda_text

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..compiling import python_text
-from ..rule import Rule, Runs
+from ..groups import Runs
+from ..rule import Rule
 from ..rule_engines.numba_loops import FIRST_SCALAR, shared_loop
 from .numba_penalty import add_clip
 from .numba_words import Words, copy

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..batch_norm.contract import Running
 from ..crew.board import STOP
+from ..groups import Runs
 from ..inverted_dropout.arguments import mask_of
-from ..rule import Rule, Runs
+from ..rule import Rule
 from . import (
     numba_activation,
     numba_batch_norm,

@@ -14,7 +14,8 @@ from ..compiling.cuda_packs import launch_chunks, launch_chunks_with, launch_pac
 from ..compiling.cuda_squares import sum_of_chunks
 from ..compiling.dtypes import C_TYPES, GPU_COMPUTED, NAMES, compute_dtype
 from ..compiling.python_text import scalar_names
-from ..rule import Rule, groups_of, of_group
+from ..groups import groups_of, of_group
+from ..rule import Rule
 from .all_or_none import GpuEngine
 from .base import Kept
 from .cuda_text import by_table, by_table_symbol, source, symbol

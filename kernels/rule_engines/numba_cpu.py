@@ -21,7 +21,8 @@ from ..compiling.dtypes import compute_dtype
 from ..compiling.python_text import array_names, scalar_names
 from ..crew.board import lead
 from ..crew.crew import ENDED, HELPED, REFUSED, SHARED, UNENDED, get_crew
-from ..rule import Rule, groups_of, of_group
+from ..groups import groups_of, of_group
+from ..rule import Rule
 from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
 from .base import Engine, Kept
