@@ -45,7 +45,9 @@ def test_a_step_of_many_arrays_is_a_launch_a_dtype(cupy, dtypes):
         assert asked(optimizer.step, grads) == cost(len(dtypes))
 
 
-@pytest.mark.parametrize("more", [{}, {"frozen": "1.*"}], ids=len)
+@pytest.mark.parametrize(
+    "more", [{}, {"frozen": "1.*"}, {"use_ema": True, "clip_value": 0.5}], ids=len
+)
 @pytest.mark.parametrize("named", [False, True])
 def test_groups_are_stepped_in_one_launch(cupy, named, more):
     """And a copy, of their coefficients."""
