@@ -62,7 +62,9 @@ from .layers.first_weights import deviation as deviation
 from .layers.first_weights import initialize as initialize
 from .layers.layer import Layer
 from .losses.binary_cross_entropy import BinaryCrossEntropy
+from .losses.huber import Huber
 from .losses.loss import Loss
+from .losses.poisson import Poisson
 from .losses.softmax_cross_entropy import SoftmaxCrossEntropy
 from .losses.squared_error import MeanSquaredError
 from .network.ensemble import Ensemble
@@ -168,6 +170,7 @@ __all__ = [
     "ExponentialDecay",
     "GradientCheck",
     "History",
+    "Huber",
     "InverseSqrtDecay",
     "InverseTimeDecay",
     "Layer",
@@ -185,6 +188,7 @@ __all__ = [
     "OneCycle",
     "Optimizer",
     "Parameters",
+    "Poisson",
     "Polynomial",
     "RAdam",
     "RMSprop",

@@ -14,8 +14,9 @@ from .program import Program
 from .stops import NOT_FINITE
 
 INTEGERS = ("output", "targets", "weights", "gradient", "rows", "width", "loss", "metric", "clock")
-JOB = np.dtype([(name, "i8") for name in INTEGERS])
-"""Addresses; `weights` is 0 for none, `loss` and `metric` of one float64 each."""
+JOB = np.dtype([*((name, "i8") for name in INTEGERS), ("setting", "f8")])
+"""Addresses; `weights` is 0 for none, `loss` and `metric` of one float64 each. `setting` is a
+number of the loss's own, such as where Huber's turns straight."""
 LOSS, METRIC = INTEGERS.index("loss"), INTEGERS.index("metric")
 
 
@@ -31,7 +32,7 @@ def tell(job: Any, loss: float, metric: float) -> None:
 def add_loss(
     program: Program, function: int, output: np.ndarray, targets: np.ndarray,
     weights: np.ndarray | None, gradient: np.ndarray, loss: np.ndarray, metric: np.ndarray,
-    name: str,
+    name: str, setting: float = 0.0,
 ) -> np.ndarray:  # fmt: skip
     """Put the instruction on a program; the job, whose words LOSS and METRIC are addresses."""
     job = np.zeros(1, JOB)
@@ -40,5 +41,6 @@ def add_loss(
     told = [array.ctypes.data for array in (loss, metric, program.asked)]
     for field, value in zip(INTEGERS, (*places, *output.shape, *told), strict=True):
         job[field] = value
+    job["setting"] = setting
     program.add(function, job, given, loss, metric, name=name)
     return job.view(np.int64)

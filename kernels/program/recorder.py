@@ -174,12 +174,12 @@ class Recorder:
 
     def loss_of_numbers(
         self, name: str, output: np.ndarray, targets: np.ndarray, weights: np.ndarray | None,
-        out: np.ndarray,
+        out: np.ndarray, setting: float = 0.0,
     ) -> np.ndarray:  # fmt: skip
-        """The gradient of "squared_error" or "binary_cross_entropy"; loss and metric likewise."""
+        """The gradient of a loss in numba_number_losses.py; loss and metric likewise."""
         first = self.loss[:1], self.metric[:1]
         job = numba_number_losses.loss_of_numbers(
-            self.program, name, output, targets, weights, out, *first
+            self.program, name, output, targets, weights, out, *first, setting
         )
         self._results(job)
         return out

@@ -1,4 +1,4 @@
-"""The loss of logistic regression, and of every network with one sigmoid output."""
+"""The loss of logistic regression, and of every network whose outputs are sigmoids."""
 
 from __future__ import annotations
 
@@ -27,19 +27,25 @@ class BinaryCrossEntropy(Loss):
     """Sigmoid, then cross-entropy of two classes, as one stable function of the logit.
 
         a = 1 / (1 + exp(-z))
-        J = mean over rows of -w (y log a + (1 - y) log(1 - a))
-          = mean over rows of w (max(z, 0) - z y + log(1 + exp(-|z|)))
+        J = mean over rows of -w sum over j of (y log a + (1 - y) log(1 - a))
+          = mean over rows of w sum over j of (max(z, 0) - z y + log(1 + exp(-|z|)))
         dJ/dz = w (a - y) / n
 
     The second form neither overflows nor takes the logarithm of an a that was rounded to 0 or 1.
     The gradient is computed as (1 - y) a - y (1 - a), with 1 - a from z itself, so that it keeps
     its relative accuracy where a is nearly y.
 
-    Called with logits z, (n, 1) or (n,): the network ends in one linear unit, without a sigmoid of
-    its own. Labels y have the same shape or (n,): 0 and 1, as integers or bool, or numbers between
-    them; `fit` refuses others. Weights w are (n,), or None for 1. float16 computes in float32.
+    Called with logits z: the network ends in a linear layer, without a sigmoid of its own. One
+    label a row: z is (n, 1) or (n,), labels y have the same shape or (n,). Several labels a row, of
+    which any number may apply: z and y are (n, L), with a sigmoid for each. Labels are 0 and 1, as
+    integers or bool, or numbers between them; `fit` refuses others. Weights w are (n,), or None for
+    1. float16 computes in float32.
 
-    The metric is accuracy: a row is right where z > 0 and y > 1/2, or neither.
+    The metric is accuracy: a label is right where z > 0 and y > 1/2, or neither, and a row where
+    all of its labels are, which scikit-learn calls subset accuracy.
+
+    Conventions: the losses of a row's labels are added up, as in scikit-learn's MLPClassifier;
+        PyTorch's BCEWithLogitsLoss takes their mean, which is 1/L of it, gradient and all.
 
     Raises:
         TypeError, ValueError, MixedBackendsError: an argument has another shape, dtype or device.
@@ -50,15 +56,17 @@ class BinaryCrossEntropy(Loss):
     of_logits: ClassVar[str] = "sigmoid"
 
     def check(self, targets: Array, rows: int, width: int) -> None:
-        if width != 1:
-            raise ValueError(
-                f"the network has {width} outputs a row; expected 1 for BinaryCrossEntropy(). Make "
-                "the last layer Dense(..., 1), or take SoftmaxCrossEntropy()"
-            )
-        if targets.ndim == 2 and targets.shape[1] == 2:
+        if width == 1 and targets.ndim == 2 and targets.shape[1] == 2:
             raise ValueError(
                 f"labels have shape {targets.shape}; expected ({rows},), 0 or 1 for each row. For "
                 "one-hot rows pass labels.argmax(axis=1)"
+            )
+        if width != 1 and targets.shape in ((rows,), (rows, 1)):
+            raise ValueError(
+                f"the network has {width} outputs a row, but labels have shape {targets.shape}; "
+                f"expected ({rows}, {width}) for BinaryCrossEntropy(), 0 or 1 for each label. For "
+                "one label a row make the last layer Dense(..., 1); for one class of several take "
+                "SoftmaxCrossEntropy()"
             )
         check_shape("labels", targets.shape, rows, width)
         if targets.dtype.kind not in _KINDS:
@@ -79,7 +87,7 @@ class BinaryCrossEntropy(Loss):
     ) -> tuple[Array, Array]:
         output, targets, weights = arrays_of(output, targets, weights, called="labels")
         xp = backend_of(output, names=["output"]).xp
-        _check_logit(output)
+        check_output(output)
         y = aligned("labels", targets, output, _KINDS)
         factors = row_factors(weights, output)
         with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled losses are
@@ -98,17 +106,11 @@ class BinaryCrossEntropy(Loss):
 
     def measure(self, output: Array, targets: Array) -> Array:
         output, targets, _ = arrays_of(output, targets, called="labels")
-        return ((output > 0) == (targets.reshape(output.shape) > 0.5)).sum()
+        right = (output > 0) == (targets.reshape(output.shape) > 0.5)
+        return right.reshape(len(output), -1).all(axis=1).sum()
 
     def labels(self, targets: HostArray) -> HostArray | None:
+        if targets.size != len(targets):  # several a row are no class
+            return None
         labels = targets.reshape(-1).astype(np.int64)
         return labels if (labels == targets.reshape(-1)).all() else None
-
-
-def _check_logit(output: Array) -> None:
-    check_output(output)
-    if output.ndim == 2 and output.shape[1] != 1:
-        raise ValueError(
-            f"output has shape {output.shape}; expected (n, 1) or (n,), one logit a row. For more "
-            "classes take SoftmaxCrossEntropy()"
-        )

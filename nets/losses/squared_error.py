@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from ...backend import backend_of
 from ..types import Array
-from .loss import Loss
-from .number_targets import (
-    aligned,
-    arrays_of,
-    check_numbers,
-    check_output,
-    check_shape,
-    compute_dtype,
-    row_factors,
-)
+from .mean_of_elements import MeanOfElements, elements
 
 
-class MeanSquaredError(Loss):
+class MeanSquaredError(MeanOfElements):
     """The mean over all elements of the squared difference.
 
         J = mean over rows of w_i (1/k) sum over j of (output_ij - y_ij)^2
@@ -40,22 +30,12 @@ class MeanSquaredError(Loss):
     Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 1.2, as a mean.
     """
 
-    metric: ClassVar[str] = "mae"
-    larger_is_better: ClassVar[bool] = False
-
-    def check(self, targets: Array, rows: int, width: int) -> None:
-        check_shape("targets", targets.shape, rows, width)
-        check_numbers("targets", targets)
-
     def __call__(
         self, output: Array, targets: Array, weights: Array | None = None
     ) -> tuple[Array, Array]:
-        output, targets, weights = arrays_of(output, targets, weights)
-        check_output(output)
-        y = aligned("targets", targets, output)
-        factors = row_factors(weights, output) / (output.size // len(output))
+        output, z, y, factors = elements(output, targets, weights)
         with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled losses are
-            difference = output.astype(compute_dtype(output), copy=False) - y
+            difference = z - y
             weighted = difference * factors
             loss = (weighted * difference).sum(dtype=np.float64)
             gradient = 2 * weighted
@@ -65,9 +45,3 @@ class MeanSquaredError(Loss):
         return recorder.loss_of_numbers(
             "squared_error", output, targets, weights, out=recorder.empty(*output.shape)
         )
-
-    def measure(self, output: Array, targets: Array) -> Array:
-        output, targets, _ = arrays_of(output, targets)
-        xp = backend_of(output).xp
-        errors = xp.abs(output - targets.reshape(output.shape))
-        return errors.sum(dtype=np.float64) / (output.size // len(output))
