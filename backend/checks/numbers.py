@@ -60,6 +60,14 @@ def fraction(name: str, value: Any) -> float:
     return number
 
 
+def share(name: str, value: Any) -> float:
+    """A part that leaves something of the whole: a number in [0, 1)."""
+    expected = "a number in [0, 1), such as 0.1"
+    if not 0 <= (number := finite_number(name, value, expected)) < 1:
+        raise ValueError(f"{name} is {value!r}; expected {expected}")
+    return number
+
+
 def decay_rate(name: str, value: Any) -> float:
     """The weight of the past in an exponentially weighted average: a number in [0, 1)."""
     if not 0 <= (number := finite_number(name, value, "a number in [0, 1)")) < 1:

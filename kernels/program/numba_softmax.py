@@ -34,22 +34,32 @@ def right_rows(logits: Any, labels: Any) -> int:
 
 
 @inline
-def walk(job: Any, weights: Any, number: Any) -> None:
+def walk(job: Any, weights: Any, smoothing: Any, number: Any) -> None:
     shape = (job.rows, job.width)
     logits = carray(pointer(job.output), shape, number)
     labels = carray(pointer(job.targets), (job.rows,), np.int64)
     gradient = carray(pointer(job.gradient), shape, number)
     right = right_rows(logits, labels)  # before the gradient, which may replace them
-    tell(job, softmax_rows(logits, labels, weights, gradient), right)
+    tell(job, softmax_rows(logits, labels, weights, gradient, smoothing), right)
 
 
 def plain(low: Any, high: Any, place: Any) -> None:
-    walk(record(place, JOB), None, STORED)
+    walk(record(place, JOB), None, None, STORED)
 
 
 def weighted(low: Any, high: Any, place: Any) -> None:
     job = record(place, JOB)
-    walk(job, carray(pointer(job.weights), (job.rows,), np.float64), STORED)
+    walk(job, carray(pointer(job.weights), (job.rows,), np.float64), None, STORED)
+
+
+def smoothed(low: Any, high: Any, place: Any) -> None:
+    job = record(place, JOB)
+    walk(job, None, job.setting, STORED)
+
+
+def weighted_smoothed(low: Any, high: Any, place: Any) -> None:
+    job = record(place, JOB)
+    walk(job, carray(pointer(job.weights), (job.rows,), np.float64), job.setting, STORED)
 
 
 @once
@@ -60,12 +70,15 @@ def _compiled(name: str, kind: str) -> Any:
 
 def cross_entropy(
     program: Program, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None,
-    gradient: np.ndarray, loss: np.ndarray, right: np.ndarray,
+    gradient: np.ndarray, loss: np.ndarray, right: np.ndarray, label_smoothing: float,
 ) -> np.ndarray:  # fmt: skip
     """The mean loss, the rows that are right, and the gradient.
 
     Returns the job, as `add_loss` does.
     """
     form = "plain" if weights is None else "weighted"
+    if label_smoothing:
+        form = "smoothed" if weights is None else "weighted_smoothed"
     function = _compiled(form, logits.dtype.char).address
-    return add_loss(program, function, logits, labels, weights, gradient, loss, right, "softmax")
+    given = (logits, labels, weights, gradient, loss, right)
+    return add_loss(program, function, *given, "softmax", label_smoothing)

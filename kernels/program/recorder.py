@@ -164,11 +164,13 @@ class Recorder:
         return numba_dropout.dropout(self.program, self.words, x, out, mask)
 
     def softmax_cross_entropy(
-        self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, out: np.ndarray
-    ) -> np.ndarray:
+        self, logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, out: np.ndarray,
+        label_smoothing: float = 0.0,
+    ) -> np.ndarray:  # fmt: skip
         """The gradient; the loss, and as metric the rows that are right, go where they belong."""
         first = self.loss[:1], self.metric[:1]
-        job = numba_softmax.cross_entropy(self.program, logits, labels, weights, out, *first)
+        given = (logits, labels, weights, out, *first, label_smoothing)
+        job = numba_softmax.cross_entropy(self.program, *given)
         self._results(job)
         return out
 

@@ -19,7 +19,10 @@ class ArraySoftmax(SoftmaxEngine):
 
     name = "array"
 
-    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+    def loss(
+        self, logits: Array, labels: Array, weights: Array | None, gradient: Array,
+        label_smoothing: float,
+    ) -> Array:  # fmt: skip
         xp = backend_of(logits).xp
         rows, width = logits.shape
         dtype = compute_dtype(logits.dtype)
@@ -35,8 +38,15 @@ class ArraySoftmax(SoftmaxEngine):
             z = z - z.max(axis=1, keepdims=True)
             p = xp.exp(z)
             total = p.sum(axis=1)
-            loss = ((xp.log(total) - z[chosen]) * factor).mean(dtype=np.float64)
+            below, share = z[chosen], factor / rows
+            if label_smoothing:
+                below = (1 - label_smoothing) * below + label_smoothing * z.mean(axis=1)
+            loss = ((xp.log(total) - below) * factor).mean(dtype=np.float64)
             p *= (factor / (total * rows))[:, None]
-            p[chosen] -= factor / rows
+            if label_smoothing:
+                even = label_smoothing / width * share
+                p -= even if np.ndim(even) == 0 else even[:, None]
+                share = (1 - label_smoothing) * share
+            p[chosen] -= share
             gradient[...] = p
         return loss

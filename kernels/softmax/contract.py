@@ -14,9 +14,16 @@ class SoftmaxEngine(OperationEngine):
     like logits, correct () in int64."""
 
     def quick(
-        self, logits: Any, labels: Any, weights: Any, out: Any, correct: Any
+        self,
+        logits: Any,
+        labels: Any,
+        weights: Any,
+        out: Any,
+        correct: Any,
+        label_smoothing: float,
     ) -> tuple[Array, Array] | None:
-        """(loss, gradient) of unchecked arguments if that is safe; None if nothing was done."""
+        """(loss, gradient) of unchecked arguments, but for the last, if that is safe; None if
+        nothing was done."""
         return None
 
     def run(
@@ -26,6 +33,7 @@ class SoftmaxEngine(OperationEngine):
         weights: Array | None,
         gradient: Array,
         correct: Array | None = None,
+        label_smoothing: float = 0.0,
     ) -> Array:
         """Write the gradient, which may be the logits themselves, and into `correct` how many rows
         are right; return the loss.
@@ -33,15 +41,18 @@ class SoftmaxEngine(OperationEngine):
         On a GPU it takes all its memory and has all its kernels compiled before it writes.
         """
         if correct is None:
-            return self.loss(logits, labels, weights, gradient)
+            return self.loss(logits, labels, weights, gradient, label_smoothing)
         right = right_rows(logits, labels)  # before the gradient, which may replace them
         correct[...] = correct.copy()  # its own value: what copies it is compiled now
-        loss = self.loss(logits, labels, weights, gradient)
+        loss = self.loss(logits, labels, weights, gradient, label_smoothing)
         correct[...] = right
         return loss
 
     @abstractmethod
-    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+    def loss(
+        self, logits: Array, labels: Array, weights: Array | None, gradient: Array,
+        label_smoothing: float,
+    ) -> Array:  # fmt: skip
         """`run` without `correct`; an engine that counts on its way has a `run` of its own."""
 
 

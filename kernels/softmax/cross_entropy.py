@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...backend import Array, backend_of
 from ...backend.checks.classes import check_logits
+from ...backend.checks.numbers import share
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from .arguments import (
@@ -20,17 +21,19 @@ def softmax_cross_entropy(
     labels: Array,
     *,
     weights: Array | None = None,
+    label_smoothing: float = 0.0,
     out: Array | None = None,
     correct: Array | None = None,
     engine: str = "auto",
 ) -> tuple[Array, Array]:
     """Softmax, then cross-entropy, of each row; returns (loss, gradient), which may replace logits.
 
-    With z = logits, k = labels, w = weights:
+    With z = logits, k = labels, w = weights, s = label_smoothing:
 
         p = exp(z - max z) / sum of exp(z - max z), each row on its own
-        J = sum over rows of -w log p[k] / n
-        dJ/dz = w (p - onehot(k)) / n
+        t = (1 - s) onehot(k) + s / C
+        J = sum over rows of -w (t . log p) / n
+        dJ/dz = w (p - t) / n
 
     log p is (z - max z) - log(sum): nothing overflows, and no logarithm of a p that was rounded to
     zero is taken.
@@ -41,6 +44,8 @@ def softmax_cross_entropy(
             the logits' device.
         weights: w, (n,), a factor on each row's loss, finite and >= 0, float16/32/64; left
             untouched. NumPy weights are brought to the logits' device. None: 1 for every row.
+        label_smoothing: s, in [0, 1): that share of each label goes to all C classes alike. 0: t is
+            onehot(k), and no work is added.
         out: where the gradient goes, of the logits' shape and dtype; may be the logits themselves.
         correct: where the number of rows goes whose largest logit, the first of equals, is that of
             their class: (), int64. A row whose loss is nan is none of them.
@@ -57,17 +62,22 @@ def softmax_cross_entropy(
             written.
 
     Conventions: a row that holds NaN or inf makes the loss and its row of the gradient nan; -inf
-        is a class of probability 0. Labels that lie on a GPU are not read back for the range
-        check, which would stall every batch: one outside 0..C-1 makes the loss and its row of the
-        gradient nan; nor are weights there, which count as they are. The sum is divided by n, not
-        by the sum of the weights, as PyTorch does with the weights of classes. float16 computes in
-        float32. Engines other than "array" copy logits that are not contiguous; theirs is the same
-        result at every run, to the last bit.
-    Source: Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108 and 4.109.
+        is a class of probability 0, which with smoothed labels makes the loss inf. Labels that lie
+        on a GPU are not read back for the range check, which would stall every batch: one outside
+        0..C-1 makes the loss and its row of the gradient nan; nor are weights there, which count as
+        they are. The sum is divided by n, not by the sum of the weights, as PyTorch does with the
+        weights of classes; and a row's weight is a factor on all of its smoothed loss, where
+        PyTorch weighs the part of each class by that class's own. float16 computes in float32.
+        Engines other than "array" copy logits that are not contiguous; theirs is the same result at
+        every run, to the last bit. "numba-cuda" smooths labels by array expressions.
+    Source: Bishop (2006), Pattern Recognition and Machine Learning, eq. 4.108 and 4.109; Szegedy et
+        al. (2016), Rethinking the Inception Architecture for Computer Vision, section 7.
     """
+    if type(label_smoothing) is not float or label_smoothing != 0.0:
+        label_smoothing = share("label_smoothing", label_smoothing)
     quick = at_once(engine, logits)
     if quick is not None:
-        done = quick.quick(logits, labels, weights, out, correct)
+        done = quick.quick(logits, labels, weights, out, correct, label_smoothing)
         if done is not None:
             return done
     names = "logits", "labels", "weights", "out", "correct"
@@ -85,4 +95,5 @@ def softmax_cross_entropy(
         labels = backend.asarray(labels)
         weights = None if weights is None else backend.asarray(weights)
         gradient = backend.empty(logits.shape, logits.dtype) if out is None else out
-        return chosen.run(logits, labels, weights, gradient, correct), gradient
+        given = (logits, labels, weights, gradient, correct, label_smoothing)
+        return chosen.run(*given), gradient

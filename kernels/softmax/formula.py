@@ -22,6 +22,20 @@ def shares(weight, total, n):
     return share, factor
 
 
+def smoothed_shares(share, smoothing, kept, width):
+    """Of labels of which `kept` + `smoothing` = 1: what a row's class is left, and what each of all
+    classes takes."""
+    even = share * smoothing / width
+    share = share * kept
+    return share, even
+
+
+def smoothed_below(below, mean, smoothing, kept):
+    """z - max z as such labels weigh it: of a row's class, and the mean of all."""
+    below = kept * below + smoothing * mean
+    return (below,)
+
+
 def row_loss(weight, log_total, below):
     """-w log p of a row's class, for below = z - max z of it."""
     loss = weight * (log_total - below)

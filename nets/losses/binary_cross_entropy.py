@@ -63,10 +63,9 @@ class BinaryCrossEntropy(Loss):
             )
         if width != 1 and targets.shape in ((rows,), (rows, 1)):
             raise ValueError(
-                f"the network has {width} outputs a row, but labels have shape {targets.shape}; "
-                f"expected ({rows}, {width}) for BinaryCrossEntropy(), 0 or 1 for each label. For "
-                "one label a row make the last layer Dense(..., 1); for one class of several take "
-                "SoftmaxCrossEntropy()"
+                f"the network has {width} outputs a row; expected 1 for labels of shape "
+                f"{targets.shape} and BinaryCrossEntropy(). Make the last layer Dense(..., 1), or "
+                f"take SoftmaxCrossEntropy(); for several labels a row give ({rows}, {width})"
             )
         check_shape("labels", targets.shape, rows, width)
         if targets.dtype.kind not in _KINDS:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...backend import backend_of
 from ...backend.checks.classes import check_labels, check_logits
+from ...backend.checks.numbers import share
 from ...kernels import softmax_cross_entropy
 from ..types import Array, HostArray
 from .loss import Loss
@@ -18,8 +19,9 @@ class SoftmaxCrossEntropy(Loss):
     """Softmax, then cross-entropy, as one stable function of the logits.
 
         p = exp(z - max z) / sum of exp(z - max z), each row on its own
-        J = mean over rows of -w log p[k]
-        dJ/dz = w (p - onehot(k)) / n
+        t = (1 - s) onehot(k) + s / C
+        J = mean over rows of -w (t . log p), which is -w log p[k] for s = 0
+        dJ/dz = w (p - t) / n
 
     `kernels.softmax_cross_entropy` computes it, and says what it refuses. Called with logits z,
     (n, C), class numbers k, (n,), and weights w, (n,) or None for 1. NumPy labels outside 0..C-1
@@ -28,10 +30,26 @@ class SoftmaxCrossEntropy(Loss):
 
     The metric is accuracy: a row is right where its largest logit is that of its class.
 
-    Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 4.108 and 4.109.
+    Args:
+        label_smoothing: s, in [0, 1): the share of each label that goes to all C classes alike, so
+            that no logit gains by growing for ever. 0.1 is usual.
+
+    Attributes:
+        label_smoothing: as given.
+
+    Conventions: s means what it does in PyTorch's CrossEntropyLoss and in Keras. Weights, such as
+        those that `fit` makes of class_weight, are factors on a row's whole loss; PyTorch's weigh
+        the part of each class by that class's own.
+
+    Source: Bishop 2006, Pattern Recognition and Machine Learning, eq. 4.108 and 4.109; Szegedy et
+        al. 2016, Rethinking the Inception Architecture for Computer Vision, section 7.
     """
 
     of_logits: ClassVar[str] = "softmax"
+    label_smoothing: float = 0.0  # of subclasses that make themselves in another way too
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = share("label_smoothing", label_smoothing)
 
     def check(self, targets: Array, rows: int, width: int) -> None:
         check_labels(targets, rows)
@@ -47,7 +65,8 @@ class SoftmaxCrossEntropy(Loss):
     ) -> tuple[Array, Array]:
         output, targets, weights = arrays_of(output, targets, weights, called="labels")
         check_logits("output", output)
-        return softmax_cross_entropy(output, targets, weights=weights)
+        given = {"weights": weights, "label_smoothing": self.label_smoothing}
+        return softmax_cross_entropy(output, targets, **given)
 
     def with_metric(
         self, output: Array, targets: Array, weights: Array | None = None
@@ -60,12 +79,13 @@ class SoftmaxCrossEntropy(Loss):
         output, targets, weights = arrays_of(output, targets, weights, called="labels")
         check_logits("output", output)
         correct = backend_of(output).xp.empty((), "int64")
-        given = {"weights": weights, "correct": correct}
+        given = {"weights": weights, "label_smoothing": self.label_smoothing, "correct": correct}
         return (*softmax_cross_entropy(output, targets, **given), correct)
 
     def record(self, recorder: Any, output: Array, targets: Array, weights: Array | None) -> Array:
+        out, smoothing = recorder.empty(*output.shape), self.label_smoothing
         return recorder.softmax_cross_entropy(
-            output, targets, weights, out=recorder.empty(*output.shape)
+            output, targets, weights, out=out, label_smoothing=smoothing
         )
 
     def given_to_record(
@@ -81,3 +101,7 @@ class SoftmaxCrossEntropy(Loss):
 
     def labels(self, targets: HostArray) -> HostArray | None:
         return targets
+
+    def __repr__(self) -> str:
+        told = f"label_smoothing={self.label_smoothing}" if self.label_smoothing else ""
+        return f"{type(self).__name__}({told})"

@@ -16,6 +16,7 @@ class Case(NamedTuple):
     logits: Any
     labels: Any
     weights: Any = None
+    smoothing: float = 0.0
 
 
 def example(shape: Any, dtype: str = "float32", spread: float = 3.0, seed: int = 0) -> Any:
@@ -38,11 +39,13 @@ def make(shape: Any, dtype: str = "float32", *, weighted: bool = False, **option
 
 def run(engine: Any, case: Case, **options: Any) -> Any:
     """(loss, gradient) of an engine; it must leave what it is given untouched."""
-    given = [None if array is None else engine.asarray(array) for array in case]
+    given = [None if array is None else engine.asarray(array) for array in case[:3]]
+    if case.smoothing:
+        options["label_smoothing"] = case.smoothing
     if given[2] is not None:
         options["weights"] = given[2]
     found = engine.kernel("softmax_cross_entropy")(*given[:2], **options)
-    for name, array, before in zip(Case._fields, given, case, strict=True):
+    for name, array, before in zip(Case._fields[:3], given, case[:3], strict=True):
         same = array is None or np.array_equal(engine.to_numpy(array), before, equal_nan=True)
         assert same, f"{name} were written"
     return found
@@ -69,10 +72,17 @@ def rows_right(logits: Any, labels: Any) -> int:
     )
 
 
-def assert_right(engine: Any, found: Any, logits: Any, labels: Any, weights: Any = None) -> None:
+def assert_right(
+    engine: Any,
+    found: Any,
+    logits: Any,
+    labels: Any,
+    weights: Any = None,
+    smoothing: float = 0.0,
+) -> None:
     """Hold (loss, gradient) to the oracle, element by element."""
     rows, dtype = len(logits), logits.dtype.newbyteorder("=")
-    want = oracle(logits, labels, weights)
+    want = oracle(logits, labels, weights, smoothing)
     factors = np.ones(rows) if weights is None else np.asarray(weights, dtype=np.float64)
     computed = np.finfo("float64" if dtype == "float64" else "float32")
     loss, gradient = found
@@ -82,6 +92,7 @@ def assert_right(engine: Any, found: Any, logits: Any, labels: Any, weights: Any
     scale = np.nan_to_num(want.p) * (1 + finite) / rows
     chosen = np.arange(rows), labels.astype(np.int64)
     scale[chosen] = np.maximum(scale[chosen], 1 / rows)  # what was subtracted
+    scale = np.maximum(scale, smoothing / logits.shape[1] / rows)
     scale *= factors[:, None]
     scale = np.maximum(scale, float(computed.tiny) / float(np.finfo(dtype).eps))  # or flushed to 0
     assert_close(
@@ -92,7 +103,8 @@ def assert_right(engine: Any, found: Any, logits: Any, labels: Any, weights: Any
         limit=SOFTMAX_LIMITS[dtype.name] * engine.factor,
         what="gradient",
     )
-    size = (factors * (1 + finite[chosen] + math.log(logits.shape[1]))).mean()
+    aims = (1 - smoothing) * finite[chosen] + smoothing * finite.mean(axis=1)
+    size = (factors * (1 + aims + math.log(logits.shape[1]))).mean()
     margin = SOFTMAX_LIMITS["float32"] * engine.factor * float(computed.eps) * size
     np.testing.assert_allclose(float(loss), want.loss, rtol=0, atol=margin, err_msg="loss")
 
@@ -144,3 +156,22 @@ def check_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype):
     assert np.array_equal(engine.to_numpy(ones[1]), engine.to_numpy(plain[1]))
     assert float(none[0]) == 0
     assert not engine.to_numpy(none[1]).any()
+
+
+def check_smoothed_labels_of_extreme_logits(engine, width, dtype):
+    """All classes are aimed at: one of probability 0 costs infinity, whichever it is."""
+    logits = np.zeros((5, width), dtype)
+    logits[0] = 1e4
+    logits[1, 1] = 1e4
+    logits[2, ::2] = -1e4
+    labels = np.array([0, 0, 1, 1, 2])
+    check(engine, Case(logits, labels, smoothing=0.1))
+    for place, far in (((3, 0), -np.inf), ((4, 2), -np.inf), ((3, -1), np.nan), ((4, 0), np.inf)):
+        bad = logits.copy()
+        bad[place] = far
+        loss, gradient = run(engine, Case(bad, labels, smoothing=0.1))
+        infinite = far == -np.inf
+        assert float(loss) == math.inf if infinite else math.isnan(float(loss))
+        wrong = np.isnan(engine.to_numpy(gradient))
+        assert wrong.all(axis=1).tolist() == [i == place[0] and not infinite for i in range(5)]
+        assert wrong.any(axis=1).tolist() == wrong.all(axis=1).tolist()

@@ -18,8 +18,10 @@ class Result(NamedTuple):
     distance: NDArray[np.float64]  # |z - max z|, whose rounding every method pays for
 
 
-def softmax_cross_entropy(logits: Any, labels: Any, weights: Any = None) -> Result:
-    """Sum over rows of -w log p[k] / n, and w (p - onehot(k)) / n."""
+def softmax_cross_entropy(
+    logits: Any, labels: Any, weights: Any = None, smoothing: float = 0.0
+) -> Result:
+    """Sum over rows of -w (t . log p) / n, and w (p - t) / n, for t = (1 - s) onehot(k) + s / C."""
     z = np.array(logits, dtype=np.longdouble)
     rows = len(z)
     p, gradient, distance = np.empty_like(z), np.empty_like(z), np.empty_like(z)
@@ -32,8 +34,11 @@ def softmax_cross_entropy(logits: Any, labels: Any, weights: Any = None) -> Resu
             p[i] = powers / powers.sum()
             onehot = np.zeros(z.shape[1], dtype=np.longdouble)
             onehot[k] = 1
-            gradient[i] = factors[i] * (p[i] - onehot) / rows
+            s = np.longdouble(smoothing)
+            t = (1 - s) * onehot + s / z.shape[1]
+            gradient[i] = factors[i] * (p[i] - t) / rows
             distance[i] = below
-            losses.append(factors[i] * (np.log(powers.sum()) + below[k]))
+            aims = below[t > 0] * t[t > 0]
+            losses.append(factors[i] * (np.log(powers.sum()) + aims.sum()))
         loss = float(np.sum(losses) / rows)
         return Result(loss, *(part.astype(np.float64) for part in (gradient, p, distance)))

@@ -36,7 +36,13 @@ class NumbaSoftmax(SoftmaxEngine):
         return why_no_half(kind)
 
     def quick(
-        self, logits: Any, labels: Any, weights: Any, out: Any, correct: Any
+        self,
+        logits: Any,
+        labels: Any,
+        weights: Any,
+        out: Any,
+        correct: Any,
+        label_smoothing: float,
     ) -> tuple[Array, Array] | None:
         """(loss, gradient) if the arguments need no care; None if nothing was done."""
         if type(labels) is not np.ndarray or correct is not None:
@@ -52,18 +58,29 @@ class NumbaSoftmax(SoftmaxEngine):
             gradient = out
             if out is None:
                 gradient = empty_as(logits)
-            if weights is None:
-                loss = plain(kind)(logits, labels, gradient)
-            elif type(weights) is np.ndarray and weights.dtype.char in "efd":
+            factors = None
+            if weights is not None:
+                if type(weights) is not np.ndarray or weights.dtype.char not in "efd":
+                    return None
                 factors = weights.astype(_WEIGHT, order="C", copy=False)
-                loss = weighted(kind)(logits, labels, factors, gradient)
+            if label_smoothing:
+                given = (logits, labels, gradient, label_smoothing)
+                if factors is None:
+                    loss = smoothed(kind)(*given)
+                else:
+                    loss = weighted_smoothed(kind)(*given[:2], factors, *given[2:])
+            elif factors is None:
+                loss = plain(kind)(logits, labels, gradient)
             else:
-                return None
+                loss = weighted(kind)(logits, labels, factors, gradient)
         except TypeError:  # not the types it was compiled for; nothing ran
             return None
         return None if loss < 0.0 else (np.float64(loss), gradient)
 
-    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+    def loss(
+        self, logits: Array, labels: Array, weights: Array | None, gradient: Array,
+        label_smoothing: float,
+    ) -> Array:  # fmt: skip
         native = logits.dtype.newbyteorder("=")
         fits = gradient.flags.carray and gradient.dtype.isnative
         result = np.asarray(gradient) if fits else empty(logits.shape, native)
@@ -71,13 +88,17 @@ class NumbaSoftmax(SoftmaxEngine):
         if not z.flags.c_contiguous or order_of(z) is None:
             copy(result, z)  # rather than to memory of its own, which can cost more than the copy
             z = result
-        given = [z, np.require(labels, _LABEL, _FIT)]
+        stored = STORED[native.char]
+        given: list[Any] = [z.view(stored), np.require(labels, _LABEL, _FIT)]
         if weights is not None:
             given.append(np.require(weights, _WEIGHT, _FIT))
-        stored = STORED[native.char]
-        given[0] = given[0].view(stored)
-        compiled = plain if weights is None else weighted
-        loss = compiled(native.char)(*given, result.view(stored))
+        given.append(result.view(stored))
+        if label_smoothing:
+            compiled = smoothed if weights is None else weighted_smoothed
+            given.append(label_smoothing)
+        else:
+            compiled = plain if weights is None else weighted
+        loss = compiled(native.char)(*given)
         if not fits:
             copy(gradient, result)
         return np.float64(loss)
@@ -86,17 +107,29 @@ class NumbaSoftmax(SoftmaxEngine):
 @once
 def plain(kind: str) -> Any:
     """The compiled function (logits, int64 labels, gradient) for one dtype."""
-    return _compiled(kind, False)
+    return _compiled(kind, numba_rows.plain_rows)
 
 
 @once
 def weighted(kind: str) -> Any:
     """The same with float64 weights before the gradient."""
-    return _compiled(kind, True)
+    return _compiled(kind, numba_rows.weighted_rows, weighted=True)
 
 
-def _compiled(kind: str, weighted: bool) -> Any:
-    """Either of them.
+@once
+def smoothed(kind: str) -> Any:
+    """`plain` with how much labels are smoothed after the gradient."""
+    return _compiled(kind, numba_rows.plain_smoothed_rows, smoothed=True)
+
+
+@once
+def weighted_smoothed(kind: str) -> Any:
+    """`weighted` with it."""
+    return _compiled(kind, numba_rows.weighted_smoothed_rows, weighted=True, smoothed=True)
+
+
+def _compiled(kind: str, function: Any, *, weighted: bool = False, smoothed: bool = False) -> Any:
+    """Any of them.
 
     Its one signature admits only aligned, contiguous arrays and a gradient that is writeable; the
     code itself refuses other shapes, overlap, and labels or weights out of range.
@@ -107,6 +140,6 @@ def _compiled(kind: str, weighted: bool) -> Any:
         types.Array(types.int64, 1, "C", readonly=True),
         *([types.Array(types.float64, 1, "C", readonly=True)] if weighted else []),
         types.Array(stored, 2, "C"),
+        *([types.float64] if smoothed else []),
     )
-    function = numba_rows.weighted_rows if weighted else numba_rows.plain_rows
     return njit(types.float64(*kinds), **OPTIONS)(specialize(function))

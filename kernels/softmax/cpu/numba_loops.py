@@ -105,6 +105,19 @@ def scale_half(work: Any, out: Any, factor: Any) -> None:
         store(out, i, work[i] * factor)
 
 
+@inline
+def lower(work: Any, factor: Any, even: Any) -> None:
+    for i in range(work.size):
+        work[i] = work[i] * factor - even
+
+
+@inline
+def lower_half(work: Any, out: Any, factor: Any, even: Any) -> None:
+    """out = work factor - even, rounded to float16."""
+    for i in range(work.size):
+        store(out, i, work[i] * factor - even)
+
+
 def scaled(work: Any, out: Any, factor: Any) -> None:
     """out = work factor; work is out itself unless out holds float16."""
     raise NotImplementedError("compiled code only")
@@ -115,3 +128,15 @@ def _scaled(work, out, factor):
     if out.dtype == types.uint16:
         return lambda work, out, factor: scale_half(work, out, factor)
     return lambda work, out, factor: scale(work, factor)
+
+
+def lowered(work: Any, out: Any, factor: Any, even: Any) -> None:
+    """out = work factor - even, likewise."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(lowered)
+def _lowered(work, out, factor, even):
+    if out.dtype == types.uint16:
+        return lambda work, out, factor, even: lower_half(work, out, factor, even)
+    return lambda work, out, factor, even: lower(work, factor, even)

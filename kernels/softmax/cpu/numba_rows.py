@@ -1,6 +1,7 @@
 """All rows of a softmax cross-entropy on the CPU, block by block, with weights or without.
 
-`softmax_rows` is compiled twice: for an array of weights, and for None.
+`softmax_rows` is compiled for an array of weights and for None, and so it is for how much labels
+are smoothed: where they are not, nothing of it is left in the code.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numba.extending import overload
 from ...simd.denormals import flush_denormals, restore_denormals
 from ...simd.half import store
 from ...simd.loops import inline
-from .numba_loops import exponentials, largest, scaled, shift, shift_in_place, total
+from .numba_loops import exponentials, largest, lowered, scaled, shift, shift_in_place, total
 
 BLOCK = 4096  # elements of a block, if a row has no more
 REFUSED = -1.0  # what no loss is
@@ -69,8 +70,24 @@ def _share_of(weights, row, one):
     return lambda weights, row, one: number(weights[row] * one)
 
 
+def aim_of(line: Any, k: int, smoothing: Any, zero: Any) -> float:
+    """z - max z as a row's label weighs it."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(aim_of)
+def _aim_of(line, k, smoothing, zero):
+    if isinstance(smoothing, types.NoneType):
+        return lambda line, k, smoothing, zero: line[k]
+
+    def smoothed(line, k, smoothing, zero):
+        return (1.0 - smoothing) * line[k] + smoothing * (total(line, zero) / line.size)
+
+    return smoothed
+
+
 @inline
-def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float:
+def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any, smoothing: Any) -> float:
     """Write the gradient and return the loss, or REFUSED with nothing written."""
     rows, width = logits.shape
     if rows < 1 or width < 1 or gradient.shape != logits.shape or labels.size != rows:
@@ -112,7 +129,7 @@ def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float
                 shift_in_place(line, peak)
             else:
                 shift(given, line, peak)
-            loss -= weight_of(weights, row) * line[labels[row]]
+            loss -= weight_of(weights, row) * aim_of(line, labels[row], smoothing, zero)
         exponentials(work)
         for row in range(top, bottom):
             low, high, k = (row - top) * width, (row - top + 1) * width, labels[row]
@@ -120,8 +137,14 @@ def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float
             sums = total(line, zero)
             loss += weight_of(weights, row) * np.log(sums)
             factor = number(weight_of(weights, row) / (sums * rows))
-            chosen = line[k] * factor - share_of(weights, row, one)
-            scaled(line, block[low:high], factor)
+            share = share_of(weights, row, one)
+            if smoothing is None:
+                chosen = line[k] * factor - share
+                scaled(line, block[low:high], factor)
+            else:
+                even = number(smoothing / width * share)
+                chosen = line[k] * factor - even - number((1.0 - smoothing) * share)
+                lowered(line, block[low:high], factor, even)
             store(block, low + k, chosen)
     restore_denormals(before)
     return loss / rows
@@ -129,9 +152,20 @@ def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float
 
 def weighted_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float:
     """`softmax_rows`, to be called from Python."""
-    return softmax_rows(logits, labels, weights, gradient)
+    return softmax_rows(logits, labels, weights, gradient, None)
 
 
 def plain_rows(logits: Any, labels: Any, gradient: Any) -> float:
     """The same without weights."""
-    return softmax_rows(logits, labels, None, gradient)
+    return softmax_rows(logits, labels, None, gradient, None)
+
+
+def weighted_smoothed_rows(
+    logits: Any, labels: Any, weights: Any, gradient: Any, smoothing: float
+) -> float:
+    """Both for smoothed labels."""
+    return softmax_rows(logits, labels, weights, gradient, smoothing)
+
+
+def plain_smoothed_rows(logits: Any, labels: Any, gradient: Any, smoothing: float) -> float:
+    return softmax_rows(logits, labels, None, gradient, smoothing)

@@ -4,6 +4,7 @@ A kernel writes the gradient and, for each block, the sum of its rows' losses an
 are right; the last block that is done adds those up, in their order and in float64, so that results
 never change from run to run. Columns past a row's end count as -inf, whose exponential is 0; a row
 that holds NaN, inf or nothing but -inf has a sum of exponentials that is NaN, and so is all of it.
+Smoothed labels take one more sum of each row, and so code of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .plan import WARP
 # threads that a processor of the GPU must be able to hold, so that each has 64 or 80 registers
 RESIDENT = {"float32": 1024, "float64": 768}
 _FUNCTIONS = formula.added, formula.shares, formula.row_loss
+_SMOOTHING = formula.smoothed_shares, formula.smoothed_below
 
 
 def source(
@@ -29,6 +31,7 @@ def source(
     lanes: int = WARP,
     kept: int = 1,
     wide: bool = False,
+    smoothed: bool = False,
 ) -> str:
     """A kernel's whole text.
 
@@ -39,23 +42,27 @@ def source(
         lanes: threads of a row.
         kept: values of a row that a thread keeps in registers.
         wide: whether the number of a column may not fit 32 bits.
+        smoothed: whether it takes how much labels are smoothed, as its last argument.
     """
     compute = "double" if dtype == "float64" else "float"
     types = {"T": C_TYPES[dtype], "C": compute, "L": C_TYPES[labels]}
     types["Column"] = "long long" if wide else "int"
     resident = max(1, RESIDENT[compute_dtype(dtype)] // threads)
     numbers = {"THREADS": threads, "LANES": lanes, "KEPT": kept, "RESIDENT": resident}
+    numbers["SMOOTHED"] = int(smoothed)
+    body = _BODIES[name].replace("NAME", name)
     return (
         "".join(f"typedef {kind} {alias};\n" for alias, kind in types.items())
         + "".join(f"#define {key} {number}\n" for key, number in numbers.items())
-        + _functions(compute)
-        + _BODIES[name].replace("NAME", name)
+        + _functions(compute, smoothed)
+        + body.replace(" SMOOTHING", ", const C smoothing" if smoothed else "")
     )
 
 
 @cache
-def _functions(compute: str) -> str:
-    return "".join(c_text.device_function(function, compute) for function in _FUNCTIONS)
+def _functions(compute: str, smoothed: bool) -> str:
+    needed = _FUNCTIONS + _SMOOTHING * smoothed
+    return "".join(c_text.device_function(function, compute) for function in needed)
 
 
 # What both kernels of rows share. A row's class is read, and its logit, by the thread whose column
@@ -64,6 +71,12 @@ _ROW = (
     WARPS
     + TREE
     + """
+// A class's part of the gradient: smoothed labels take off `even` of each.
+#if SMOOTHED
+#define LESS_EVEN(p) (p) - even
+#else
+#define LESS_EVEN(p) p
+#endif
 // The class of a row, or -1 where its label names none.
 __device__ __forceinline__ Column class_of(const L *labels, long long row, Column width) {
     const long long k = (long long)labels[row];
@@ -111,7 +124,7 @@ _LANES = (
     + """
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
     const T *logits, const L *labels, const C *weights, T *gradient, C *parts, unsigned *done,
-    double *mean, long long *correct, const long long rows, const Column width
+    double *mean, long long *correct, const long long rows, const Column width SMOOTHING
 ) {
     const int at_once = THREADS / LANES, lane = threadIdx.x % LANES;
     const C lowest = C(-1) / C(0), unknown = C(0) / C(0);
@@ -138,6 +151,14 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         for (int i = 0; i < KEPT; ++i)
             if (values[i] == top && i * LANES < k - lane) beaten = 1;
         beaten = across_lanes<Largest>(beaten, LANES);
+#if SMOOTHED
+        C fallen = 0;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i)
+            if (i * LANES < left) added(fallen, lost, values[i] - top);
+        fallen = across_lanes<Sum>(fallen, LANES);
+        lost = 0;
+#endif
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
             values[i] = exp(values[i] - top);
@@ -147,14 +168,21 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         const C weight = there && weights ? weights[row] : C(1);
         C share, factor, of_row;
         shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
-        row_loss(weight, log(sum), below - top, of_row);
+        C between = below - top;
+#if SMOOTHED
+        C even;
+        const C all = fallen == fallen ? fallen / C(width) : lowest;  // NaN beside a z of -inf
+        smoothed_below(between, all, smoothing, C(1) - smoothing);
+        smoothed_shares(share, smoothing, C(1) - smoothing, C(width), even);
+#endif
+        row_loss(weight, log(sum), between, of_row);
         if (mine) {
             loss += of_row;
             right += of_row == of_row ? C(1) - beaten : C(0);
         }
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
-            const C p = values[i] * factor;
+            const C p = LESS_EVEN(values[i] * factor);
             if (i * LANES < left)
                 gradient[place + i * LANES] = T(i * LANES == k - lane ? p - share : p);
         }
@@ -169,10 +197,13 @@ _BLOCK = (
     + """
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
     const T *logits, const L *labels, const C *weights, T *gradient, C *parts, unsigned *done,
-    double *mean, long long *correct, const long long rows, const Column width
+    double *mean, long long *correct, const long long rows, const Column width SMOOTHING
 ) {
     // apart: one barrier each is enough
     __shared__ C tops[THREADS / WARP], sums[THREADS / WARP], heads[THREADS / WARP];
+#if SMOOTHED
+    __shared__ C falls[THREADS / WARP];
+#endif
     const int t = threadIdx.x;
     const Column left = width - t, rest = (Column)KEPT * THREADS;  // from there on it reads again
     const C lowest = C(-1) / C(0), unknown = C(0) / C(0);
@@ -198,6 +229,15 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         for (Column i = rest; i < k - t; i += THREADS)
             if (C(z[i]) == top) beaten = 1;
         beaten = across_block<Largest>(beaten, heads);
+#if SMOOTHED
+        C fallen = 0;
+        #pragma unroll
+        for (int i = 0; i < KEPT; ++i)
+            if (i * THREADS < left) added(fallen, lost, values[i] - top);
+        for (Column i = rest; i < left; i += THREADS) added(fallen, lost, C(z[i]) - top);
+        fallen = across_block<Sum>(fallen, falls);
+        lost = 0;
+#endif
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
             values[i] = exp(values[i] - top);
@@ -208,18 +248,25 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         const C weight = weights ? weights[row] : C(1);
         C share, factor, of_row;
         shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
-        row_loss(weight, log(sum), below - top, of_row);
+        C between = below - top;
+#if SMOOTHED
+        C even;
+        const C all = fallen == fallen ? fallen / C(width) : lowest;  // NaN beside a z of -inf
+        smoothed_below(between, all, smoothing, C(1) - smoothing);
+        smoothed_shares(share, smoothing, C(1) - smoothing, C(width), even);
+#endif
+        row_loss(weight, log(sum), between, of_row);
         if (mine) {
             loss += of_row;
             right += of_row == of_row ? C(1) - beaten : C(0);
         }
         #pragma unroll
         for (int i = 0; i < KEPT; ++i) {
-            const C p = values[i] * factor;
+            const C p = LESS_EVEN(values[i] * factor);
             if (i * THREADS < left) result[i * THREADS] = T(i * THREADS == k - t ? p - share : p);
         }
         for (Column i = rest; i < left; i += THREADS) {
-            const C p = exp(C(z[i]) - top) * factor;
+            const C p = LESS_EVEN(exp(C(z[i]) - top) * factor);
             result[i] = T(i == k - t ? p - share : p);
         }
     }

@@ -24,7 +24,13 @@ class CupySoftmax(GpuSoftmax):
     name, room = "cupy", CUDA_C
 
     def quick(
-        self, logits: Any, labels: Any, weights: Any, out: Any, correct: Any
+        self,
+        logits: Any,
+        labels: Any,
+        weights: Any,
+        out: Any,
+        correct: Any,
+        label_smoothing: float,
     ) -> tuple[Array, Array] | None:
         """Of arrays without gaps on one device; `out` None or the logits themselves."""
         import cupy
@@ -55,7 +61,8 @@ class CupySoftmax(GpuSoftmax):
         with logits.device, Explained("softmax_cross_entropy", logits, self.name):
             plan = _plan(rows, logits.shape[1], NAMES[dtype])
             gradient = cupy.empty(logits.shape, logits.dtype) if out is None else out
-            return self._launch(plan, logits, labels, weights, gradient, correct), gradient
+            given = (plan, logits, labels, weights, gradient, correct, label_smoothing)
+            return self._launch(*given), gradient
 
     def run(
         self,
@@ -64,12 +71,16 @@ class CupySoftmax(GpuSoftmax):
         weights: Array | None,
         gradient: Array,
         correct: Array | None = None,
+        label_smoothing: float = 0.0,
     ) -> Array:
-        launch = partial(self._launch, correct=correct)
+        launch = partial(self._launch, correct=correct, label_smoothing=label_smoothing)
         return self.on_runs(launch, logits, labels, weights, gradient)
 
-    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
-        return self.run(logits, labels, weights, gradient)
+    def loss(
+        self, logits: Array, labels: Array, weights: Array | None, gradient: Array,
+        label_smoothing: float,
+    ) -> Array:  # fmt: skip
+        return self.run(logits, labels, weights, gradient, None, label_smoothing)
 
     def _launch(
         self,
@@ -79,17 +90,22 @@ class CupySoftmax(GpuSoftmax):
         weights: Array | None,
         gradient: Array,
         correct: Array | None = None,
+        label_smoothing: float = 0.0,
     ) -> Array:
         import cupy
 
         rows, width = logits.shape
-        kernel = raw_kernel(plan.kernel, NAMES[logits.dtype], NAMES[labels.dtype], *plan[:4])
-        parts = cupy.empty(2 * plan.blocks, GPU_COMPUTED[logits.dtype])
+        dtype, form = GPU_COMPUTED[logits.dtype], plan[:4]
+        smoothing = ()
+        if label_smoothing:
+            form, smoothing = (*form, True), (dtype.type(label_smoothing),)
+        kernel = raw_kernel(plan.kernel, NAMES[logits.dtype], NAMES[labels.dtype], *form)
+        parts = cupy.empty(2 * plan.blocks, dtype)
         mean, done = cupy.empty((), "float64"), zero_between_launches(logits)
         factors, count = (NULL if each is None else each for each in (weights, correct))
         arrays = (logits, labels, factors, gradient, parts, done, mean, count)
         sizes = np.int64(rows), (np.int64 if plan.wide else np.int32)(width)
-        kernel(logits, plan.blocks, plan.threads, *arrays, *sizes)
+        kernel(logits, plan.blocks, plan.threads, *arrays, *sizes, *smoothing)
         return mean
 
 
@@ -111,7 +127,9 @@ def _plan(rows: int, width: int, dtype: str) -> GpuPlan:
 
 @made_once
 def raw_kernel(
-    name: str, dtype: str, labels: str, threads: int, lanes: int, values: int, wide: bool
-) -> RawKernel:
+    name: str, dtype: str, labels: str, threads: int, lanes: int, values: int, wide: bool,
+    smoothed: bool = False,
+) -> RawKernel:  # fmt: skip
     """One of `cuda_text.KERNELS`; the arguments are those of `cuda_text.source`."""
-    return RawKernel(name, dtype, source(name, dtype, labels, threads, lanes, values, wide))
+    text = source(name, dtype, labels, threads, lanes, values, wide, smoothed)
+    return RawKernel(name, dtype, text)

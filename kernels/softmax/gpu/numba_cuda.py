@@ -14,6 +14,7 @@ from ...compiling.first_launch import is_new, remember
 from ...compiling.numba_reductions import add, largest_across, sum_across, tree_of
 from ...compiling.python_text import rebound
 from .. import formula
+from ..array import ArraySoftmax
 from . import numba_cuda_kernels
 from . import plan as plans
 from .launches import GpuSoftmax
@@ -27,11 +28,16 @@ _PARTS = "class_of", "write_loss"  # of kernels of rows
 
 class NumbaCudaSoftmax(GpuSoftmax):
     """Two launches, on CuPy's current stream: one writes the gradient and each block's losses, one
-    the loss."""
+    the loss. Smoothed labels take array expressions instead."""
 
     name, room = "numba-cuda", NUMBA
 
-    def loss(self, logits: Array, labels: Array, weights: Array | None, gradient: Array) -> Array:
+    def loss(
+        self, logits: Array, labels: Array, weights: Array | None, gradient: Array,
+        label_smoothing: float,
+    ) -> Array:  # fmt: skip
+        if label_smoothing:
+            return ArraySoftmax().loss(logits, labels, weights, gradient, label_smoothing)
         return self.on_runs(self._launch, logits, labels, weights, gradient)
 
     def _launch(

@@ -21,7 +21,10 @@ ONE = Cpu("numba")  # what an engine owes the checks of cases/softmax.py
 NUMBERS = {
     "squared_error": oracles.mean_squared_error,
     "binary_cross_entropy": oracles.binary_cross_entropy,
+    "huber": oracles.huber(1.25),
+    "poisson": oracles.poisson,
 }
+SETTINGS = {"huber": 1.25}
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 each_weighted = pytest.mark.parametrize("weighted", [False, True])
 each_place = pytest.mark.parametrize("in_place", [False, True])
@@ -37,7 +40,7 @@ def run(dtype, write, stops=True):
 
 
 # --- softmax --------------------------------------------------------------------------------------
-def cross_entropy(logits, labels, weights=None, in_place=False, stops=True):
+def cross_entropy(logits, labels, weights=None, smoothing=0.0, in_place=False, stops=True):
     """(loss, gradient), the rows that are right, whether the program stopped."""
     output, gradient = logits.copy(), np.full_like(logits, np.nan)
     gradient = output if in_place else gradient
@@ -45,7 +48,7 @@ def cross_entropy(logits, labels, weights=None, in_place=False, stops=True):
     weights = None if weights is None else weights.astype(np.float64)
     made, stopped = run(
         logits.dtype,
-        lambda made: made.softmax_cross_entropy(output, labels, weights, gradient),
+        lambda made: made.softmax_cross_entropy(output, labels, weights, gradient, smoothing),
         stops,
     )
     if not in_place:
@@ -58,21 +61,24 @@ def cross_entropy(logits, labels, weights=None, in_place=False, stops=True):
 @each_dtype
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (7, 3), (33, 10), (128, 10), (5, 1023)], ids=str)
 def test_softmax_cross_entropy_equals_the_formula(shape, dtype, weighted, in_place):
-    case = softmax_cases.make(shape, dtype, weighted=weighted)
-    found, right, stopped = cross_entropy(*case, in_place=in_place)
-    softmax_cases.assert_right(ONE, found, *case)
-    assert right == (case.logits.argmax(axis=1) == case.labels).sum()
-    assert not stopped
+    for smoothing in (0.0, 0.2):
+        case = softmax_cases.make(shape, dtype, weighted=weighted)._replace(smoothing=smoothing)
+        found, right, stopped = cross_entropy(*case, in_place=in_place)
+        softmax_cases.assert_right(ONE, found, *case)
+        assert right == (case.logits.argmax(axis=1) == case.labels).sum()
+        assert not stopped
 
 
 @each_weighted
 @each_dtype
 def test_it_gives_the_bits_of_the_kernel(dtype, weighted):
     case = softmax_cases.make((40, 10), dtype, weighted=weighted)
-    found, _, _ = cross_entropy(*case)
-    loss, gradient = kernels.softmax_cross_entropy(case.logits, case.labels, weights=case.weights)
-    assert found[0] == loss
-    np.testing.assert_array_equal(found[1], gradient)
+    for smoothing in (0.0, 0.2):
+        found, _, _ = cross_entropy(*case[:3], smoothing)
+        options = {"weights": case.weights, "label_smoothing": smoothing}
+        loss, gradient = kernels.softmax_cross_entropy(case.logits, case.labels, **options)
+        assert found[0] == loss
+        np.testing.assert_array_equal(found[1], gradient)
 
 
 def test_of_equal_logits_the_first_counts_as_the_largest():
@@ -131,7 +137,9 @@ def loss_of_numbers(name, output, targets, weights=None, in_place=False, stops=T
     gradient = given if in_place else gradient
     made, stopped = run(
         output.dtype,
-        lambda made: made.loss_of_numbers(name, given, targets, weights, gradient),
+        lambda made: made.loss_of_numbers(
+            name, given, targets, weights, gradient, SETTINGS.get(name, 0.0)
+        ),
         stops,
     )
     if not in_place:
@@ -142,11 +150,16 @@ def loss_of_numbers(name, output, targets, weights=None, in_place=False, stops=T
 def numbers(name, dtype, rows, weighted):
     """output, targets, weights."""
     rng = np.random.default_rng(rows)
-    width = 1 if name == "binary_cross_entropy" else 1 + rows % 3
+    width = 1 + rows % 3
     output = (3 * rng.standard_normal((rows, width))).astype(dtype)
     targets = rng.standard_normal((rows, width))
     if name == "binary_cross_entropy":
-        targets = np.where(rng.random((rows, 1)) < 0.5, rng.integers(0, 2, (rows, 1)), targets % 1)
+        shape = (rows, width)
+        targets = np.where(rng.random((rows, 1)) < 0.5, rng.integers(0, 2, shape), targets % 1)
+    if name == "poisson":
+        targets = np.where(
+            targets > 0, np.exp(wide(output) + targets / 5), rng.poisson(2, (rows, width))
+        )
     weights = rng.uniform(0.1, 3, rows).astype(dtype) if weighted else None
     return output, targets.astype(dtype), weights
 
@@ -163,7 +176,16 @@ def test_a_loss_of_numbers_equals_the_formula(name, rows, dtype, weighted, in_pl
     w = np.ones(rows) if weights is None else wide(weights)
     expected, derivative = NUMBERS[name](z, y, weights)
     eps = float(np.finfo(dtype).eps)
-    if name == "squared_error":
+    if name == "huber":
+        far, delta = np.abs(z) + np.abs(y), SETTINGS[name]
+        size = w[:, None] * np.minimum(far, delta) * far / z.size
+        slope = w[:, None] * far / z.size
+        measured = np.abs(z - y).mean(axis=1).sum()
+    elif name == "poisson":
+        size = w[:, None] * (np.exp(z) + y) * (1 + np.abs(z)) / z.size
+        slope = w[:, None] * (np.exp(z) + y) / z.size
+        measured = np.abs(np.exp(z) - y).mean(axis=1).sum()
+    elif name == "squared_error":
         cancelled = np.abs(z) + np.abs(y)
         size = w[:, None] * cancelled**2 / z.size
         slope = 2 * w[:, None] * cancelled / z.size
@@ -171,7 +193,7 @@ def test_a_loss_of_numbers_equals_the_formula(name, rows, dtype, weighted, in_pl
     else:
         size = w[:, None] * (1 + np.abs(z)) / rows
         slope = 0.0 if set(targets.flat) <= {0, 1} else w[:, None] / rows
-        measured = ((z > 0) == (y > 0.5)).sum()
+        measured = ((z > 0) == (y > 0.5)).all(axis=1).sum()
     assert abs(loss - expected) <= LOSS_LIMIT * eps * size.sum()
     assert_close(gradient, derivative, dtype, limit=LOSS_LIMIT, scale=slope, flushed=True)
     assert metric == pytest.approx(measured, rel=LOSS_LIMIT * eps)
@@ -185,6 +207,43 @@ def test_a_row_is_right_where_logit_and_label_are_above_the_middle_or_neither():
     for k in range(8):
         metric = loss_of_numbers("binary_cross_entropy", output[k:][:1], targets[k:][:1])[2]
         assert metric == right[k], k
+
+
+def test_a_row_of_several_labels_is_right_where_all_of_them_are():
+    output = np.array([[1, -1, 2], [1, -1, 2], [-1, -1, -1], [1, 1, 1]], "float32")
+    targets = np.array([[1, 0, 1], [1, 0, 0], [0, 0, 0], [0, 1, 1]], "float32")
+    for k, right in enumerate([1, 0, 1, 0]):
+        assert loss_of_numbers("binary_cross_entropy", output[k:][:1], targets[k:][:1])[2] == right
+    assert loss_of_numbers("binary_cross_entropy", output, targets)[2] == 2
+
+
+@each_dtype
+@pytest.mark.parametrize("delta", [1e-3, 1.0, 1e30, 1e300])
+def test_an_error_beyond_delta_costs_a_line(delta, dtype):
+    output, zeros = np.array([[30.0], [-1e4], [0.5]], dtype), np.zeros((3, 1), dtype)
+    gradient = np.empty_like(output)
+    made, stopped = run(
+        dtype, lambda made: made.loss_of_numbers("huber", output, zeros, None, gradient, delta)
+    )
+    expected, derivative = oracles.huber(delta)(output, zeros)
+    assert made.loss[0] == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(gradient, derivative, rtol=1e-6)
+    assert not stopped
+
+
+@each_dtype
+def test_poisson_of_extremes_in_a_program(dtype):
+    output = np.array([[-1e3], [-1e3], [0], [1], [-np.inf]], dtype)
+    targets = np.array([[0], [2], [0], [1], [0]], dtype)
+    expected = [0, 2 * math.log(2) - 2 + 2e3, 1, math.e - 2, 0]
+    for k in range(5):
+        loss, gradient, _, stopped = loss_of_numbers("poisson", output[k:][:1], targets[k:][:1])
+        assert loss == pytest.approx(expected[k], rel=1e-6), k
+        assert gradient[0, 0] == pytest.approx([0, -2, 1, math.e - 1, 0][k], rel=1e-6), k
+        assert not stopped
+    loss, _, _, stopped = loss_of_numbers("poisson", np.full((1, 1), 1e4, dtype), targets[:1])
+    assert loss == math.inf
+    assert stopped
 
 
 @each_dtype
@@ -213,7 +272,7 @@ def test_an_error_of_1e30_is_beyond_float32_and_within_float64():
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_loss_of_numbers_that_is_not_finite_stops_the_program(name, bad, stops, dtype):
     output, targets, weights = numbers(name, dtype, 5, True)
-    output[3, 0], targets[3, 0] = bad, 0.5
+    output[3, 0], targets[3, 0] = (np.inf if (name, bad) == ("poisson", -np.inf) else bad), 0.5
     loss, gradient, _, stopped = loss_of_numbers(name, output, targets, weights, stops=stops)
     assert not np.isfinite(loss)
     assert stopped == stops

@@ -18,6 +18,7 @@ from cases.softmax import (
     check_a_chosen_class_of_probability_zero_costs_infinity,
     check_large_equal_and_infinite_logits,
     check_nan_and_inf_make_their_row_nan,
+    check_smoothed_labels_of_extreme_logits,
     check_weights_of_1_change_nothing_and_of_0_leave_nothing,
     example,
     make,
@@ -66,13 +67,57 @@ def test_weights_of_rows(engine, shape, dtype, weight_dtype):
     check(engine, case._replace(weights=case.weights.astype(weight_dtype)))
 
 
+@pytest.mark.parametrize("smoothing", [1e-3, 0.1, 0.9])
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_smoothed_labels(engine, shape, dtype, smoothing):
+    for weighted in (False, True):
+        check(engine, make(shape, dtype, weighted=weighted)._replace(smoothing=smoothing))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("width", [3, 100])
+def test_smoothed_labels_of_extreme_logits(engine, width, dtype):
+    check_smoothed_labels_of_extreme_logits(engine, width, dtype)
+
+
+def test_smoothed_labels_equal_pytorch(engine):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
+    case = make((33, 10), "float64", weighted=True)._replace(smoothing=0.3)
+    z = torch.tensor(case.logits, requires_grad=True)
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=0.3, reduction="none")
+    expected = (loss(z, torch.tensor(case.labels)) * torch.tensor(case.weights)).mean()
+    expected.backward()
+    found = run(engine, case)
+    assert float(found[0]) == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(engine.to_numpy(found[1]), z.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_labels_that_are_not_smoothed_are_what_they_were(engine):
+    call, (logits, labels, _, _) = engine.kernel("softmax_cross_entropy"), make((9, 11))
+    plain = call(engine.asarray(logits), labels)
+    for none in (0, 0.0, np.float32(0), np.array(0.0)):
+        found = call(engine.asarray(logits), labels, label_smoothing=none)
+        assert float(found[0]) == float(plain[0])
+        assert np.array_equal(engine.to_numpy(found[1]), engine.to_numpy(plain[1]))
+
+
+def test_a_smoothed_gradient_may_replace_the_logits(engine):
+    case = make((9, 1030), weighted=True)._replace(smoothing=0.2)
+    z, weights = engine.asarray(case.logits), engine.asarray(case.weights)
+    options = {"weights": weights, "label_smoothing": 0.2, "out": z}
+    found = engine.kernel("softmax_cross_entropy")(z, case.labels, **options)
+    assert found[1] is z
+    assert_right(engine, found, *case)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype):
     check_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype)
 
 
 def test_weights_that_are_not_contiguous_or_not_native():
-    logits, labels, weights = make((9, 11), weighted=True)
+    logits, labels, weights, _ = make((9, 11), weighted=True)
     for view in (np.repeat(weights, 2)[::2], weights.astype(">f4"), weights[::-1].copy()[::-1]):
         for name in ("array", "numba"):
             found = kernels.softmax_cross_entropy(logits, labels, weights=view, engine=name)
@@ -88,10 +133,11 @@ def test_weights_that_are_not_contiguous_or_not_native():
     spread=st.sampled_from((0.0, 1e-3, 1.0, 30.0, 1e4)),
     engine_name=st.sampled_from(("auto", "array", "numba")),
     weighted=st.booleans(),
+    smoothing=st.sampled_from((0.0, 0.1, 0.75)),
     seed=st.integers(0, 99),
 )
 def test_any_layout_and_dtype(
-    shape, dtype, label_dtype, layout, out_layout, spread, engine_name, weighted, seed
+    shape, dtype, label_dtype, layout, out_layout, spread, engine_name, weighted, smoothing, seed
 ):
     logits, labels = example(shape, dtype, spread, seed)
     logits[~np.isfinite(logits)] = 6e4  # of float16
@@ -106,10 +152,11 @@ def test_any_layout_and_dtype(
             out = out.astype(z.dtype)
     weights = make(shape, "float64", weighted=True).weights if weighted else None
     options = {"weights": weights, "out": out, "engine": engine_name}
+    options["label_smoothing"] = smoothing
     found = kernels.softmax_cross_entropy(z, labels, **options)
     assert out is None or found[1] is out
     assert found[1].dtype == z.dtype
-    assert_right(_CPU, found, logits, labels, weights)
+    assert_right(_CPU, found, logits, labels, weights, smoothing)
     assert out is z or np.array_equal(z, logits)
 
 
@@ -142,10 +189,12 @@ def test_gradient_rows_add_up_to_zero(engine, shape):
     np.testing.assert_allclose(engine.to_numpy(gradient).sum(axis=1), 0, atol=1e-15)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("weights", [None, [0.5, 0.0, 2.0, 1.25]])
-def test_gradient_by_two_sided_differences(engine, weights):
+def test_gradient_by_two_sided_differences(engine, weights, smoothing):
     logits, labels = example((4, 5), "float64", 1.0)
     options = {} if weights is None else {"weights": np.array(weights)}
+    options["label_smoothing"] = smoothing
     call, h = engine.kernel("softmax_cross_entropy"), 1e-5
     gradient = engine.to_numpy(call(engine.asarray(logits), labels, **options)[1])
     approx = np.empty_like(logits)
@@ -244,6 +293,12 @@ REFUSED = {
     "weights below 0": ({"weights": np.array([1.0, -0.5])}, ValueError, ["hold -0.5", ">= 0"]),
     "weights nan": ({"weights": np.array([np.nan, 1.0])}, ValueError, ["hold nan", "finite"]),
     "weights inf": ({"weights": np.array([np.inf, 1.0], "f2")}, ValueError, ["hold inf"]),
+    "smoothing of 1": ({"label_smoothing": 1.0}, ValueError, ["label_smoothing is 1.0", "[0, 1)"]),
+    "smoothing below 0": ({"label_smoothing": -0.1}, ValueError, ["label_smoothing is -0.1"]),
+    "smoothing nan": ({"label_smoothing": np.nan}, ValueError, ["label_smoothing is nan"]),
+    "smoothing no number": ({"label_smoothing": "0.1"}, TypeError, ["label_smoothing is '0.1'"]),
+    "smoothing none": ({"label_smoothing": None}, TypeError, ["label_smoothing is None"]),
+    "smoothing bool": ({"label_smoothing": False}, TypeError, ["label_smoothing is False"]),
     "out no array": ({"out": [[0.0]]}, TypeError, ["out is a list"]),
     "out of another shape": ({"out": np.zeros((3, 2), "f4")}, ValueError, ["out", "(3, 2)"]),
     "out of another dtype": ({"out": np.zeros((2, 3))}, TypeError, ["out", "float64"]),
@@ -282,7 +337,8 @@ def test_refused_and_nothing_written(case, engine_name):
     for word in words:
         assert word in str(caught.value)
     for name, value in given.items():
-        assert np.array_equal(value, kept[name], equal_nan=name == "weights")
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(value, kept[name], equal_nan=name == "weights")
 
 
 OVERLAPS = {  # words of a room that holds the logits, in float64, and where another argument lies

@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from cases.training import KINDS, WIDTHS
+from cases.training import KINDS, OF_CLASSES, WIDTHS, targets_of
 from onepass.backend.numpy_backend import NumpyBackend
 from onepass.nets import (
     SGD,
@@ -83,8 +83,8 @@ def rows(n=LEAST + 100, dtype="float32", seed=0):
 
 def targets(kind, n, seed=1):
     rng = np.random.default_rng(seed)
-    if kind == "numbers":
-        return rng.standard_normal((n, 2)).astype("float32")
+    if kind not in OF_CLASSES:
+        return targets_of(kind, rng.standard_normal((n, 2)).astype("float32"))
     return rng.integers(0, max(2, WIDTHS[kind]), n)
 
 

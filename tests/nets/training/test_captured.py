@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from cases.training import KINDS, WIDTHS, bits
+from cases.training import KINDS, OF_CLASSES, WIDTHS, bits, targets_of
 from onepass.kernels.crew.crew import get_crew
 from onepass.nets import (
     L1,
@@ -103,8 +103,8 @@ def pair(case, dtype):
     x = rng.standard_normal((case.rows, 6))
     z = x @ rng.standard_normal((6, case.width or WIDTHS[case.kind]))
     z += rng.standard_normal(z.shape) / 2
-    y = {"classes": z.argmax(axis=1), "two": (z[:, 0] > 0).astype(int), "numbers": z}[case.kind]
-    return x.astype(dtype), y.astype(dtype) if case.kind == "numbers" else y
+    y = targets_of(case.kind, z)
+    return x.astype(dtype), y.astype(dtype) if y.dtype.kind == "f" else y
 
 
 def trained(case, dtype="float64", data=None, **changed):
@@ -396,7 +396,7 @@ def test_augmented_batches(by_layers):
 
     for kind in KINDS:
         layers = lambda kind=kind: body(Dense(6, 8, activation="tanh"), width=WIDTHS[kind])  # noqa: E731
-        weight = None if kind == "numbers" else "balanced"
+        weight = "balanced" if kind in OF_CLASSES else None
         options = {"augment": augment, "class_weight": weight, "epochs": 5}
         check(Case(layers, kind, options=options), by_layers)
 

@@ -31,8 +31,11 @@ def test_each_kind_is_learned(kind):
     net = network(kind)
     options = {"optimizer": Adam(net.parameters(), lr=0.05), "epochs": 40}
     _, history = train(net, kind=kind, validation=data(kind, n=200, seed=1), **options)
-    assert history.loss[-1] < 0.3 * history.loss[0]
-    if kind == "numbers":
+    low = {"smoothed": 0.5, "counts": 0.5}.get(kind, 0.3)  # whose least loss is not 0
+    assert history.loss[-1] < low * history.loss[0]
+    if kind == "counts":
+        assert history.val_mae[-1] < 0.5
+    elif history.metric_name == "mae":
         assert history.val_mae[-1] < 0.2
     else:
         assert history.val_accuracy[-1] > 0.88

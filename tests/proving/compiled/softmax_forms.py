@@ -1,5 +1,5 @@
 """Every form in which softmax cross-entropy's kernels are compiled: for each share of a row that a
-thread takes."""
+thread takes, and by CuPy with smoothed labels and without."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ def plans(name: str, room: Room) -> dict[str, GpuPlan]:
 def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     """What CuPy compiles, by form."""
     found = plans(name, CUDA_C[compute_dtype(dtype)])
+    ways = {"": (), " smoothed": (True,)}
     return {
-        form: nvrtc.launched(cupy_gpu.raw_kernel, name, dtype, "int64", *plan[:4])
+        form + way: nvrtc.launched(cupy_gpu.raw_kernel, name, dtype, "int64", *plan[:4], *smoothed)
         for form, plan in found.items()
+        for way, smoothed in ways.items()
     }
 
 

@@ -66,9 +66,10 @@ class Device(host_device.Device):
     def run(self, case: Case, replace: bool = False) -> Any:
         """(loss, gradient) without the public function, which checks labels that NumPy holds;
         `replace`: the gradient replaces the logits."""
-        logits, labels, weights = (None if a is None else on_host(a) for a in case)
+        logits, labels, weights = (None if a is None else on_host(a) for a in case[:3])
         gradient = logits if replace else np.empty_like(logits)
         with self.running():
             correct = on_host(np.zeros((), "int64"))
-            loss = CupySoftmax().run(logits, labels, weights, gradient, correct)
+            given = (logits, labels, weights, gradient, correct, case.smoothing)
+            loss = CupySoftmax().run(*given)
             return loss, gradient

@@ -59,6 +59,19 @@ def test_several_blocks_rows_and_columns_that_are_read_again(width, dtype, weigh
         small().prove_case(make((rows, width), dtype, weighted=weighted))
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_smoothed_labels_at_every_width_as_it_ships(width):
+    for rows, weighted in ((1, False), (9, True)):
+        Device().prove_case(make((rows, width), weighted=weighted)._replace(smoothing=0.1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [7, 65, 290, 700])
+def test_smoothed_labels_in_several_blocks_and_columns_that_are_read_again(width, dtype):
+    for rows in (2, 33, 100):
+        small().prove_case(make((rows, width), dtype, weighted=True)._replace(smoothing=0.3))
+
+
 @pytest.mark.skipif(not hostcuda.X86, reason="flushing is switched on by an x86 instruction")
 @pytest.mark.parametrize("width", [10, 700])
 def test_flushing_subnormals_stays_within_the_gpu_tolerance(width):
@@ -72,6 +85,7 @@ def test_extreme_logits(engine, dtype):
         softmax_cases.check_large_equal_and_infinite_logits(engine, width, dtype)
         for bad in ("nan", "-nan", "inf", "all -inf"):
             softmax_cases.check_nan_and_inf_make_their_row_nan(engine, bad, width, dtype)
+        softmax_cases.check_smoothed_labels_of_extreme_logits(engine, width, dtype)
     softmax_cases.check_a_chosen_class_of_probability_zero_costs_infinity(engine)
     softmax_cases.check_weights_of_1_change_nothing_and_of_0_leave_nothing(engine, dtype)
 
@@ -80,7 +94,7 @@ def test_extreme_logits(engine, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_gradient_may_replace_the_logits(device, dtype):
     for width in (11, 100, 1030):
-        logits, labels, _ = make((5, width), dtype)
+        logits, labels, *_ = make((5, width), dtype)
         apart = device.kernel("softmax_cross_entropy")(device.asarray(logits), labels)
         z = device.asarray(logits)
         loss, gradient = device.kernel("softmax_cross_entropy")(z, labels, out=z)
@@ -119,7 +133,7 @@ def test_labels_of_every_dtype(dtype):
 def test_labels_out_of_range_make_their_row_nan(width, dtype):
     info = np.iinfo(dtype)
     for bad in {info.min, info.max, width, min(2**32 + 1, info.max)} - {0}:
-        logits, labels, _ = make((4, width))
+        logits, labels, *_ = make((4, width))
         labels = labels.astype(dtype)
         labels[2] = bad
         loss, gradient = small().run(Case(logits, labels))
@@ -225,7 +239,7 @@ def test_launches_are_as_planned():
 def device_run(device, case):
     from onepass.kernels.softmax.gpu.cupy_gpu import CupySoftmax
 
-    logits, labels, weights = map(hostcuda.on_host, case)
+    logits, labels, weights = map(hostcuda.on_host, case[:3])
     return CupySoftmax().run(logits, labels, weights, np.empty_like(logits))
 
 
