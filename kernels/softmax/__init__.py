@@ -5,8 +5,8 @@ arithmetic. "array" keeps them, as the reference; "numba" is one call of compile
 which also checks labels and weights; "cupy" is one launch, whose last block adds up the losses of
 all and counts the rows that are right; "numba-cuda" is two, the other for the losses.
 
-Smoothed labels take the sum of a row's logits too, which is at hand in the same walk; code that does
-not smooth is compiled without. "numba-cuda" leaves them to the expressions.
+Smoothed labels take the sum of a row's logits too, which is at hand in the same walk; code that
+does not smooth is compiled without. "numba-cuda" leaves them to the expressions.
 
 On the CPU, reading the loops' maxima as integers (numba_loops.py) and the exponential as a
 polynomial (../simd/exp.py) is what lets them be SIMD on every processor. Taking one logarithm of

@@ -168,14 +168,15 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         const C weight = there && weights ? weights[row] : C(1);
         C share, factor, of_row;
         shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
-        C between = below - top;
 #if SMOOTHED
-        C even;
+        C even, between = below - top;
         const C all = fallen == fallen ? fallen / C(width) : lowest;  // NaN beside a z of -inf
         smoothed_below(between, all, smoothing, C(1) - smoothing);
         smoothed_shares(share, smoothing, C(1) - smoothing, C(width), even);
-#endif
         row_loss(weight, log(sum), between, of_row);
+#else
+        row_loss(weight, log(sum), below - top, of_row);
+#endif
         if (mine) {
             loss += of_row;
             right += of_row == of_row ? C(1) - beaten : C(0);
@@ -248,14 +249,15 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         const C weight = weights ? weights[row] : C(1);
         C share, factor, of_row;
         shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
-        C between = below - top;
 #if SMOOTHED
-        C even;
+        C even, between = below - top;
         const C all = fallen == fallen ? fallen / C(width) : lowest;  // NaN beside a z of -inf
         smoothed_below(between, all, smoothing, C(1) - smoothing);
         smoothed_shares(share, smoothing, C(1) - smoothing, C(width), even);
-#endif
         row_loss(weight, log(sum), between, of_row);
+#else
+        row_loss(weight, log(sum), below - top, of_row);
+#endif
         if (mine) {
             loss += of_row;
             right += of_row == of_row ? C(1) - beaten : C(0);

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 from cases.layers import gradient_ratio
+from hypothesis import given
+from hypothesis import strategies as st
 from onepass.nets import SoftmaxCrossEntropy
 from oracles import losses as loss_oracles
 
@@ -49,6 +51,74 @@ def test_weights_of_rows(shape):
     np.testing.assert_allclose(gradient, derivative, rtol=1e-12, atol=1e-15)
     ratio = gradient_ratio(lambda: float(LOSS(logits, labels, weights)[0]), logits, gradient)
     assert ratio < 1e-7
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 2), (64, 10)])
+def test_smoothed_labels_are_targets_that_every_class_has_a_part_of(shape, smoothing, weighted):
+    """J = mean over rows of -w (t . log p), by the losses of all labels."""
+    rng = np.random.default_rng(4)
+    logits, labels = rng.standard_normal(shape), rng.integers(0, shape[1], shape[0])
+    weights = rng.uniform(0.1, 3.0, shape[0]) if weighted else None
+    loss = SoftmaxCrossEntropy(label_smoothing=smoothing)
+    value, gradient = loss(logits, labels, weights)
+    every = [(1 - smoothing, labels)]
+    every += [(smoothing / shape[1], np.full(shape[0], k)) for k in range(shape[1])]
+    parts = [(s, loss_oracles.softmax_cross_entropy(logits, k, weights)) for s, k in every]
+    expected = math.fsum(s * mean for s, (mean, _) in parts)
+    assert float(value) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    derivative = sum(s * each for s, (_, each) in parts)
+    np.testing.assert_allclose(gradient, derivative, rtol=1e-11, atol=1e-15)
+    if shape[1] > 1:  # one class has no gradient
+        ratio = gradient_ratio(lambda: float(loss(logits, labels, weights)[0]), logits, gradient)
+        assert ratio < 1e-7
+    assert loss.measure(logits, labels) == LOSS.measure(logits, labels)
+
+
+@given(st.floats(0, 0.99), st.integers(1, 9), st.integers(0, 99))
+def test_smoothing_is_linear_between_labels_and_all_classes_alike(smoothing, width, seed):
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.standard_normal((5, width)), rng.integers(0, width, 5)
+    ends = [LOSS(logits, labels), SoftmaxCrossEntropy(0.5)(logits, labels)]
+    found = SoftmaxCrossEntropy(smoothing)(logits, labels)
+    for plain, half, ours in zip(*ends, found, strict=True):
+        np.testing.assert_allclose(ours, plain + 2 * smoothing * (half - plain), atol=1e-13)
+    np.testing.assert_allclose(found[1].sum(axis=1), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothed_labels_equal_pytorch(weighted):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((20, 6)), rng.integers(0, 6, 20)
+    weights = rng.uniform(0.1, 3, 20) if weighted else np.ones(20)
+    z = torch.tensor(logits, requires_grad=True)
+    kind = torch.nn.CrossEntropyLoss(label_smoothing=0.2, reduction="none")
+    expected = (kind(z, torch.tensor(labels)) * torch.tensor(weights)).mean()
+    expected.backward()
+    value, gradient = SoftmaxCrossEntropy(0.2)(logits, labels, weights)
+    assert float(value) == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_each_device_smooths_labels_as_the_cpu(reference):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((20, 6)), rng.integers(0, 6, 20)
+    loss, weights = SoftmaxCrossEntropy(0.2), rng.uniform(0.1, 3, 20)
+    expected = loss.with_metric(logits, labels, weights)
+    found = loss.with_metric(*map(reference.asarray, (logits, labels, weights)))
+    for ours, theirs in zip(expected, found, strict=True):
+        np.testing.assert_allclose(reference.to_numpy(theirs), ours, rtol=1e-12, atol=1e-15)
+
+
+def test_the_share_is_told_and_refused():
+    told = [repr(SoftmaxCrossEntropy(*each)) for each in ((), (0,), (0.1,))]
+    assert told == [*["SoftmaxCrossEntropy()"] * 2, "SoftmaxCrossEntropy(label_smoothing=0.1)"]
+    for bad, error in ((1, ValueError), (-0.1, ValueError), (math.nan, ValueError),
+                       ("0.1", TypeError), (None, TypeError), (True, TypeError)):  # fmt: skip
+        with pytest.raises(error, match=r"label_smoothing is .*; expected a number in \[0, 1\)"):
+            SoftmaxCrossEntropy(bad)
 
 
 def test_the_metric_counts_right_answers():
@@ -135,8 +205,8 @@ def test_each_device_agrees_with_the_cpu(reference):
     rng = np.random.default_rng(3)
     logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
     expected = LOSS(logits, labels)
-    for given in (labels, reference.asarray(labels)):
-        found = LOSS(reference.asarray(logits), given)
+    for each in (labels, reference.asarray(labels)):
+        found = LOSS(reference.asarray(logits), each)
         for ours, theirs in zip(expected, found, strict=True):
             np.testing.assert_allclose(reference.to_numpy(theirs), ours, rtol=1e-12, atol=1e-15)
 

@@ -279,6 +279,30 @@ PLANTED = {  # the kernel, what is there, what is there instead, a width
 }  # fmt: skip
 
 
+SMOOTHED_MISTAKES = {
+    "no mean": (LANES, "fallen / C(width)", "C(0)", 10),
+    "the mean of a lane alone": (LANES, "fallen = across_lanes<Sum>(fallen, LANES);", "", 40),
+    "padding in the mean": (LANES, "if (i * LANES < left) added(fallen", "added(fallen", 33),
+    "nothing off other classes": (LANES, "(p) - even", "(p)", 10),
+    "all off its own class": (LANES, "C(1) - smoothing, C(width)", "C(1), C(width)", 10),
+    "not among all classes": (LANES, "C(width), even", "C(1), even", 10),
+    "the mean of a warp": (BLOCK, "across_block<Sum>(fallen, falls)",
+                           "across_lanes<Sum>(fallen, WARP)", 290),
+    "a mean of what is kept": (BLOCK, "added(fallen, lost, C(z[i]) - top);", ";", 700),
+    "a sum that begins with what the mean lost": (BLOCK, "lost = 0;\n#endif", "lost = 9;\n#endif",
+                                                  290),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", SMOOTHED_MISTAKES)
+def test_a_planted_mistake_in_smoothed_labels_is_caught(mistake):
+    *edit, width = SMOOTHED_MISTAKES[mistake]
+    case = mistaken(width)._replace(smoothing=0.3)
+    small().prove_case(case)
+    with pytest.raises(AssertionError, match=r"eps of float32 off|loss"):
+        small(edit=planted(*edit), order="reverse").prove_case(case)
+
+
 def mistaken(width):
     """Rows enough that each mistake shows: far above 0 and below, with and without a peak."""
     rows = 203
@@ -351,12 +375,17 @@ VARIANTS = {  # rows, width, weights, from how many columns their number takes 6
     "a warp": ((7, 101), False, plans.WIDE, 0),
     "block": ((4, 290), True, plans.WIDE, "reverse"),
     "wide block": ((4, 333), False, 300, 1),
+    "smoothed lanes": ((70, 10), True, plans.WIDE, "forward"),
+    "smoothed block": ((4, 290), True, plans.WIDE, "reverse"),
 }
 
 
 def variant(name, dtype="float32", build=""):
     shape, weighted, wide, order = VARIANTS[name]
-    return small(build=build, wide=wide, order=order), make(shape, dtype, weighted=weighted)
+    case = make(shape, dtype, weighted=weighted)
+    return small(build=build, wide=wide, order=order), case._replace(
+        smoothing=0.2 if name.startswith("smoothed") else 0.0
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -21,7 +21,9 @@ from onepass.nets import (
     Checkpoint,
     Dense,
     Dropout,
+    Huber,
     MeanSquaredError,
+    Poisson,
     Sequential,
     SoftmaxCrossEntropy,
     capture,
@@ -75,6 +77,10 @@ def test_captured_steps_are_steps_layer_by_layer(name, dtype, runs, monkeypatch)
 LOSSES = {
     "classes": (SoftmaxCrossEntropy, lambda y: y),
     "numbers": (MeanSquaredError, lambda y: np.eye(4, dtype="float32")[y]),
+    "smoothed": (lambda: SoftmaxCrossEntropy(label_smoothing=0.1), lambda y: y),
+    "outliers": (lambda: Huber(0.5), lambda y: np.eye(4, dtype="float32")[y]),
+    "counts": (Poisson, lambda y: np.eye(4, dtype="float32")[y]),
+    "labels": (BinaryCrossEntropy, lambda y: np.eye(4, dtype="float32")[y]),
     "yes or no": (BinaryCrossEntropy, lambda y: y % 2),
 }
 
