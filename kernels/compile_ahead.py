@@ -39,7 +39,7 @@ def warmup(
         rules: names of rules; all by default.
         batch_norm: forward, backward and inference, with and without ReLU, too; by "cupy" those of
             small arrays, since others have code of their own.
-        softmax: softmax cross-entropy too, of any number of classes.
+        softmax: softmax cross-entropy too, of any number of classes, without smoothed labels.
         dropout: dropout too.
         activations: kinds of `activation_forward` too, such as "relu": both ways, with a bias and
             without.

@@ -34,7 +34,7 @@ class Huber(MeanOfElements):
         delta: the error from which on the loss is linear, > 0, in units of the targets.
 
     Attributes:
-        delta: as given.
+        delta: as given; to change it take another loss.
 
     Conventions: PyTorch's HuberLoss is the same; its SmoothL1Loss(beta) is this divided by
         delta = beta. Within delta it is half of MeanSquaredError.
@@ -47,7 +47,11 @@ class Huber(MeanOfElements):
     """
 
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta = positive("delta", delta)
+        self._delta = positive("delta", delta)
+
+    @property
+    def delta(self) -> float:
+        return self._delta
 
     def __call__(
         self, output: Array, targets: Array, weights: Array | None = None

@@ -35,7 +35,7 @@ class SoftmaxCrossEntropy(Loss):
             that no logit gains by growing for ever. 0.1 is usual.
 
     Attributes:
-        label_smoothing: as given.
+        label_smoothing: as given; to change it take another loss.
 
     Conventions: s means what it does in PyTorch's CrossEntropyLoss and in Keras. Weights, such as
         those that `fit` makes of class_weight, are factors on a row's whole loss; PyTorch's weigh
@@ -46,10 +46,14 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     of_logits: ClassVar[str] = "softmax"
-    label_smoothing: float = 0.0  # of subclasses that make themselves in another way too
+    _label_smoothing: float = 0.0  # of a subclass that calls no __init__ of its parent too
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = share("label_smoothing", label_smoothing)
+        self._label_smoothing = share("label_smoothing", label_smoothing)
+
+    @property
+    def label_smoothing(self) -> float:
+        return self._label_smoothing
 
     def check(self, targets: Array, rows: int, width: int) -> None:
         check_labels(targets, rows)
@@ -65,8 +69,8 @@ class SoftmaxCrossEntropy(Loss):
     ) -> tuple[Array, Array]:
         output, targets, weights = arrays_of(output, targets, weights, called="labels")
         check_logits("output", output)
-        given = {"weights": weights, "label_smoothing": self.label_smoothing}
-        return softmax_cross_entropy(output, targets, **given)
+        smoothing = self.label_smoothing
+        return softmax_cross_entropy(output, targets, weights=weights, label_smoothing=smoothing)
 
     def with_metric(
         self, output: Array, targets: Array, weights: Array | None = None

@@ -61,8 +61,8 @@ class CupySoftmax(GpuSoftmax):
         with logits.device, Explained("softmax_cross_entropy", logits, self.name):
             plan = _plan(rows, logits.shape[1], NAMES[dtype])
             gradient = cupy.empty(logits.shape, logits.dtype) if out is None else out
-            given = (plan, logits, labels, weights, gradient, correct, label_smoothing)
-            return self._launch(*given), gradient
+            arrays = (logits, labels, weights, gradient, correct)
+            return self._launch(plan, *arrays, label_smoothing), gradient
 
     def run(
         self,
@@ -95,17 +95,19 @@ class CupySoftmax(GpuSoftmax):
         import cupy
 
         rows, width = logits.shape
-        dtype, form = GPU_COMPUTED[logits.dtype], plan[:4]
-        smoothing = ()
+        dtype = GPU_COMPUTED[logits.dtype]
+        form: tuple[Any, ...] = plan[:4]
         if label_smoothing:
-            form, smoothing = (*form, True), (dtype.type(label_smoothing),)
+            form += (True,)
         kernel = raw_kernel(plan.kernel, NAMES[logits.dtype], NAMES[labels.dtype], *form)
         parts = cupy.empty(2 * plan.blocks, dtype)
         mean, done = cupy.empty((), "float64"), zero_between_launches(logits)
         factors, count = (NULL if each is None else each for each in (weights, correct))
         arrays = (logits, labels, factors, gradient, parts, done, mean, count)
-        sizes = np.int64(rows), (np.int64 if plan.wide else np.int32)(width)
-        kernel(logits, plan.blocks, plan.threads, *arrays, *sizes, *smoothing)
+        sizes: tuple[Any, ...] = np.int64(rows), (np.int64 if plan.wide else np.int32)(width)
+        if label_smoothing:
+            sizes += (dtype.type(label_smoothing),)
+        kernel(logits, plan.blocks, plan.threads, *arrays, *sizes)
         return mean
 
 

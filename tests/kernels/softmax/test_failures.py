@@ -64,6 +64,35 @@ def test_it_is_never_half(out, gaps, weighted, engine):
     assert failures["memory"] >= 2 + (out is None)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("out", [None, "logits"])
+def test_with_smoothed_labels_it_is_never_half(out, gaps, engine):
+    def run(things):
+        given = {"weights": things.weights, "out": getattr(things, out) if out else None}
+        given |= {"label_smoothing": 0.1, "engine": engine}
+        things.results = list(kernels.softmax_cross_entropy(things.logits, things.labels, **given))
+
+    words = "softmax_cross_entropy", f"engine '{engine}'", "float16 arrays"
+    failures = tried(run, engine, *words, gaps=gaps, weighted=True)
+    assert failures["compile"] >= 1
+    assert failures["memory"] >= 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_smooths_labels(engine):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((4, 3)).astype("float32"), np.array([0, 2, 1, 2])
+    weights = np.array([1.0, 0.0, 2.0, 0.5])
+    options = {"weights": weights, "label_smoothing": 0.2}
+    want = kernels.softmax_cross_entropy(logits, labels, **options)
+    with sizes(engine), Machine().installed() as machine:
+        z, k = machine.array(logits), machine.array(labels)
+        found = kernels.softmax_cross_entropy(z, k, engine=engine, **options)
+        for ours, theirs in zip(found, want, strict=True):
+            np.testing.assert_allclose(ours.get(), theirs, rtol=1e-5, atol=1e-7)
+
+
 def test_a_mean_that_was_not_launched_ahead_is_seen_to_be_half():
     class Everything:
         def __contains__(self, code):

@@ -121,6 +121,15 @@ def test_the_share_is_told_and_refused():
             SoftmaxCrossEntropy(bad)
 
 
+def test_a_subclass_need_not_make_its_parent():
+    class Own(SoftmaxCrossEntropy):
+        def __init__(self, name):
+            self.name = name
+
+    logits, labels = np.array([[1.0, 2.0], [2.0, 1.0]]), np.array([1, 1])
+    assert Own("mine")(logits, labels)[0] == LOSS(logits, labels)[0]
+
+
 def test_the_metric_counts_right_answers():
     logits = np.array([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0]])
     assert LOSS.measure(logits, np.array([1, 1, 1])) == 2
