@@ -157,6 +157,9 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         for (int i = 0; i < KEPT; ++i)
             if (i * LANES < left) added(fallen, lost, values[i] - top);
         fallen = across_lanes<Sum>(fallen, LANES);
+        fallen = fallen == fallen ? fallen / C(width) : lowest;  // NaN beside a z of -inf
+        C between = below - top;
+        smoothed_below(between, fallen, smoothing, C(1) - smoothing);
         lost = 0;
 #endif
         #pragma unroll
@@ -169,9 +172,7 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         C share, factor, of_row;
         shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
 #if SMOOTHED
-        C even, between = below - top;
-        const C all = fallen == fallen ? fallen / C(width) : lowest;  // NaN beside a z of -inf
-        smoothed_below(between, all, smoothing, C(1) - smoothing);
+        C even;
         smoothed_shares(share, smoothing, C(1) - smoothing, C(width), even);
         row_loss(weight, log(sum), between, of_row);
 #else
@@ -237,6 +238,9 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
             if (i * THREADS < left) added(fallen, lost, values[i] - top);
         for (Column i = rest; i < left; i += THREADS) added(fallen, lost, C(z[i]) - top);
         fallen = across_block<Sum>(fallen, falls);
+        fallen = fallen == fallen ? fallen / C(width) : lowest;  // NaN beside a z of -inf
+        C between = below - top;
+        smoothed_below(between, fallen, smoothing, C(1) - smoothing);
         lost = 0;
 #endif
         #pragma unroll
@@ -250,9 +254,7 @@ extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void NAME(
         C share, factor, of_row;
         shares(weight, k < 0 ? unknown : sum, C(rows), share, factor);
 #if SMOOTHED
-        C even, between = below - top;
-        const C all = fallen == fallen ? fallen / C(width) : lowest;  // NaN beside a z of -inf
-        smoothed_below(between, all, smoothing, C(1) - smoothing);
+        C even;
         smoothed_shares(share, smoothing, C(1) - smoothing, C(width), even);
         row_loss(weight, log(sum), between, of_row);
 #else
