@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ...backend.checks.numbers import count
-from ...backend.foreign import array_of
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
@@ -15,8 +14,7 @@ from ..types import Array
 from .captured.step import Captured
 from .captured.steps import CapturedBySize, captured_step, written_down
 from .divergence import first_fault
-from .finite import all_finite
-from .inputs import check_batches, check_loss, check_optimizer, prepared
+from .inputs import check_batches, check_loss, check_optimizer, checked_weights, prepared
 from .regularizers import Regularizer, Regularizers, regularizers_of
 from .update import NotFiniteError, update
 
@@ -116,7 +114,7 @@ class CapturedStep(CapturedBySize):
         check_batches(net, len(x), len(x))
         with net.backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
             if weights is not None:
-                weights = _row_weights(weights, len(x), net)
+                weights = checked_weights(net, weights, len(x), "weights")
             try:
                 mean, metric = self._captured(x, y, weights) or update(
                     net, loss, self._optimizer, self._regularizers, self._samples, x, y, weights,
@@ -155,16 +153,3 @@ class CapturedStep(CapturedBySize):
 
         step = self._step((len(x), weights is None), make)
         return None if step is None else (step, given)
-
-
-def _row_weights(weights: Array, rows: int, net: Sequential) -> Array:
-    weights = array_of(weights, "weights")
-    try:
-        weights = net.backend.asarray(weights, dtype=net.dtype)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"weights are no numbers: {error}") from error
-    if weights.shape != (rows,) or not (all_finite(weights) and bool((weights >= 0).all())):
-        raise ValueError(
-            f"weights have shape {weights.shape}; expected ({rows},), finite numbers >= 0"
-        )
-    return weights

@@ -52,7 +52,9 @@ def diverged(
             "numbers around 1 (Normalizer, or normalize=True of an estimator)"
         )
     elif run.step == 0:
-        remedy = "it was so before the first update: look at regularizer, class_weight and weights"
+        remedy = (
+            "it was so before the first update: look at regularizer, class_weight and sample_weight"
+        )
     where = f": {fault}" if fault else ""
     return FloatingPointError(
         f"the {what} is {value} in epoch {epoch}{where}; {remedy}.{_GPU if late else ''}"

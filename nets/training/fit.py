@@ -11,14 +11,17 @@ from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..seeds import seeded
+from ..types import Array
 from .callbacks.callback import Callbacks, callbacks_of
 from .class_weights import ClassWeight
 from .history import History
 from .inputs import (
     Pair,
+    Weighted,
     check_batches,
     check_loss,
     check_optimizer,
+    parted,
     prepared,
     prepared_class_weight,
     prepared_weights,
@@ -41,12 +44,13 @@ def fit(
     epochs: int = 10,
     batch_size: int = 128,
     accumulate: int = 1,
-    validation: Pair | None = None,
+    validation: Pair | Weighted | None = None,
     seed: int = 0,
     progress: bool = True,
     schedule: LrSchedule | None = None,
     regularizer: Regularizers = None,
     class_weight: ClassWeight = None,
+    sample_weight: Array | None = None,
     loss_scaler: LossScaler | None = None,
     augment: Augment | None = None,
     callbacks: Callbacks = (),
@@ -98,7 +102,8 @@ def fit(
             epoch's end of those that are left. As `batch_size` times as large, within rounding, in
             less memory; but a BatchNorm has the statistics of each batch, and more time goes into
             adding up. Schedules, callbacks and `history` count updates.
-        validation: (x, y) like `data`, held out: measured after every epoch, never trained on.
+        validation: (x, y) like `data`, held out: measured after every epoch, never trained on. Or
+            (x, y, sample_weight), with a factor on the loss of each of its rows.
         seed: of the shuffling, and of `augment`.
         progress: show a bar (needs rich); False prints nothing.
         schedule: schedule(epoch, step) -> lr, the epoch counted from 0 and the step (the
@@ -109,6 +114,11 @@ def fit(
             weight for each class: J = mean over rows of w[k] loss. The loss on validation data is
             weighted too, by the weights that were found for `data`, so that early stopping watches
             what is minimized; a metric is not.
+        sample_weight: (n,), finite numbers >= 0, not all 0: a factor on the loss of each row of
+            `data`, times class_weight's where both are given: J = sum of w_i loss_i / n, with n
+            rows, however much they weigh. A row of weight 2 counts as two in the loss and its
+            gradient; not in a metric, in a BatchNorm's statistics, or for "balanced", which goes by
+            how many rows a class has.
         loss_scaler: a LossScaler, for networks of float16: batches whose gradients are inf or NaN
             change nothing but its scale. Its scale is saved and resumed with the run.
         augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
@@ -142,12 +152,13 @@ def fit(
     _check_scaler(loss_scaler, regularizers)
     x, y = prepared(net, data, loss, "data")
     check_batches(net, len(x), batch_size)
-    held_out = None if validation is None else prepared(net, validation, loss, "validation")
     by_class = prepared_class_weight(net, (x, y), loss, class_weight)
-    weights = prepared_weights(net, y, loss, by_class, "data")
-    held_out_weights = (
-        prepared_weights(net, held_out[1], loss, by_class, "validation") if held_out else None
-    )
+    weights = prepared_weights(net, y, loss, by_class, sample_weight, "data")
+    held_out = held_out_weights = None
+    if validation is not None:
+        pair, own = parted(validation)
+        held_out = prepared(net, pair, loss, "validation")
+        held_out_weights = prepared_weights(net, held_out[1], loss, by_class, own, "validation")
     run = Run(
         net=net,
         optimizer=optimizer,

@@ -14,10 +14,10 @@ class History:
 
     Attributes:
         loss: the mean over the epoch's batches, each taken before its own update; with the penalty
-            of a regularizer and with class weights, where there are any.
+            of a regularizer and with weights of classes and samples, where there are any.
         metric: the loss's metric over the same batches, such as accuracy; without weights.
         val_loss, val_metric: over the validation data after the epoch, without penalty, the loss
-            with class weights, where there are any; empty where there is no validation data.
+            with weights, where there are any; empty where there is no validation data.
         seconds: wall-clock time of the epoch's training, without validation.
         lr: the learning rate of the epoch's last update.
         metric_name: "accuracy", "mae" or what else the loss measures. `history.accuracy` and

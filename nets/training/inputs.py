@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
+from ...backend.checks.plain_array import described
 from ...backend.foreign import array_of
 from ..losses.loss import Loss
 from ..network.prediction import rows_of
@@ -13,7 +16,20 @@ from ..types import Array, HostArray
 from .class_weights import ClassWeight, class_weights, row_weights
 from .finite import all_finite
 
-Pair = tuple[Array, Array]
+Pair: TypeAlias = tuple[Array, Array]
+Weighted: TypeAlias = tuple[Array, Array, Array]
+"""(x, y, sample_weight)."""
+
+
+def parted(validation: Pair | Weighted) -> tuple[Pair, Array | None]:
+    """The pair of validation data and its weights, or None."""
+    if isinstance(validation, (tuple, list)) and len(validation) == 3:
+        return (validation[0], validation[1]), validation[2]
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise TypeError(
+            f"validation is {described(validation)}; expected (x, y), or (x, y, sample_weight)"
+        )
+    return (validation[0], validation[1]), None
 
 
 def check_loss(net: Sequential, loss: Loss) -> None:
@@ -110,22 +126,76 @@ def prepared_class_weight(
 
 
 def prepared_weights(
-    net: Sequential, y: Array, loss: Loss, weights: HostArray | None, name: str
+    net: Sequential,
+    y: Array,
+    loss: Loss,
+    by_class: HostArray | None,
+    sample_weight: Array | None,
+    name: str,
 ) -> Array | None:
     """The weight of each row of the prepared `y` of `name`, (n,), on the network's device, or None.
 
+    It is that of its class times its own, where both are given.
+
+    Args:
+        by_class: the weight of each class, or None.
+        sample_weight: a factor on the loss of each row, (n,), or None.
+
     Raises:
-        ValueError: `y` holds no classes, or all of its rows have the weight 0.
+        TypeError: `sample_weight` holds no numbers.
+        ValueError: `sample_weight` is not what `checked_weights` takes; `y` holds no classes; or
+            all of its rows have the weight 0.
     """
-    if weights is None:
-        return None
+    own = "sample_weight" if name == "data" else f"sample_weight of {name}"
+    given = None if sample_weight is None else checked_weights(net, sample_weight, len(y), own)
+    if given is not None and not bool(given.any()):
+        raise ValueError(f"{own} gives every row the weight 0; expected a row that counts")
+    if by_class is None:
+        return given
     labels = loss.labels(net.backend.to_numpy(y))
     if labels is None:
         raise ValueError(
             f"y of {name} holds numbers between the classes; expected class numbers, as "
             "class_weight goes by them"
         )
-    return net.backend.asarray(row_weights(weights, labels, name))
+    weights = net.backend.asarray(row_weights(by_class, labels, name))
+    if given is None:
+        return weights
+    with net.backend.scope(), np.errstate(over="ignore", under="ignore"):
+        both = weights * given
+    if not bool(both.any()) or not all_finite(both):
+        raise ValueError(
+            f"class_weight times {own} gives every row the weight 0, or one that is not finite in "
+            f"{both.dtype}; expected a row that counts"
+        )
+    return both
+
+
+def checked_weights(net: Sequential, weights: Array, rows: int, name: str) -> Array:
+    """`weights`, called `name`, on the network's device, in its dtype (float32 at least).
+
+    Raises:
+        TypeError: they are no numbers.
+        ValueError: they are not as many as rows, or one is negative or not finite.
+    """
+    weights = array_of(weights, name)
+    wide = np.float32 if net.dtype == np.float16 else net.dtype
+    try:
+        with np.errstate(over="ignore", under="ignore"):  # what overflows is found not finite
+            weights = net.backend.asarray(weights, dtype=wide)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} is no array of numbers: {error}") from error
+    if weights.shape != (rows,):
+        raise ValueError(
+            f"{name} has shape {weights.shape}; expected ({rows},), a number for each row of x"
+        )
+    with net.backend.scope():
+        if not (all_finite(weights) and bool((weights >= 0).all())):
+            raise ValueError(
+                f"{name} holds numbers that are negative, or not finite in {weights.dtype}; "
+                "expected finite numbers >= 0"
+            )
+    return weights
 
 
 def check_batches(net: Sequential, samples: int, batch_size: int) -> None:

@@ -273,7 +273,8 @@ def test_what_can_not_be_captured_says_why_and_calls_work_all_the_same(name):
     step = capture(net, KINDS["classes"], ours, batch_size=16)
     assert reason in step.why_not
     for x, y, weights in batches(steps=5, weighted=True, sizes=(16, 7)):
-        expected, metric = plain(twin, KINDS["classes"], theirs, x, y, weights.astype(net.dtype))
+        weights = weights.astype(np.promote_types(net.dtype, "float32"))
+        expected, metric = plain(twin, KINDS["classes"], theirs, x, y, weights)
         assert step(x, y, weights) == pytest.approx(expected, rel=1e-6)
         assert step.metric == metric
     assert reason in step.why_not
@@ -307,8 +308,8 @@ WRONG = {
     "a label too large": ((X, Y + 1), ValueError, r"y of the batch: labels hold 3; expected 0\.\."),
     "a negative label": ((X, Y - 1), ValueError, "y of the batch: labels hold -1"),
     "labels that are no integers": ((X, Y / 2), TypeError, "y of the batch: labels have dtype"),
-    "weights too few": ((X, Y, np.ones(9)), ValueError, r"weights have shape \(9,\).*\(16,\)"),
-    "weights of a column": ((X, Y, np.ones((16, 1))), ValueError, r"weights have shape \(16, 1\)"),
+    "weights too few": ((X, Y, np.ones(9)), ValueError, r"weights has shape \(9,\).*\(16,\)"),
+    "weights of a column": ((X, Y, np.ones((16, 1))), ValueError, r"weights has shape \(16, 1\)"),
     "negative weights": ((X, Y, -np.ones(16)), ValueError, "weights .*finite numbers >= 0"),
     "weights of nan": ((X, Y, np.full(16, np.nan)), ValueError, "weights .*finite numbers >= 0"),
     "names as weights": ((X, Y, ["a"] * 16), (TypeError, ValueError), "weights"),
