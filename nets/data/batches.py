@@ -61,9 +61,13 @@ def batch_size_for(n: int, wished: Any = "auto", batch_norm: bool = False) -> in
     return size
 
 
-def shuffled(n: int, rng: int | np.random.Generator, backend: Backend | None = None) -> Array:
-    """The numbers 0..n-1 in the order in which `minibatches` takes samples."""
-    order: Array = seeded(np.random.default_rng, rng, "rng").permutation(n)
+def shuffled(
+    n: int, rng: int | np.random.Generator | None, backend: Backend | None = None
+) -> Array:
+    """The numbers 0..n-1 in the order in which `minibatches` takes samples; of None as they are."""
+    order: Array = (
+        np.arange(n) if rng is None else seeded(np.random.default_rng, rng, "rng").permutation(n)
+    )
     return order if backend is None else backend.asarray(order)
 
 

@@ -6,65 +6,87 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, softmax
+from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
+from sklearn.metrics import accuracy_score
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+)
 
-from ...backend.foreign import taken_in
+from ...backend.checks.numbers import share
 from ..labels import numbered
 from ..losses.binary_cross_entropy import BinaryCrossEntropy
 from ..losses.loss import Loss
 from ..losses.softmax_cross_entropy import SoftmaxCrossEntropy
 from ..optimizers.groups import Chosen, Named
+from ..training.callbacks.callback import Callbacks
 from ..training.run import LrSchedule
 from ..types import Device, HostArray
-from .estimator import FLOATS, NetEstimator
+from .estimator import NetEstimator
+from .solver import descends
 
 
 class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
     """A network of dense layers that tells classes apart, as an estimator of scikit-learn.
 
-        logits z = f(... f(x W1 + b1) ...) WL + bL        p = softmax(z), or sigmoid(z) of two
+        logits z = f(... f(x W1 + b1) ...) WL + bL
+        p = softmax(z) of several classes, sigmoid(z) of two, sigmoid(z) of each of several labels
 
-    It goes where scikit-learn's own classifiers go: into a Pipeline, cross_val_score,
-    GridSearchCV. Each `fit` makes and trains a new network, by `onepass.nets.fit`.
+    A drop-in for scikit-learn's MLPClassifier: its arguments and attributes have its names, its
+    defaults and its meaning (what differs is in nets/estimators/README.md), and it goes where
+    scikit-learn's own classifiers go: into a Pipeline, cross_val_score, GridSearchCV. Beside these
+    it has batch norm, dropout, more solvers, schedules, parameter groups, class weights and GPUs.
 
     Args:
-        hidden: units of each hidden layer; a number for a single one, () for none.
-        activation: "relu", "leaky_relu", "sigmoid", "tanh" or "linear".
+        hidden_layer_sizes: units of each hidden layer; a number for a single one, () for none.
+        activation: "relu", "leaky_relu", "logistic" (or "sigmoid"), "tanh" or "identity" (or
+            "linear"), of the hidden layers.
+        solver: "adam"; "sgd", with momentum; "lbfgs", full batches, by SciPy; or "adagrad",
+            "rmsprop", "adamw", "amsgrad", "nadam", "radam", "adamax", "adadelta" or "lion".
+        alpha: of the L2 penalty alpha/(2b) sum ||W||^2, b the samples of a batch ("lbfgs": all).
+        batch_size: samples an update; "auto": 200, or all where there are fewer. With batch norm,
+            which needs two samples, one or more are added where the last batch would hold one.
+        learning_rate: "constant"; "invscaling": learning_rate_init / (t + 1)^power_t after each
+            epoch, t the samples seen; "adaptive": divided by 5 where training would end by `tol`,
+            until it is 1e-6; "cosine" or "linear", over all of the training from
+            learning_rate_init to 0, "one-cycle", up to it and down; or schedule(epoch, step) -> lr.
+            For every solver but "lbfgs".
+        learning_rate_init: the rate; None: 0.001 of "adam" and "sgd", else the solver's own.
+        power_t: of "invscaling".
+        max_iter: epochs at most; of "lbfgs", iterations.
+        shuffle: take the samples in a new order in each epoch.
+        random_state: an int for the same result each time, on one device; None for another.
+        tol: training ends when the loss (with early_stopping: the score) was not better than its
+            best by tol in more than n_iter_no_change epochs in a row. Of "lbfgs": on the gradient.
+        verbose: show a progress bar.
+        warm_start: go on with the network of the last fit, with a new optimizer.
+        momentum, nesterovs_momentum: of "sgd".
+        early_stopping: hold samples out, the same share of every class (of several labels: any),
+            watch the accuracy on them, and keep the weights of the best epoch.
+        validation_fraction: share of the samples that is held out for it, in (0, 1).
+        beta_1: weight of the past gradients, of the Adams and "lion". None: the solver's own, as of
+            the next two.
+        beta_2: weight of the past squared gradients: the second beta of the Adams, the alpha of
+            "rmsprop", the rho of "adadelta"; of "lion", the second beta.
+        epsilon: is added to the root that divides, of the Adams, "adagrad", "rmsprop", "adadelta".
+        n_iter_no_change: epochs, see `tol`; numpy.inf never ends a training.
+        max_fun: of "lbfgs", how often loss and gradient are computed at most.
+        class_weight: None, "balanced", or {class: weight}, where those left out weigh 1; of several
+            labels "balanced", or a list of such dicts. Multiplied with `sample_weight`.
+        label_smoothing: s: the class gets 1 - s + s/C of a row's weight, every other s/C; of two
+            classes likewise. Not of several labels.
+        init: how weights start: "glorot_uniform", biases too, as scikit-learn has it; or "he",
+            "xavier", "glorot", "normal", with biases of 0. See `deviation`.
+        normalize: bring every feature to mean 0 and deviation 1, as learnt from what is trained on
+            (by `partial_fit`: from its first rows). Sparse samples are taken as they are.
         batch_norm: normalize before each activation, in layers without biases.
         keep_prob: of the dropout after each activation, in (0, 1]; 1 for none.
-        optimizer: "sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam",
-            "radam", "adamax", "adadelta" or "lion".
-        lr: learning rate; None: the optimizer's own.
-        momentum: b of "momentum", the first beta of the Adams and of "lion"; the others take none.
-        l2, l1: lambda of lambda/(2m) sum ||W||_F^2 and of lambda/m sum |W|, m the training samples.
-        epochs: passes over the samples.
-        batch_size: samples an update; "auto": 8 to 32 for up to 2,000 samples, for more
-            `advised_batch_size`. With batch norm, which needs two samples, one or more are added
-            where the last batch would hold one.
-        schedule: schedule(epoch, step) -> lr, such as ExponentialDecay(0.01); or by name, over all
-            of the training: "cosine" or "linear", from lr to 0, or "one-cycle", up to lr and down.
-        early_stopping: hold samples out, the same share of every class, watch the loss on them,
-            with the class weights, and keep the weights of the best epoch.
-        validation_fraction: share of the samples that is held out for it, in (0, 1).
-        patience: epochs without a better one after which it stops.
-        class_weight: None, "balanced", or {class: weight}, where those left out weigh 1.
-        normalize: bring every feature to mean 0 and deviation 1, as learnt from what is trained on.
-        random_state: an int for the same result each time, on one device; None for another.
-        device: "auto", "cpu", "cuda", "cuda:N".
-        engine: who runs the optimizer's kernel: "auto", "array", "numba", "cupy", "numba-cuda".
-        dtype: "float32", "float64", "float16", or None: that of X, so that samples in float32 train
-            in float32, which takes half the memory, and all others in float64. What a network in
-            float16 gives is returned in float32.
-        verbose: show a progress bar.
-        nesterov: look ahead along the velocity, of "momentum".
-        beta_2: weight of the past squared gradients: the second beta of the Adams, the alpha of
-            "rmsprop", the rho of "adadelta"; of "lion", the second beta. None: the optimizer's own,
-            as of the next two.
-        eps: is added to the root that divides, of the Adams, "adagrad", "rmsprop" and "adadelta".
+        l1: of the penalty l1/b sum |W|.
         weight_decay: adds weight_decay * param to the gradient, biases included; of "adamw" and
             "lion" it is apart from the gradient, and of "adamw" 0.01 by default.
         clip_norm: the largest L2 norm of all gradients together, to which larger ones are scaled
@@ -73,20 +95,30 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             "0.weight", "0.bias" are the first layer's, see `Optimizer`.
         no_decay: parameters that have no weight_decay: "1-D" for biases, gamma and beta, a pattern,
             or a list of patterns.
+        callbacks: a `Callback`, or several, told of the training.
+        device: "auto", "cpu", "cuda", "cuda:N".
+        engine: who runs the optimizer's kernel: "auto", "array", "numba", "cupy", "numba-cuda".
+        dtype: "float32", "float64", "float16", or None: that of X, so that samples in float32 train
+            in float32, which takes half the memory, and all others in float64. What a network in
+            float16 gives is returned in float32.
 
     Attributes:
-        classes_: the classes, sorted. Of two, the network has one output, the logit of the second
-            (logistic regression), else an output for each (softmax).
+        classes_: the classes, sorted; of several labels, their numbers. Of two classes the network
+            has one output, the logit of the second, else an output for each.
+        coefs_, intercepts_: weights, (n_in, n_out), and biases of each layer.
+        loss_, loss_curve_, best_loss_: the training loss, penalty included: the last, that of each
+            epoch, and the least (None with early_stopping).
+        validation_scores_, best_validation_score_: with early_stopping, else None.
+        n_iter_: epochs of the last fit; t_: samples seen in all.
+        n_layers_, n_outputs_, out_activation_: layers with the input, outputs, and "softmax" or
+            "logistic".
         net_: the Sequential, which takes normalized samples.
         normalizer_: the Normalizer, or None.
-        history_: loss, accuracy, ... of each epoch; n_iter_: how many there were.
+        history_: loss, accuracy, ... of each epoch of the last fit.
         n_features_in_, feature_names_in_: of what it was trained on.
 
-    All arguments are checked by `fit`, which also refuses those that the optimizer has no use for,
-    `momentum` excepted.
-
-    Not offered: sample weights (class weights are), sparse samples, and partial_fit, since what is
-    normalized and which classes there are is learnt from all samples.
+    All arguments are checked by `fit`, which also refuses beta_1, beta_2, epsilon and weight_decay
+    of a solver that has none.
 
     Raises:
         ImportError: (on import) scikit-learn is not installed.
@@ -95,121 +127,261 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         >>> from sklearn.datasets import load_iris
         >>> from onepass.nets import NetClassifier
         >>> x, y = load_iris(return_X_y=True)
-        >>> NetClassifier(random_state=0).fit(x, y).score(x, y) > 0.95
+        >>> NetClassifier(learning_rate_init=0.01, random_state=0).fit(x, y).score(x, y) > 0.95
         True
     """
 
     classifies = True
     classes_: HostArray
+    out_activation_: str
+
+    class_weight: Any
+    label_smoothing: float
 
     def __init__(
         self,
-        hidden: int | tuple[int, ...] = (128,),
+        hidden_layer_sizes: int | tuple[int, ...] = (100,),
         activation: str = "relu",
-        batch_norm: bool = False,
-        keep_prob: float = 1.0,
-        optimizer: str = "adam",
-        lr: float | None = None,
-        momentum: float = 0.9,
-        l2: float = 0.0,
-        l1: float = 0.0,
-        epochs: int = 100,
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
         batch_size: int | str = "auto",
-        schedule: LrSchedule | str | None = None,
+        learning_rate: LrSchedule | str = "constant",
+        learning_rate_init: float | None = None,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        patience: int = 10,
-        class_weight: Any = None,
-        normalize: bool = True,
-        random_state: Any = None,
-        device: Device = "auto",
-        engine: str = "auto",
-        dtype: npt.DTypeLike | None = None,
-        verbose: bool = False,
-        *,
-        nesterov: bool = False,
+        beta_1: float | None = None,
         beta_2: float | None = None,
-        eps: float | None = None,
+        epsilon: float | None = None,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        init: str = "glorot_uniform",
+        normalize: bool = True,
+        batch_norm: bool = False,
+        keep_prob: float = 1.0,
+        l1: float = 0.0,
         weight_decay: float | None = None,
         clip_norm: float | None = None,
         groups: Named | None = None,
         no_decay: Chosen | None = None,
+        callbacks: Callbacks = (),
+        device: Device = "auto",
+        engine: str = "auto",
+        dtype: npt.DTypeLike | None = None,
     ) -> None:
-        super().__init__(
-            hidden=hidden,
-            activation=activation,
-            batch_norm=batch_norm,
-            keep_prob=keep_prob,
-            optimizer=optimizer,
-            lr=lr,
-            momentum=momentum,
-            l2=l2,
-            l1=l1,
-            epochs=epochs,
-            batch_size=batch_size,
-            schedule=schedule,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            normalize=normalize,
-            random_state=random_state,
-            device=device,
-            engine=engine,
-            dtype=dtype,
-            verbose=verbose,
-            nesterov=nesterov,
-            beta_2=beta_2,
-            eps=eps,
-            weight_decay=weight_decay,
-            clip_norm=clip_norm,
-            groups=groups,
-            no_decay=no_decay,
-        )
-        self.class_weight = class_weight
+        self._take(locals())
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train a new network on samples `X`, (n, features), and classes `y`, (n,); self.
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on samples `X` and their classes `y`; self.
+
+        Args:
+            X: (n, features), dense or sparse (CSR, and what becomes CSR), whose rows are gathered a
+                batch at a time.
+            y: (n,), numbers, names or truth values; or (n, labels) of 0 and 1, each a label that a
+                sample has or not.
+            sample_weight: (n,), a factor on the loss of each row, divided by their mean.
 
         Raises:
-            TypeError, ValueError: X or y is nothing to train on (sparse, not finite, of one class
-                only, None among names, ...), or an argument of the estimator is out of its range.
+            TypeError, ValueError: X or y is nothing to train on (not finite, of one class only,
+                None among names, ...), or an argument of the estimator is out of its range.
             FloatingPointError: training diverged; the message says what to do.
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """
-        X, y = taken_in(("X", "y"), (X, _exactly(y)))
-        X, y = validate_data(self, X, y, dtype=FLOATS)
-        classes, labels = numbered(y)
-        check_classification_targets(y)
-        if len(classes) < 2:
+        first = not self._goes_on(False)
+        X, y = self._checked(X, _exactly(y), first, multi_output=True)
+        y = self._as_targets(y)
+        if y.ndim == 2:
+            classes, targets = np.arange(y.shape[1]), y
+        else:
+            classes, targets = numbered(y)
+            if len(classes) < 2:
+                raise ValueError(
+                    f"y holds one class only, {classes.tolist()[0]!r}; expected at least two "
+                    "classes"
+                )
+        if not first:
+            self._same_classes(classes, y)
+        return self._learn(X, y, targets, classes, sample_weight, part=False)
+
+    @available_if(descends)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> Self:
+        """Go through some samples once, with the network of before, if there is one; self.
+
+        So called k times with the same samples it is a `fit` with max_iter=k, where `tol` ends
+        none. Rows are normalized as the first ones were.
+
+        Args:
+            X, y, sample_weight: as `fit` takes them; y may lack some of the classes.
+            classes: all that there will be; at the first call, and then the same or None. Of
+                several labels they may be left out.
+
+        Raises:
+            As `fit`; ValueError also where classes are missing at first, or differ later.
+        """
+        first = "net_" not in vars(self)
+        X, y = self._checked(X, _exactly(y), first, multi_output=True)
+        y = self._as_targets(y)
+        before = vars(self).get("classes_")
+        if y.ndim == 2:
+            classes = np.arange(y.shape[1]) if classes is None else classes
+        try:
+            _check_partial_fit_first_call(self, classes)
+            known = self.classes_
+            if y.ndim == 2:
+                if y.shape[1] != len(known):
+                    raise ValueError(
+                        f"y has {y.shape[1]} labels; expected {len(known)}, as before"
+                    )
+                targets = y
+            else:
+                unseen = np.setdiff1d(y, known)
+                if len(unseen):
+                    raise ValueError(
+                        f"`y` has classes not in `self.classes_`. `self.classes_` has {known}. "
+                        f"'y' has {unseen}."
+                    )
+                targets = np.searchsorted(known, y)
+            return self._learn(X, y, targets, known, sample_weight, part=True)
+        finally:
+            if "net_" not in vars(self) and before is None:
+                vars(self).pop("classes_", None)
+
+    def _learn(
+        self, X: Any, y: HostArray, targets: HostArray, classes: HostArray, weight: Any, part: bool
+    ) -> Self:
+        labels = y.ndim == 2
+        width = len(classes) if labels or len(classes) > 2 else 1
+        activation = "logistic" if labels or width == 1 else "softmax"
+        if self._goes_on(part) and (width, activation) != (self.n_outputs_, self.out_activation_):
             raise ValueError(
-                f"y holds one class only, {classes.tolist()[0]!r}; expected at least two classes"
+                f"y has {'several labels' if labels else 'one class a row'}; expected it to be of "
+                "the kind that the estimator was fitted on"
             )
-        weights = self.class_weight
-        if weights is not None:
-            weights = compute_class_weight(weights, classes=classes, y=y)
-        loss: Loss = BinaryCrossEntropy() if len(classes) == 2 else SoftmaxCrossEntropy()
-        width = 1 if len(classes) == 2 else len(classes)
-        return self._train((X, labels), loss, width, weights, classes_=classes)
+        weights = self._weights(X, weight)
+        if self.class_weight is not None:
+            own = compute_sample_weight(self.class_weight, y)
+            weights = own if weights is None else weights * own
+        smoothing = share("label_smoothing", self.label_smoothing)
+        loss: Loss
+        if activation == "softmax":
+            loss = _Softmax(smoothing) if part else SoftmaxCrossEntropy(smoothing)
+        else:
+            if smoothing and labels:
+                raise ValueError(
+                    f"label_smoothing is {smoothing!r} with several labels; expected 0: each is a "
+                    "question of its own"
+                )
+            if smoothing:
+                targets = targets * (1 - smoothing) + smoothing / 2
+            loss = _Sigmoid() if part else BinaryCrossEntropy()
+        return self._train(
+            X, targets, loss, width, weights, part, classes_=classes, out_activation_=activation
+        )
+
+    def _as_targets(self, y: Any) -> HostArray:
+        """y as classes, (n,), or as labels, (n, labels) of 0 and 1."""
+        check_classification_targets(y)
+        if y.ndim == 2 and y.shape[1] > 1:
+            kind = type_of_target(y)
+            if kind != "multilabel-indicator":
+                raise ValueError(
+                    f"y has shape {y.shape} and is {kind}; expected one class a row, or labels as "
+                    "0 and 1 (multilabel-indicator)"
+                )
+            return np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
+        return np.asarray(column_or_1d(y, warn=True))
+
+    def _same_classes(self, classes: HostArray, y: HostArray) -> None:
+        if not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+            )
 
     def decision_function(self, X: Any) -> HostArray:
-        """The logit of each class, (n, classes); of two classes, that of the second, (n,)."""
+        """The logit of each class or label, (n, classes); of two classes, of the second, (n,)."""
         logits = self._outputs(X)
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     def predict_proba(self, X: Any) -> HostArray:
-        """The probability of each class, (n, classes), in the order of `classes_`."""
+        """The probability of each class, (n, classes), in the order of `classes_`.
+
+        Of several labels that of each, which add up to no 1.
+        """
         logits = self._outputs(X)
         wide = logits.astype(np.float64)
         with np.errstate(under="ignore"):  # a probability of 0 is as good
-            several = wide.shape[1] > 1
-            p = softmax(wide, axis=1) if several else np.hstack([expit(-wide), expit(wide)])
+            if self.out_activation_ == "softmax":
+                p = softmax(wide, axis=1)
+            else:
+                p = expit(wide) if wide.shape[1] > 1 else np.hstack([expit(-wide), expit(wide)])
             return np.asarray(p.astype(logits.dtype))
 
-    def predict(self, X: Any) -> HostArray:
-        """The class of each row of `X`, (n,), one of `classes_`."""
+    def predict_log_proba(self, X: Any) -> HostArray:
+        """The logarithm of `predict_proba`, to its last digit where that is 0 or 1."""
         logits = self._outputs(X)
-        found = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
+        wide = logits.astype(np.float64)
+        if self.out_activation_ == "softmax":
+            p = log_softmax(wide, axis=1)
+        else:
+            several = wide.shape[1] > 1
+            p = log_expit(wide if several else np.hstack([-wide, wide]))
+        return np.asarray(p.astype(logits.dtype))
+
+    def predict(self, X: Any) -> HostArray:
+        """The class of each row of `X`, (n,), one of `classes_`; of several labels 0 or 1 each."""
+        return self._classes(self._outputs(X))
+
+    def _classes(self, logits: HostArray) -> HostArray:
+        if self.out_activation_ == "softmax":
+            found = logits.argmax(axis=1)
+        elif logits.shape[1] > 1:
+            return (logits > 0).astype(np.int64)
+        else:
+            found = logits[:, 0] > 0
         return np.asarray(self.classes_[found.astype(np.intp)])
+
+    def _judged(self, found: HostArray, y: HostArray, weights: HostArray | None) -> float:
+        if not np.isfinite(found).all():
+            return float("nan")
+        if y.ndim == 2:
+            right = found > 0
+        else:
+            right = found.argmax(axis=1) if found.shape[1] > 1 else found[:, 0] > 0
+            y = np.round(y)
+        return float(accuracy_score(y, right.astype(np.int64), sample_weight=weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class _Softmax(SoftmaxCrossEntropy):
+    """Of a part of a stream, which may hold one class only."""
+
+    def labels(self, targets: HostArray) -> HostArray | None:
+        return None
+
+
+class _Sigmoid(BinaryCrossEntropy):
+    """Likewise."""
+
+    def labels(self, targets: HostArray) -> HostArray | None:
+        return None
 
 
 def _exactly(y: Any) -> Any:

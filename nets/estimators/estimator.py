@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import warnings
+from inspect import signature
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ...backend.checks.numbers import flag, non_negative
+from ... import __version__
+from ...backend.checks.numbers import count, flag, non_negative
 from ...backend.foreign import taken_in
 from ..data.batches import batch_size_for
 from ..data.normalizer import Normalizer
-from ..data.split import split
+from ..layers.dense import Dense
 from ..losses.loss import Loss
 from ..network.multilayer import multilayer
 from ..network.prediction import outputs
+from ..network.prediction import parts as slices
 from ..network.sequential import Sequential
-from ..optimizers.by_name import optimizer_by_name
 from ..optimizers.groups import Chosen, Named
-from ..optimizers.schedules.by_name import schedule_by_name
-from ..training.callbacks.early_stopping import EarlyStopping
+from ..optimizers.optimizer import Optimizer
+from ..training.callbacks.callback import Callbacks, callbacks_of
 from ..training.fit import fit
-from ..training.inputs import Pair
+from ..training.history import History
+from ..training.lbfgs import fit_lbfgs
 from ..training.regularizers import L1, L2, Regularizer
 from ..training.run import LrSchedule
 from ..types import Device, HostArray
+from .convergence import Convergence
+from .solver import ACTIVATIONS, check_solver, optimizer_of, schedule_of
 
 FLOATS = (np.float64, np.float32)
 """Dtypes of samples that are taken as they are; others are converted to the first."""
+
+BATCH = 200
+"""Samples of a batch where `batch_size` is "auto", as scikit-learn has it."""
 
 
 class NetEstimator(BaseEstimator):  # type: ignore[misc]
@@ -38,131 +49,348 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     classifies: ClassVar[bool]
 
-    def __init__(
-        self,
-        hidden: int | tuple[int, ...] = (128,),
-        activation: str = "relu",
-        batch_norm: bool = False,
-        keep_prob: float = 1.0,
-        optimizer: str = "adam",
-        lr: float | None = None,
-        momentum: float = 0.9,
-        l2: float = 0.0,
-        l1: float = 0.0,
-        epochs: int = 100,
-        batch_size: int | str = "auto",
-        schedule: LrSchedule | str | None = None,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        normalize: bool = True,
-        random_state: Any = None,
-        device: Device = "auto",
-        engine: str = "auto",
-        dtype: npt.DTypeLike | None = None,
-        verbose: bool = False,
-        *,
-        nesterov: bool = False,
-        beta_2: float | None = None,
-        eps: float | None = None,
-        weight_decay: float | None = None,
-        clip_norm: float | None = None,
-        groups: Named | None = None,
-        no_decay: Chosen | None = None,
-    ) -> None:
-        self.hidden = hidden
-        self.activation = activation
-        self.batch_norm = batch_norm
-        self.keep_prob = keep_prob
-        self.optimizer = optimizer
-        self.lr = lr
-        self.momentum = momentum
-        self.l2 = l2
-        self.l1 = l1
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.schedule = schedule
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.normalize = normalize
-        self.random_state = random_state
-        self.device = device
-        self.engine = engine
-        self.dtype = dtype
-        self.verbose = verbose
-        self.nesterov = nesterov
-        self.beta_2 = beta_2
-        self.eps = eps
-        self.weight_decay = weight_decay
-        self.clip_norm = clip_norm
-        self.groups = groups
-        self.no_decay = no_decay
+    hidden_layer_sizes: int | tuple[int, ...]
+    activation: str
+    solver: str
+    alpha: float
+    batch_size: int | str
+    learning_rate: LrSchedule | str
+    learning_rate_init: float | None
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float | None
+    beta_2: float | None
+    epsilon: float | None
+    n_iter_no_change: float
+    max_fun: int
+    init: str
+    normalize: bool
+    batch_norm: bool
+    keep_prob: float
+    l1: float
+    weight_decay: float | None
+    clip_norm: float | None
+    groups: Named | None
+    no_decay: Chosen | None
+    callbacks: Callbacks
+    device: Device
+    engine: str
+    dtype: npt.DTypeLike | None
+
+    net_: Sequential
+    history_: History
+    normalizer_: Normalizer | None
+    target_normalizer_: Normalizer | None
+    loss_curve_: list[float]
+    _optimizer: Optimizer
+    _rng: np.random.Generator
+
+    def _take(self, given: dict[str, Any]) -> None:
+        """Keep the constructor's arguments as they came; `fit` checks them."""
+        for name in self._get_param_names():
+            setattr(self, name, given[name])
+
+    @property
+    def coefs_(self) -> list[HostArray]:
+        """The weights of each layer, (n_in, n_out); on the CPU views, which may be written."""
+        return [self._array(layer, "weight") for layer in self._dense_layers()]
+
+    @property
+    def intercepts_(self) -> list[HostArray | None]:
+        """The biases of each layer, (n_out,); None of one that a batch norm follows."""
+        layers = self._dense_layers()
+        return [self._array(layer, "bias") if layer.bias else None for layer in layers]
+
+    def _dense_layers(self) -> list[Dense]:
+        if "net_" not in vars(self):
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet")
+        return [layer for layer in self.net_.layers if isinstance(layer, Dense)]
+
+    def _array(self, layer: Dense, name: str) -> HostArray:
+        array = layer.params[name]
+        return array if isinstance(array, np.ndarray) else self.net_.backend.to_numpy(array)
+
+    # Training
 
     def _train(
         self,
-        data: Pair,
+        x: Any,
+        y: HostArray,
         loss: Loss,
         width: int,
-        class_weight: HostArray | None = None,
+        weights: HostArray | None,
+        part: bool = False,
         **learnt: Any,
     ) -> Self:
-        """Train a new network of `width` outputs on checked `data`.
+        """Train a network of `width` outputs on checked data: a new one, or that of before.
 
         What was learnt becomes attributes at the end, and `learnt` with it: a fit that raises
         leaves those of an earlier one together.
+
+        Args:
+            x: rows, or a CSR matrix.
+            weights: of the rows, or None.
+            part: `partial_fit`, which goes through the rows once.
         """
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        parts = self._held_out(*data, seed)
-        normalizer = target = None
-        if flag("normalize", self.normalize):
-            normalizer = Normalizer().fit(parts[0][0])
-            parts = [(normalizer.apply(x), y) for x, y in parts]
-            if not self.classifies:
+        self._check_arguments(part)
+        goes_on = self._goes_on(part)
+        random = check_random_state(self.random_state)
+        seed = int(random.randint(np.iinfo(np.int32).max))
+        rows, held = self._held_out(x, y, seed, part)
+        sparse = hasattr(x, "tocsr")
+        parts = [
+            (_taken(x, each), y[each], None if weights is None else weights[each])
+            for each in ([rows] if held is None else [rows, held])
+        ]
+        if goes_on:
+            net, normalizer, target = self.net_, self.normalizer_, self.target_normalizer_
+            if sparse and normalizer is not None:
+                raise ValueError(
+                    "X is sparse, but what was learnt so far takes dense samples, normalized; "
+                    "expected a dense X, or normalize=False from the first fit on"
+                )
+        else:
+            normalizer = target = None
+            if self.normalize and not sparse:
+                normalizer = Normalizer().fit(parts[0][0])
+            if self.normalize and self._scales_targets():
                 target = Normalizer().fit(parts[0][1])
-                parts = [(x, target.apply(y)) for x, y in parts]
-        net = self._network(parts[0][0], width, seed)
-        stopping = [EarlyStopping(patience=self.patience)] if self.early_stopping else []
-        optimizer = optimizer_by_name(
-            self.optimizer,
-            net.parameters(),
-            self.lr,
-            self.momentum,
-            self.engine,
-            nesterov=self.nesterov,
-            beta_2=self.beta_2,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
-            groups=self.groups,
-            no_decay=self.no_decay,
-        )
-        samples = len(parts[0][0])
-        batch_size = batch_size_for(samples, self.batch_size, self.batch_norm)
-        schedule = self.schedule
-        if isinstance(schedule, str):
-            schedule = schedule_by_name(schedule, optimizer.lr, samples, batch_size, self.epochs)
-        history = fit(
-            net,
-            parts[0],
-            loss=loss,
-            optimizer=optimizer,
-            epochs=self.epochs,
-            batch_size=batch_size,
-            validation=parts[1] if self.early_stopping else None,
-            seed=seed,
-            progress=bool(self.verbose),
-            schedule=schedule,
-            regularizer=self._regularizers(),
-            class_weight=class_weight,
-            callbacks=stopping,
-        )
-        self.net_, self.history_, self.n_iter_ = net, history, history.epochs
-        self.normalizer_, self.target_normalizer_ = normalizer, target
-        self.__dict__.update(learnt)
-        if history.stopped == "interrupted":  # or a search would go on with the next fit
+            net = self._network(x, width, seed)
+        parts = [
+            (
+                x if normalizer is None else normalizer.apply(x),
+                y if target is None else target.apply(y),
+                w,
+            )
+            for x, y, w in parts
+        ]
+        x, y, weights = parts[0]
+        if self.solver == "lbfgs":
+            found: dict[str, Any] = self._minimized(net, x, y, weights, loss)
+        else:
+            found = self._descended(net, parts, loss, seed, goes_on, part)
+        self.net_, self.normalizer_, self.target_normalizer_ = net, normalizer, target
+        self.n_layers_, self.n_outputs_ = len(self._dense_layers()) + 1, width
+        self.__dict__.update(found | learnt)
+        if self.history_.stopped == "interrupted":  # or a search would go on with the next fit
             raise KeyboardInterrupt
         return self
+
+    def _goes_on(self, part: bool) -> bool:
+        """Whether training goes on with the network of before."""
+        return "net_" in vars(self) and (part or bool(self.warm_start))
+
+    def _minimized(
+        self, net: Sequential, x: Any, y: HostArray, weights: HostArray | None, loss: Loss
+    ) -> dict[str, Any]:
+        """Train by L-BFGS; the attributes that tell of it."""
+        history = fit_lbfgs(
+            net,
+            (x, y),
+            loss=loss,
+            regularizer=self._regularizers(1.0),
+            sample_weight=weights,
+            max_iter=self.max_iter,
+            max_fun=self.max_fun,
+            tol=self.tol,
+            progress=bool(self.verbose),
+        )
+        if history.stopped not in ("converged", "interrupted"):
+            warnings.warn(
+                f"lbfgs failed to converge ({history.stopped}). Increase max_iter or max_fun, or "
+                "scale the data",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        curve = list(history.loss)  # empty where the start was good enough
+        return {
+            "history_": history,
+            "n_iter_": history.epochs,
+            "loss_": curve[-1] if curve else vars(self).get("loss_", np.nan),
+            "loss_curve_": curve,
+            "best_loss_": min(curve, default=vars(self).get("best_loss_")),
+            "validation_scores_": None,
+            "best_validation_score_": None,
+            "t_": len(y) * history.epochs,
+        }
+
+    def _descended(
+        self,
+        net: Sequential,
+        parts: list[tuple[Any, HostArray, HostArray | None]],
+        loss: Loss,
+        seed: int,
+        goes_on: bool,
+        part: bool,
+    ) -> dict[str, Any]:
+        """Train by mini-batches; the attributes that tell of it."""
+        x, y, weights = parts[0]
+        samples = x.shape[0]
+        held = parts[1] if len(parts) > 1 else None
+        kept = goes_on and part and "_optimizer" in vars(self)
+        optimizer = self._optimizer if kept else optimizer_of(self, net)
+        rng = self._rng if kept else np.random.default_rng(seed)
+        size = min(BATCH, samples) if self.batch_size == "auto" else self.batch_size
+        batch_size = batch_size_for(samples, size, self.batch_norm)
+        schedule = schedule_of(self, optimizer, samples, batch_size, part)
+        before = vars(self) if goes_on else {}
+        if schedule is not None and kept:
+            schedule = _from_there(schedule, before.get("_epochs", 0), optimizer.steps)
+        seen = before.get("t_", 0)
+        watch = Convergence(
+            non_negative("tol", self.tol),
+            np.inf if part else self.n_iter_no_change,
+            self.learning_rate,
+            optimizer.lr if not kept else before["_rate"],
+            self.power_t,
+            seen,
+            samples,
+            None if held is None else lambda net: self._judged(outputs(net, held[0]), *held[1:]),
+            before.get("best_loss_" if held is None else "best_validation_score_"),
+        )
+        rate = watch.lr
+        if seen and self.learning_rate == "invscaling":
+            optimizer.lr = rate / (seen + 1) ** self.power_t
+        history = fit(
+            net,
+            (x, y),
+            loss=loss,
+            optimizer=optimizer,
+            epochs=1 if part else self.max_iter,
+            batch_size=min(batch_size, samples),
+            validation=held,
+            shuffle=flag("shuffle", self.shuffle),
+            seed=rng,
+            progress=bool(self.verbose),
+            schedule=schedule,
+            regularizer=self._regularizers(samples / min(batch_size, samples)),
+            sample_weight=weights,
+            callbacks=[watch, *callbacks_of(self.callbacks)],
+        )
+        whole = isinstance(self.learning_rate, str) and schedule is not None
+        if not (part or history.stopped or whole):
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        curve = [*before.get("loss_curve_", ()), *history.loss]
+        scored = held is not None
+        scores = [*(before.get("validation_scores_") or ()), *watch.scores]
+        return {
+            "history_": history,
+            "n_iter_": history.epochs + (before.get("n_iter_", 0) if part else 0),
+            "loss_": curve[-1] if curve else np.nan,
+            "loss_curve_": curve,
+            "best_loss_": None if scored else watch.best,
+            "validation_scores_": scores if scored else None,
+            "best_validation_score_": watch.best if scored else None,
+            "t_": watch.seen,
+            "_optimizer": optimizer,
+            "_rng": rng,
+            "_rate": rate,
+            "_epochs": before.get("_epochs", 0) + history.epochs,
+            "_no_improvement_count": watch.no_better,
+        }
+
+    def _check_arguments(self, part: bool) -> None:
+        check_solver(self.solver)
+        for name in ("normalize", "early_stopping", "warm_start", "shuffle"):
+            flag(name, getattr(self, name))
+        count("max_iter", self.max_iter)
+        non_negative("power_t", self.power_t)
+        patience = self.n_iter_no_change
+        if patience != np.inf:
+            count("n_iter_no_change", patience)
+        if part and self.early_stopping:
+            raise ValueError(
+                "partial_fit does not support early_stopping=True; expected False: nothing is held "
+                "out of a stream"
+            )
+
+    def _held_out(
+        self, x: Any, y: HostArray, seed: int, part: bool
+    ) -> tuple[Any, HostArray | None]:
+        """The numbers of the rows that are trained on, and of those that are watched, or None."""
+        if not self.early_stopping or self.solver == "lbfgs":
+            return slice(None), None
+        share = self.validation_fraction
+        if not (isinstance(share, (float, np.floating)) and 0 < share < 1):
+            raise ValueError(f"validation_fraction is {share!r}; expected a number in (0, 1)")
+        rows, held = train_test_split(
+            np.arange(x.shape[0]),
+            test_size=share,
+            random_state=seed,
+            stratify=y if self.classifies and y.ndim == 1 else None,
+        )
+        if len(held) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                f"your dataset. (validation_fraction is {share!r}, n_samples={x.shape[0]})"
+            )
+        return rows, held
+
+    def _network(self, x: Any, n_out: int, seed: int) -> Sequential:
+        activation = self.activation
+        try:
+            return multilayer(
+                x.shape[1],
+                self.hidden_layer_sizes,
+                n_out,
+                activation=ACTIVATIONS.get(activation, activation)
+                if isinstance(activation, str)
+                else activation,
+                batch_norm=self.batch_norm,
+                keep_prob=self.keep_prob,
+                init=self.init,
+                seed=seed,
+                dtype=x.dtype if self.dtype is None else self.dtype,
+                device=self.device,
+            )
+        except (TypeError, ValueError) as error:
+            message = str(error)
+            if message.startswith("hidden"):
+                raise type(error)(message.replace("hidden", "hidden_layer_sizes", 1)) from error
+            raise
+
+    def _regularizers(self, batches: float) -> list[Regularizer]:
+        """As scikit-learn has them: alpha/(2b) sum ||W||^2 and l1/b sum |W|, b samples of a batch.
+
+        `fit` divides by all samples, of which a batch is a 1/`batches`.
+        """
+        strengths = non_negative("alpha", self.alpha), non_negative("l1", self.l1)
+        pairs = zip((L2, L1), strengths, strict=True)
+        return [kind(strength * batches) for kind, strength in pairs if strength]
+
+    def _weights(self, x: Any, sample_weight: Any) -> HostArray | None:
+        """The weights of rows, float64, with a mean of 1; None of None."""
+        if sample_weight is None:
+            return None
+        weights = _check_sample_weight(
+            sample_weight, x, dtype=np.float64, ensure_non_negative=True
+        )
+        if not weights.any():
+            raise ValueError("sample_weight is 0 for every row; expected one that counts")
+        return np.asarray(weights / weights.mean())
+
+    def _checked(self, X: Any, y: Any, first: bool, **checks: Any) -> Any:
+        """X and y as scikit-learn checks them: X dense, or CSR, in float32 or float64."""
+        X, y = taken_in(("X", "y"), (X, y))
+        return validate_data(
+            self, X, y, reset=first, dtype=FLOATS, accept_sparse="csr", **checks
+        )
+
+    # Prediction
 
     def _outputs(self, X: Any) -> HostArray:
         """What the network gives for rows that are checked first, (n, width), float32 at least.
@@ -171,45 +399,56 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "net_")
         (X,) = taken_in(["X"], [X])
-        x = validate_data(self, X, reset=False, dtype=FLOATS)
-        found = outputs(self.net_, x if self.normalizer_ is None else self.normalizer_.apply(x))
+        x = validate_data(self, X, reset=False, dtype=FLOATS, accept_sparse="csr")
+        if self.normalizer_ is None:
+            found = outputs(self.net_, x)
+        else:  # sparse rows become dense some at a time
+            sizes = slices(x.shape[0]) if hasattr(x, "tocsr") else [slice(None)]
+            dense = (x[each].toarray() if hasattr(x, "tocsr") else x for each in sizes)
+            several = [outputs(self.net_, self.normalizer_.apply(each)) for each in dense]
+            found = np.concatenate(several) if len(several) > 1 else several[0]
         return found.astype(np.float32) if found.dtype == np.float16 else found
 
-    def _network(self, x: HostArray, n_out: int, seed: int) -> Sequential:
-        return multilayer(
-            x.shape[1],
-            self.hidden,
-            n_out,
-            activation=self.activation,
-            batch_norm=self.batch_norm,
-            keep_prob=self.keep_prob,
-            seed=seed,
-            dtype=x.dtype if self.dtype is None else self.dtype,
-            device=self.device,
-        )
+    # To be told by the two kinds
 
-    def _held_out(self, x: HostArray, y: HostArray, seed: int) -> list[Pair]:
-        """What is trained on, some of every class, and, with early stopping, what is watched."""
-        if not flag("early_stopping", self.early_stopping):
-            return [(x, y)]
-        share = self.validation_fraction
-        try:
-            parts = split(
-                np.arange(len(x)), y, (1 - share, share), stratify=self.classifies, seed=seed
+    def _scales_targets(self) -> bool:
+        """Whether targets are normalized."""
+        return False
+
+    def _judged(self, found: HostArray, y: HostArray, weights: HostArray | None) -> float:
+        """The score of the network's outputs for rows whose targets are `y`."""
+        raise NotImplementedError
+
+    # To and from files
+
+    def __getstate__(self) -> Any:
+        return {**super().__getstate__(), "_onepass_version": __version__}
+
+    def __setstate__(self, state: Any) -> None:
+        saved = state.pop("_onepass_version", "an older version")
+        if saved.split(".")[0] != __version__.split(".")[0]:
+            warnings.warn(
+                f"this {type(self).__name__} was saved by onepass {saved}, and is read by "
+                f"{__version__}; between versions that differ in the first number it may fail, or "
+                "give other results",
+                UserWarning,
+                stacklevel=2,
             )
-            rows, held = (indices for indices, _ in parts)
-            if self.classifies:  # a class of one or two samples may have gone to the other side
-                unseen = ~np.isin(y[held], y[rows])
-                rows, held = np.append(rows, held[unseen]), held[~unseen]
-            if not len(held):
-                raise ValueError("every sample that would be held out is the last of its class")
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"validation_fraction is {share!r}; expected a number in (0, 1) that leaves "
-                f"samples on both sides, n_samples={len(x)}"
-            ) from error
-        return [(x[rows], y[rows]), (x[held], y[held])]
+        arguments = signature(type(self)).parameters
+        defaults = {name: each.default for name, each in arguments.items() if name not in state}
+        super().__setstate__({**defaults, **state})
 
-    def _regularizers(self) -> list[Regularizer]:
-        strengths = non_negative("l2", self.l2), non_negative("l1", self.l1)
-        return [kind(lam) for kind, lam in zip((L2, L1), strengths, strict=True) if lam]
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _taken(x: Any, rows: Any) -> Any:
+    """Rows of an array, or of a CSR matrix; as it is, where all are."""
+    return x if isinstance(rows, slice) else x[rows]
+
+
+def _from_there(schedule: LrSchedule, epochs: int, steps: int) -> LrSchedule:
+    """The schedule of a run that goes on after so many epochs and steps."""
+    return lambda epoch, step: schedule(epoch + epochs, step + steps)

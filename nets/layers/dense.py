@@ -10,7 +10,7 @@ from ...backend import backend_of
 from ...backend.memory_pool import PERHAPS, product
 from ...kernels import activation_backward, activation_forward, matmul, validate
 from ..types import Array, HostArray, Shape
-from .first_weights import deviation, initialize
+from .first_weights import EVENLY, bound, deviation, initialize
 from .layer import Layer, Recorded
 
 
@@ -24,12 +24,14 @@ class Dense(Layer):
         in_features: width of x, shape (n, in_features).
         out_features: width of y, shape (n, out_features).
         bias: False leaves b out, as before a normalization, which would subtract it again.
-        init: how W starts: "he", "xavier", "glorot", "normal" or "zeros" (see `deviation`);
-            b starts at zero.
+        init: how W starts: "he", "xavier", "glorot", "glorot_uniform", "normal" or "zeros" (see
+            `deviation`).
         activation: f: "relu", "leaky_relu", "sigmoid", "tanh" (see `kernels.activation_forward`),
             or "linear" or None for none. It is what a layer such as ReLU() behind would do, in one
             pass with the bias, and with db on the way back.
         slope: of "leaky_relu", finite and > 0.
+        bias_init: how b starts: "zeros", or "glorot_uniform": even from -c to c, of that W's c,
+            so that the kinks of rectifiers don't all start at the origin.
 
     The parameters are "weight", (in_features, out_features), the transpose of PyTorch's, and
     "bias", (out_features,). Backward writes dW and db straight into the gradient views, replacing
@@ -38,7 +40,7 @@ class Dense(Layer):
 
     Raises:
         TypeError: a width is not an integer, `activation` no string or `slope` no number.
-        ValueError: a width is smaller than 1, `init`, `activation` or `slope` is none of the above,
+        ValueError: a width is smaller than 1, `init`, `activation`, `slope` or `bias_init` is none of the above,
             or (forward, backward) x or dy has another shape.
     """
 
@@ -50,12 +52,16 @@ class Dense(Layer):
         init: str = "he",
         activation: str | None = None,
         slope: float = 0.01,
+        bias_init: str = "zeros",
     ) -> None:
         deviation(init, in_features, out_features)  # refuses bad widths and names at once
         self.in_features: int = int(in_features)
         self.out_features: int = int(out_features)
         self.bias = bias
-        self.init = init
+        if bias_init != "zeros" and (bias_init not in EVENLY or not bias):
+            expected = "'zeros' or 'glorot_uniform'" if bias else "'zeros' without a bias"
+            raise ValueError(f"bias_init is {bias_init!r}; expected {expected}")
+        self.init, self.bias_init = init, bias_init
         self.activation = activation
         self._kind = "linear" if activation is None else activation
         self.slope = validate("activation", activation=self._kind, slope=slope)["slope"]
@@ -69,7 +75,11 @@ class Dense(Layer):
     def initial(self, rng: np.random.Generator) -> dict[str, HostArray]:
         values = {"weight": initialize(self.init, self.in_features, self.out_features, rng)}
         if self.bias:
-            values["bias"] = np.zeros(self.out_features)
+            c = bound(self.in_features, self.out_features)
+            even = self.bias_init in EVENLY
+            values["bias"] = (
+                rng.uniform(-c, c, self.out_features) if even else np.zeros(self.out_features)
+            )
         return values
 
     def forward(self, x: Array, train: bool = False) -> Array:
@@ -139,4 +149,5 @@ class Dense(Layer):
         shown += [] if self.init == "he" else [f"init={self.init!r}"]
         shown += [] if self.activation is None else [f"activation={self.activation!r}"]
         shown += [] if self.slope == 0.01 else [f"slope={self.slope}"]
+        shown += [] if self.bias_init == "zeros" else [f"bias_init={self.bias_init!r}"]
         return f"Dense({', '.join(shown)})"

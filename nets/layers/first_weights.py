@@ -13,10 +13,14 @@ DEVIATIONS: dict[str, Callable[[int, int], float]] = {
     "he": lambda n_in, n_out: sqrt(2 / n_in),
     "xavier": lambda n_in, n_out: sqrt(1 / n_in),
     "glorot": lambda n_in, n_out: sqrt(2 / (n_in + n_out)),
+    "glorot_uniform": lambda n_in, n_out: sqrt(2 / (n_in + n_out)),
     "normal": lambda n_in, n_out: 0.01,
     "zeros": lambda n_in, n_out: 0.0,
 }
 """Name -> standard deviation of a weight, from fan-in and fan-out."""
+
+EVENLY = ("glorot_uniform",)
+"""Those that are spread evenly, and that biases can start by; the others are normal."""
 
 
 def deviation(name: str, n_in: int, n_out: int) -> float:
@@ -26,6 +30,7 @@ def deviation(name: str, n_in: int, n_out: int) -> float:
         "he"      2 / n_in              ReLU, which lets half of the variance through
         "xavier"  1 / n_in              tanh
         "glorot"  2 / (n_in + n_out)    signals and gradients, balanced
+        "glorot_uniform"    the same    drawn evenly from -c to c, c = sqrt(6 / (n_in + n_out))
         "normal"  0.01^2                shallow networks; signals fade in deep ones
         "zeros"   0                     a single layer; before hidden ones equal units stay equal
 
@@ -54,9 +59,20 @@ def deviation(name: str, n_in: int, n_out: int) -> float:
 def initialize(name: str, n_in: int, n_out: int, rng: np.random.Generator) -> HostArray:
     """Draw weights of shape (n_in, n_out), float64, from N(0, deviation(name, n_in, n_out)^2).
 
+    Those of "glorot_uniform" are spread evenly, with that deviation: from -c to c, as `bound`.
+
     They are drawn on the CPU in float64 whatever the network's device and dtype, so that networks
     of one seed start equal on CPU and GPU, and equal but for rounding in float32 and float64.
     `rng` advances by n_in * n_out normals for every name, "zeros" too: another start of one layer
-    leaves the other layers as they were. Raises as `deviation` does.
+    leaves the other layers as they were; "glorot_uniform" alone takes as many even numbers instead.
+    Raises as `deviation` does.
     """
+    if name in EVENLY:
+        c = bound(n_in, n_out)
+        return rng.uniform(-c, c, (n_in, n_out))
     return deviation(name, n_in, n_out) * rng.standard_normal((n_in, n_out))
+
+
+def bound(n_in: int, n_out: int) -> float:
+    """The largest number that "glorot_uniform" draws: sqrt(6 / (n_in + n_out))."""
+    return sqrt(3) * deviation("glorot_uniform", n_in, n_out)

@@ -14,6 +14,7 @@ from ..layers.activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, T
 from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
 from ..layers.dropout import Dropout
+from ..layers.first_weights import EVENLY
 from ..layers.layer import Layer
 from ..types import Device
 from .sequential import Sequential
@@ -31,6 +32,7 @@ def multilayer(
     activation: str = "relu",
     batch_norm: bool = False,
     keep_prob: float = 1.0,
+    init: str | None = None,
     seed: int = 0,
     dtype: npt.DTypeLike = "float32",
     device: Device = "auto",
@@ -40,12 +42,14 @@ def multilayer(
     Args:
         n_in: features of a row.
         hidden: units of each hidden layer; a number for a single one, () for none: a linear or
-            logistic regression, whose weights start at 0, since nothing is gained by chance there.
+            logistic regression, whose weights start at 0, since nothing is gained by chance there,
+            whatever `init`.
         n_out: outputs of a row.
-        activation: "relu", "leaky_relu", "sigmoid", "tanh" or "linear". Weights before a rectifier
-            start as He has it (variance 2 / n_in), all others with 1 / n_in.
+        activation: "relu", "leaky_relu", "sigmoid", "tanh" or "linear".
         batch_norm: normalize before each activation, in layers without biases.
         keep_prob: of the dropout after each activation; 1 for none.
+        init: how weights start, see `deviation`; with "glorot_uniform" biases do so too. None:
+            before a rectifier as He has it (variance 2 / n_in), all others with 1 / n_in.
         seed, dtype, device: as `Sequential` takes them.
 
     Raises:
@@ -56,22 +60,31 @@ def multilayer(
         raise ValueError(f"activation is {activation!r}; expected {', '.join(map(repr, KINDS))}")
     flag("batch_norm", batch_norm)
     dropout = Dropout(keep_prob).keep_prob < 1
-    init = "he" if activation in ("relu", "leaky_relu") else "xavier"
     widths = [n_in, *layer_sizes(hidden)]
+    inner, outer = init, init
+    if init is None:
+        inner, outer = "he" if activation in ("relu", "leaky_relu") else "xavier", "xavier"
+    if len(widths) == 1:
+        outer = "zeros"
     layers: list[Layer] = []
     for before, width in pairwise(widths):
         if not batch_norm:
-            layers.append(Dense(before, width, init=init, activation=activation))
+            layers.append(_dense(before, width, inner, activation))
         elif activation == "relu":
-            dense = Dense(before, width, bias=False, init=init)
+            dense = Dense(before, width, bias=False, init=inner)
             layers += [dense, BatchNorm(width, activation="relu")]
         else:
-            dense = Dense(before, width, bias=False, init=init)
+            dense = Dense(before, width, bias=False, init=inner)
             layers += [dense, BatchNorm(width), KINDS[activation]()]
         if dropout:
             layers.append(Dropout(keep_prob))
-    last = Dense(widths[-1], n_out, init="xavier" if layers else "zeros")
+    last = _dense(widths[-1], n_out, outer)
     return Sequential(*layers, last, seed=seed, dtype=dtype, device=device)
+
+
+def _dense(n_in: int, n_out: int, init: Any, activation: str | None = None) -> Dense:
+    even = "glorot_uniform" if init in EVENLY else "zeros"
+    return Dense(n_in, n_out, init=init, activation=activation, bias_init=even)
 
 
 def layer_sizes(hidden: Any) -> list[int]:

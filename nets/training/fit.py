@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 
-from ...backend.checks.numbers import count
+from ...backend.checks.numbers import count, flag
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
@@ -45,7 +45,8 @@ def fit(
     batch_size: int = 128,
     accumulate: int = 1,
     validation: Pair | Weighted | None = None,
-    seed: int = 0,
+    shuffle: bool = True,
+    seed: int | np.random.Generator = 0,
     progress: bool = True,
     schedule: LrSchedule | None = None,
     regularizer: Regularizers = None,
@@ -61,7 +62,7 @@ def fit(
     In place: arrays taken out of `net.parameters()` before are views, and change too;
     `net.state_dict()` gives copies.
 
-    Each epoch shuffles the samples anew and uses every one once, the last, smaller batch too. Data
+    Each epoch shuffles the samples anew, unless told otherwise, and uses every one once, the last, smaller batch too. Data
     is brought to the network's device once, before the first epoch. One seed on one device gives
     one result, to the last bit, whatever the number of threads.
 
@@ -104,7 +105,8 @@ def fit(
             adding up. Schedules, callbacks and `history` count updates.
         validation: (x, y) like `data`, held out: measured after every epoch, never trained on. Or
             (x, y, sample_weight), with a factor on the loss of each of its rows.
-        seed: of the shuffling, and of `augment`.
+        shuffle: take the samples in a new order in each epoch; False: as they come.
+        seed: of the shuffling, and of `augment`; or a generator, which goes on from run to run.
         progress: show a bar (needs rich); False prints nothing.
         schedule: schedule(epoch, step) -> lr, the epoch counted from 0 and the step (the
             mini-batch) from 1: sets `optimizer.lr` before each update.
@@ -143,7 +145,7 @@ def fit(
     check_loss(net, loss)
     check_optimizer(net, optimizer)
     epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
-    accumulate = count("accumulate", accumulate)
+    accumulate, shuffle = count("accumulate", accumulate), flag("shuffle", shuffle)
     for name, function in (("schedule", schedule), ("augment", augment)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} is {function!r}; expected a function, or None")
@@ -184,6 +186,7 @@ def fit(
             held_out=held_out,
             held_out_weights=held_out_weights,
             batch_size=batch_size,
+            shuffle=shuffle,
             accumulate=accumulate,
             scaler=loss_scaler,
             regularizers=regularizers,

@@ -42,6 +42,7 @@ class Loop:
     held_out: Pair | None
     held_out_weights: Array | None
     batch_size: int
+    shuffle: bool
     accumulate: int
     scaler: LossScaler | None
     regularizers: tuple[Regularizer, ...]
@@ -84,7 +85,7 @@ class Loop:
         means, metrics = Total(run.net.backend), Total(run.net.backend)
         seen = 0
         batch: Array = None
-        order = shuffled(n, run.rng, run.net.backend)
+        order = shuffled(n, run.rng if self.shuffle else None, run.net.backend)
         while seen < n and not run.stopped:
             for samples, mean, metric in self._round(order[seen:]):
                 batch = order[seen : seen + samples]
