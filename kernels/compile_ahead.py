@@ -31,7 +31,8 @@ def warmup(
     """Compile rules, and what else is asked for, now instead of at the first call.
 
     It takes seconds, batch normalization longest, and once: the machine code is kept on disk. What
-    captured steps on a GPU have for themselves is compiled when they are captured.
+    captured steps on a GPU have for themselves is compiled when they are captured; what decides on
+    those of a `LossScaler`, at the first.
 
     Args:
         dtypes: one or several of "float16", "float32", "float64".

@@ -26,7 +26,7 @@ from ..compiling.python_text import scalar_names
 from ..groups import Runs
 from ..program.stops import NOT_FINITE
 from ..rule import Rule
-from ..rule_engines.cuda_clock import CLOCK, DRAWS, ORDER, STEP, STOP
+from ..rule_engines.cuda_clock import CLOCK, DRAWS, ORDER, STEP, STOP, host_words
 from ..rule_engines.cupy_gpu import table_kernel
 from . import cuda_text
 from .words import Words, captured
@@ -60,7 +60,7 @@ class Graph:
         self._losses, self._metrics = room[:figures].reshape(2, most)
         self._clock, self._table = room[figures:given].view("int64"), room[given:]
         self._found, self._given = room[:given], room[figures:]
-        self._host_found, self._host_given = _pinned(given), _pinned(CLOCK + most * columns)
+        self._host_found, self._host_given = host_words(given), host_words(CLOCK + most * columns)
         self._host_clock = self._host_found[figures:].view("int64")
         self.loss, self.metric = self._host_found[:figures].reshape(2, most)
 
@@ -189,16 +189,6 @@ def _taken(size: int) -> Any:
         if error.status != _OUT_OF_MEMORY:
             raise
         raise cupy.cuda.memory.OutOfMemoryError(size, 0) from None
-
-
-def _pinned(size: int) -> np.ndarray:
-    """Numbers in memory that the GPU reads and writes by itself."""
-    import cupy
-
-    memory = cupy.cuda.alloc_pinned_memory(8 * size)
-    found = np.frombuffer(memory, np.float64, size)
-    found[:] = 0
-    return found
 
 
 def _abandon(stream: Any) -> None:

@@ -45,16 +45,18 @@ class Kept:
         groups: int64, one for each call; empty where all are of the first.
         order: numbers from 0 to that of all arrays, the order in which they lay in memory.
         bundle: what an engine of a GPU knows of them, and has told the GPU.
+        in_tables: the same for steps whose coefficients lie in a table.
 
     A copy, and what comes out of a pickle, knows nothing yet.
     """
 
-    __slots__ = ("bundle", "groups", "order")
+    __slots__ = ("bundle", "groups", "in_tables", "order")
 
     def __init__(self, arrays: int, groups: Sequence[int] | None = None) -> None:
         self.groups = np.array([] if groups is None else groups, np.int64)
         self.order = np.arange(arrays)
         self.bundle: Any = None
+        self.in_tables: Kept | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Kept, (self.order.size, self.groups.tolist() or None)
@@ -102,6 +104,11 @@ class Engine(ABC):
 
     def squares_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> float | None:
         """The sum of squares of all grads, where `kept` makes that quick; they fit."""
+        return None
+
+    def tables_each(self, columns: tuple[tuple[Array, ...], ...], kept: Kept) -> Any:
+        """The chunks of many calls, as `PendingSteps` takes them, on a GPU of this engine; None
+        where it can't, or not on these arrays, and what is done is to be waited for."""
         return None
 
     @abstractmethod

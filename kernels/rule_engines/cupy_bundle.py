@@ -94,7 +94,7 @@ class Bundle:
         The tables then are of these gradients, wherever they lie.
         """
         same = len(columns) == 1 + len(self._written) and self._stream == _stream()
-        if not same or not all(map(is_, self._written, _written(columns))):
+        if not same or not all(map(_are, self._written, _written(columns))):
             return False
         grads = columns[GRADS]
         if self._are_the_last(grads):
@@ -178,11 +178,16 @@ def all_apart(addresses: np.ndarray, nbytes: np.ndarray, order: np.ndarray) -> b
     return not (over_written | (over_all & written[1:])).any()
 
 
-def on_gpu(coefficients: tuple[float, ...]) -> Array:
+def on_gpu(coefficients: Sequence[float]) -> Array:
     """A table of them on the current device, for launches on CuPy's current stream."""
     import cupy
 
     return cupy.asarray(np.array(coefficients))
+
+
+def _are(column: Sequence[Array], other: Sequence[Array]) -> bool:
+    """Whether they hold the same objects."""
+    return column is other or (len(column) == len(other) and all(map(is_, column, other)))
 
 
 def _written(columns: Columns) -> Columns:

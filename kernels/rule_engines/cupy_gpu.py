@@ -9,6 +9,7 @@ from ...backend import Array
 from ...backend.devices import best_gpu
 from ...backend.failures import Explained
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
+from ..compiling.cuda_chunks import Chunks
 from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
 from ..compiling.cuda_packs import launch_chunks, launch_chunks_with, launch_packed
 from ..compiling.cuda_squares import sum_of_chunks
@@ -105,6 +106,20 @@ class CupyEngine(GpuEngine):
             return None
         with Explained("global_norm", first, self.name), first.device:
             return float(sum_of_chunks((each, GRADS) for each in kept.bundle.tables))
+
+    def tables_each(
+        self, columns: tuple[tuple[Array, ...], ...], kept: Kept
+    ) -> list[Chunks] | None:
+        """Of arrays without gaps, of float32 or float16, whose squares stay in float64's range."""
+        first = columns[0][0]
+        if any(array.dtype.char not in "ef" for array in columns[0]):
+            return None
+        if kept.in_tables is None:
+            groups = kept.groups.tolist() or [0] * len(columns[0])
+            kept.in_tables = Kept(kept.order.size, groups)
+        with Explained("a step of a scaled loss", first, self.name), first.device:
+            bundle = bundle_of(columns, kept.in_tables)
+        return bundle.tables if bundle is not None and bundle.tables else None
 
     def run(
         self,

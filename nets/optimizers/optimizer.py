@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from math import isfinite
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
 from ... import kernels
+from ...backend import device_of
 from ...backend.checks.arrays import check_arrays
 from ...backend.checks.numbers import step_number
 from ...kernels.engine_table import Kept, find_engine
-from ...kernels.launch import AVERAGE, Runs, check_all, launch_all, norm_of_all
+from ...kernels.launch import (
+    AVERAGE,
+    Runs,
+    check_all,
+    launch_all,
+    norm_of_all,
+)
+from ...kernels.loss_scale import Changes, pending_steps, tables_of_all
 from ..state_checks import check_keys, check_values
 from ..types import Array
 from . import groups as grouping
@@ -41,6 +49,23 @@ class Common(TypedDict, total=False):
     no_decay: Chosen | None
     frozen: Chosen | None
     engine: str
+
+
+class Scaled(Protocol):
+    """A scale of the loss, as `Optimizer.step_pending` takes it.
+
+    Attributes:
+        pending: the `PendingSteps` that have it; None where the host has.
+        changes: how it changes.
+    """
+
+    pending: Any
+
+    @property
+    def changes(self) -> Changes: ...
+
+    def settled(self) -> tuple[float, int]:
+        """The scale, and for how many steps."""
 
 
 class Optimizer(Tuned):
@@ -94,7 +119,7 @@ class Optimizer(Tuned):
         EngineUnavailableError: the engine can't be had for these arrays.
     """
 
-    __slots__ = ("_backend", "_engine", "_params", "_whole_kept")
+    __slots__ = ("_backend", "_engine", "_params", "_pending", "_whole_kept")
 
     def __init__(
         self,
@@ -117,6 +142,7 @@ class Optimizer(Tuned):
         self._backend = self._storage.backend
         self._arrange(hyper, given, groups, no_decay, frozen)
         self._whole_kept = Kept(0)
+        self._pending: Any = None
         self.engine = engine
         self._state = {name: self._storage.zeros() for name in self._states(hyper)}
 
@@ -127,7 +153,9 @@ class Optimizer(Tuned):
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """How many steps were taken; a GPU that counts those of a `LossScaler` is waited for."""
+        if self._pending is not None:
+            self._steps = self._pending.settle().taken
         return self._steps
 
     @property
@@ -171,11 +199,52 @@ class Optimizer(Tuned):
     def step_if_finite(self, grads: Arrays | None = None, *, grad_scale: float = 1.0) -> bool:
         """`step`, unless a gradient is inf or NaN: then nothing changes, and False is returned.
 
-        Where there is `clip_norm`, the norm that it takes tells; else gradients are read once more,
-        and a GPU is waited for.
+        Where there is `clip_norm`, the norm that it takes tells; else gradients are read once more.
+        A GPU is waited for, but not in steps of a `LossScaler`.
         """
         with self._storage.beside or nullcontext():
             return self._step(grads, grad_scale, care=True)
+
+    def step_pending(self, grads: Arrays | None, grad_scale: float, scaled: Scaled) -> Array | None:
+        """`step` on a GPU, unless a gradient is inf or NaN, with gradients divided by a scale that
+        lies there; the count of steps stays there, too, and nothing is waited for.
+
+        Returns:
+            whether it is taken, a bool on the GPU; None where nothing was done, since it takes
+            another engine than "cupy", arrays with gaps or of float64, or clip_each_norm.
+        """
+        options = self._options
+        if self._storage.backend.device == "cpu" or options["clip_each_norm"] is not None:
+            return None
+        with self._storage.beside or nullcontext():
+            gradients, without = self._storage.gradients(grads)
+            if self._storage.backend is not self._backend:
+                self._follow()
+            if not self._plain:
+                self._begin()
+            columns = (self._storage.targets(), gradients, *self._state.values())
+            calls = self._storage.calls(columns, without)
+            if not calls.columns[0]:
+                return None
+            tables = tables_of_all(calls.columns, self._engine, calls.kept)
+            if tables is None:
+                return None
+            kernels.validate(self.rule, grad_scale=grad_scale)
+            like, pending = calls.columns[0][0], self._pending
+            if (
+                pending is None
+                or pending is not scaled.pending
+                or pending.device != device_of(like)
+            ):
+                pending = pending_steps(like, self.steps, *scaled.settled())
+                scaled.pending = self._pending = pending
+            taken: Array = pending.step(
+                tables, (self._values, options, self._swapped),
+                lambda step: self._prepared(step, 1.0), grad_scale, options["clip_norm"],
+                scaled.changes,
+            )  # fmt: skip
+            self._steps = pending.known.taken  # the least that it may be
+            return taken
 
     def _step(self, grads: Arrays | None, grad_scale: float, care: bool) -> bool:
         gradients, without = self._storage.gradients(grads)
@@ -185,6 +254,8 @@ class Optimizer(Tuned):
             self._begin()
         columns = (self._storage.targets(), gradients, *self._state.values())
         calls = self._storage.calls(columns, without)
+        if self._pending is not None:
+            self._count_here()
 
         def check(columns: Columns) -> None:
             self._check(calls)
@@ -204,6 +275,10 @@ class Optimizer(Tuned):
             launch_all(prepared, calls.columns, self._engine, calls.kept, check)
         self._steps += 1
         return True
+
+    def _count_here(self) -> None:
+        """From now on the host counts steps."""
+        self._steps, self._pending = self.steps, None
 
     def _factors(
         self, gradients: tuple[Array, ...], grad_scale: float, without: frozenset[Key]
@@ -277,7 +352,7 @@ class Optimizer(Tuned):
 
     def _begin(self) -> None:
         """Until the first step an average is the parameters, whatever was loaded into them."""
-        if self._steps == 0 and AVERAGE in self._state:
+        if self._steps == 0 and AVERAGE in self._state and self.steps == 0:
             with self._storage.backend.scope():
                 pairs = zip(self._storage.targets(), self._state[AVERAGE], strict=True)
                 for param, average in pairs:
@@ -317,6 +392,7 @@ class Optimizer(Tuned):
 
     def stepped(self, steps: int) -> None:
         """A program, or a graph on a GPU, took that many steps."""
+        self._count_here()
         self._steps += steps
 
     def _check(self, calls: Calls) -> None:
@@ -400,16 +476,19 @@ class Optimizer(Tuned):
         self._set_hyper(hyper, groups)
         for group, other in zip(self._groups, groups, strict=True):
             group.take(other)
-        self._backend, self._state, self._steps = self._storage.backend, loaded, steps
+        self._backend, self._state = self._storage.backend, loaded
+        self._steps, self._pending = steps, None
         self._take_options(options)
         self._arrange_calls()
 
     def __getstate__(self) -> Any:
         self._check_outside()
+        self._count_here()
         return super().__getstate__()
 
     def __setstate__(self, state: Any) -> None:
         """States that are maps of a file become arrays: joblib maps large ones for its workers."""
+        self._pending = None
         for part in state if isinstance(state, tuple) else (state,):
             for name, value in (part or {}).items():
                 setattr(self, name, _own(value))

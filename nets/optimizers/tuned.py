@@ -46,6 +46,11 @@ class Tuned:
     _storage: Storage
     _swapped: bool
 
+    @property
+    def steps(self) -> int:
+        """How many steps were taken; `_steps` is the least that it may be, where a GPU counts."""
+        return self._steps
+
     rule: ClassVar[str]
     """The stem of the kernel's name."""
 
@@ -188,9 +193,10 @@ class Tuned:
     def _check_begun(self, options: Mapping[str, Any]) -> None:
         """Refuse another kind of average than that of which there are steps already."""
         for name in ("use_ema", "swa_start", "swa_every"):
-            if self._steps and own.averages(self._options) and options[name] != self.options[name]:
+            changed = own.averages(self._options) and options[name] != self.options[name]
+            if changed and self.steps:
                 raise ValueError(
-                    f"{name}={options[name]!r}: the average is of {self._steps} steps with "
+                    f"{name}={options[name]!r}: the average is of {self.steps} steps with "
                     f"{self.options[name]!r} already; make a new {type(self).__name__}"
                 )
 
@@ -201,7 +207,7 @@ class Tuned:
 
     def prepared(self, steps_ahead: int = 0) -> Any:
         """The rule, and its coefficients for the step after that many more."""
-        return self._prepared(self._steps + 1 + steps_ahead, 1.0)
+        return self._prepared(self.steps + 1 + steps_ahead, 1.0)
 
     def _prepared(
         self, step: int, grad_scale: float, factors: Sequence[float] | None = None

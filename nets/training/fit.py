@@ -122,7 +122,8 @@ def fit(
             gradient; not in a metric, in a BatchNorm's statistics, or for "balanced", which goes by
             how many rows a class has.
         loss_scaler: a LossScaler, for networks of float16: batches whose gradients are inf or NaN
-            change nothing but its scale. Its scale is saved and resumed with the run.
+            change nothing but its scale. Its scale is saved and resumed with the run. On a GPU no
+            batch waits for it, but where a schedule or a callback asks how many updates were done.
         augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
             batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
         callbacks: one, or several, told of the run in this order; see `Callback`.

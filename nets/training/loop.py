@@ -59,6 +59,7 @@ class Loop:
             why_not = f"accumulate={self.accumulate} adds up gradients of batches"
         if self.scaler is not None:
             why_not = "loss_scaler may leave steps out"
+            self.run.count_by_optimizer()
         self.captured = CapturedSteps(self.run, data, self.regularizers, gathered, why_not)
         nothing = Callback.on_batch
         self.watched = self.augment is not None or any(
@@ -102,6 +103,8 @@ class Loop:
         if not isfinite(loss):
             late = run.net.backend.device != "cpu"
             raise diverged(run, "loss", loss, [self._rows(batch)], training=True, late=late)
+        if self.scaler is not None:
+            self.scaler.wait()
         seconds = perf_counter() - start
         held_out = None if self.held_out is None else self._validate(*self.held_out)
         history = run.history
@@ -179,7 +182,7 @@ class Loop:
         if self.augment is not None:
             x = self._augmented(x)
         weights = None if self.weights is None else self.weights.take(batch)
-        m, before = len(self.x), run.optimizer.steps
+        m = len(self.x)
         try:
             mean, metric = update(
                 run.net, run.loss, run.optimizer, self.regularizers, m, x, y, weights,
@@ -189,7 +192,8 @@ class Loop:
             )  # fmt: skip
         except NotFiniteError as error:
             raise self._diverged(error, x, y) from error
-        run.step += 1 if self.scaler is None else run.optimizer.steps - before
+        if self.scaler is None:
+            run.step += 1
         run.batch_loss = mean
         return mean, metric
 

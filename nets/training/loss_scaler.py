@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ...backend import device_of
 from ...backend.checks.numbers import count, finite_number, fraction, positive
+from ...kernels.loss_scale import LEAST, MOST, Changes, Report
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.updated_arrays import Arrays
 from ..state_checks import check_keys
@@ -41,8 +43,14 @@ class LossScaler:
 
     Conventions: as PyTorch's GradScaler, whose `step` and `update` are one call here. Where the
         optimizer has `clip_norm`, it clips the gradients after they were divided by the scale; the
-        norm says, too, whether they are finite, so each gradient is read twice. On a GPU that is
-        waited for. A scale does not grow beyond what float32 holds.
+        norm says, too, whether they are finite, so each gradient is read twice. A scale does not
+        grow beyond what float32 holds.
+        On a GPU scale and count of steps stay in its memory, and nothing is waited for until
+        someone reads them: `scale`, `state_dict`, `optimizer.steps`, the flag that `step` returns.
+        A host that is 256 steps ahead waits once; so do, until its first step, an optimizer that
+        keeps an average, and a scaler that goes from one optimizer to another. Gradients that stay
+        inf or NaN are told at a later step. Engines "array" and "numba-cuda", float64, arrays with
+        gaps and `clip_each_norm` wait in each step.
     Source: Micikevicius et al. 2018, "Mixed precision training", section 3.2.
 
     Example:
@@ -55,6 +63,9 @@ class LossScaler:
         >>> scaler.step(optimizer, [scaler.scaled(np.ones(1))]), w
         (True, array([0.5]))
     """
+
+    pending: Any = None
+    """The steps on a GPU that have the scale; None where it is here."""
 
     def __init__(
         self,
@@ -75,11 +86,27 @@ class LossScaler:
 
     @property
     def scale(self) -> float:
-        """The present scale."""
-        return self._scale
+        """The present scale; where it lies on a GPU, that is waited for."""
+        return self.settled()[0]
+
+    def settled(self) -> tuple[float, int]:
+        """The present scale, and how many steps were taken since it changed; likewise."""
+        if self.pending is not None:
+            self._scale, self._since = self.pending.settle()[:2]
+        return self._scale, self._since
+
+    @property
+    def changes(self) -> Changes:
+        """How the scale changes."""
+        return Changes(self.growth_factor, self.backoff_factor, self.growth_interval)
 
     def scaled(self, gradient: Array) -> Array:
         """The gradient of the loss times the scale, of its own dtype: inf where that ends."""
+        if self.pending is not None:
+            if self.pending.device == device_of(gradient):
+                scaled: Array = self.pending.scaled(gradient)
+                return scaled
+            self.settled()
         dtype = gradient.dtype
         with np.errstate(over="ignore"):
             if dtype != "float16":
@@ -88,7 +115,7 @@ class LossScaler:
 
     def step(
         self, optimizer: Optimizer, grads: Arrays | None = None, *, grad_scale: float = 1.0
-    ) -> bool:
+    ) -> bool | Array:
         """A step of the optimizer with gradients divided by the scale, and the next scale.
 
         Args:
@@ -98,29 +125,43 @@ class LossScaler:
             FloatingPointError: gradients stay inf or NaN however small the scale is.
 
         Returns:
-            whether it was taken; False where a gradient is inf or NaN, and nothing was written.
+            whether it was taken; False where a gradient is inf or NaN, and nothing was written. On
+            a GPU that is not waited for, a bool there, of shape (): `bool` of it waits.
         """
-        taken = optimizer.step_if_finite(grads, grad_scale=grad_scale / self._scale)
-        if not taken:
-            smaller = self._scale * self.backoff_factor
+        if self.pending is not None:
+            self._look(self.pending.hear())
+        taken = optimizer.step_pending(grads, grad_scale, self)
+        if taken is not None:
+            return taken
+        scale, since = self.settled()
+        finite = optimizer.step_if_finite(grads, grad_scale=grad_scale / scale)
+        self.pending = None
+        if not finite:
+            smaller = scale * self.backoff_factor
             if smaller < LEAST:
-                raise FloatingPointError(
-                    f"gradients are inf or NaN at a scale of {self._scale}, and were at all larger "
-                    "ones; nothing was updated. It is not for the scale: lower lr, or look for the "
-                    "layer that makes them (onepass.nets.gradient_check)"
-                )
+                raise stuck(scale)
             self._scale, self._since = smaller, 0
             return False
-        self._since += 1
+        self._since = since + 1
         if self._since == self.growth_interval:
-            larger = self._scale * self.growth_factor
-            self._scale = larger if larger < MOST else self._scale
+            larger = scale * self.growth_factor
+            self._scale = larger if larger < MOST else scale
             self._since = 0
         return True
 
+    def wait(self) -> None:
+        """Wait for all steps on a GPU; FloatingPointError as from `step`."""
+        if self.pending is not None:
+            self._look(self.pending.settle())
+
+    def _look(self, report: Report) -> None:
+        if report.stuck > self.pending.told:
+            self.pending.told = report.stuck
+            raise stuck(report.scale)
+
     def state_dict(self) -> dict[str, Any]:
         """{"scale": the present one, "since": steps since it changed}, of plain numbers."""
-        return {"scale": self._scale, "since": self._since}
+        return dict(zip(("scale", "since"), self.settled(), strict=True))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave; TypeError or ValueError where it is none."""
@@ -133,13 +174,23 @@ class LossScaler:
                 f"{self.growth_interval - 1}, since growth_interval is {self.growth_interval}"
             )
         self._scale, self._since = scale, since
+        self.pending = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.settled()
+        return {**vars(self), "pending": None}
 
     def __repr__(self) -> str:
         return (
-            f"LossScaler(scale={self._scale!r}, growth_factor={self.growth_factor!r}, "
+            f"LossScaler(scale={self.scale!r}, growth_factor={self.growth_factor!r}, "
             f"backoff_factor={self.backoff_factor!r}, growth_interval={self.growth_interval!r})"
         )
 
 
-LEAST, MOST = 2.0**-64, 2.0**127
-"""Scales between which float32 holds what is scaled."""
+def stuck(scale: float) -> FloatingPointError:
+    """What tells that no smaller scale would help."""
+    return FloatingPointError(
+        f"gradients are inf or NaN at a scale of {scale}, and were at all larger ones; nothing was "
+        "updated. It is not for the scale: lower lr, or look for the layer that makes them "
+        "(onepass.nets.gradient_check)"
+    )

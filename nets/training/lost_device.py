@@ -34,9 +34,13 @@ class LostDevice:
         failure = next((each for each in causes if each and each.kind in ("launch", "lost")), None)
         if failure is None:
             return
+        try:
+            done = str(self.run.step)
+        except Exception:  # the GPU kept their number
+            done = "an unknown number of"
         raise DeviceUnavailableError(
             f"the device {device} failed in epoch {self.run.epoch + 1}, after "
-            f"{self.run.step} updates: {failure.line}. What lies on it may be lost. Remedy: "
+            f"{done} updates: {failure.line}. What lies on it may be lost. Remedy: "
             f"{failure.remedy}. Then train again; from a file that Checkpoint wrote, fit goes on "
             "by resume="
         ) from error

@@ -45,7 +45,8 @@ class Run:
         loss_scaler: as given to `fit`.
         validated: whether there is validation data.
         epoch: epochs finished.
-        step: updates done, from the start of the first epoch.
+        step: updates done, from the start of the first epoch. With a `loss_scaler`, to
+            read it waits for a GPU.
         batch_loss: the last batch's mean loss before its update: NumPy's float64 of a captured
             step, else 0-d, on the network's device.
         stopped: why training ends before its time; "" while it goes on.
@@ -64,9 +65,22 @@ class Run:
     loss_scaler: LossScaler | None = None
     validated: bool = False
     epoch: int = 0
-    step: int = 0
+    _step: int = field(default=0, init=False, repr=False)
+    _before: int | None = field(default=None, init=False, repr=False)
     batch_loss: Array = float("nan")
     stopped: str = ""
+
+    @property
+    def step(self) -> int:
+        return self._step if self._before is None else self.optimizer.steps - self._before
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self._step = value
+
+    def count_by_optimizer(self) -> None:
+        """From now on each step that the optimizer takes is an update."""
+        self._before = self.optimizer.steps - self.step
 
     @property
     def loss_scale(self) -> dict[str, Any] | None:

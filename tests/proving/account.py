@@ -53,6 +53,7 @@ def shipped() -> Iterator[Kernel]:
     from onepass.kernels.batch_norm.gpu import cuda_text, numba_cuda
     from onepass.kernels.compiling.cuda_squares import KERNELS as SQUARES
     from onepass.kernels.graph.cuda_text import DECIDE, TAKE
+    from onepass.kernels.rule_engines.cuda_scaling import KERNEL as SCALE_DECIDE
     from onepass.kernels.rules import RULES
     from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
@@ -64,7 +65,8 @@ def shipped() -> Iterator[Kernel]:
         "cupy": (*both, *cuda_text.KERNELS, *other_ways, *SQUARES, TAKE),
         "numba-cuda": (*both, *numba_cuda.KERNELS, "softmax_mean"),
     }
-    yield Kernel("cupy", DECIDE, "float64")
+    for decision in (DECIDE, SCALE_DECIDE):
+        yield Kernel("cupy", decision, "float64")
     for engine in names:
         for dtype in DTYPES:
             for name in names[engine]:

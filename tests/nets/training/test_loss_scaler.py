@@ -39,8 +39,8 @@ def test_a_step_that_sees_one_changes_nothing(engine, storage, clip_norm, bad):
         scaled = {name: value * np.float32(scaler.scale) for name, value in gradient.items()}
         if storage == "flat":
             write_grads(target, scaled)
-            return scaler.step(optimizer)
-        return scaler.step(optimizer, {k: engine.asarray(v) for k, v in scaled.items()})
+            return bool(scaler.step(optimizer))
+        return bool(scaler.step(optimizer, {k: engine.asarray(v) for k, v in scaled.items()}))
 
     def now():
         arrays = {name: engine.to_numpy(array) for name, array in target.items()}

@@ -26,7 +26,8 @@ from onepass.kernels.graph.cuda_text import DECIDE, TAKE
 from onepass.kernels.inverted_dropout.gpu import cupy_gpu as dropout_cupy
 from onepass.kernels.inverted_dropout.gpu import numba_cuda as dropout_numba
 from onepass.kernels.rule import Rule
-from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
+from onepass.kernels.rule_engines import cupy_gpu, cupy_pending, numba_cuda
+from onepass.kernels.rule_engines.cuda_scaling import KERNEL as SCALE_DECIDE
 from onepass.kernels.rules import RULES
 
 from proving.compiled import batch_norm_forms, nvrtc, softmax_forms
@@ -87,6 +88,8 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     if name == DECIDE:
         metrics = "int64", "float64", "float32"
         return {each: nvrtc.launched(cupy_graph.decide_kernel, each, 4) for each in metrics}
+    if name == SCALE_DECIDE:
+        return {"": nvrtc.launched(cupy_pending.decide_kernel)}
     return softmax_forms.texts(name, dtype)
 
 
