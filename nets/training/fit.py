@@ -11,6 +11,7 @@ from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..seeds import seeded
+from ..sparse_rows import SparseRows
 from ..types import Array
 from .callbacks.callback import Callbacks, callbacks_of
 from .class_weights import ClassWeight
@@ -76,11 +77,10 @@ def fit(
 
     What can't be captured goes layer by layer, and `history.path` tells why: layers, losses and
     regularizers of your own without `record`, optimizers with a `step` of their own, with
-    clip_each_norm, or with clip_norm beside frozen parameters; accumulate and loss_scaler; on the
-    CPU float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with
+    clip_each_norm, or with clip_norm beside frozen parameters; accumulate and loss_scaler; sparse
+    x; on the CPU float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with
     momentum=None, running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto"
-    and "cupy",
-    layers of your own that draw random numbers, and BatchNorm with momentum=None or
+    and "cupy", layers of your own that draw random numbers, and BatchNorm with momentum=None or
     running_var_ddof=0. On a GPU loss and metric then stay there, and are read together once
     in 4096 batches and at an epoch's end, so that no batch is waited for in between.
 
@@ -93,7 +93,11 @@ def fit(
     Args:
         net: the network; its parameters and gradients are written.
         data: (x, y): rows of shape (n, in_features) and what the loss takes, labels of shape (n,)
-            or targets of shape (n, out_features), on any device.
+            or targets of shape (n, out_features), on any device. x may be a SciPy sparse matrix or
+            array, and is never made dense as a whole: CSR of any dtype as it is, other formats in
+            a copy that is CSR. Rows are taken a batch at a time, which a Dense that comes first
+            multiplies as they are on the CPU, with SciPy's one thread; other layers, float16 and a
+            GPU get the batch as an array.
         loss: such as SoftmaxCrossEntropy().
         optimizer: made from `net.parameters()`; its states are written.
         epochs: passes over the data, at least 1; with `resume`, those done before included.
@@ -124,7 +128,8 @@ def fit(
         loss_scaler: a LossScaler, for networks of float16: batches whose gradients are inf or NaN
             change nothing but its scale. Its scale is saved and resumed with the run.
         augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
-            batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
+            batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator. Not
+            where x is sparse.
         callbacks: one, or several, told of the run in this order; see `Callback`.
         resume: an earlier run's epoch, step, history and rng_state, as a checkpoint has them, to go
             on bit for bit; network and optimizer must hold what they held then. `seed` counts no
@@ -152,14 +157,19 @@ def fit(
     called = callbacks_of(callbacks)
     regularizers = regularizers_of(regularizer)
     _check_scaler(loss_scaler, regularizers)
-    x, y = prepared(net, data, loss, "data")
+    x, y = prepared(net, data, loss, "data", sparse=True)
+    if augment is not None and isinstance(x, SparseRows):
+        raise ValueError(
+            "augment is given, but x of data is sparse; expected an array (x.toarray() makes one), "
+            "or augment=None"
+        )
     check_batches(net, len(x), batch_size)
     by_class = prepared_class_weight(net, (x, y), loss, class_weight)
     weights = prepared_weights(net, y, loss, by_class, sample_weight, "data")
     held_out = held_out_weights = None
     if validation is not None:
         pair, own = parted(validation)
-        held_out = prepared(net, pair, loss, "validation")
+        held_out = prepared(net, pair, loss, "validation", sparse=True)
         held_out_weights = prepared_weights(net, held_out[1], loss, by_class, own, "validation")
     run = Run(
         net=net,
