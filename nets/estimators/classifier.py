@@ -215,9 +215,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         return self._learn(X, y, targets, classes, sample_weight, part=False)
 
     @available_if(descends)
-    def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
-    ) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Go through some samples once, with the network of before, if there is one; self.
 
         So called k times with the same samples it is a `fit` with max_iter=k, where `tol` ends
@@ -242,9 +240,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             known = self.classes_
             if y.ndim == 2:
                 if y.shape[1] != len(known):
-                    raise ValueError(
-                        f"y has {y.shape[1]} labels; expected {len(known)}, as before"
-                    )
+                    raise ValueError(f"y has {y.shape[1]} labels; expected {len(known)}, as before")
                 targets = y
             else:
                 unseen = np.setdiff1d(y, known)

@@ -376,9 +376,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         """The weights of rows, float64, with a mean of 1; None of None."""
         if sample_weight is None:
             return None
-        weights = _check_sample_weight(
-            sample_weight, x, dtype=np.float64, ensure_non_negative=True
-        )
+        weights = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         if not weights.any():
             raise ValueError("sample_weight is 0 for every row; expected one that counts")
         return np.asarray(weights / weights.mean())
@@ -386,9 +384,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _checked(self, X: Any, y: Any, first: bool, **checks: Any) -> Any:
         """X and y as scikit-learn checks them: X dense, or CSR, in float32 or float64."""
         X, y = taken_in(("X", "y"), (X, y))
-        return validate_data(
-            self, X, y, reset=first, dtype=FLOATS, accept_sparse="csr", **checks
-        )
+        return validate_data(self, X, y, reset=first, dtype=FLOATS, accept_sparse="csr", **checks)
 
     # Prediction
 

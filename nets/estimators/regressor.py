@@ -149,9 +149,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             )
         loss = self._loss()
         if self.loss == "poisson" and wide.min() < 0:
-            raise ValueError(
-                f"y holds {wide.min():g}; expected numbers >= 0 for loss='poisson'"
-            )
+            raise ValueError(f"y holds {wide.min():g}; expected numbers >= 0 for loss='poisson'")
         weights = self._weights(X, sample_weight)
         scale = width / 2 if self.loss == "squared_error" else width  # a sum, as in the docstring
         if scale != 1:
