@@ -13,7 +13,7 @@ from ..backend.memory_pool import empty
 from .types import HostArray, Shape
 
 _PIECE = 1 << 16  # values that are converted and looked at at a time
-_BLOCK = 1 << 19  # bytes of a gradient that are made at a time: a core's second cache holds them
+_BLOCK = 1 << 20  # bytes of a gradient that are made at a time: a core's second cache holds them
 
 
 class SparseRows:

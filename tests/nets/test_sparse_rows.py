@@ -129,7 +129,7 @@ def test_places_that_are_there_twice_count_in_the_networks_dtype(dtype, first):
 
 @pytest.mark.parametrize("columns", [1, 700, 20_000])
 def test_a_gradient_is_made_in_parts_of_a_cache(columns):
-    """20,000 x 100 of float32 are 8 MB, made by the half megabyte; each part is overwritten."""
+    """20,000 x 100 of float32 are 8 MB, made by the megabyte; each part is overwritten."""
     rng = np.random.default_rng(0)
     places = rng.integers(0, columns, (50, 20))
     x = sparse.csr_array(
