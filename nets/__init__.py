@@ -119,6 +119,7 @@ from .training.capture import CapturedStep
 from .training.capture import capture as capture
 from .training.fit import fit as fit
 from .training.history import History
+from .training.lbfgs import fit_lbfgs as fit_lbfgs
 from .training.loss_scaler import LossScaler
 from .training.regularizers import L1, L2, Regularizer
 from .training.run import Run

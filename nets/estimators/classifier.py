@@ -252,8 +252,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
                 targets = np.searchsorted(known, y)
             return self._learn(X, y, targets, known, sample_weight, part=True)
         finally:
-            if "net_" not in vars(self) and before is None:
-                vars(self).pop("classes_", None)
+            if "net_" not in vars(self) and before is None and "classes_" in vars(self):
+                del self.classes_
 
     def _learn(
         self, X: Any, y: HostArray, targets: HostArray, classes: HostArray, weight: Any, part: bool

@@ -14,9 +14,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ... import __version__
 from ...backend.checks.numbers import count, flag, non_negative
 from ...backend.foreign import taken_in
+from ...backend.version import __version__
 from ..data.batches import batch_size_for
 from ..data.normalizer import Normalizer
 from ..layers.dense import Dense

@@ -95,7 +95,7 @@ def schedule_of(
     """
     rate = estimator.learning_rate
     if callable(rate):
-        return rate  # type: ignore[no-any-return]
+        return rate
     if isinstance(rate, str) and rate in RATES:
         return None
     if not isinstance(rate, str) or rate not in WHOLE:

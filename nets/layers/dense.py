@@ -9,6 +9,7 @@ import numpy as np
 from ...backend import backend_of
 from ...backend.memory_pool import PERHAPS, product
 from ...kernels import activation_backward, activation_forward, matmul, validate
+from ..sparse_rows import SparseRows
 from ..types import Array, HostArray, Shape
 from .first_weights import EVENLY, bound, deviation, initialize
 from .layer import Layer, Recorded
@@ -36,12 +37,13 @@ class Dense(Layer):
     The parameters are "weight", (in_features, out_features), the transpose of PyTorch's, and
     "bias", (out_features,). Backward writes dW and db straight into the gradient views, replacing
     what was there. On a GPU forward is one launch, with b and relu, and so are dW with db, and dx;
-    another f is one more forward, and the gradient of any f one more on the way back.
+    another f is one more forward, and the gradient of any f one more on the way back. On the CPU x
+    may be SparseRows, of the dtype of W, whose products are SciPy's.
 
     Raises:
         TypeError: a width is not an integer, `activation` no string or `slope` no number.
-        ValueError: a width is smaller than 1, `init`, `activation`, `slope` or `bias_init` is none of the above,
-            or (forward, backward) x or dy has another shape.
+        ValueError: a width is smaller than 1, `init`, `activation`, `slope` or `bias_init` is none
+            of the above, or (forward, backward) x or dy has another shape.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Dense(Layer):
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise ValueError(f"x of {self!r} has shape {x.shape}; expected (n, {self.in_features})")
         weight, bias = self.params["weight"], self.params["bias"] if self.bias else None
-        if type(x) is not np.ndarray:
+        if type(x) is not np.ndarray and type(x) is not SparseRows:
             y = matmul(x, weight, bias=bias, activation=self._kind, slope=self.slope)
         else:
             large = len(x) * self.out_features >= PERHAPS
@@ -106,7 +108,8 @@ class Dense(Layer):
                 f"dy of {self!r} has shape {dy.shape}; expected {(len(x), self.out_features)}"
             )
         bias_grad, dz = self.grads["bias"] if self.bias else None, dy
-        if type(x) is not np.ndarray:  # on a GPU db comes with dW
+        sparse = type(x) is SparseRows
+        if type(x) is not np.ndarray and not sparse:  # on a GPU db comes with dW
             if y is not None:
                 dz = activation_backward(dy, y, self._kind, slope=self.slope)
             matmul(x.T, dz, self.grads["weight"], bias_grad=bias_grad)
@@ -116,7 +119,10 @@ class Dense(Layer):
             dz = activation_backward(dy, y, self._kind, slope=self.slope, bias_grad=bias_grad)
         elif self.bias:
             xp.sum(dy, axis=0, out=bias_grad)
-        xp.matmul(x.T, dz, out=self.grads["weight"])
+        if sparse:
+            x.gradient(dz, out=self.grads["weight"])
+        else:
+            xp.matmul(x.T, dz, out=self.grads["weight"])
         if not input_grad:
             return None
         weight, large = self.params["weight"].T, len(x) * self.in_features >= PERHAPS

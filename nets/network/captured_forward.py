@@ -18,6 +18,7 @@ from ...kernels.program import new_claims, new_recorder, why_no_programs
 from ..layers.dense import Dense
 from ..layers.layer import Layer
 from ..losses.loss import Loss
+from ..sparse_rows import SparseRows
 from ..types import HostArray
 from .sequential import Sequential
 
@@ -194,7 +195,7 @@ def newer_than(record: str, thing: Any, base: type, methods: tuple[str, ...]) ->
 
 def captured_outputs(net: Sequential, x: HostArray, batch_size: int) -> HostArray | None:
     """What the network gives for each row of `x`; None where it is better called layer by layer."""
-    if len(x) < LEAST or net.backend.device != "cpu":
+    if len(x) < LEAST or net.backend.device != "cpu" or isinstance(x, SparseRows):
         return None
     out, x = None, np.ascontiguousarray(x)
     for rows, part in _batches(len(x), batch_size):
@@ -210,6 +211,8 @@ def captured_loss(
     net: Sequential, x: HostArray, y: HostArray, loss: Loss, weights: HostArray | None
 ) -> tuple[float, float] | None:
     """(sum of the loss over rows, sum of the metric); None likewise."""
+    if isinstance(x, SparseRows):
+        return None
     try:
         check_programs(net)
         check_methods(net)

@@ -61,9 +61,9 @@ def multilayer(
     flag("batch_norm", batch_norm)
     dropout = Dropout(keep_prob).keep_prob < 1
     widths = [n_in, *layer_sizes(hidden)]
-    inner, outer = init, init
-    if init is None:
-        inner, outer = "he" if activation in ("relu", "leaky_relu") else "xavier", "xavier"
+    inner = outer = init or "xavier"
+    if init is None and activation in ("relu", "leaky_relu"):
+        inner = "he"
     if len(widths) == 1:
         outer = "zeros"
     layers: list[Layer] = []
@@ -82,7 +82,7 @@ def multilayer(
     return Sequential(*layers, last, seed=seed, dtype=dtype, device=device)
 
 
-def _dense(n_in: int, n_out: int, init: Any, activation: str | None = None) -> Dense:
+def _dense(n_in: int, n_out: int, init: str, activation: str | None = None) -> Dense:
     even = "glorot_uniform" if init in EVENLY else "zeros"
     return Dense(n_in, n_out, init=init, activation=activation, bias_init=even)
 

@@ -10,6 +10,7 @@ from ...backend.checks.numbers import count
 from ...backend.checks.plain_array import check_plain
 from ...backend.memory_pool import joined
 from ..losses.loss import Loss
+from ..sparse_rows import sparse_rows
 from ..types import Array, HostArray
 from .captured_forward import captured_loss, captured_outputs
 from .sequential import Sequential
@@ -22,7 +23,9 @@ def outputs(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
 
     Args:
         net: the network; left as it is.
-        x: rows, shape (n, in_features), on any device; moved to the network's in one copy.
+        x: rows, shape (n, in_features), on any device; moved to the network's in one copy. Or a
+            SciPy sparse matrix or array, CSR for choice: its rows go through a batch at a time, and
+            what a layer other than Dense takes, or a GPU, is made dense a batch at a time.
         batch_size: rows that go through the network at once, at least 1; bounds the memory.
 
     Raises:
@@ -48,8 +51,7 @@ def predict(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
 
     Args:
         net: a classifier; left as it is.
-        x: rows, shape (n, in_features), on any device; moved to the network's in one copy.
-        batch_size: rows that go through the network at once, at least 1; bounds the memory.
+        x, batch_size: as for `outputs`.
 
     Raises:
         ValueError: `x` has another shape, or `batch_size` is smaller than 1.
@@ -75,7 +77,7 @@ def predict_proba(net: Sequential, x: Array, batch_size: int = 1024) -> HostArra
     Args:
         net: a classifier that gives logits, as SoftmaxCrossEntropy and BinaryCrossEntropy take
             them; left as it is.
-        x, batch_size: as for `predict`.
+        x, batch_size: as for `outputs`.
 
     Raises:
         ValueError: `x` has another shape, or `batch_size` is smaller than 1.
@@ -128,8 +130,10 @@ def evaluate(
 ) -> tuple[float, float]:
     """(mean loss, mean metric) on data that is on the network's device already, read back once.
 
+    x: an array, or a SciPy sparse matrix or array.
     weights: (n,), a factor on the loss of each row; the metric is not weighted.
     """
+    x = x if (rows := sparse_rows(x, "x")) is None else rows
     if (sums := captured_loss(net, x, y, loss, weights)) is not None:
         return sums[0] / len(x), sums[1] / len(x)
     total: Array = 0.0
@@ -144,18 +148,22 @@ def evaluate(
 
 
 def rows_of(net: Sequential, x: Array, name: str) -> Array:
-    """`x`, called `name` in errors, on the network's device and in its dtype.
+    """`x`, called `name` in errors, on the network's device and in its dtype; or SparseRows, which
+    are brought there a batch at a time.
 
     Raises:
         TypeError: it is a masked array, or a numpy.matrix, or holds what is no number.
         ValueError: its shape is not (n, in_features).
     """
-    check_plain(x, name)
-    try:
-        with np.errstate(under="ignore"):
-            x = net.backend.asarray(x, dtype=net.dtype)
-    except (TypeError, ValueError) as error:  # names, lists of different lengths
-        raise type(error)(f"{name} is no array of numbers: {error}") from error
+    if (sparse := sparse_rows(x, name)) is not None:
+        x = sparse
+    else:
+        check_plain(x, name)
+        try:
+            with np.errstate(under="ignore"):
+                x = net.backend.asarray(x, dtype=net.dtype)
+        except (TypeError, ValueError) as error:  # names, lists of different lengths
+            raise type(error)(f"{name} is no array of numbers: {error}") from error
     found = next((k for k, each in enumerate(net.layers) if each.in_features is not None), None)
     width = "features" if found is None else net.layers[found].in_features
     if x.ndim == 2 and width in ("features", x.shape[1]):

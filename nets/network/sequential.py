@@ -15,8 +15,10 @@ from ...backend import Backend
 from ...backend.checks.plain_array import check_plain
 from ...backend.failures import told_of_capture
 from ...backend.foreign import taken_in
+from ..layers.dense import Dense
 from ..layers.layer import Layer
 from ..seeds import seeded
+from ..sparse_rows import sparse_rows
 from ..state_checks import check_keys, check_values
 from ..types import Array, Device, HostArray
 from .parameters import Parameters
@@ -119,15 +121,15 @@ class Sequential:
     def forward(self, x: Array, train: bool = False) -> Array:
         """The output for rows `x`, shape (n, in_features).
 
-        `x` is left untouched; from another device or dtype it is brought to the network's.
-        `train` saves what `backward` needs. No rows give no rows, and gradients of 0; what
-        averages over rows (losses, BatchNorm in training) refuses them.
+        `x` is left untouched; from another device or dtype it is brought to the network's, and may
+        be a SciPy sparse matrix or array (see `given`). `train` saves what `backward` needs. No
+        rows give no rows, and gradients of 0; what averages over rows (losses, BatchNorm in
+        training) refuses them.
         """
         if self._parameters.flat is not self._bound_to:
             self._bind()
-        check_plain(x, "x")
         with self.backend.scope():
-            x = self.backend.asarray(x, dtype=self.dtype)
+            x = self.given(x)
             try:
                 for layer in self.layers:
                     x = layer.forward(x, train)
@@ -135,6 +137,24 @@ class Sequential:
                 told_of_capture(error, "a matrix product of the network")
                 raise
         return x
+
+    def given(self, x: Array) -> Array:
+        """Rows `x` as the first layer takes them, on the network's device and in its dtype.
+
+        Sparse rows stay sparse where that is a Dense on the CPU, in float32 or float64, which
+        multiplies them as they are; else they become an array.
+        """
+        rows = sparse_rows(x, "x")
+        if rows is None:
+            check_plain(x, "x")
+            return self.backend.asarray(x, dtype=self.dtype)
+        first, own = self.layers[0], (Dense.forward, Dense.backward)
+        methods = (getattr(each, "__func__", None) for each in (first.forward, first.backward))
+        small = self.dtype == np.float16  # which SciPy has not
+        rows = rows.astype(np.float32 if small else self.dtype)
+        if self.backend.device == "cpu" and not small and (*methods,) == own:
+            return rows
+        return self.backend.asarray(rows.dense(), dtype=self.dtype)
 
     def backward(self, dy: Array, input_grad: bool = True) -> Array:
         """Overwrite all gradients, and return dJ/dx.

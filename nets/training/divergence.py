@@ -74,7 +74,7 @@ def first_fault(
     draws = [layer.state() for layer in net.layers]
     try:
         with net.backend.scope(), np.errstate(all="ignore"):
-            return _walk(net, x, y, loss, training, blame)
+            return _walk(net, net.given(x), y, loss, training, blame)
     finally:
         net.load_state_dict(kept)
         net.parameters().flat_grads[...] = kept_grads

@@ -11,6 +11,7 @@ from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
 from ..seeds import seeded
+from ..sparse_rows import SparseRows
 from ..types import Array
 from .callbacks.callback import Callbacks, callbacks_of
 from .class_weights import ClassWeight
@@ -62,9 +63,9 @@ def fit(
     In place: arrays taken out of `net.parameters()` before are views, and change too;
     `net.state_dict()` gives copies.
 
-    Each epoch shuffles the samples anew, unless told otherwise, and uses every one once, the last, smaller batch too. Data
-    is brought to the network's device once, before the first epoch. One seed on one device gives
-    one result, to the last bit, whatever the number of threads.
+    Each epoch shuffles the samples anew, unless `shuffle` is False, and uses every one once, the
+    last, smaller batch too. Data is brought to the network's device once, before the first epoch.
+    One seed on one device gives one result, to the last bit, whatever the number of threads.
 
     A step is captured: its kernels and matrix products are written down once. On the CPU they run
     as one piece of compiled code, many steps a call, on `kernels.get_num_threads()` threads; BLAS
@@ -76,11 +77,10 @@ def fit(
 
     What can't be captured goes layer by layer, and `history.path` tells why: layers, losses and
     regularizers of your own without `record`, optimizers with a `step` of their own, with
-    clip_each_norm, or with clip_norm beside frozen parameters; accumulate and loss_scaler; on the
-    CPU float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with
+    clip_each_norm, or with clip_norm beside frozen parameters; accumulate and loss_scaler; sparse
+    x; on the CPU float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with
     momentum=None, running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto"
-    and "cupy",
-    layers of your own that draw random numbers, and BatchNorm with momentum=None or
+    and "cupy", layers of your own that draw random numbers, and BatchNorm with momentum=None or
     running_var_ddof=0. On a GPU loss and metric then stay there, and are read together once
     in 4096 batches and at an epoch's end, so that no batch is waited for in between.
 
@@ -93,7 +93,11 @@ def fit(
     Args:
         net: the network; its parameters and gradients are written.
         data: (x, y): rows of shape (n, in_features) and what the loss takes, labels of shape (n,)
-            or targets of shape (n, out_features), on any device.
+            or targets of shape (n, out_features), on any device. x may be a SciPy sparse matrix or
+            array, and is never made dense as a whole: CSR of any dtype as it is, other formats in
+            a copy that is CSR. Rows are taken a batch at a time, which a Dense that comes first
+            multiplies as they are on the CPU, with SciPy's one thread; other layers, float16 and a
+            GPU get the batch as an array.
         loss: such as SoftmaxCrossEntropy().
         optimizer: made from `net.parameters()`; its states are written.
         epochs: passes over the data, at least 1; with `resume`, those done before included.
@@ -125,7 +129,8 @@ def fit(
             change nothing but its scale. Its scale is saved and resumed with the run. On a GPU no
             batch waits for it, but where a schedule or a callback asks how many updates were done.
         augment: augment(rows, rng) -> rows of the same shape, on the network's device, for training
-            batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator.
+            batches only; `rows` is a copy that may be written, `rng` a numpy.random.Generator. Not
+            where x is sparse.
         callbacks: one, or several, told of the run in this order; see `Callback`.
         resume: an earlier run's epoch, step, history and rng_state, as a checkpoint has them, to go
             on bit for bit; network and optimizer must hold what they held then. `seed` counts no
@@ -153,14 +158,19 @@ def fit(
     called = callbacks_of(callbacks)
     regularizers = regularizers_of(regularizer)
     _check_scaler(loss_scaler, regularizers)
-    x, y = prepared(net, data, loss, "data")
+    x, y = prepared(net, data, loss, "data", sparse=True)
+    if augment is not None and isinstance(x, SparseRows):
+        raise ValueError(
+            "augment is given, but x of data is sparse; expected an array (x.toarray() makes one), "
+            "or augment=None"
+        )
     check_batches(net, len(x), batch_size)
     by_class = prepared_class_weight(net, (x, y), loss, class_weight)
     weights = prepared_weights(net, y, loss, by_class, sample_weight, "data")
     held_out = held_out_weights = None
     if validation is not None:
         pair, own = parted(validation)
-        held_out = prepared(net, pair, loss, "validation")
+        held_out = prepared(net, pair, loss, "validation", sparse=True)
         held_out_weights = prepared_weights(net, held_out[1], loss, by_class, own, "validation")
     run = Run(
         net=net,

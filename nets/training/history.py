@@ -23,9 +23,9 @@ class History:
         metric_name: "accuracy", "mae" or what else the loss measures. `history.accuracy` and
             `history.mae` are `metric` under its own name, and so with `val_`.
         path: "captured", where batches went through as captured steps, by compiled code on the CPU
-            or a graph on a GPU; else why they went through layer by layer.
+            or a graph on a GPU; else why they went through layer by layer. "L-BFGS" of `fit_lbfgs`.
         stopped: why training ended before its time: "interrupted" (by Ctrl-C), the reason that a
-            callback gave, or "".
+            callback gave, or "". Of `fit_lbfgs`: "converged", "interrupted", or what SciPy says.
 
     `dataclasses.asdict(history)` holds all of it in JSON's types; `History(**that)` has it back.
     """

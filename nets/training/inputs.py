@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..losses.loss import Loss
 from ..network.prediction import rows_of
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
+from ..sparse_rows import SparseRows, is_sparse
 from ..types import Array, HostArray
 from .class_weights import ClassWeight, class_weights, row_weights
 from .finite import all_finite
@@ -55,20 +56,27 @@ def check_optimizer(net: Sequential, optimizer: Optimizer) -> None:
         raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
 
 
-def prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
+def prepared(net: Sequential, data: Pair, loss: Loss, name: str, sparse: bool = False) -> Pair:
     """(x, y) of the pair called `name`, checked, on the network's device.
 
-    x has the network's dtype, and y too where it is floating (float32 at least).
+    x has the network's dtype, and y too where it is floating (float32 at least). With `sparse`, a
+    SciPy sparse matrix is taken for x, and stays on the CPU, in its dtype, as SparseRows.
 
     Raises:
-        TypeError: `data` is no pair, x or y is a masked array or a numpy.matrix, or y has a dtype
-            that the loss does not take.
+        TypeError: `data` is no pair, x or y is a masked array, a numpy.matrix or a sparse matrix
+            that is not taken, or y has a dtype that the loss does not take.
         ValueError: there are no rows, x and y differ in number, a value is not finite, x has
             another width, or y is not what the loss takes.
     """
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"{name} is a {type(data).__name__}; expected a pair of arrays (x, y)")
     beyond = np.errstate(over="ignore", under="ignore")  # what overflows is found not finite
+    for values, which in zip(data, ("x", "y"), strict=True):
+        if is_sparse(values) and not (sparse and which == "x"):
+            raise TypeError(
+                f"{which} of {name} is {described(values)}; expected an array, which its method "
+                "toarray() makes of it"
+            )
     with net.backend.scope(), beyond:
         x = rows_of(net, data[0], f"x of {name}")
         y = array_of(data[1], f"y of {name}")
@@ -78,7 +86,7 @@ def prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
             raise ValueError(
                 f"y of {name} has shape {y.shape}; expected ({len(x)},), a label for each row of x"
             )
-        _check_finite(x, f"x of {name}")
+        _check_finite(x, f"x of {name}", net.dtype)
         try:
             loss.check(y, len(x), width_of(net, x))
         except (TypeError, ValueError) as error:
@@ -86,14 +94,15 @@ def prepared(net: Sequential, data: Pair, loss: Loss, name: str) -> Pair:
         y = net.backend.asarray(y)
         if y.dtype.kind == "f":
             y = y.astype(np.float32 if net.dtype == np.float16 else net.dtype, copy=False)
-            _check_finite(y, f"y of {name}")
+            _check_finite(y, f"y of {name}", y.dtype)
     return x, y
 
 
-def _check_finite(array: Array, name: str) -> None:
-    if not all_finite(array):
+def _check_finite(array: Array, name: str, dtype: np.dtype[Any]) -> None:
+    sparse = isinstance(array, SparseRows)
+    if not (array.all_finite(dtype) if sparse else all_finite(array)):
         raise ValueError(
-            f"{name} holds values that are not finite (or too large for {array.dtype}); expected "
+            f"{name} holds values that are not finite (or too large for {dtype}); expected "
             "numbers only. Find them with numpy.isfinite"
         )
 

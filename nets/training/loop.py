@@ -14,6 +14,7 @@ from ...backend.foreign import taken_in
 from ...backend.memory_pool import rows_taken
 from ..data.batches import shuffled
 from ..network.prediction import evaluate, parts
+from ..sparse_rows import SparseRows
 from ..types import Array
 from .callbacks.callback import Callback
 from .captured.step import Captured
@@ -36,7 +37,7 @@ class Loop:
     """A run with all it works on: checked, and on the network's device."""
 
     run: Run
-    x: Array
+    x: Array  # or SparseRows
     y: Array
     weights: Array | None
     held_out: Pair | None
@@ -60,6 +61,9 @@ class Loop:
         if self.scaler is not None:
             why_not = "loss_scaler may leave steps out"
             self.run.count_by_optimizer()
+        self._sparse = isinstance(self.x, SparseRows)
+        if self._sparse:
+            why_not = "x is sparse, and its rows are taken a batch at a time"
         self.captured = CapturedSteps(self.run, data, self.regularizers, gathered, why_not)
         nothing = Callback.on_batch
         self.watched = self.augment is not None or any(
@@ -86,7 +90,9 @@ class Loop:
         means, metrics = Total(run.net.backend), Total(run.net.backend)
         seen = 0
         batch: Array = None
-        order = shuffled(n, run.rng if self.shuffle else None, run.net.backend)
+        # sparse rows are taken on the CPU, whatever the network's device
+        where = None if self._sparse else run.net.backend
+        order = shuffled(n, run.rng if self.shuffle else None, where)
         while seen < n and not run.stopped:
             for samples, mean, metric in self._round(order[seen:]):
                 batch = order[seen : seen + samples]
@@ -181,7 +187,7 @@ class Loop:
         x, y = self._rows(batch)
         if self.augment is not None:
             x = self._augmented(x)
-        weights = None if self.weights is None else self.weights.take(batch)
+        weights = None if self.weights is None else self.weights.take(self._there(batch))
         m = len(self.x)
         try:
             mean, metric = update(
@@ -201,7 +207,11 @@ class Loop:
         return diverged(self.run, error.what, error.value, [(x, y)], training=True)
 
     def _rows(self, batch: Array) -> Pair:
-        return rows_taken(self.x, batch), rows_taken(self.y, batch)
+        return rows_taken(self.x, batch), rows_taken(self.y, self._there(batch))
+
+    def _there(self, batch: Array) -> Array:
+        """The numbers of a batch on the network's device."""
+        return self.run.net.backend.asarray(batch) if self._sparse else batch
 
     def _set_lr(self, ahead: int) -> None:
         """Set the learning rate of the update after that many more."""

@@ -42,17 +42,47 @@ def update(
 ) -> tuple[Array, Array]:
     """Forward, loss, backward, step on one batch: (mean loss, sum of the metric) before the step.
 
+    See `gradients`, which comes before the step.
+
+    Args:
+        scaler: leaves the step out where a gradient is not finite.
+
+    Raises:
+        NotFiniteError: the loss that is looked at is not finite, or `clip_norm` found gradients
+            that are not.
+    """
+    found = gradients(net, loss, regularizers, samples, x, y, weights, waits, rows, scaler)
+    if scaler is None:
+        step(net, optimizer)
+    else:
+        scaler.step(optimizer)
+    return found
+
+
+def gradients(
+    net: Sequential,
+    loss: Loss,
+    regularizers: Sequence[Regularizer],
+    samples: int,
+    x: Array,
+    y: Array,
+    weights: Array | None,
+    waits: bool = False,
+    rows: int | None = None,
+    scaler: LossScaler | None = None,
+) -> tuple[Array, Array]:
+    """Forward, loss, backward on one batch: (mean loss, sum of the metric), and the gradients.
+
     Both are 0-d, on the network's device. `samples`: m of the regularizers' formulas.
 
     Args:
         waits: look at the loss on a GPU, too, which is waited for then.
         rows: of the batch that go through the layers at a time, gradients being added up; None: all
             of them.
-        scaler: scales the loss's gradient, and leaves the step out where a gradient is not finite.
+        scaler: scales the loss's gradient.
 
     Raises:
-        NotFiniteError: the loss that is looked at is not finite, or `clip_norm` found gradients
-            that are not.
+        NotFiniteError: the loss that is looked at is not finite.
     """
     looked_at = waits or net.backend.device == "cpu"
     rows = len(x) if rows is None else min(rows, len(x))
@@ -61,7 +91,7 @@ def update(
     total: Array = None  # of the gradients, where there are several parts
     for start in range(0, len(x), rows):
         part = slice(start, start + rows)
-        share = len(x[part]) / len(x)
+        share = min(rows, len(x) - start) / len(x)
         output = net.forward(x[part], train=True)
         own = None if weights is None else weights[part]
         of_part, gradient, right = loss.with_metric(output, y[part], own)
@@ -83,10 +113,6 @@ def update(
         regularizer.add_gradient(net, samples)
     if looked_at and not isfinite(mean):
         raise NotFiniteError("loss", float(mean))
-    if scaler is None:
-        step(net, optimizer)
-    else:
-        scaler.step(optimizer)
     return mean, metric
 
 

@@ -14,6 +14,7 @@ EXPECTED = {
     "he": sqrt(2 / N_IN),
     "xavier": sqrt(1 / N_IN),
     "glorot": sqrt(2 / (N_IN + N_OUT)),
+    "glorot_uniform": sqrt(2 / (N_IN + N_OUT)),
     "normal": 0.01,
     "zeros": 0.0,
 }
@@ -60,6 +61,21 @@ def test_another_start_of_one_layer_leaves_the_others():
     he, zeros = net("he"), net("zeros")
     assert not zeros["0.weight"].any()
     np.testing.assert_array_equal(he["1.weight"], zeros["1.weight"])
+
+
+def test_the_even_start_fills_its_bounds_with_biases_too():
+    c = sqrt(6 / (N_IN + N_OUT))
+    net = Sequential(
+        Dense(N_IN, N_OUT, init="glorot_uniform", bias_init="glorot_uniform"), device="cpu"
+    )
+    for values in net.parameters().values():
+        assert 0.95 * c < abs(values).max() <= c * (1 + 1e-6)
+        assert abs(values.mean()) < c / 5  # five standard errors of 300 are 0.17 c
+    assert "bias_init='glorot_uniform'" in repr(net.layers[0])
+    with pytest.raises(ValueError, match="bias_init is 'he'; expected 'zeros' or"):
+        Dense(3, 4, bias_init="he")
+    with pytest.raises(ValueError, match="expected 'zeros' without a bias"):
+        Dense(3, 4, bias=False, bias_init="glorot_uniform")
 
 
 def test_biases_start_at_zero():

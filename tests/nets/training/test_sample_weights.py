@@ -5,17 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases.foreign_arrays import OnlyDLPack
-from cases.training import KINDS, bits, data, network, train
+from cases.training import OF_CLASSES, bits, data, network, train
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onepass.nets import SGD, Adam, Callback, EarlyStopping
-from oracles.losses import binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+from oracles.losses import (
+    binary_cross_entropy,
+    huber,
+    mean_squared_error,
+    poisson,
+    softmax_cross_entropy,
+)
 from tolerances import CAPTURED_LIMITS
 
 ORACLES = {
     "classes": softmax_cross_entropy,
     "two": binary_cross_entropy,
     "numbers": mean_squared_error,
+    "labels": binary_cross_entropy,
+    "outliers": huber(0.5),
+    "counts": poisson,
 }
 ROWS = 60
 WEIGHTS = np.random.default_rng(3).uniform(0, 3, ROWS)
@@ -30,7 +39,7 @@ def oracle(net, kind, pair, weights):
     return ORACLES[kind](net(x), y.reshape(len(y), -1) if kind == "two" else y, weights)[0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ORACLES)
 def test_the_loss_is_the_formulas(kind):
     net, held_out = network(kind, dtype="float64"), data(kind, n=1500, seed=1)
     own = np.random.default_rng(4).uniform(0, 2, 1500)
@@ -54,15 +63,16 @@ def in_one_batch(pair, kind, rate, steps=5, **options):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    kind=st.sampled_from([*KINDS]),
+    kind=st.sampled_from([*ORACLES]),
     times=st.lists(st.integers(0, 3), min_size=ROWS, max_size=ROWS).filter(lambda k: sum(k) > 9),
     by_class=st.sampled_from([None, {1: 2.0}]),
 )
 def test_a_weight_of_k_is_the_row_k_times(kind, times, by_class):
     (x, y), times = data(kind), np.array(times)
     again = np.repeat(np.arange(ROWS), times)
-    labels = y[again] if kind != "numbers" else np.arange(2)
-    options = {} if kind == "numbers" else {"class_weight": by_class}
+    of_classes = kind in OF_CLASSES
+    labels = y[again] if of_classes else np.arange(2)
+    options = {"class_weight": by_class} if of_classes else {}
     assume(len(set(labels.tolist())) > 1)  # training refuses one class
     weighted = in_one_batch((x, y), kind, 0.1, sample_weight=times, **options)
     # both are means, over other numbers of rows
@@ -100,7 +110,7 @@ def test_balanced_goes_by_the_number_of_rows():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ORACLES)
 def test_ones_are_no_weights(kind, dtype):
     found = []
     for weights in (None, np.ones(ROWS, bool), [1] * ROWS):
@@ -129,7 +139,7 @@ class LayerByLayer(SGD):
         super().step(*given)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ORACLES)
 def test_captured_is_layer_by_layer(kind):
     found, paths = [], []
     for optimizer in (SGD, LayerByLayer):
