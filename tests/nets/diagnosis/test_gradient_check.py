@@ -13,9 +13,11 @@ from onepass.nets import (
     BinaryCrossEntropy,
     Dense,
     Dropout,
+    Huber,
     Layer,
     Loss,
     MeanSquaredError,
+    Poisson,
     Regularizer,
     ReLU,
     Sequential,
@@ -31,6 +33,8 @@ LOSSES = {
     SoftmaxCrossEntropy: (3, lambda rng, n: rng.integers(0, 3, n)),
     BinaryCrossEntropy: (1, lambda rng, n: rng.integers(0, 2, n)),
     MeanSquaredError: (2, lambda rng, n: rng.standard_normal((n, 2))),
+    Huber: (2, lambda rng, n: 2 * rng.standard_normal((n, 2))),
+    Poisson: (2, lambda rng, n: rng.poisson(2.0, (n, 2))),
 }
 REGULARIZERS = [None, L1(0.3), L2(0.3), [L1(0.1, biases=True), L2(0.2)]]
 
