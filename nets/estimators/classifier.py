@@ -289,7 +289,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def _as_targets(self, y: Any) -> HostArray:
         """y as classes, (n,), or as labels, (n, labels) of 0 and 1."""
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+        except TypeError:
+            numbered(y)  # tells which types can't be sorted
+            raise
         if y.ndim == 2 and y.shape[1] > 1:
             kind = type_of_target(y)
             if kind != "multilabel-indicator":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backend.checks.numbers import decay_rate, flag, positive
+from ...backend.checks.numbers import decay_rate, flag, non_negative, positive
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS, optimizer_type
 from ..optimizers.optimizer import Optimizer
@@ -69,7 +69,7 @@ def optimizer_of(estimator: Any, net: Sequential) -> Optimizer:
         if (value := getattr(estimator, word)) is not None:
             if called not in own:
                 raise ValueError(_has_none(word, value, estimator.solver))
-            given[called] = value
+            given[called] = non_negative(word, value)
     if lr is not None:
         given["lr"] = positive("learning_rate_init", lr) if lr else lr
     return kind(

@@ -145,7 +145,7 @@ def test_estimators_refuse_them_where_scikit_learn_drops_the_mask(hide):
     from onepass.nets import NetClassifier, NetRegressor
 
     for kind, y in ((NetClassifier, Y), (NetRegressor, X[:, 0])):
-        fitted = kind(hidden=4, epochs=1, device="cpu").fit(X, y)
+        fitted = kind(hidden_layer_sizes=4, max_iter=1, device="cpu").fit(X, y)
         says = [fitted.predict]
         says += [fitted.predict_proba, fitted.decision_function] if kind is NetClassifier else []
         says += [partial(fitted.score, y=y), partial(fitted.fit, y=y)]

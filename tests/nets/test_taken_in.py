@@ -188,7 +188,10 @@ def test_estimators(foreign, kind):
     from onepass import nets
 
     y = K if kind == "NetClassifier" else T[:, 0]
-    made = [getattr(nets, kind)(hidden=4, epochs=2, random_state=0, device="cpu") for _ in "ab"]
+    made = [
+        getattr(nets, kind)(hidden_layer_sizes=4, max_iter=2, random_state=0, device="cpu")
+        for _ in "ab"
+    ]
     made[0].fit(foreign(X), foreign(y))
     made[1].fit(X, y)
     same(made[0].predict(foreign(X)), made[1].predict(X))

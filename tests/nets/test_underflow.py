@@ -134,7 +134,13 @@ def test_estimators(dtype):
     pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
     from onepass.nets import NetClassifier, NetRegressor
 
-    options = {"hidden": 8, "epochs": 2, "dtype": dtype, "random_state": 0, "device": "cpu"}
+    options = {
+        "hidden_layer_sizes": 8,
+        "max_iter": 2,
+        "dtype": dtype,
+        "random_state": 0,
+        "device": "cpu",
+    }
     p = NetClassifier(**options).fit(X, LABELS).predict_proba(X * 1e8)
     assert p.min() == 0
     p = NetClassifier(**options).fit(X, LABELS > 0).predict_proba(X * 1e8)

@@ -24,20 +24,25 @@ X, Y = X[ORDER], Y[ORDER]
 
 
 def test_in_a_pipeline_under_cross_validation():
-    made = NetClassifier(hidden=16, lr=0.01, random_state=0, epochs=40, device="cpu")
+    options = {"hidden_layer_sizes": 16, "learning_rate_init": 0.01, "batch_size": 32}
+    options |= {"random_state": 0, "max_iter": 40, "device": "cpu"}
+    made = NetClassifier(**options)
     scores = cross_val_score(make_pipeline(PolynomialFeatures(), made), X, Y, cv=4)
     assert scores.shape == (4,)
     assert scores.mean() > 0.93
     target = X[:, 3]
-    made = NetRegressor(hidden=16, lr=0.01, random_state=0, epochs=40, device="cpu")
+    made = NetRegressor(**options)
     assert cross_val_score(made, X[:, :3], target, cv=4).mean() > 0.9
 
 
 def test_a_grid_finds_what_learns():
     made = make_pipeline(PolynomialFeatures(), NetClassifier(random_state=0, device="cpu"))
-    grid = {"netclassifier__lr": [1e-7, 1e-2], "netclassifier__epochs": [5, 20]}
+    grid = {"netclassifier__learning_rate_init": [1e-7, 1e-2], "netclassifier__max_iter": [5, 20]}
     search = GridSearchCV(made, grid, cv=3).fit(X, Y)
-    assert search.best_params_ == {"netclassifier__lr": 1e-2, "netclassifier__epochs": 20}
+    assert search.best_params_ == {
+        "netclassifier__learning_rate_init": 1e-2,
+        "netclassifier__max_iter": 20,
+    }
     assert search.best_score_ > 0.9
     assert search.predict_proba(X).shape == (len(X), 3)
 
@@ -47,13 +52,13 @@ def test_a_search_at_random_and_a_halving_one_by_epochs():
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingRandomSearchCV
 
-    made = NetClassifier(lr=0.02, random_state=0, device="cpu")
-    boxes = {"hidden": randint(4, 32), "keep_prob": [0.8, 1.0]}
+    made = NetClassifier(learning_rate_init=0.02, batch_size=32, random_state=0, device="cpu")
+    boxes = {"hidden_layer_sizes": randint(4, 32), "keep_prob": [0.8, 1.0]}
     options = {"cv": 3, "random_state": 0}
-    search = RandomizedSearchCV(made.set_params(epochs=10), boxes, n_iter=3, **options).fit(X, Y)
+    search = RandomizedSearchCV(made.set_params(max_iter=10), boxes, n_iter=3, **options).fit(X, Y)
     assert search.best_score_ > 0.9
     halving = HalvingRandomSearchCV(
-        made, boxes, resource="epochs", min_resources=2, max_resources=18, **options
+        made, boxes, resource="max_iter", min_resources=2, max_resources=18, **options
     ).fit(X, Y)
     assert halving.n_resources_ == [2, 6, 18]
     assert halving.best_estimator_.n_iter_ == 18
@@ -61,12 +66,12 @@ def test_a_search_at_random_and_a_halving_one_by_epochs():
 
 
 def test_a_point_that_diverges_gets_no_score_and_the_search_goes_on():
-    made = NetClassifier(optimizer="sgd", random_state=0, epochs=10, device="cpu")
+    made = NetClassifier(solver="sgd", random_state=0, max_iter=10, device="cpu")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        search = GridSearchCV(made, {"lr": [0.1, 1e200]}, cv=3).fit(X, Y)
+        search = GridSearchCV(made, {"learning_rate_init": [0.1, 1e200]}, cv=3).fit(X, Y)
     assert any("try a lower lr" in str(each.message) for each in told)
-    assert search.best_params_ == {"lr": 0.1}
+    assert search.best_params_ == {"learning_rate_init": 0.1}
     assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [False, True]
 
 
@@ -83,7 +88,7 @@ SEVERAL = """
     x = rng.normal(0, 1, (96, 40)).astype("float32")
     y = x[:, :3].argmax(axis=1)
     # 640,000 weights: each step is shared out among the crew's threads, between matrix products
-    net = NetClassifier(hidden=(700, 850), epochs=3, batch_size=32, random_state=0, device="cpu")
+    net = NetClassifier((700, 850), max_iter=3, batch_size=32, random_state=0, device="cpu")
     alone = cross_val_score(net, x, y, cv=4)
     names = {thread.name for thread in __import__("threading").enumerate()}
     print("crew", any(name.startswith("onepass-") for name in names))
@@ -113,7 +118,7 @@ ARRAY_API = """
     from onepass.nets import NetClassifier, NetRegressor
     from sklearn.utils.estimator_checks import check_estimator
 
-    for made in (NetClassifier(device="cpu", epochs=3), NetRegressor(device="cpu", epochs=3)):
+    for made in (NetClassifier(device="cpu", max_iter=3), NetRegressor(device="cpu", max_iter=3)):
         results = check_estimator(made, on_fail=None, on_skip=None)
         found = [r for r in results if r["check_name"] == "check_array_api_input"]
         print([(r["status"], r["exception"]) for r in found])

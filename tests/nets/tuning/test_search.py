@@ -261,10 +261,11 @@ def test_hopeless_runs_stop_early_by_halving():
 
 @pytest.mark.slow
 def test_networks_in_a_pipeline_side_by_side():
-    made = make_pipeline(StandardScaler(), NetClassifier(epochs=8, random_state=0, device="cpu"))
+    made = make_pipeline(StandardScaler(), NetClassifier(max_iter=8, random_state=0, device="cpu"))
     boxes = {f"netclassifier__{name}": box for name, box in {
-        "lr": log_uniform(1e-5, 1e-1), "hidden": LayerSizes((1, 2), (4, 16)),
-        "momentum": one_minus_log_uniform(1e-3, 1e-1), "optimizer": ["adam", "momentum"],
+        "learning_rate_init": log_uniform(1e-5, 1e-1),
+        "hidden_layer_sizes": LayerSizes((1, 2), (4, 16)),
+        "momentum": one_minus_log_uniform(1e-3, 1e-1), "solver": ["adam", "sgd"],
     }.items()}  # fmt: skip
     options = {"n_iter": 6, "cv": 2, "random_state": 0}
     found = coarse_to_fine(made, boxes, X, Y, n_jobs=2, **options)
