@@ -60,8 +60,12 @@ class Normalizer:
     def deviation(self) -> HostArray:
         return self._fitted()[1]
 
-    def fit(self, x: Array) -> Normalizer:
+    def fit(self, x: Array, weights: HostArray | None = None) -> Normalizer:
         """Learn mean and deviation from the training set `x`, (m, features), and return self.
+
+        Args:
+            weights: how often each row counts, (m,), numbers >= 0, not all 0; None: once each. Then
+                `x` is an array of NumPy, and m the sum of weights.
 
         Raises:
             TypeError: `x` is not an array of numbers.
@@ -72,12 +76,20 @@ class Normalizer:
         _check(x, None)
         if not len(x):
             raise ValueError("x has no rows; expected at least one sample to fit on")
+        if weights is not None:
+            x, weights = x[weights > 0], weights[weights > 0]
         backend = backend_of(x)
         with backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
             xp, wide = backend.xp, np.float64
-            mean = sum(part.sum(axis=0, dtype=wide) for part in _parts(x)) / len(x)
-            squares = sum(xp.square(part - mean).sum(axis=0) for part in _parts(x))
-            deviation = xp.sqrt(squares / len(x))
+            if weights is None:
+                mean = sum(part.sum(axis=0, dtype=wide) for part in _parts(x)) / len(x)
+                squares = sum(xp.square(part - mean).sum(axis=0) for part in _parts(x))
+                deviation = xp.sqrt(squares / len(x))
+            else:
+                shares = [w / weights.sum() for w in _parts(weights)]
+                pairs = [*zip(shares, _parts(x), strict=True)]
+                mean = sum(w @ part.astype(wide) for w, part in pairs)
+                deviation = xp.sqrt(sum(w @ xp.square(part - mean) for w, part in pairs))
             equal = x.min(axis=0) == x.max(axis=0)
             rounding = len(x) * float(np.finfo(wide).eps)
             constant = deviation * sqrt(1 - rounding) <= rounding * xp.abs(mean)

@@ -190,7 +190,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
                 batch at a time.
             y: (n,), numbers, names or truth values; or (n, labels) of 0 and 1, each a label that a
                 sample has or not.
-            sample_weight: (n,), a factor on the loss of each row, divided by their mean.
+            sample_weight: (n,), how often each row counts: with full batches 2 is as good as the
+                row twice, `alpha` and `normalize` included.
 
         Raises:
             TypeError, ValueError: X or y is nothing to train on (not finite, of one class only,
@@ -267,9 +268,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
                 "the kind that the estimator was fitted on"
             )
         weights = self._weights(X, weight)
+        factor: HostArray | float = 1.0
         if self.class_weight is not None:
-            own = compute_sample_weight(self.class_weight, y)
-            weights = own if weights is None else weights * own
+            factor = compute_sample_weight(self.class_weight, y)
         smoothing = share("label_smoothing", self.label_smoothing)
         loss: Loss
         if activation == "softmax":
@@ -284,7 +285,15 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
                 targets = targets * (1 - smoothing) + smoothing / 2
             loss = _Sigmoid() if part else BinaryCrossEntropy()
         return self._train(
-            X, targets, loss, width, weights, part, classes_=classes, out_activation_=activation
+            X,
+            targets,
+            loss,
+            width,
+            weights,
+            factor,
+            part,
+            classes_=classes,
+            out_activation_=activation,
         )
 
     def _as_targets(self, y: Any) -> HostArray:

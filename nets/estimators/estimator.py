@@ -127,7 +127,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         y: HostArray,
         loss: Loss,
         width: int,
-        weights: HostArray | None,
+        sample_weight: HostArray | None,
+        factor: HostArray | float = 1.0,
         part: bool = False,
         **learnt: Any,
     ) -> Self:
@@ -138,7 +139,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
         Args:
             x: rows, or a CSR matrix.
-            weights: of the rows, or None.
+            sample_weight: how often each row counts, or None.
+            factor: on the loss of each row, or of all.
             part: `partial_fit`, which goes through the rows once.
         """
         self._check_arguments(part)
@@ -148,9 +150,11 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         rows, held = self._held_out(x, y, seed, part)
         sparse = hasattr(x, "tocsr")
         parts = [
-            (_taken(x, each), y[each], None if weights is None else weights[each])
+            (_taken(x, each), y[each], None if sample_weight is None else sample_weight[each])
             for each in ([rows] if held is None else [rows, held])
         ]
+        counts = parts[0][2]
+        mean = (float(counts.mean()) or 1.0) if counts is not None else 1.0  # all 0: `fit` says so
         if goes_on:
             net, normalizer, target = self.net_, self.normalizer_, self.target_normalizer_
             if sparse and normalizer is not None:
@@ -161,23 +165,23 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         else:
             normalizer = target = None
             if self.normalize and not sparse:
-                normalizer = Normalizer().fit(parts[0][0])
+                normalizer = Normalizer().fit(parts[0][0], counts)
             if self.normalize and self._scales_targets():
-                target = Normalizer().fit(parts[0][1])
+                target = Normalizer().fit(parts[0][1], counts)
             net = self._network(x, width, seed)
         parts = [
             (
                 x if normalizer is None else normalizer.apply(x),
                 y if target is None else target.apply(y),
-                w,
+                _weights(len(y), w, mean, factor if np.isscalar(factor) else factor[each]),
             )
-            for x, y, w in parts
+            for (x, y, w), each in zip(parts, (rows, held), strict=False)
         ]
         x, y, weights = parts[0]
         if self.solver == "lbfgs":
-            found: dict[str, Any] = self._minimized(net, x, y, weights, loss)
+            found: dict[str, Any] = self._minimized(net, x, y, weights, loss, mean)
         else:
-            found = self._descended(net, parts, loss, seed, goes_on, part)
+            found = self._descended(net, parts, loss, mean, seed, goes_on, part)
         self.net_, self.normalizer_, self.target_normalizer_ = net, normalizer, target
         self.n_layers_, self.n_outputs_ = len(self._dense_layers()) + 1, width
         self.__dict__.update(found | learnt)
@@ -190,14 +194,20 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         return "net_" in vars(self) and (part or bool(self.warm_start))
 
     def _minimized(
-        self, net: Sequential, x: Any, y: HostArray, weights: HostArray | None, loss: Loss
+        self,
+        net: Sequential,
+        x: Any,
+        y: HostArray,
+        weights: HostArray | None,
+        loss: Loss,
+        mean: float,
     ) -> dict[str, Any]:
         """Train by L-BFGS; the attributes that tell of it."""
         history = fit_lbfgs(
             net,
             (x, y),
             loss=loss,
-            regularizer=self._regularizers(1.0),
+            regularizer=self._regularizers(1 / mean),
             sample_weight=weights,
             max_iter=self.max_iter,
             max_fun=self.max_fun,
@@ -228,6 +238,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         net: Sequential,
         parts: list[tuple[Any, HostArray, HostArray | None]],
         loss: Loss,
+        mean: float,
         seed: int,
         goes_on: bool,
         part: bool,
@@ -272,7 +283,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             seed=rng,
             progress=bool(self.verbose),
             schedule=schedule,
-            regularizer=self._regularizers(samples / min(batch_size, samples)),
+            regularizer=self._regularizers(samples / min(batch_size, samples) / mean),
             sample_weight=weights,
             callbacks=[watch, *callbacks_of(self.callbacks)],
         )
@@ -366,20 +377,21 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     def _regularizers(self, batches: float) -> list[Regularizer]:
         """As scikit-learn has them: alpha/(2b) sum ||W||^2 and l1/b sum |W|, b samples of a batch.
 
-        `fit` divides by all samples, of which a batch is a 1/`batches`.
+        `fit` divides by all samples, of which a batch, each as often as it counts, is a
+        1/`batches`.
         """
         strengths = non_negative("alpha", self.alpha), non_negative("l1", self.l1)
         pairs = zip((L2, L1), strengths, strict=True)
         return [kind(strength * batches) for kind, strength in pairs if strength]
 
     def _weights(self, x: Any, sample_weight: Any) -> HostArray | None:
-        """The weights of rows, float64, with a mean of 1; None of None."""
+        """How often each row counts, float64; None of None."""
         if sample_weight is None:
             return None
         weights = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         if not weights.any():
             raise ValueError("sample_weight is 0 for every row; expected one that counts")
-        return np.asarray(weights / weights.mean())
+        return np.asarray(weights)
 
     def _checked(self, X: Any, y: Any, first: bool, **checks: Any) -> Any:
         """X and y as scikit-learn checks them: X dense, or CSR, in float32 or float64."""
@@ -443,6 +455,15 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 def _taken(x: Any, rows: Any) -> Any:
     """Rows of an array, or of a CSR matrix; as it is, where all are."""
     return x if isinstance(rows, slice) else x[rows]
+
+
+def _weights(
+    n: int, counts: HostArray | None, mean: float, factor: HostArray | float
+) -> HostArray | None:
+    """The weights of n rows that count so often, `mean` on average; None where all are 1."""
+    if counts is not None:
+        return counts / mean * factor
+    return None if np.isscalar(factor) and factor == 1 else np.full(n, 1.0) * factor
 
 
 def _from_there(schedule: LrSchedule, epochs: int, steps: int) -> LrSchedule:

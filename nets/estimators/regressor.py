@@ -119,7 +119,7 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         Args:
             X: (n, features), dense or sparse, as NetClassifier takes it.
             y: (n,) or (n, k).
-            sample_weight: (n,), a factor on the loss of each row, divided by their mean.
+            sample_weight: (n,), how often each row counts, as NetClassifier takes it.
 
         Raises:
             TypeError, ValueError: X or y is nothing to train on (masked, not finite, ...), or an
@@ -152,11 +152,9 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             raise ValueError(f"y holds {wide.min():g}; expected numbers >= 0 for loss='poisson'")
         weights = self._weights(X, sample_weight)
         scale = width / 2 if self.loss == "squared_error" else width  # a sum, as in the docstring
-        if scale != 1:
-            weights = np.full(len(y), scale) if weights is None else weights * scale
         activation = "exp" if self.loss == "poisson" else "identity"
         learnt = {"out_activation_": activation, "_one_number": y.ndim == 1}
-        return self._train(X, wide, loss, width, weights, part, **learnt)
+        return self._train(X, wide, loss, width, weights, scale, part, **learnt)
 
     def _loss(self) -> Loss:
         if self.loss not in LOSSES:

@@ -226,7 +226,9 @@ def by_fit(**options):
 
 def by_estimator(lr, **options):
     options |= {"learning_rate_init": lr, "batch_size": 8, "max_iter": 10, "random_state": 0}
-    NetRegressor(128, solver="sgd", nesterovs_momentum=False, device="cpu", **options).fit(*line())
+    NetRegressor(
+        128, solver="sgd", nesterovs_momentum=False, init="he", device="cpu", **options
+    ).fit(*line())
 
 
 @pytest.fixture
