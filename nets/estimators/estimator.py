@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -19,6 +18,7 @@ from ...backend.foreign import taken_in
 from ...backend.version import __version__
 from ..data.batches import batch_size_for
 from ..data.normalizer import Normalizer
+from ..data.split import split
 from ..layers.dense import Dense
 from ..losses.loss import Loss
 from ..network.multilayer import multilayer
@@ -247,6 +247,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         x, y, weights = parts[0]
         samples = x.shape[0]
         held = parts[1] if len(parts) > 1 else None
+        if held is not None and held[2] is not None and not held[2].any():
+            held = held[0], held[1], None  # where none of them counts, all do alike
         kept = goes_on and part and "_optimizer" in vars(self)
         optimizer = self._optimizer if kept else optimizer_of(self, net)
         rng = self._rng if kept else np.random.default_rng(seed)
@@ -338,17 +340,21 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         share = self.validation_fraction
         if not (isinstance(share, (float, np.floating)) and 0 < share < 1):
             raise ValueError(f"validation_fraction is {share!r}; expected a number in (0, 1)")
-        rows, held = train_test_split(
-            np.arange(x.shape[0]),
-            test_size=share,
-            random_state=seed,
-            stratify=y if self.classifies and y.ndim == 1 else None,
+        classes = self.classifies and y.ndim == 1
+        few = (
+            "The validation set is too small. Increase 'validation_fraction' or the size of your "
+            f"dataset. (validation_fraction is {share!r}, n_samples={x.shape[0]})"
         )
-        if len(held) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                f"your dataset. (validation_fraction is {share!r}, n_samples={x.shape[0]})"
-            )
+        try:
+            parts = split(np.arange(x.shape[0]), y, (1 - share, share), stratify=classes, seed=seed)
+        except ValueError as error:
+            raise ValueError(few) from error
+        rows, held = (numbers for numbers, _ in parts)
+        if classes:  # a class of one or two samples may have gone to the other side
+            unseen = ~np.isin(y[held], y[rows])
+            rows, held = np.append(rows, held[unseen]), held[~unseen]
+        if len(held) < (1 if self.classifies else 2):  # R^2 takes two
+            raise ValueError(few)
         return rows, held
 
     def _network(self, x: Any, n_out: int, seed: int) -> Sequential:
