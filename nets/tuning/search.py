@@ -58,7 +58,7 @@ def coarse_to_fine(
             a short run, and only the best of them longer ones.
         random_state: of what is drawn; each round draws anew.
         **options: of the search: n_iter=20, cv=5, n_jobs=2, scoring=..., or, to halve by epochs,
-            resource="epochs", max_resources=40.
+            resource="max_iter", max_resources=40.
 
     Raises:
         TypeError, ValueError: an argument is something else, or no point could be scored.
