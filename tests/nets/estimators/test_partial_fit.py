@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onepass.nets import NetClassifier, NetRegressor
 from scipy import sparse
@@ -41,7 +43,8 @@ def classes_of(case, y):
 
 
 def arrays(estimator):
-    return [each.copy() for each in (*estimator.coefs_, *estimator.intercepts_)]
+    each = (*estimator.coefs_, *estimator.intercepts_)
+    return [array.copy() for array in each if array is not None]
 
 
 def assert_equal(found, expected, **close):
@@ -158,10 +161,7 @@ def test_a_weight_of_k_is_as_good_as_the_row_k_times(case, counts, normalize, so
     options = {"solver": solver, "max_iter": 5, "normalize": normalize, "shuffle": False, **penalty}
     weighted, y = made(case, **options)
     again = np.repeat(np.arange(48), counts)
-    if len(np.unique(y[again], axis=0)) < len(np.unique(y, axis=0)):
-        return
-    import warnings
-
+    assume(case not in ("classes", "two") or len({*y[again]}) == len({*y}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         weighted.fit(X, y, counts)
@@ -223,22 +223,22 @@ ALWAYS = [
     (None, None, np.full(48, -1.0), ValueError, "Negative values in data"),
     (None, None, np.ones(47), ValueError, r"sample_weight.shape == \(47,\), expected \(48,\)"),
     (None, None, np.ones((48, 2)), ValueError, "Sample weights must be 1D"),
-    (None, None, np.zeros(48), ValueError, "sample_weight is 0 for every row"),
+    (None, None, np.zeros(48), ValueError, "0 for every row|at least one non-zero number"),
     (None, None, np.full(48, np.nan), ValueError, "Input sample_weight contains NaN"),
     (None, None, np.full(48, np.inf), ValueError, "Input sample_weight contains infinity"),
 ]
 OF_ONE = {
     "classes": [
         (lambda y: np.where(y == "top", "best", y), r"has classes not in|same classes"),
-        (lambda y: LABELS, "several labels|kind|labels|classes"),
+        (lambda y: LABELS, "same classes|not the same as on last call"),
         (lambda y: T, "Unknown label type"),
         (lambda y: np.stack([K, K], axis=1), "multiclass-multioutput"),
     ],
     "two": [(lambda y: K, "has classes not in|same classes")],
     "labels": [
-        (lambda y: LABELS[:, :2], "labels|classes"),
-        (lambda y: K, "one class a row|kind|classes"),
-        (lambda y: LABELS * 2, "multilabel-indicator|nknown label type"),
+        (lambda y: LABELS[:, :2], "same classes|y has 2 labels; expected 3"),
+        (lambda y: K, "y has one class a row; expected it to be of the kind"),
+        (lambda y: LABELS * 2, "labels hold 2; expected 0 and 1"),
     ],
     "numbers": [
         (lambda y: holed(np.stack([y, y], axis=1))[:, 1], "Input y contains NaN"),
@@ -274,8 +274,6 @@ def test_bad_input_is_named_and_what_was_learnt_is_intact(
     predicted = fitted.predict(X)
     x = X if change_x is None else change_x(X)
     y = y if change_y is None else change_y(y)
-    if how == "fit" and "features, but" in message:
-        fitted.set_params(warm_start=True)
     with pytest.raises(error, match=message):
         getattr(fitted, how)(x, y, sample_weight=weights)
     assert remembered(fitted) == before
