@@ -48,7 +48,8 @@ def optimizer_of(estimator: Any, net: Sequential) -> Optimizer:
         momentum = decay_rate("momentum", estimator.momentum)
         nesterov = flag("nesterovs_momentum", estimator.nesterovs_momentum)
         if momentum:
-            name, given = "momentum", {"momentum": momentum, "nesterov": nesterov}
+            name = "momentum"  # a new rate acts on new gradients only, as scikit-learn has it
+            given = {"momentum": momentum, "nesterov": nesterov, "form": "velocity"}
     kind = optimizer_type(name)
     own = kind([np.zeros(1)]).hyper
     average = next((word for word in ("alpha", "rho") if word in own), "betas")

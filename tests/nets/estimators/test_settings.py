@@ -132,7 +132,7 @@ def test_without_hidden_layers_weights_start_at_0_and_else_do_not(kind):
 # The optimizer's arguments
 
 GIVEN = {
-    "sgd": ({"momentum": 0.5}, {"momentum": 0.5, "nesterov": True}),
+    "sgd": ({"momentum": 0.5}, {"momentum": 0.5, "nesterov": True, "form": "velocity"}),
     "rmsprop": ({"beta_2": 0.8, "epsilon": 1e-3}, {"alpha": 0.8, "eps": 1e-3, "momentum": 0.0}),
     "adagrad": ({"epsilon": 1e-3}, {"eps": 1e-3}),
     "adam": ({"beta_1": 0.5, "beta_2": 0.8, "epsilon": 1e-3}, {"betas": (0.5, 0.8), "eps": 1e-3}),
@@ -169,7 +169,7 @@ def test_what_is_given_reaches_the_optimizer(kind, name, monkeypatch):
     left_out = kind(solver=name, **common).fit(x, y)
     hyper, clip_norm = seen.pop()
     if name == "sgd":  # scikit-learn's: with a momentum of its own
-        own = Momentum([np.zeros(1)], 1e-3, 0.9, nesterov=True).hyper
+        own = Momentum([np.zeros(1)], 1e-3, 0.9, form="velocity", nesterov=True).hyper
     else:
         own = optimizer_type(name)([np.zeros(1)]).hyper
     assert hyper == own, "an argument that is None changed the optimizer's own"
