@@ -10,6 +10,7 @@ from .cases import sizes
 from .cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
 from .cases.data_sets import data_sets, made_up
 from .cases.steps import CASES
+from .cases.tables import TableCase, mnist, shipped, synthetic, texts
 from .gpu.apart import OnTheGpu, OnTheHost
 from .gpu.launch import Launch
 from .gpu.softmax import SOFTMAX_SHAPES, Softmax
@@ -21,6 +22,7 @@ from .workloads.batch_norm import DIRECTIONS, OPERATIONS, Norm
 from .workloads.beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
 from .workloads.busy import SITUATIONS, BusyEpoch
 from .workloads.dropout import SHAPES, Dropout, dropouts
+from .workloads.estimators import EstimatorEpoch
 from .workloads.first_call import PROGRAMS, FirstCall
 from .workloads.growth import growths
 from .workloads.optimizer_options import OptimizerOptions
@@ -191,6 +193,30 @@ def _busy(choice: Choice) -> list[Workload]:
     return [BusyEpoch(data, situation, more) for situation in SITUATIONS]
 
 
+def estimator_tables(choice: Choice) -> list[TableCase]:
+    """What estimators are measured on; none on a GPU."""
+    if choice.on_a_gpu:
+        return []
+    if choice.mode == "small":
+        own = [shipped(name, 150, 2, 2) for name in sizes.ESTIMATORS]
+        return [*own, synthetic(600, 20, 2, 2), texts(150, 2, 2, ("numpy",))]
+    short = choice.mode == "quick"
+    seeds = 2 if short else sizes.ESTIMATORS_SEEDS
+    own = [
+        shipped(name, rows, epochs // 3 if short else epochs, seeds)
+        for name, (rows, epochs) in sizes.ESTIMATORS.items()
+    ]
+    if short:
+        return own
+    large = [synthetic(*sizes.SYNTHETIC), texts(*sizes.TEXTS)]
+    images = [] if choice.mnist is None else [mnist(choice.mnist, *sizes.ESTIMATORS_MNIST)]
+    return [*own, *large, *images]
+
+
+def _estimators(choice: Choice) -> list[Workload]:
+    return [EstimatorEpoch(case) for case in estimator_tables(choice)]
+
+
 def _kernels(choice: Choice) -> list[Workload]:
     """Every rule and operation by the GPU's own time."""
     labels = choice.one(small=("1e3",), quick=("6.4e7",), default=("6.4e7", "1e6"))
@@ -274,6 +300,7 @@ ON_THE_CPU: dict[str, Maker] = {
     "training": _training,
     "step-parts": _step_parts,
     "busy": _busy,
+    "estimators": _estimators,
 }
 ON_A_GPU: dict[str, Maker] = {
     "calls": _calls,
@@ -281,7 +308,7 @@ ON_A_GPU: dict[str, Maker] = {
     "training-steps": _training_steps,
 }
 SECTIONS = (*ON_ANY_DEVICE, *ON_THE_CPU, *ON_A_GPU)
-LONG = ("busy",)
+LONG = ("busy", "estimators")
 """Sections of a full run, and of those that name them."""
 
 
