@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .cases import sizes
@@ -194,23 +194,19 @@ def _busy(choice: Choice) -> list[Workload]:
 
 
 def estimator_tables(choice: Choice) -> list[TableCase]:
-    """What estimators are measured on; none on a GPU."""
+    """What estimators are measured on; nothing on a GPU."""
     if choice.on_a_gpu:
         return []
     if choice.mode == "small":
-        own = [shipped(name, 150, 2, 2) for name in sizes.ESTIMATORS]
-        return [*own, synthetic(600, 20, 2, 2), texts(150, 2, 2, ("numpy",))]
-    short = choice.mode == "quick"
-    seeds = 2 if short else sizes.ESTIMATORS_SEEDS
-    own = [
-        shipped(name, rows, epochs // 3 if short else epochs, seeds)
-        for name, (rows, epochs) in sizes.ESTIMATORS.items()
-    ]
-    if short:
+        few = [shipped(name, 150, 2, 2) for name in sizes.ESTIMATORS]
+        few += [synthetic(600, 20, 2, 2), texts(150, 2, 2, ("numpy",))]
+        return [replace(case, name=f"{case.name}, a few rows") for case in few]
+    (seeds,) = choice.one(quick=(2,), default=(sizes.ESTIMATORS_SEEDS,))
+    own = [shipped(name, rows, epochs, seeds) for name, (rows, epochs) in sizes.ESTIMATORS.items()]
+    if choice.mode == "quick":
         return own
-    large = [synthetic(*sizes.SYNTHETIC), texts(*sizes.TEXTS)]
     images = [] if choice.mnist is None else [mnist(choice.mnist, *sizes.ESTIMATORS_MNIST)]
-    return [*own, *large, *images]
+    return [*own, synthetic(*sizes.SYNTHETIC), texts(*sizes.TEXTS), *images]
 
 
 def _estimators(choice: Choice) -> list[Workload]:

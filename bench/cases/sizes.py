@@ -94,7 +94,7 @@ SYNTHETIC = (100_000, 50, 10, 3)
 TEXTS = (7_000, 8, 3)
 """Documents, epochs and seeds of sparse rows for estimators."""
 
-ESTIMATORS_MNIST = (5, 2)
+ESTIMATORS_MNIST = (5, 3)
 """Epochs and seeds of estimators on MNIST."""
 
 BUSY = 3_840

@@ -46,7 +46,7 @@ class Fitted:
     """An estimator's trainings on one data set.
 
     Attributes:
-        data: the label of its measurements.
+        data: the operation of its measurements.
         path: "onepass" or "sklearn".
         rows, columns: what it was trained on.
         score: "accuracy" or "R2", what the scores are.

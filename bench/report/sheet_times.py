@@ -33,7 +33,7 @@ def times(report: Report) -> Iterator[Sheet]:
             if section == "busy":
                 yield busy(title, works)
             elif section == "estimators":
-                yield estimators(title, works, report)
+                yield from estimators(title, works, report)
             elif section in COMPARED:
                 yield _compared(section, title, works)
                 detail = _by_path(f"{section} paths", f"{title}: every path", works)

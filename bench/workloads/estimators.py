@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from time import perf_counter
@@ -18,6 +19,10 @@ from ..measuring.workload import Workload
 from ..report.record import Fitted
 
 PATHS = ("onepass", "sklearn")
+ONE_THREAD = "sklearn one thread"
+"""scikit-learn with matrix products on one core: on small tables threads may cost more than they
+bring, most of all beside other busy processes."""
+
 HIDDEN = (100,)
 LR = 1e-3
 _LARGE = 10_000  # rows from which a fit needs no call before it that warms the caches
@@ -33,12 +38,12 @@ class EstimatorEpoch(Workload):
     a training early. Rows are scaled beforehand, for both.
     """
 
-    section, operation = "estimators", "epoch"
+    section, label = "estimators", "an epoch"
     dtype, device = "float32", "cpu"
     pause = 0.1  # other libraries' threads wait at full speed for milliseconds
 
     def __init__(self, case: TableCase) -> None:
-        self.case, self.label = case, case.name
+        self.case, self.operation = case, case.name
         self.warm = case.rows < _LARGE
 
     @property
@@ -53,7 +58,7 @@ class EstimatorEpoch(Workload):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return PATHS
+        return (*PATHS, ONE_THREAD)
 
     def missing(self, path: str) -> str:
         return why_no_estimators()
@@ -65,16 +70,27 @@ class EstimatorEpoch(Workload):
             path: Candidate(
                 partial(self._seconds, path, table),
                 told=True,
-                memory=peak_memory(partial(fitted, estimator(path, self.case, 1), table)),
+                memory=None
+                if path == ONE_THREAD
+                else peak_memory(partial(fitted, estimator(path, self.case, 1), table)),
             )
             for path in paths
         }
 
     def _seconds(self, path: str, table: Table) -> float:
-        made = estimator(path, self.case, self.case.epochs)
-        start = perf_counter()
-        fitted(made, table)
-        return (perf_counter() - start) / self.case.epochs
+        made = estimator(path.partition(" ")[0], self.case, self.case.epochs)
+        with one_blas_thread() if path == ONE_THREAD else nullcontext():
+            start = perf_counter()
+            fitted(made, table)
+            return (perf_counter() - start) / self.case.epochs
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Matrix products on one core, by what scikit-learn itself has for it."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
+    return limits
 
 
 def why_no_estimators() -> str:
