@@ -20,14 +20,15 @@ RESULTS = ROOT / "bench" / "results"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 COMMAND = "onepass bench --only estimators"
-ABOUT = """Both at equal settings: one hidden layer of 100 with ReLU, batches of 200 (all rows where
-there are fewer), Adam at 0.001, alpha 0.0001, float32, rows scaled beforehand, and nothing that ends a
-training early. From the same weights both take the same steps, which is asserted before anything is
-timed. **An epoch** is a whole `fit` over its epochs, the two taking turns, medians; **one thread** is
-scikit-learn with matrix products on one core. **Same score** is 98 % of the smaller of the two last
-scores on held-out rows, and the time is that of as many epochs. **Peak memory** is what Python and
-NumPy hold at most during a `fit` of one epoch, beside the rows, in a run of its own. Another seed is
-another start, order and held-out part (of MNIST, its own)."""
+ABOUT = """Both at equal settings: one hidden layer of 100 with ReLU, batches of 200 (all rows
+where there are fewer), Adam at 0.001, alpha 0.0001, float32, rows scaled beforehand, and nothing
+that ends a training early. From the same weights both take the same steps, which is asserted
+before anything is timed. **An epoch** is a whole `fit` over its epochs, the two taking turns,
+medians; **one thread** is scikit-learn with matrix products on one core. **Same score** is 98 %
+of the smaller of the two last scores on held-out rows, and the time is that of as many epochs.
+**Peak memory** is what Python and NumPy hold at most during a `fit` of one epoch, beside the
+rows, in a run of its own. Another seed is another start, order and held-out part (of MNIST, its
+own)."""
 
 
 def newest() -> Path | None:
