@@ -128,14 +128,14 @@ def _case(
 
         x, y = load()
         some = np.linspace(0, len(y) - 1, rows).astype(int)
-        parts = train_test_split(
+        x_train, x_test, y_train, y_test = train_test_split(
             x[some],
             y[some],
             test_size=held,
             random_state=seed,
             stratify=None if numbers else y[some],
         )
-        return _scaled(*parts, numbers)
+        return _scaled(x_train, x_test, y_train, y_test, numbers)
 
     return TableCase(name, rows - held, made, epochs, seeds, numbers)
 
