@@ -21,9 +21,10 @@ from .machine import hardware, versions
 from .measuring.despite_failures import measure_what_works
 from .measuring.workload import Workload, measure
 from .promises.promises import judged
-from .report.record import Curve, Report, Skipped, read_report
+from .report.record import Curve, Fitted, Report, Skipped, read_report
 from .report.terminal import print_report
-from .suite import EFFORTS, LONG, SECTIONS, Choice, workloads
+from .suite import EFFORTS, LONG, SECTIONS, Choice, estimator_tables, workloads
+from .workloads.estimators import PATHS, scores, why_no_estimators
 from .workloads.training import train_curves, why_no_training
 
 EPOCHS = {"small": 1, "quick": 5, "default": 20, "full": 40}
@@ -72,8 +73,9 @@ def bench(
     start = time.perf_counter()
     works = [work for name in chosen for work in workloads(name, choice)]
     curves = list(_curves(choice)) if "training" in chosen else []
+    fits = list(_fits(choice)) if "estimators" in chosen else []
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(works) + len(curves))
+        task = progress.add_task("", total=len(works) + len(curves) + len(fits))
         for workload in works:
             progress.update(task, description=f"{workload.section} {workload.operation}")
             if time.perf_counter() - start < seconds:
@@ -89,8 +91,13 @@ def bench(
             progress.update(task, description=f"training curve by {path}")
             report.curves.append(draw())
             progress.advance(task)
-    if "training" in chosen and choice.device == "cpu":
-        report.skipped += [Skipped("training", *pair) for pair in missing_data(mnist).items()]
+        for what, train in fits:
+            progress.update(task, description=f"estimators {what}")
+            report.fits.append(train())
+            progress.advance(task)
+    for section in ("training", "estimators"):
+        if section in chosen and choice.device == "cpu":
+            report.skipped += [Skipped(section, *pair) for pair in missing_data(mnist).items()]
     _judge(report, start)
     print_report(report, console)
     _write(report, json, page, png, console)
@@ -151,6 +158,15 @@ def _curves(choice: Choice) -> Iterator[tuple[str, Callable[[], Curve]]]:
         for path in ("onepass", "torch fused"):
             if not why_no_training(path):
                 yield path, partial(train_curves, data, path, max(1, epochs), batch)
+
+
+def _fits(choice: Choice) -> Iterator[tuple[str, Callable[[], Fitted]]]:
+    """The trainings of each estimator on each table, to be run later."""
+    if why_no_estimators():
+        return
+    for case in estimator_tables(choice):
+        for path in PATHS:
+            yield f"{case.name} by {path}", partial(scores, case, path)
 
 
 def _sections(only: Sequence[str], mode: str = "full") -> list[str]:

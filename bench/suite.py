@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .cases import sizes
 from .cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
 from .cases.data_sets import data_sets, made_up
 from .cases.steps import CASES
+from .cases.tables import TableCase, mnist, shipped, synthetic, texts
 from .gpu.apart import OnTheGpu, OnTheHost
 from .gpu.launch import Launch
 from .gpu.softmax import SOFTMAX_SHAPES, Softmax
@@ -21,6 +22,7 @@ from .workloads.batch_norm import DIRECTIONS, OPERATIONS, Norm
 from .workloads.beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
 from .workloads.busy import SITUATIONS, BusyEpoch
 from .workloads.dropout import SHAPES, Dropout, dropouts
+from .workloads.estimators import EstimatorEpoch
 from .workloads.first_call import PROGRAMS, FirstCall
 from .workloads.growth import growths
 from .workloads.optimizer_options import OptimizerOptions
@@ -191,6 +193,26 @@ def _busy(choice: Choice) -> list[Workload]:
     return [BusyEpoch(data, situation, more) for situation in SITUATIONS]
 
 
+def estimator_tables(choice: Choice) -> list[TableCase]:
+    """What estimators are measured on; nothing on a GPU."""
+    if choice.on_a_gpu:
+        return []
+    if choice.mode == "small":
+        few = [shipped(name, 150, 2, 2) for name in sizes.ESTIMATORS]
+        few += [synthetic(600, 20, 2, 2), texts(150, 2, 2, ("numpy",))]
+        return [replace(case, name=f"{case.name}, a few rows") for case in few]
+    (seeds,) = choice.one(quick=(2,), default=(sizes.ESTIMATORS_SEEDS,))
+    own = [shipped(name, rows, epochs, seeds) for name, (rows, epochs) in sizes.ESTIMATORS.items()]
+    if choice.mode == "quick":
+        return own
+    images = [] if choice.mnist is None else [mnist(choice.mnist, *sizes.ESTIMATORS_MNIST)]
+    return [*own, synthetic(*sizes.SYNTHETIC), texts(*sizes.TEXTS), *images]
+
+
+def _estimators(choice: Choice) -> list[Workload]:
+    return [EstimatorEpoch(case) for case in estimator_tables(choice)]
+
+
 def _kernels(choice: Choice) -> list[Workload]:
     """Every rule and operation by the GPU's own time."""
     labels = choice.one(small=("1e3",), quick=("6.4e7",), default=("6.4e7", "1e6"))
@@ -274,6 +296,7 @@ ON_THE_CPU: dict[str, Maker] = {
     "training": _training,
     "step-parts": _step_parts,
     "busy": _busy,
+    "estimators": _estimators,
 }
 ON_A_GPU: dict[str, Maker] = {
     "calls": _calls,
@@ -281,7 +304,7 @@ ON_A_GPU: dict[str, Maker] = {
     "training-steps": _training_steps,
 }
 SECTIONS = (*ON_ANY_DEVICE, *ON_THE_CPU, *ON_A_GPU)
-LONG = ("busy",)
+LONG = ("busy", "estimators")
 """Sections of a full run, and of those that name them."""
 
 

@@ -77,6 +77,26 @@ NORM_GROWTH_FIXED = 256
 LOGISTIC = ((100, 10), (1_000, 64), (10_000, 784))
 """Samples and features of logistic regression."""
 
+ESTIMATORS = {
+    "digits": (1_797, 30),
+    "breast cancer": (569, 60),
+    "wine": (178, 100),
+    "diabetes": (442, 100),
+}
+"""Rows of scikit-learn's own tables, and epochs of a training: a hundred updates and more."""
+
+ESTIMATORS_SEEDS = 5
+"""Trainings on each of these."""
+
+SYNTHETIC = (100_000, 50, 10, 3)
+"""Rows, columns, epochs and seeds of a large table for estimators."""
+
+TEXTS = (7_000, 8, 3)
+"""Documents, epochs and seeds of sparse rows for estimators."""
+
+ESTIMATORS_MNIST = (5, 3)
+"""Epochs and seeds of estimators on MNIST."""
+
 BUSY = 3_840
 """Samples of an epoch beside busy processes: short, since some libraries take seconds for it."""
 

@@ -51,6 +51,8 @@ LOOKS = {
     "jax scan": Look("#332288", "<", (0, (2, 1)), "||"),
     "jax step": Look("#CC79A7", "P", (0, (3, 1, 1, 1)), "xx"),
     "torch compile": Look("#882255", ">", (0, (6, 1, 1, 1)), "--"),
+    "sklearn": Look("#777777", "h", (0, (4, 1, 1, 1, 1, 1)), "**"),
+    "sklearn one thread": Look("#56B4E9", "^", (0, (5, 1.5)), "..."),
     "sklearn without batch norm": Look("#777777", "h", (0, (4, 1, 1, 1, 1, 1)), "**"),
 }
 """By path, in the order in which legends and bars list them."""

@@ -6,16 +6,24 @@ not judge.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from ..cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE
-from ..cases.sizes import BESIDE_PRODUCT, BUSY, STEPS
+from ..cases.sizes import BESIDE_PRODUCT, BUSY, ESTIMATORS, STEPS
 from ..cases.steps import CASES
+from ..cases.tables import SPARSE
+from ..measuring.measurement import Measurement
+from ..report.fits import last_score, pairs
 from ..report.record import Report
 from ..workloads.busy import SITUATIONS
+from ..workloads.estimators import ONE_THREAD
 from .gpu_promises import gpu_promises
-from .promise import Promise, between, ratio, row, seconds
+from .promise import Paths, Promise, between, ratio, row, seconds
+
+SEEDS = 3
+"""Trainings of which a standard error says something, at least."""
 
 
 def promises() -> Iterator[Promise]:
@@ -24,6 +32,7 @@ def promises() -> Iterator[Promise]:
     yield from _batch_norm()
     yield from _training()
     yield from _busy()
+    yield from _estimators()
     cached = ("first-call", "import and adam step", "new process")
     yield Promise("import and first step, cached: s", (cached,), seconds("onepass", 1), 1, True)
     yield from gpu_promises()
@@ -97,6 +106,19 @@ def _busy() -> Iterator[Promise]:
             yield Promise(f"epoch {name}: {what} / onepass", (at,), ratio(path, "onepass"), least)
 
 
+def _estimators() -> Iterator[Promise]:
+    """Seconds an epoch of scikit-learn's over ours, on as many threads as are best for it."""
+
+    def value(paths: Paths) -> tuple[float, list[Measurement]]:
+        theirs = min((paths["sklearn"], paths[ONE_THREAD]), key=lambda one: one.timing.median)
+        return theirs.timing.median / paths["onepass"].timing.median, [theirs, paths["onepass"]]
+
+    needs: dict[str, float] = {**dict.fromkeys(ESTIMATORS, 2.0), "mnist": 3.0, SPARSE: 1.0}
+    for data, need in needs.items():
+        at = (("estimators", data, "an epoch"),)
+        yield Promise(f"{data}: epochs, MLP / Net", at, value, need)
+
+
 def judged(report: Report) -> list[dict[str, Any]]:
     """The promises that `report` can judge, as rows: figure, value, bound, reached, seconds."""
     found = {
@@ -113,7 +135,33 @@ def judged(report: Report) -> list[dict[str, Any]]:
         except KeyError:
             continue
         rows.append(row(promise, value, {one.name: one.timing.median for one in behind}))
-    return [*rows, *_accuracies(report)]
+    return [*rows, *_accuracies(report), *_memory(report), *_scores(report)]
+
+
+def _memory(report: Report) -> Iterator[dict[str, Any]]:
+    """The peak of a fit on sparse rows, these included, over what rows and network take."""
+    held = {
+        one.operation: one.memory
+        for one in report.measurements
+        if (one.section, one.path) == ("estimators", "onepass")
+    }
+    for one in report.fits:
+        beside = held.get(one.data) if (one.data, one.path) == (SPARSE, "onepass") else None
+        if beside is not None:
+            needed = one.data_bytes + one.network_bytes
+            what = Promise(f"{SPARSE}: peak / rows + network", (), ratio("", ""), 1.3, True)
+            yield row(what, (one.data_bytes + beside) / needed, {})
+
+
+def _scores(report: Report) -> Iterator[dict[str, Any]]:
+    """How far ours are behind scikit-learn's, beyond the standard error of the difference."""
+    for ours, theirs in pairs(report):
+        if min(len(ours.scores), len(theirs.scores)) < SEEDS:
+            continue
+        mine, other = last_score(ours), last_score(theirs)
+        behind = other.value - mine.value - math.hypot(mine.error, other.error)
+        what = f"{ours.data}: {ours.score} behind beyond an error, points"
+        yield row(Promise(what, (), ratio("", ""), 0.0, True), 100 * behind, {})
 
 
 def _accuracies(report: Report) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,30 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """An estimator's trainings on one data set.
+
+    Attributes:
+        data: the operation of its measurements.
+        path: "onepass" or "sklearn".
+        rows, columns: what it was trained on.
+        score: "accuracy" or "R2", what the scores are.
+        data_bytes: what the rows take.
+        network_bytes: what parameters, gradients and the optimizer's two states take.
+        scores: for each seed the scores on held-out rows, after each epoch.
+    """
+
+    data: str
+    path: str
+    rows: int
+    columns: int
+    score: str
+    data_bytes: int
+    network_bytes: int
+    scores: list[list[float]]
+
+
+@dataclass(frozen=True)
 class Skipped:
     """A path that could not run, and why."""
 
@@ -69,6 +94,7 @@ class Report:
     seconds: float = 0.0
     measurements: list[Measurement] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
+    fits: list[Fitted] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
 
@@ -101,6 +127,7 @@ def read_report(path: str | Path) -> Report:
         content = json.loads(written.decode("utf-8"))
         content = content.get("benchmark", content)
         number = content.pop("format")
+        content.setdefault("fits", [])  # there were none before 2026-11-30
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a result of `onepass bench`; expected a file that --json wrote"
@@ -132,6 +159,18 @@ def _check_numbers(report: Report) -> None:
         epochs = curve.loss, curve.accuracy, curve.test_accuracy, curve.seconds
         if len(set(map(len, epochs))) > 1:
             raise ValueError(f"the curve of {curve.path} has lists of different lengths")
+    for fitted in report.fits:
+        if min(fitted.rows, fitted.columns, fitted.data_bytes, fitted.network_bytes) < 1:
+            raise ValueError(f"the fits of {fitted.data} by {fitted.path} have a size below 1")
+        if len({*map(len, fitted.scores)} | {0}) != 2:
+            raise ValueError(
+                f"the fits of {fitted.data} by {fitted.path} have no scores, or lists of different "
+                "lengths"
+            )
+        if not all(map(math.isfinite, chain(*fitted.scores))):
+            raise ValueError(
+                f"the fits of {fitted.data} by {fitted.path} have scores that are no number"
+            )
     for k, one in enumerate(report.figures):
         from_json(one.get("figure"), str, f"report.figures[{k}].figure")
         from_json(one.get("value"), float, f"report.figures[{k}].value")

@@ -10,6 +10,7 @@ from .ratios import ratios_of
 from .record import Report
 from .sheet import Sheet, once
 from .sheet_busy import busy
+from .sheet_estimators import estimators
 from .words import short_ratio, short_seconds
 
 COMPARED = ("steps", "batch-norm", "elementwise")
@@ -31,6 +32,8 @@ def times(report: Report) -> Iterator[Sheet]:
             title = ", ".join(word for word in here if word)
             if section == "busy":
                 yield busy(title, works)
+            elif section == "estimators":
+                yield from estimators(title, works, report)
             elif section in COMPARED:
                 yield _compared(section, title, works)
                 detail = _by_path(f"{section} paths", f"{title}: every path", works)

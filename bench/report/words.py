@@ -17,6 +17,15 @@ def short_seconds(value: float) -> str:
     return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
 
 
+def short_bytes(value: float) -> str:
+    """Two digits and a unit of a thousand times the one before: 5.7 MB."""
+    for unit, factor in (("B", 1e0), ("kB", 1e-3), ("MB", 1e-6), ("GB", 1e-9)):
+        if value * factor < 999.5 or unit == "GB":
+            break
+    number = value * factor
+    return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
+
+
 def short_size(value: float) -> str:
     """Two digits: 1e6, 2.5e4; small whole numbers as they are."""
     if value < 999.5:

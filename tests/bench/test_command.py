@@ -85,7 +85,7 @@ def some(tmp_path_factory):
 
 # --- what it measures -----------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "section", ["tensors", "beside-blas", "vectorize", "training", "step-parts"]
+    "section", ["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators"]
 )
 def test_every_path_of_a_section_is_measured(section):
     report, _ = bench(only=[section])
@@ -125,9 +125,20 @@ def assert_curves_by_us_and_by_pytorch(report):
     assert all(len(one.loss) == run.EPOCHS["small"] for one in report.curves)
 
 
+def test_estimators_are_judged_by_their_scores_and_written(tmp_path):
+    report, text = bench(only=["estimators"], json=str(tmp_path / "json"))
+    works = workloads("estimators", Choice("small", "cpu"))
+    wanted = [(work.case.name, path) for work in works for path in ("onepass", "sklearn")]
+    assert [(one.data, one.path) for one in report.fits] == wanted
+    assert read_report(tmp_path / "json") == report
+    assert "estimators, float32, cpu: mean and standard error" in text
+    reasons = {(one.section, one.path): one.reason for one in report.skipped}
+    assert reasons == {("estimators", "mnist"): "no folder named: --data mnist:FOLDER"}
+
+
 def test_other_sections_have_neither_curves_nor_a_word_on_mnist(some):
     report, _, _ = some
-    assert report.curves == []
+    assert report.curves == report.fits == []
     assert "mnist" not in [one.path for one in report.skipped]
 
 

@@ -10,6 +10,7 @@ from cases.reports import measurement, small_report
 from onepass.backend import describe_devices
 from onepass.bench import command as run
 from onepass.bench.cases import data_sets as bench_data
+from onepass.bench.cases import tables
 from onepass.bench.cases.batch_norm import LARGE
 from onepass.bench.cases.steps import CASES
 from onepass.bench.promises.promises import judged, promises
@@ -37,7 +38,8 @@ GPU = any(status.available for status in describe_devices() if status.device != 
 def mnist(monkeypatch):
     """MNIST is a few rows of nothing; load_mnist calls its data set "MNIST"."""
     x, y = np.zeros((20, 784), "float32"), np.zeros(20, "int64")
-    monkeypatch.setattr(bench_data, "load_mnist", lambda folder: Dataset(x, y, x, y, 10, "MNIST"))
+    for module in (bench_data, tables):
+        monkeypatch.setattr(module, "load_mnist", lambda folder: Dataset(x, y, x, y, 10, "MNIST"))
 
 
 def everything(mode="full", device="cpu"):
@@ -148,6 +150,22 @@ def test_training_is_measured_beside_every_library_and_by_torch_compile_where_th
         assert ("torch compile" in work.paths) == (mode in ("default", "full"))
 
 
+def test_estimators_are_measured_on_every_table_and_quickly_on_the_small_ones():
+    own = ["digits", "breast cancer", "wine", "diabetes"]
+    large = ["synthetic 100000 x 50", "text, sparse"]
+    for mode, mnist, names in (
+        ("quick", "folder", own),
+        ("default", None, own + large),
+        ("full", "folder", [*own, *large, "mnist"]),
+        ("small", None, [f"{name}, a few rows" for name in [*own, "synthetic 600 x 20", large[1]]]),
+    ):
+        works = workloads("estimators", Choice(mode, mnist=mnist))
+        assert [work.operation for work in works] == names
+        assert {work.paths for work in works} == {("onepass", "sklearn", "sklearn one thread")}
+    seeds = {work.operation: work.case.seeds for work in workloads("estimators", Choice("full"))}
+    assert [seeds[name] for name in own] == [5] * 4
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_busy_has_a_quiet_epoch_first_and_ours_beside_two_libraries_in_every_situation(mode):
     works = workloads("busy", Choice(mode))
@@ -194,7 +212,7 @@ def test_a_wrong_section_is_told_with_those_there_are():
 
 
 def test_what_takes_long_is_for_full_runs_and_for_those_that_name_it():
-    others = [name for name in SECTIONS if name != "busy"]
+    others = [name for name in SECTIONS if name not in ("busy", "estimators")]
     for mode in ("quick", "default"):
         assert run._sections([], mode) == others
         assert run._sections(["busy", "steps"], mode) == ["steps", "busy"]
@@ -209,6 +227,7 @@ def test_a_wrong_mode_is_told_with_those_there_are():
 
 # --- promises -------------------------------------------------------------------------------------
 SPEED = {"array": 20.0, "loop": 900.0, "tuned": 6.0, "deepspeed": 4.0}
+SPEED |= {"sklearn": 5.0, "sklearn one thread": 4.0}
 
 
 def ideal_seconds(work, path):
@@ -353,6 +372,22 @@ def test_a_report_that_keeps_every_promise():
             },
         ),
         (9.0, ("busy", "beside two loops", "3840 samples, batch 128", "onepass"), set()),
+        (
+            1.4,
+            ("estimators", "mnist", "an epoch", "onepass"),
+            {"mnist: epochs, MLP / Net"},
+        ),
+        (
+            0.4,
+            ("estimators", "wine", "an epoch", "sklearn one thread"),
+            {"wine: epochs, MLP / Net"},
+        ),
+        (3.0, ("estimators", "synthetic 100000 x 50", "an epoch", "onepass"), set()),
+        (
+            5.0,
+            ("estimators", "text, sparse", "an epoch", "onepass"),
+            {"text, sparse: epochs, MLP / Net"},
+        ),
         (
             2e6,
             ("first-call", "import and adam step", "new process", "onepass"),

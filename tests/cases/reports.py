@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onepass.bench.measuring.measurement import Measurement
 from onepass.bench.measuring.timing import Timing, timing
-from onepass.bench.report.record import Curve, Report, Skipped
+from onepass.bench.report.record import Curve, Fitted, Report, Skipped
 
 RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "amsgrad")
 SIZES = {f"1e{k}": 10**k for k in range(2, 9)}
@@ -196,7 +196,29 @@ def _others() -> list[Measurement]:
     for situation, slow in (("quiet", 1), ("beside a loop", 2)):
         seconds = {"onepass": 0.03 * slow, "jax_scan": 0.05 * slow**2, "torch_fused": 0.1 * slow**3}
         add("busy", situation, "3840 samples, batch 128", 3840, **seconds)
+    for data, second in (("digits", 1.2e-3), ("wine", 2e-4)):
+        for path, slow in (("onepass", 1), ("sklearn", 4), ("sklearn one thread", 3)):
+            rows.append(
+                measurement(
+                    path,
+                    second * slow,
+                    section="estimators",
+                    operation=data,
+                    label="an epoch",
+                    size=1347,
+                    memory=640_000 if slow != 3 else None,
+                )
+            )
     return rows
+
+
+def _fits() -> list[Fitted]:
+    curves = [[0.98 - 0.1 / k + 0.0025 * (seed - 2) for k in range(1, 11)] for seed in range(5)]
+    return [
+        Fitted(data, path, 1347, 64, "accuracy", 344_832, 120_160, curves)
+        for data in ("digits", "wine")
+        for path in ("onepass", "sklearn")
+    ]
 
 
 def _curve(data: str, path: str, second: float) -> Curve:
@@ -227,6 +249,7 @@ def full_report(gpu: bool = False) -> Report:
             for data, scale in (("digits", 0.1), ("mnist", 1))
             for path, second in (("onepass", 0.38), ("array", 0.57), ("torch fused", 0.66))
         ],
+        fits=_fits(),
         skipped=[
             Skipped("steps", "deepspeed", 'deepspeed is missing. Remedy: pip install "a[b]"'),
             Skipped("tensors", "deepspeed", 'deepspeed is missing. Remedy: pip install "a[b]"'),

@@ -39,7 +39,7 @@ def test_a_report_comes_back_as_it_was(file, tmp_path):
 
 def test_each_entry_is_a_line_of_its_own(file):
     report, lines = full_report(gpu=True), file.read_text(encoding="utf-8").splitlines()
-    entries = [*report.measurements, *report.curves, *report.skipped]
+    entries = [*report.measurements, *report.curves, *report.fits, *report.skipped]
     wanted = [json.dumps(entry) for entry in (*map(asdict, entries), *report.figures)]
     found = [line.strip().removesuffix(",") for line in lines if line.startswith("  {")]
     assert found == wanted
@@ -177,6 +177,11 @@ TIMING = ("measurements", 0, "timing")
         ("cpu", ("hardware",), r"report\.hardware is 'cpu'; expected a list"),
         (-1.0, ("curves", 0, "seconds", 0), r"curve of onepass has seconds that are below 0"),
         ([1.0], ("curves", 0, "loss"), r"curve of onepass has lists of different lengths"),
+        (0, ("fits", 0, "rows"), r"fits of digits by onepass have a size below 1"),
+        ([], ("fits", 0, "scores"), r"fits of digits by onepass have no scores, or lists of"),
+        ([[]], ("fits", 0, "scores"), r"fits of digits by onepass have no scores, or lists of"),
+        ([1.0], ("fits", 0, "scores", 0), r"fits of digits .* lists of different lengths"),
+        (float("nan"), ("fits", 0, "scores", 0, 0), r"fits of digits .* that are no number"),
         ("x", ("figures", 0, "value"), r"report\.figures\[0\]\.value is 'x'; expected a number"),
         (1, ("figures", 0, "reached"), r"\.reached is 1; expected true or false"),
     ],
@@ -192,11 +197,13 @@ def test_wrong_fields_are_named(file, value, keys, words):
 def test_fields_that_were_added_later_may_be_missing_and_losses_may_be_nan(file):
     content = json.loads(file.read_text())
     without("seconds")(content)
+    without("fits")(content)
     without("measurements", 0, "memory")(content)
     changed(float("nan"), "curves", 0, "loss", 0)(content)
     file.write_text(json.dumps(content))
     report = read_report(file)
     assert report.seconds == 0
+    assert report.fits == []
     assert report.measurements[0].memory is None
 
 

@@ -9,7 +9,7 @@ from cases.reports import full_report, measurement, small_report
 from onepass.bench.report.record import Skipped
 from onepass.bench.report.sheets import sheets
 from onepass.bench.report.terminal import print_report
-from onepass.bench.report.words import short_seconds, short_size
+from onepass.bench.report.words import short_bytes, short_seconds, short_size
 from rich.console import Console
 
 
@@ -136,6 +136,14 @@ def test_no_sheet_has_an_empty_column_or_a_row_of_other_length():
 )
 def test_short_seconds(seconds, words):
     assert short_seconds(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0.0 B"), (312, "312 B"), (9_960, "10 kB"), (999_600, "1.0 MB"), (2.54e12, "2540 GB")],
+)
+def test_short_bytes(size, words):
+    assert short_bytes(size) == words
 
 
 @pytest.mark.parametrize(
