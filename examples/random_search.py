@@ -114,7 +114,9 @@ def main() -> None:
     searches = Searches(options.device)
     grid = searches.grid()
     found = {
-        "uniform": [searches.random(seed, learning_rate_init=uniform(1e-4, 1)) for seed in range(SEEDS)],
+        "uniform": [
+            searches.random(seed, learning_rate_init=uniform(1e-4, 1)) for seed in range(SEEDS)
+        ],
         "log-uniform": [searches.random(seed) for seed in range(SEEDS)],
         "coarse to fine": [searches.fine(seed) for seed in range(SEEDS)],
     }

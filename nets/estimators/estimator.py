@@ -341,6 +341,8 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         if not (isinstance(share, (float, np.floating)) and 0 < share < 1):
             raise ValueError(f"validation_fraction is {share!r}; expected a number in (0, 1)")
         classes = self.classifies and y.ndim == 1
+        if not self.classifies and x.shape[0] >= 4:
+            share = min(max(share, 2 / x.shape[0]), 0.99)  # R^2 takes two
         few = (
             "The validation set is too small. Increase 'validation_fraction' or the size of your "
             f"dataset. (validation_fraction is {share!r}, n_samples={x.shape[0]})"

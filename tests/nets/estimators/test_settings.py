@@ -42,7 +42,7 @@ BOTH = [
     {"hidden_layer_sizes": (16, 8), "activation": "tanh"},
     {"solver": "rmsprop", "beta_2": 0.9, "epsilon": 1e-6, "weight_decay": 1e-4},
     {"solver": "adamw", "weight_decay": 0.1, "beta_2": 0.99, "clip_norm": 5.0},
-    {"solver": "adamw", "no_decay": "1-D", "groups": {"0.*": {"learning_rate_init": 0.003}}},
+    {"solver": "adamw", "no_decay": "1-D", "groups": {"0.*": {"lr": 0.003}}},
     {"normalize": False, "engine": "array"},
 ]
 OF_CLASSES = [
