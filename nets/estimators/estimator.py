@@ -219,7 +219,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 f"lbfgs failed to converge ({history.stopped}). Increase max_iter or max_fun, or "
                 "scale the data",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         curve = list(history.loss)  # empty where the start was good enough
         return {
@@ -293,7 +293,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         curve = [*before.get("loss_curve_", ()), *history.loss]
         scored = held is not None
