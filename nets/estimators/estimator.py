@@ -173,7 +173,9 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
             (
                 x if normalizer is None else normalizer.apply(x),
                 y if target is None else target.apply(y),
-                _weights(len(y), w, mean, factor if np.isscalar(factor) else factor[each]),
+                _weights(
+                    len(y), w, mean, factor[each] if isinstance(factor, np.ndarray) else factor
+                ),
             )
             for (x, y, w), each in zip(parts, (rows, held), strict=False)
         ]
@@ -219,7 +221,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 f"lbfgs failed to converge ({history.stopped}). Increase max_iter or max_fun, or "
                 "scale the data",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         curve = list(history.loss)  # empty where the start was good enough
         return {
@@ -295,7 +297,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         curve = [*before.get("loss_curve_", ()), *history.loss]
         scored = held is not None
@@ -471,7 +473,9 @@ def _weights(
     """The weights of n rows that count so often, `mean` on average; None where all are 1."""
     if counts is not None:
         return counts / mean * factor
-    return None if np.isscalar(factor) and factor == 1 else np.full(n, 1.0) * factor
+    if isinstance(factor, np.ndarray):
+        return factor
+    return None if factor == 1 else np.full(n, factor)
 
 
 def _from_there(schedule: LrSchedule, epochs: int, steps: int) -> LrSchedule:

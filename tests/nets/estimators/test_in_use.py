@@ -1,4 +1,4 @@
-"""What people lean on: labels, frames, attributes, files, searches that pass weights on, workers."""
+"""What people lean on: names, labels, frames, files, weights that are passed on, workers."""
 
 from __future__ import annotations
 
@@ -116,15 +116,11 @@ def test_get_params_set_params_and_clone():
 @pytest.mark.parametrize(
     "labels",
     [["no", "yes"], [False, True], [-1, 1], [0.0, 2.0], ["a", "bb", "ccc"], [3, 1, 2],
-     np.array(["x", "y", "z"], object), np.array([b"p", b"q"])],
+     np.array(["x", "y", "z"], object),],
 )  # fmt: skip
 def test_any_labels_come_back_as_they_were(labels):
     labels = np.asarray(labels)
     y = labels[K % len(labels)]
-    if labels.dtype.kind == "S":
-        with pytest.raises(TypeError, match="bytes"):
-            NetClassifier(**BASE).fit(X, y)
-        return
     fitted = NetClassifier(**BASE).fit(X, y)
     np.testing.assert_array_equal(fitted.classes_, np.unique(labels))
     assert fitted.classes_.dtype == labels.dtype
@@ -134,6 +130,11 @@ def test_any_labels_come_back_as_they_were(labels):
     np.testing.assert_allclose(p.sum(axis=1), 1)
     np.testing.assert_allclose(fitted.predict_log_proba(X), np.log(p), rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[p.argmax(axis=1)])
+
+
+def test_bytes_are_no_labels():
+    with pytest.raises(TypeError, match="bytes"):
+        NetClassifier(**BASE).fit(X, np.array([b"p", b"q"])[K % 2])
 
 
 def test_several_labels_are_a_sigmoid_each():
@@ -190,12 +191,12 @@ def test_smoothed_labels_end_at_the_smoothed_share(y, classes):
     """Logits of what can be told apart for sure end where p is the smoothed label."""
     smoothing = 0.3
     far = np.eye(3)[K] * 4
-    options = BASE | {"max_iter": 600, "learning_rate_init": 0.05, "alpha": 0.0, "tol": 0.0}
+    options = BASE | {"max_iter": 300, "learning_rate_init": 0.05, "alpha": 0.0, "tol": 0.0}
     options |= {"n_iter_no_change": np.inf, "normalize": False}
     fitted = NetClassifier(label_smoothing=smoothing, **options).fit(far, y)
     top = fitted.predict_proba(far).max(axis=1)
     np.testing.assert_allclose(top, 1 - smoothing + smoothing / classes, atol=0.02)
-    with pytest.raises(ValueError, match="label_smoothing is 0.3 with several labels; expected 0"):
+    with pytest.raises(ValueError, match=r"label_smoothing is 0.3 with several labels; expected 0"):
         clone(fitted).fit(X, LABELS)
 
 
@@ -301,10 +302,9 @@ def test_weights_are_passed_on_where_they_are_asked_for():
         assert len(seen) == 5
         assert seen[-1] == weights.tolist()
         assert sorted(seen[0] + seen[1]) == sorted(weights.tolist())
-        plain = NetClassifier(**BASE).fit(StandardScaler().fit_transform(X), K, weights)
         best = search.best_estimator_.named_steps["net"]
-        best = best if best.alpha == 0.0 else search.best_estimator_.named_steps["net"]
-        plain.set_params(alpha=best.alpha).fit(StandardScaler().fit_transform(X), K, weights)
+        plain = NetClassifier(**BASE, alpha=best.alpha)
+        plain.fit(StandardScaler().fit_transform(X), K, weights)
         np.testing.assert_allclose(best.coefs_[0], plain.coefs_[0])
         routed = cross_validate(net, X, K, cv=2, params={"sample_weight": weights})
         assert np.isfinite(routed["test_score"]).all()
@@ -351,7 +351,7 @@ def test_rates_by_words_and_by_a_function():
     falling = rates(learning_rate="invscaling", power_t=0.25)
     np.testing.assert_allclose(falling, [0.1, *(0.1 / (60 * k + 1) ** 0.25 for k in (1, 2, 3))])
     adaptive = rates(learning_rate="adaptive", tol=1e9, n_iter_no_change=1, max_iter=9)
-    np.testing.assert_allclose(adaptive, 0.1 / 5.0 ** np.array([0, 0, 1, 1, 2, 2, 3, 3, 4]))
+    np.testing.assert_allclose(adaptive, 0.1 / 5.0 ** np.array([0, 0, 0, 1, 1, 2, 2, 3, 3]))
     assert rates(learning_rate=lambda epoch, step: 0.5**epoch) == [0.5**k for k in range(4)]
 
 
@@ -362,7 +362,7 @@ def test_rates_by_words_and_by_a_function():
 )  # fmt: skip
 def test_how_weights_start(init, deviation, biases):
     wide = R.normal(0, 1, (20, 200))
-    options = BASE | {"hidden_layer_sizes": 40, "init": init, "learning_rate_init": 1e-300}
+    options = BASE | {"hidden_layer_sizes": 40, "init": init, "learning_rate_init": 0.0}
     fitted = NetClassifier(**options).fit(wide, np.arange(20) % 3)
     assert fitted.coefs_[0].std() == pytest.approx(deviation, rel=0.03)
     bound = (6 / 240) ** 0.5
@@ -395,7 +395,7 @@ def test_callbacks_are_told_of_the_training_and_may_end_it():
 )
 def test_losses_of_numbers_are_their_formulas(loss, weight):
     y = np.stack([abs(T), abs(X[:, 3])], axis=1)
-    options = BASE | {"loss": loss, "max_iter": 1, "learning_rate_init": 1e-300, "alpha": 0.0}
+    options = BASE | {"loss": loss, "max_iter": 1, "learning_rate_init": 0.0, "alpha": 0.0}
     options |= {"normalize": False, "delta": weight or 1.0}
     fitted = NetRegressor(**options).fit(X, y)
     p = fitted.predict(X)
@@ -408,7 +408,7 @@ def test_losses_of_numbers_are_their_formulas(loss, weight):
 
 
 def test_huber_goes_straight_from_delta_on():
-    options = BASE | {"loss": "huber", "delta": 0.5, "max_iter": 1, "learning_rate_init": 1e-300}
+    options = BASE | {"loss": "huber", "delta": 0.5, "max_iter": 1, "learning_rate_init": 0.0}
     fitted = NetRegressor(**options, alpha=0.0, normalize=False).fit(X, 10 * T)
     away = abs(fitted.predict(X) - 10 * T)
     expected = np.where(away <= 0.5, away**2 / 2, 0.5 * (away - 0.25)).mean()

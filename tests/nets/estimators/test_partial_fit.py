@@ -236,7 +236,10 @@ OF_ONE = {
     ],
     "two": [(lambda y: K, "has classes not in|same classes")],
     "labels": [
-        (lambda y: LABELS[:, :2], "same classes|y has 2 labels; expected 3"),
+        (
+            lambda y: LABELS[:, :2],
+            "same classes|not the same as on last call|y has 2 labels; expected 3",
+        ),
         (lambda y: K, "y has one class a row; expected it to be of the kind"),
         (lambda y: LABELS * 2, "labels hold 2; expected 0 and 1"),
     ],
