@@ -7,26 +7,27 @@ its samples by heart is not: it has only ever seen itself be right, so that it s
 would be true. Its classes may still be good, its probabilities are not, and whoever weighs costs by
 them, or ranks cases of several models, decides wrongly.
 
-The data are made up: two classes, of which 15% of the labels are drawn at random, so that nobody can
+The data are made up: two classes, where 15% of the labels are drawn at random, so that nobody can
 honestly be surer than about 93%. Shown are, on 10,000 samples that none has seen,
 
-    as trained       NetClassifier, 150 epochs without an L2 penalty
+    as trained       NetClassifier, 100 epochs without an L2 penalty
     sigmoid          p = sigmoid(a z + b) of its logit z: two numbers, for few samples
-    isotonic         any rising function of p: for a thousand samples or more
+    isotonic         a rising function of z, in steps: for a thousand samples or more
     stopped early    no calibration, but trained no longer than it helps on held-out samples
 
 `CalibratedClassifierCV` of scikit-learn learns the two functions from predictions for samples that
 the network was not trained on, here each of 5 folds from the other four; with the training's own
 samples it would learn how sure the network is of what it knows by heart. With `ensemble=False` the
 network in it is then trained on all samples, so that what changes is nothing but the function; with
-True it is the mean over the networks of the folds, which is better still and takes 5 times as long
-to predict. It takes the logits from `decision_function`.
+True it is the mean over the networks of the folds, which takes 5 times as long to predict. It takes
+the logits from `decision_function`.
 
 What is measured: log loss and Brier score, the mean of -log of the probability of what came, and of
 (p - y)^2; both are least for the true probabilities, and also tell how well classes are told
 apart. The calibration error is the mean distance from the diagonal of the picture on the left,
 each bin weighed by its samples. On the right is how often each probability is said. A rising
-function changes no ranking, and hence the accuracy hardly.
+function changes no ranking, and hence the accuracy hardly. Isotonic steps may end in 0 and 1, and
+the log loss makes much of a single sample for which that was wrong.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def calibration_error(y: np.ndarray, p: np.ndarray) -> float:
 
 def models(device: str) -> dict[str, Any]:
     sizes = (64, 64)
-    net = NetClassifier(sizes, alpha=0.0, max_iter=150, random_state=0, device=device)
+    net = NetClassifier(sizes, alpha=0.0, max_iter=100, random_state=0, device=device)
     stopped = NetClassifier(sizes, early_stopping=True, random_state=0, device=device)
     calibrated = {
         method: CalibratedClassifierCV(net, method=method, cv=5, ensemble=False)

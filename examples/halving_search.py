@@ -3,9 +3,9 @@
     python examples/halving_search.py [--device auto] [--out halving_search.png]
 
 How many layers, how wide, at which learning rate and with how much of an L2 penalty should a
-network learn the digits? A search at random trains every candidate to the end, though most could be given
-up after a few epochs. `HalvingRandomSearchCV` of scikit-learn begins with 27 candidates of 2 epochs
-each, keeps the best third for 6, the best third of those for 18, and one of them for 54:
+network learn the digits? A search at random trains every candidate to the end, though most could be
+given up after a few epochs. `HalvingRandomSearchCV` of scikit-learn begins with 27 candidates of 2
+epochs each, keeps the best third for 6, the best third of those for 18, and one of them for 54:
 
     stage        1      2      3      4
     candidates  27      9      3      1
@@ -17,9 +17,11 @@ scored with.
 
 What each hyperparameter is drawn from matters as much as the search: learning rate and penalty are
 log-uniform, since it is their order of magnitude that counts; `LayerSizes` draws how many layers,
-then the units of each. The learning rate that is best after 2 epochs is higher than the best one after 54: this is
-what halving gets wrong. Begin with more epochs (`min_resources`) where the first stage tells little
-of the last, and keep more candidates (a smaller `factor`) where they overtake each other late.
+then the units of each.
+
+The learning rate that is best after 2 epochs is higher than the best one after 54: this is what
+halving gets wrong. Begin with more epochs (`min_resources`) where the first stage tells little of
+the last, and keep more candidates (a smaller `factor`) where they overtake each other late.
 
 The same 27 candidates are also trained to the end here, to see what halving missed, and what the
 best of 4 reaches, on average over all choices of 4, which is a search at random with as many epochs

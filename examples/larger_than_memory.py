@@ -14,8 +14,9 @@ What there is to know:
 - `classes` are all that there will be. The first rows may lack some of them, and the network needs
   an output for each; later calls may leave them out.
 - A call goes through its rows once, in batches of 200, with the optimizer's state of the call
-  before: chunks of any size train as one long epoch would. Its rate is that of
-  `learning_rate_init`; of the words for a schedule "constant" and "invscaling" are for streams.
+  before: chunks of 4,000 rows train as one long epoch would, but that rows are shuffled within a
+  chunk alone. Schedules over all of a training, such as "cosine", are refused: nobody knows where
+  a stream ends.
 - Samples are normalized by mean and deviation of the first chunk. Give it some hundreds of rows at
   least, in no order: a file sorted by class or by time has to be shuffled first.
 - Held out are the first rows of the file; what `partial_fit` has not seen yet would do as well.
@@ -23,8 +24,9 @@ What there is to know:
   break out of the loop; go through the file again while it rises.
 
 The picture has the accuracy on held-out rows after every fifth chunk, and the peak of what Python
-and NumPy took, beside the file and beside the table as an array. What `tracemalloc` counts begins
-after the imports, and is about the size of a chunk: it does not grow with the file. Needs pandas.
+and NumPy took by `tracemalloc`, beside the file and beside the table as an array. It is that of a
+few chunks, and does not grow with the file. What the first training of a process loads, some 30 MiB
+of compiler, is not counted: a small network is trained before. Needs pandas.
 """
 
 from __future__ import annotations
@@ -103,6 +105,8 @@ def main() -> None:
         write(path)
         size = path.stat().st_size / MIB
         print(f"the file: {ROWS} rows of {COLUMNS} numbers and a word, {size:.1f} MiB")
+        few = np.zeros((6, COLUMNS), "float32"), np.repeat(KINDS, 2)
+        NetClassifier(2, device=options.device).partial_fit(*few, classes=KINDS).predict(few[0])
         tracemalloc.start()
         scores = learn(path, options.device)
         peak = tracemalloc.get_traced_memory()[1] / MIB
