@@ -5,8 +5,8 @@
 A network learns the digits for 4 epochs; its learning rate and its L2 penalty are searched with 25
 tries. Of the two, only the learning rate matters here, which nobody knows beforehand: the grid has
 tried 5 of them, the random search 25. Drawn uniformly from [0.0001, 1] instead of log-uniformly,
-nine in ten are above 0.1, where little is learned. Coarse to fine spends half of its tries in the
-box around the best ones. On the lower right, each search is done again with other seeds.
+nine in ten are above 0.1, where less or nothing is learned. Coarse to fine spends half of its tries
+in the box around the best ones. On the lower right, each search is done again with other seeds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,13 @@ class Searches:
 
     def __init__(self, device: str) -> None:
         self.net = NetClassifier(
-            (64, 32), solver="sgd", batch_size=16, max_iter=4, random_state=0, device=device
+            (64, 32),
+            solver="sgd",
+            nesterovs_momentum=False,
+            batch_size=32,
+            max_iter=4,
+            random_state=0,
+            device=device,
         )
         digits = load_digits()
         self.data = digits.x_train, digits.y_train

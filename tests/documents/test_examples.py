@@ -158,6 +158,69 @@ def test_random_on_the_right_scale_finds_more_than_a_grid(tmp_path):
     assert max(useful["grid"], useful["uniform"]) < useful["log-uniform"] < useful["coarse to fine"]
 
 
+def test_halving_finds_a_good_network_for_few_epochs(tmp_path):
+    text = run("halving_search.py", tmp_path)
+    stages = numbers(r"stage of (\d+) epochs: (\d+) candidates, the best ([\d.]+)", text)
+    assert {int(k): count for k, (count, _) in stages.items()} == {2: 27, 6: 9, 18: 3, 54: 1}
+    reached = numbers(r"(.*): dev accuracy ([\d.]+) with (\d+) epochs", text)
+    assert reached["halving"] == [stages["54"][1], 216]
+    assert reached["4 to the end"][1] == 216
+    assert reached["all to the end"][1] == 27 * 54
+    assert reached["halving"][0] > max(0.95, reached["all to the end"][0] - 0.015)
+    assert int(re.search(r"number (\d+) of 27", text)[1]) <= 9
+    rates = numbers(r"best after (\d+) epochs has a rate of ([\d.e-]+)", text)
+    assert rates["2"] > rates["54"]
+    assert float(re.search(r"test accuracy: ([\d.]+)", text)[1]) > 0.95
+
+
+def test_a_mixed_table_goes_through_a_pipeline(tmp_path):
+    pytest.importorskip("pandas", reason="the table is a data frame")
+    text = run("mixed_table.py", tmp_path)
+    found = numbers(r"(.*): accuracy ([\d.]+), ROC AUC ([\d.]+), log loss ([\d.]+)", text)
+    network, line = found["network"], found["logistic regression"]
+    assert network[0] > line[0] + 0.02
+    assert network[1] > line[1] + 0.05
+    assert network[2] < line[2] - 0.03
+    words = r"gets (\d+) columns, (\d+)% of their numbers not 0\n  age, months, spending, "
+    columns, filled = map(int, re.search(words, text).groups())
+    assert 30 < columns < 50
+    assert filled < 30, "sparse, or ColumnTransformer makes it dense"
+    assert "plan_basic, plan_plus, plan_pro" in text
+    assert "classes: leaves, stays; " in text
+    worth = numbers(r"(\w+): (-?[\d.]+) points of accuracy", text)
+    assert [*worth] == ["age", "months", "spending", "plan", "city"]
+    assert max(worth, key=worth.get) == "spending"
+    assert worth["plan"][0] > 2
+
+
+def test_calibration_makes_probabilities_true_and_keeps_the_classes(tmp_path):
+    text = run("calibration.py", tmp_path)
+    words = r"(.*): log loss ([\d.]+), Brier score ([\d.]+), calibration error ([\d.]+), accuracy "
+    found = numbers(words + r"([\d.]+)", text)
+    assert [*found] == ["as trained", "sigmoid", "isotonic", "stopped early"]
+    loss, brier, error, right = found["as trained"]
+    for name in ("sigmoid", "isotonic"):
+        assert found[name][0] < 0.8 * loss, name
+        assert found[name][1] < 0.92 * brier, name
+        assert found[name][2] < error / 2, name
+        assert found[name][3] == pytest.approx(right, abs=0.01), name
+    assert found["stopped early"][2] < error / 2
+
+
+def test_a_file_is_learnt_without_being_in_memory(tmp_path):
+    pytest.importorskip("pandas", reason="it reads the file")
+    text = run("larger_than_memory.py", tmp_path)
+    size = float(re.search(r"the file: 200000 rows .*, ([\d.]+) MiB", text)[1])
+    peak = float(re.search(r"peak memory: ([\d.]+) MiB", text)[1])
+    assert peak < size / 4
+    found = numbers(r"after (\d+) rows: accuracy ([\d.]+)", text)
+    scores = [score for (score,) in found.values()]
+    assert [*found] == [str(4000 * k) for k in (1, *range(5, 50, 5))]
+    assert scores[0] < 0.8
+    assert scores[-1] > 0.9
+    assert scores[-1] > scores[2] > scores[1] > scores[0]
+
+
 def test_our_adam_updates_torchs_parameters_as_torchs_does(tmp_path):
     pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
     text = run("torch_parameters.py", tmp_path)
