@@ -155,7 +155,12 @@ def test_the_dtype_is_that_of_the_samples_or_the_one_asked_for(given, dtype, exp
 def test_what_a_network_in_float16_gives_goes_into_scikit_learns_metrics_and_calibration():
     x, y = point_cloud()
     made = NetClassifier(
-        max_iter=30, learning_rate_init=0.05, dtype="float16", random_state=0, device="cpu"
+        max_iter=30,
+        learning_rate_init=0.02,
+        epsilon=1e-4,
+        dtype="float16",
+        random_state=0,
+        device="cpu",
     ).fit(x, y)
     assert made.net_.dtype == "float16"
     assert made.decision_function(x).dtype == made.predict_proba(x).dtype == "float32"

@@ -17,14 +17,20 @@ from onepass.nets.network.multilayer import multilayer
 from onepass.nets.optimizers.by_name import optimizer_by_name, optimizer_type
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
-from sklearn.utils.estimator_checks import check_methods_subset_invariance
+from sklearn.utils.estimator_checks import (
+    check_class_weight_classifiers,
+    check_estimators_partial_fit_n_features,
+    check_fit_score_takes_y,
+    check_methods_subset_invariance,
+    check_n_features_in_after_fitting,
+)
 from tolerances import ROWS_LIMIT
 
 # scikit-learn's own checks
 
 BOTH = [
-    {"hidden_layer_sizes": ()},
-    {"hidden_layer_sizes": (), "early_stopping": True},
+    {"hidden_layer_sizes": (), "learning_rate_init": 0.1},
+    {"hidden_layer_sizes": (), "early_stopping": True, "learning_rate_init": 0.1},
     {"early_stopping": True},
     {"batch_norm": True, "keep_prob": 0.8, "early_stopping": True},
     {"solver": "sgd", "nesterovs_momentum": False, "clip_norm": 1.0},
@@ -47,7 +53,7 @@ BOTH = [
 ]
 OF_CLASSES = [
     {"class_weight": "balanced", "early_stopping": True},
-    {"hidden_layer_sizes": (), "class_weight": "balanced"},
+    {"hidden_layer_sizes": (), "class_weight": "balanced", "learning_rate_init": 0.1},
     {"dtype": "float32", "early_stopping": True},
 ]
 
@@ -65,6 +71,23 @@ def made(settings, *kinds):
 def test_scikit_learns_checks(estimator, check):
     if estimator.dtype == "float32" and check.func is check_methods_subset_invariance:
         pytest.skip("of float64 samples it asks for 1e-7, which is eps of float32: see below")
+    if estimator.early_stopping and check.func in (
+        check_estimators_partial_fit_n_features,
+        check_fit_score_takes_y,
+        check_n_features_in_after_fitting,
+    ):
+        pytest.skip("it calls partial_fit, which refuses early_stopping, as scikit-learn's does")
+    if "sample_weight_equivalence" in check.func.__name__:
+        if estimator.early_stopping or estimator.batch_norm or estimator.dtype == "float16":
+            pytest.skip("what is held out, batch norm's statistics and float16's steps go by rows")
+        if getattr(estimator, "class_weight", None):
+            pytest.skip("classes are balanced by their rows")
+        if estimator.hidden_layer_sizes == () and isinstance(estimator, NetRegressor):
+            pytest.skip("its bias starts with a gradient of 0 but for rounding, which Adam scales")
+    if estimator.early_stopping and check.func is check_class_weight_classifiers:
+        pytest.skip(
+            "the weighted accuracy that is watched is 1 where rows without weight are wrong"
+        )
     check(estimator)
 
 
@@ -100,19 +123,38 @@ def test_what_is_held_out_is_never_all_of_a_class(fraction, monkeypatch):
                 assert seen == [[0, 1, 2], len(y)]
 
 
-@pytest.mark.parametrize("fraction", [0.2, 0.5])
-def test_a_class_of_one_sample_can_not_be_on_both_sides(fraction):
-    net = NetClassifier(early_stopping=True, validation_fraction=fraction, device="cpu")
-    with pytest.raises(ValueError, match=r"The least populated class.* in y ha.* only 1 member"):
-        net.fit([[0.0], [1.0], [2.0], [3.0], [4.0]], ["a", "a", "a", "a", "b"])
-    assert not hasattr(net, "net_")
+@pytest.mark.parametrize("few", [1, 2])
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3, 0.5, 0.75])
+def test_what_is_held_out_is_never_all_of_a_class(few, fraction, monkeypatch):
+    seen = []
+
+    def spy(net, data, **options):
+        seen[:] = [np.unique(data[1]).tolist(), len(data[1]) + len(options["validation"][1])]
+        return fit(net, data, **options)
+
+    monkeypatch.setattr(estimator, "fit", spy)
+    options = {"early_stopping": True, "validation_fraction": fraction, "max_iter": 1}
+    for many in range(6, 12):
+        for others in (many, many - 1):
+            y = np.repeat([0, 1, 2], [many, few, others])
+            for seed in range(3):
+                net = NetClassifier(2, random_state=seed, device="cpu", **options)
+                net.fit(np.arange(len(y))[:, None], y)
+                assert seen == [[0, 1, 2], len(y)]
+
+
+def test_a_sample_of_each_class_can_not_be_held_out():
+    net = NetClassifier(early_stopping=True, validation_fraction=0.5, device="cpu")
+    with pytest.raises(ValueError, match=r"validation set is too small.* is 0.5, n_samples=2"):
+        net.fit([[0.0], [1.0]], ["a", "b"])
 
 
 def test_of_too_few_samples_none_are_held_out():
     net = NetRegressor(early_stopping=True, validation_fraction=0.2, device="cpu")
-    with pytest.raises(ValueError, match=r"The validation set is too small.*n_samples=5"):
-        net.fit(np.arange(5.0)[:, None], np.arange(5.0))
+    with pytest.raises(ValueError, match=r"The validation set is too small.*n_samples=3"):
+        net.fit(np.arange(3.0)[:, None], np.arange(3.0))
     assert not hasattr(net, "net_")
+    assert len(net.fit(np.arange(5.0)[:, None], np.arange(5.0)).validation_scores_)
 
 
 # Without hidden layers
