@@ -256,3 +256,17 @@ def test_says_that_nothing_was_fitted():
         with pytest.raises(RuntimeError, match=r"seen no data yet; call fit\(x_train\) first"):
             call(Normalizer())
     assert repr(Normalizer()) == "Normalizer(not fitted)"
+
+
+@pytest.mark.parametrize("rows", [50, 20_000])
+def test_a_weight_is_how_often_a_row_counts(rows):
+    rng = np.random.default_rng(0)
+    x = rng.normal(1e4, 2, (rows, 3))
+    x[:, 2] = 7.0
+    counts = rng.integers(0, 4, rows).astype(float)
+    x[counts == 0, 2] = 8.0  # constant among those that count
+    found = Normalizer().fit(x, counts)
+    again = Normalizer().fit(np.repeat(x, counts.astype(int), axis=0))
+    np.testing.assert_allclose(found.mean, again.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.deviation, again.deviation, rtol=1e-9)
+    assert (found.mean[2], found.deviation[2]) == (7, 1)

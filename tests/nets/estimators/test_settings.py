@@ -104,25 +104,6 @@ def test_in_float32_rows_alone_give_what_they_give_together(kind):
 # Early stopping
 
 
-@pytest.mark.parametrize("fraction", [0.2, 0.3, 0.5])
-def test_what_is_held_out_is_never_all_of_a_class(fraction, monkeypatch):
-    seen = []
-
-    def spy(net, data, **options):
-        seen[:] = [np.unique(data[1]).tolist(), len(data[1]) + len(options["validation"][1])]
-        return fit(net, data, **options)
-
-    monkeypatch.setattr(estimator, "fit", spy)
-    options = {"early_stopping": True, "validation_fraction": fraction, "max_iter": 1}
-    for many in range(6, 12):
-        for others in (many, many - 1):
-            y = np.repeat([0, 1, 2], [many, 2, others])
-            for seed in range(3):
-                net = NetClassifier(2, random_state=seed, device="cpu", **options)
-                net.fit(np.arange(len(y))[:, None], y)
-                assert seen == [[0, 1, 2], len(y)]
-
-
 @pytest.mark.parametrize("few", [1, 2])
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3, 0.5, 0.75])
 def test_what_is_held_out_is_never_all_of_a_class(few, fraction, monkeypatch):
