@@ -138,6 +138,14 @@ def test_of_too_few_samples_none_are_held_out():
     assert len(net.fit(np.arange(5.0)[:, None], np.arange(5.0)).validation_scores_)
 
 
+def test_of_numbers_two_samples_are_held_out_at_least():
+    """R^2 of one is none."""
+    x = np.arange(5.0)[:, None]
+    net = NetRegressor(early_stopping=True, validation_fraction=0.1, max_iter=2, device="cpu")
+    assert np.isfinite(net.fit(x, x[:, 0]).validation_scores_).all()
+    assert net.t_ == 2 * 3, "epochs of the others"
+
+
 # Without hidden layers
 
 
