@@ -17,6 +17,7 @@ from ..backend import get_backend
 from ..nets import load_mnist
 from ..nets.saving.atomic_write import target_of
 from .cases.data_sets import data_sets, missing_data
+from .cases.sizes import ESTIMATORS
 from .machine import hardware, versions
 from .measuring.despite_failures import measure_what_works
 from .measuring.workload import Workload, measure
@@ -24,7 +25,7 @@ from .promises.promises import judged
 from .report.record import Curve, Fitted, Report, Skipped, read_report
 from .report.terminal import print_report
 from .suite import EFFORTS, LONG, SECTIONS, Choice, estimator_tables, workloads
-from .workloads.estimators import PATHS, scores, why_no_estimators
+from .workloads.estimators import PATHS, STARTS, scores, why_no_estimators
 from .workloads.training import train_curves, why_no_training
 
 EPOCHS = {"small": 1, "quick": 5, "default": 20, "full": 40}
@@ -165,7 +166,7 @@ def _fits(choice: Choice) -> Iterator[tuple[str, Callable[[], Fitted]]]:
     if why_no_estimators():
         return
     for case in estimator_tables(choice):
-        for path in PATHS:
+        for path in (*PATHS, *(STARTS if case.name in ESTIMATORS else ())):
             yield f"{case.name} by {path}", partial(scores, case, path)
 
 

@@ -82,6 +82,7 @@ ESTIMATORS = {
     "breast cancer": (569, 60),
     "wine": (178, 100),
     "diabetes": (442, 100),
+    "friedman1": (2_000, 100),
 }
 """Rows of scikit-learn's own tables, and epochs of a training: a hundred updates and more."""
 

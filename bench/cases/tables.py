@@ -60,15 +60,18 @@ class TableCase:
 
 
 def shipped(name: str, rows: int, epochs: int, seeds: int) -> TableCase:
-    """One of scikit-learn's own: "digits", "breast cancer", "wine" or "diabetes"."""
+    """One of scikit-learn's own: "digits", "breast cancer", "wine", "diabetes" or "friedman1"."""
 
     def load() -> tuple[Any, HostArray]:
         from sklearn import datasets
 
-        x, y = getattr(datasets, f"load_{name.replace(' ', '_')}")(return_X_y=True)
+        if name == "friedman1":
+            x, y = datasets.make_friedman1(2_000, noise=1.0, random_state=0)
+        else:
+            x, y = getattr(datasets, f"load_{name.replace(' ', '_')}")(return_X_y=True)
         return x, y
 
-    return _case(name, rows, load, epochs, seeds, name == "diabetes")
+    return _case(name, rows, load, epochs, seeds, name in ("diabetes", "friedman1"))
 
 
 def synthetic(rows: int, columns: int, epochs: int, seeds: int) -> TableCase:

@@ -11,13 +11,18 @@ from .record import Fitted, Report
 from .sheet import Sheet, once
 from .words import short_bytes, short_ratio, short_seconds
 
+OWN = "glorot_uniform"
+"""How weights start where nothing is said; biases too."""
+
 
 def estimators(
     title: str, works: Sequence[Mapping[str, Measurement]], report: Report
 ) -> Iterator[Sheet]:
-    """Both of them; the second one where estimators were judged."""
+    """All of them; the others where estimators were judged."""
     yield _times(title, works, report)
     yield _scores(title, report)
+    if starts := _starts(title, report):
+        yield starts
 
 
 def _times(title: str, works: Sequence[Mapping[str, Measurement]], report: Report) -> Sheet:
@@ -70,6 +75,25 @@ def _scores(title: str, report: Report) -> Sheet:
     ]
     columns = ("score on held-out rows", "trained on", "epochs", "seeds", "onepass", "sklearn")
     return Sheet("estimators", f"{title}: mean and standard error", columns, rows)
+
+
+def _starts(title: str, report: Report) -> Sheet | None:
+    """The last scores by how weights start; None where no table has several starts."""
+    found: dict[str, dict[str, Fitted]] = {}
+    for one in report.fits:
+        kind, _, init = one.path.partition(", ")
+        if kind == "onepass":
+            found.setdefault(f"{one.data}, {one.score}", {})[init or OWN] = one
+    several = {name: starts for name, starts in found.items() if len(starts) > 1}
+    if not several:
+        return None
+    inits = list(dict.fromkeys(init for starts in several.values() for init in starts))
+    rows = [
+        (name, *(_words(starts[init]) if init in starts else "" for init in inits))
+        for name, starts in several.items()
+    ]
+    columns = ("score by\nhow weights start", *inits)
+    return Sheet("estimators", f"{title}: starts", columns, rows)
 
 
 def _words(fitted: Fitted) -> str:

@@ -23,6 +23,9 @@ ONE_THREAD = "sklearn one thread"
 """scikit-learn with matrix products on one core: on small tables threads may cost more than they
 bring, most of all beside other busy processes."""
 
+STARTS = tuple(f"onepass, {init}" for init in ("he", "xavier", "glorot"))
+"""Ours from other starts than its own, for scores alone."""
+
 HIDDEN = (100,)
 BATCH = 200
 LR = 1e-3
@@ -179,8 +182,9 @@ def scores(case: TableCase, path: str) -> Fitted:
     for seed in range(case.seeds):
         table = case.made(seed)
         # scikit-learn's would take the same order in each epoch where it were given a number
-        state = seed if path == "onepass" else np.random.RandomState(seed)
-        made = estimator(path, case, 1, state)
+        state = seed if path != "sklearn" else np.random.RandomState(seed)
+        kind, _, init = path.partition(", ")
+        made = estimator(kind, case, 1, state, **({"init": init} if init else {}))
         classes = {} if case.numbers else {"classes": np.unique(table.y_train)}
         curve = []
         for _ in range(case.epochs):

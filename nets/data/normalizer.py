@@ -77,6 +77,13 @@ class Normalizer:
         if not len(x):
             raise ValueError("x has no rows; expected at least one sample to fit on")
         if weights is not None:
+            if type(x) is not np.ndarray or np.shape(weights) != (len(x),):
+                raise ValueError(
+                    f"weights have shape {np.shape(weights)}; expected ({len(x)},), a number for "
+                    "each row of a NumPy array"
+                )
+            if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+                raise ValueError("weights are not finite numbers >= 0, of which one is > 0")
             x, weights = x[weights > 0], weights[weights > 0]
         backend = backend_of(x)
         with backend.scope(), np.errstate(over="ignore", under="ignore", invalid="ignore"):

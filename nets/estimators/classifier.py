@@ -56,7 +56,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             until it is 1e-6; "cosine" or "linear", over all of the training from
             learning_rate_init to 0, "one-cycle", up to it and down; or schedule(epoch, step) -> lr.
             For every solver but "lbfgs".
-        learning_rate_init: the rate; None: 0.001 of "adam" and "sgd", else the solver's own.
+        learning_rate_init: the rate, of every solver but "lbfgs"; None: 0.001 of "adam" and "sgd",
+            else the solver's own.
         power_t: of "invscaling".
         max_iter: epochs at most; of "lbfgs", iterations.
         shuffle: take the samples in a new order in each epoch.
@@ -67,7 +68,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         warm_start: go on with the network of the last fit, with a new optimizer.
         momentum, nesterovs_momentum: of "sgd".
         early_stopping: hold samples out, the same share of every class (of several labels: any),
-            watch the accuracy on them, and keep the weights of the best epoch.
+            watch the accuracy on them, and keep the weights of the best epoch. Not of "lbfgs".
         validation_fraction: share of the samples that is held out for it, in (0, 1).
         beta_1: weight of the past gradients, of the Adams and "lion". None: the solver's own, as of
             the next two.
@@ -117,8 +118,9 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
         history_: loss, accuracy, ... of each epoch of the last fit.
         n_features_in_, feature_names_in_: of what it was trained on.
 
-    All arguments are checked by `fit`, which also refuses beta_1, beta_2, epsilon and weight_decay
-    of a solver that has none.
+    All arguments are checked by `fit`, which also refuses those that its solver has no use for
+    (scikit-learn's that say so excepted): beta_1, beta_2, epsilon, weight_decay, and with "lbfgs"
+    clip_norm, groups, no_decay, callbacks and engine.
 
     Raises:
         ImportError: (on import) scikit-learn is not installed.
@@ -200,20 +202,24 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """
         first = not self._goes_on(False)
-        X, y = self._checked(X, _exactly(y), first, multi_output=True)
-        y = self._as_targets(y)
-        if y.ndim == 2:
-            classes, targets = np.arange(y.shape[1]), y
-        else:
-            classes, targets = numbered(y)
-            if len(classes) < 2:
+        with self._intact():
+            X, y = self._checked(X, _exactly(y), first, multi_output=True)
+            y = self._as_targets(y)
+            if y.ndim == 2:
+                classes, targets = np.arange(y.shape[1]), y
+            else:
+                classes, targets = numbered(y)
+                if len(classes) < 2:
+                    raise ValueError(
+                        f"y holds one class only, {classes.tolist()[0]!r}; expected at least two "
+                        "classes"
+                    )
+            if not first and not np.array_equal(classes, self.classes_):
                 raise ValueError(
-                    f"y holds one class only, {classes.tolist()[0]!r}; expected at least two "
-                    "classes"
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
                 )
-        if not first:
-            self._same_classes(classes, y)
-        return self._learn(X, y, targets, classes, sample_weight, part=False)
+            return self._learn(X, y, targets, classes, sample_weight, part=False)
 
     @available_if(descends)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
@@ -231,12 +237,11 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             As `fit`; ValueError also where classes are missing at first, or differ later.
         """
         first = "net_" not in vars(self)
-        X, y = self._checked(X, _exactly(y), first, multi_output=True)
-        y = self._as_targets(y)
-        before = vars(self).get("classes_")
-        if y.ndim == 2:
-            classes = np.arange(y.shape[1]) if classes is None else classes
-        try:
+        with self._intact():
+            X, y = self._checked(X, _exactly(y), first, multi_output=True)
+            y = self._as_targets(y)
+            if y.ndim == 2 and classes is None:
+                classes = np.arange(y.shape[1])
             _check_partial_fit_first_call(self, classes)
             known = self.classes_
             if y.ndim == 2:
@@ -252,9 +257,6 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
                     )
                 targets = np.searchsorted(known, y)
             return self._learn(X, y, targets, known, sample_weight, part=True)
-        finally:
-            if "net_" not in vars(self) and before is None and "classes_" in vars(self):
-                del self.classes_
 
     def _learn(
         self, X: Any, y: HostArray, targets: HostArray, classes: HostArray, weight: Any, part: bool
@@ -313,13 +315,6 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
             return np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
         return np.asarray(column_or_1d(y, warn=True))
 
-    def _same_classes(self, classes: HostArray, y: HostArray) -> None:
-        if not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
-            )
-
     def decision_function(self, X: Any) -> HostArray:
         """The logit of each class or label, (n, classes); of two classes, of the second, (n,)."""
         logits = self._outputs(X)
@@ -352,9 +347,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> HostArray:
         """The class of each row of `X`, (n,), one of `classes_`; of several labels 0 or 1 each."""
-        return self._classes(self._outputs(X))
-
-    def _classes(self, logits: HostArray) -> HostArray:
+        logits = self._outputs(X)
         if self.out_activation_ == "softmax":
             found = logits.argmax(axis=1)
         elif logits.shape[1] > 1:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from inspect import signature
 from typing import Any, ClassVar, Self
 
@@ -18,10 +20,9 @@ from ...backend.foreign import taken_in
 from ...backend.version import __version__
 from ..data.batches import batch_size_for
 from ..data.normalizer import Normalizer
-from ..data.split import split
 from ..layers.dense import Dense
 from ..losses.loss import Loss
-from ..network.multilayer import multilayer
+from ..network.multilayer import layer_sizes, multilayer
 from ..network.prediction import outputs
 from ..network.prediction import parts as slices
 from ..network.sequential import Sequential
@@ -35,6 +36,7 @@ from ..training.regularizers import L1, L2, Regularizer
 from ..training.run import LrSchedule
 from ..types import Device, HostArray
 from .convergence import Convergence
+from .held_out import held_out
 from .solver import ACTIVATIONS, check_solver, optimizer_of, schedule_of
 
 FLOATS = (np.float64, np.float32)
@@ -121,6 +123,17 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
 
     # Training
 
+    @contextmanager
+    def _intact(self) -> Iterator[None]:
+        """The attributes are those of before again, where what is done with them fails."""
+        before = dict(vars(self))
+        try:
+            yield
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
     def _train(
         self,
         x: Any,
@@ -134,8 +147,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Train a network of `width` outputs on checked data: a new one, or that of before.
 
-        What was learnt becomes attributes at the end, and `learnt` with it: a fit that raises
-        leaves those of an earlier one together.
+        What was learnt becomes attributes at the end, and `learnt` with it.
 
         Args:
             x: rows, or a CSR matrix.
@@ -147,7 +159,10 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         goes_on = self._goes_on(part)
         random = check_random_state(self.random_state)
         seed = int(random.randint(np.iinfo(np.int32).max))
-        rows, held = self._held_out(x, y, seed, part)
+        rows: Any = slice(None)
+        held = None
+        if self.early_stopping and self.solver != "lbfgs":
+            rows, held = held_out(y, self.validation_fraction, self.classifies, seed)
         sparse = hasattr(x, "tocsr")
         parts = [
             (_taken(x, each), y[each], None if sample_weight is None else sample_weight[each])
@@ -319,7 +334,7 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
         }
 
     def _check_arguments(self, part: bool) -> None:
-        check_solver(self.solver)
+        check_solver(self)
         for name in ("normalize", "early_stopping", "warm_start", "shuffle"):
             flag(name, getattr(self, name))
         count("max_iter", self.max_iter)
@@ -333,56 +348,19 @@ class NetEstimator(BaseEstimator):  # type: ignore[misc]
                 "out of a stream"
             )
 
-    def _held_out(
-        self, x: Any, y: HostArray, seed: int, part: bool
-    ) -> tuple[Any, HostArray | None]:
-        """The numbers of the rows that are trained on, and of those that are watched, or None."""
-        if not self.early_stopping or self.solver == "lbfgs":
-            return slice(None), None
-        share = self.validation_fraction
-        if not (isinstance(share, (float, np.floating)) and 0 < share < 1):
-            raise ValueError(f"validation_fraction is {share!r}; expected a number in (0, 1)")
-        classes = self.classifies and y.ndim == 1
-        if not self.classifies and x.shape[0] >= 4:
-            share = min(max(share, 2 / x.shape[0]), 0.99)  # R^2 takes two
-        few = (
-            "The validation set is too small. Increase 'validation_fraction' or the size of your "
-            f"dataset. (validation_fraction is {share!r}, n_samples={x.shape[0]})"
-        )
-        try:
-            parts = split(np.arange(x.shape[0]), y, (1 - share, share), stratify=classes, seed=seed)
-        except ValueError as error:
-            raise ValueError(few) from error
-        rows, held = (numbers for numbers, _ in parts)
-        if classes:  # a class of one or two samples may have gone to the other side
-            unseen = ~np.isin(y[held], y[rows])
-            rows, held = np.append(rows, held[unseen]), held[~unseen]
-        if len(held) < (1 if self.classifies else 2):  # R^2 takes two
-            raise ValueError(few)
-        return rows, held
-
     def _network(self, x: Any, n_out: int, seed: int) -> Sequential:
-        activation = self.activation
-        try:
-            return multilayer(
-                x.shape[1],
-                self.hidden_layer_sizes,
-                n_out,
-                activation=ACTIVATIONS.get(activation, activation)
-                if isinstance(activation, str)
-                else activation,
-                batch_norm=self.batch_norm,
-                keep_prob=self.keep_prob,
-                init=self.init,
-                seed=seed,
-                dtype=x.dtype if self.dtype is None else self.dtype,
-                device=self.device,
-            )
-        except (TypeError, ValueError) as error:
-            message = str(error)
-            if message.startswith("hidden"):
-                raise type(error)(message.replace("hidden", "hidden_layer_sizes", 1)) from error
-            raise
+        return multilayer(
+            x.shape[1],
+            layer_sizes(self.hidden_layer_sizes, "hidden_layer_sizes"),
+            n_out,
+            activation=ACTIVATIONS.get(str(self.activation), self.activation),
+            batch_norm=self.batch_norm,
+            keep_prob=self.keep_prob,
+            init=self.init,
+            seed=seed,
+            dtype=x.dtype if self.dtype is None else self.dtype,
+            device=self.device,
+        )
 
     def _regularizers(self, batches: float) -> list[Regularizer]:
         """As scikit-learn has them: alpha/(2b) sum ||W||^2 and l1/b sum |W|, b samples of a batch.

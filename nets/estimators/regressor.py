@@ -127,7 +127,8 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
             FloatingPointError: training diverged; the message says what to do.
             KeyboardInterrupt: after Ctrl-C; what was learnt so far is kept.
         """
-        return self._learn(X, y, sample_weight, part=False)
+        with self._intact():
+            return self._learn(X, y, sample_weight, part=False)
 
     @available_if(descends)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -136,7 +137,8 @@ class NetRegressor(RegressorMixin, NetEstimator):  # type: ignore[misc]
         So called k times with the same samples it is a `fit` with max_iter=k, where `tol` ends
         none. Rows and targets are normalized as the first ones were. Raises as `fit`.
         """
-        return self._learn(X, y, sample_weight, part=True)
+        with self._intact():
+            return self._learn(X, y, sample_weight, part=True)
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, part: bool) -> Self:
         first = not self._goes_on(part)

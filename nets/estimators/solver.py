@@ -8,9 +8,10 @@ import numpy as np
 
 from ...backend.checks.numbers import decay_rate, flag, non_negative, positive
 from ..network.sequential import Sequential
-from ..optimizers.by_name import OPTIMIZERS, optimizer_type
+from ..optimizers.by_name import OPTIMIZERS, optimizer_type, placed
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.schedules.by_name import WHOLE, schedule_by_name
+from ..training.callbacks.callback import callbacks_of
 from ..training.run import LrSchedule
 
 RATES = ("constant", "invscaling", "adaptive")
@@ -22,12 +23,27 @@ ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid"}
 _SGD = 1e-3  # the rate of "sgd" where none is given, as scikit-learn has it
 
 
-def check_solver(name: Any) -> str:
-    """The name of a solver; ValueError where it is none."""
+_OF_STEPS = {
+    "beta_1": None, "beta_2": None, "epsilon": None, "weight_decay": None, "clip_norm": None,
+    "groups": None, "no_decay": None, "engine": "auto",
+}  # fmt: skip
+"""Arguments that L-BFGS has no use for, and what they are where nothing is asked for."""
+
+
+def check_solver(estimator: Any) -> None:
+    """ValueError where the solver is none, or is "lbfgs" and something is asked of its steps."""
+    name = estimator.solver
     kinds = ["lbfgs", *(known.lower() for known in OPTIMIZERS if known != "Momentum")]
     if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"solver is {name!r}; expected {', '.join(map(repr, kinds))}")
-    return name
+    if name != "lbfgs":
+        return
+    asked = {word: getattr(estimator, word) for word in _OF_STEPS}
+    strange = [word for word, value in asked.items() if value != _OF_STEPS[word]]
+    if strange:
+        raise ValueError(_has_none(strange[0], asked[strange[0]], name))
+    if callbacks_of(estimator.callbacks):
+        raise ValueError(_has_none("callbacks", estimator.callbacks, name))
 
 
 def descends(estimator: Any) -> bool:
@@ -52,25 +68,17 @@ def optimizer_of(estimator: Any, net: Sequential) -> Optimizer:
             given = {"momentum": momentum, "nesterov": nesterov, "form": "velocity"}
     kind = optimizer_type(name)
     own = kind([np.zeros(1)]).hyper
-    average = next((word for word in ("alpha", "rho") if word in own), "betas")
-    betas = list(own.get("betas", ()))
-    for place, word in enumerate(("beta_1", "beta_2")):
-        if (beta := getattr(estimator, word)) is None:
-            continue
-        beta = decay_rate(word, beta)
-        if betas:
-            betas[place] = beta
-        elif word == "beta_2" and average in own:
-            given[average] = beta
-        else:
-            raise ValueError(_has_none(word, beta, estimator.solver))
-    if betas:
-        given["betas"] = tuple(betas)
-    for word, called in (("epsilon", "eps"), ("weight_decay", "weight_decay")):
-        if (value := getattr(estimator, word)) is not None:
-            if called not in own:
-                raise ValueError(_has_none(word, value, estimator.solver))
-            given[called] = non_negative(word, value)
+    wished = placed(own, _rate(estimator, "beta_1"), _rate(estimator, "beta_2"))
+    if (epsilon := estimator.epsilon) is not None:
+        wished["eps"] = non_negative("epsilon", epsilon)
+    if (decay := estimator.weight_decay) is not None:
+        wished["weight_decay"] = non_negative("weight_decay", decay)
+    for word, value in wished.items():
+        if value is not None and word not in own:
+            raise ValueError(
+                _has_none("epsilon" * (word == "eps") or word, value, estimator.solver)
+            )
+    given |= {word: value for word, value in wished.items() if value is not None}
     if lr is not None:
         given["lr"] = positive("learning_rate_init", lr) if lr else lr
     return kind(
@@ -108,6 +116,11 @@ def schedule_of(
             f"know; expected {', '.join(map(repr, RATES))}, or a schedule"
         )
     return schedule_by_name(rate, optimizer.lr, samples, batch_size, estimator.max_iter)
+
+
+def _rate(estimator: Any, word: str) -> float | None:
+    value = getattr(estimator, word)
+    return None if value is None else decay_rate(word, value)
 
 
 def _has_none(word: str, value: Any, solver: str) -> str:

@@ -87,14 +87,14 @@ def _dense(n_in: int, n_out: int, init: str, activation: str | None = None) -> D
     return Dense(n_in, n_out, init=init, activation=activation, bias_init=even)
 
 
-def layer_sizes(hidden: Any) -> list[int]:
-    """`hidden` as a list of whole numbers, each at least 1.
+def layer_sizes(hidden: Any, name: str = "hidden") -> list[int]:
+    """`hidden`, called `name` in errors, as a list of whole numbers, each at least 1.
 
     Raises:
         TypeError, ValueError: it is something else.
     """
     if isinstance(hidden, Integral):
-        return [count("hidden", hidden)]
+        return [count(name, hidden)]
     if isinstance(hidden, str) or not isinstance(hidden, Iterable):
-        raise TypeError(f"hidden is {hidden!r}; expected units of each layer, such as (128, 64)")
-    return [count(f"hidden[{k}]", size) for k, size in enumerate(hidden)]
+        raise TypeError(f"{name} is {hidden!r}; expected units of each layer, such as (128, 64)")
+    return [count(f"{name}[{k}]", size) for k, size in enumerate(hidden)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -88,19 +88,14 @@ def optimizer_by_name(
     own = kind([np.zeros(1)]).hyper
     wished: dict[str, Any] = {
         "lr": lr,
-        "momentum": None if momentum is None else decay_rate("momentum", momentum),
         "nesterov": flag("nesterov", nesterov) or None,
-        "beta_2": None if beta_2 is None else decay_rate("beta_2", beta_2),
         "eps": eps,
         "weight_decay": weight_decay,
     }
-    if "betas" in own:
-        pair = zip((wished.pop("momentum"), wished.pop("beta_2")), own["betas"], strict=True)
-        wished["betas"] = tuple(default if beta is None else beta for beta, default in pair)
-    elif not own.get("momentum"):  # RMSprop's is off where it isn't asked for
-        del wished["momentum"]
-    for average in own.keys() & {"alpha", "rho"}:
-        wished[average] = wished.pop("beta_2")
+    first = None if momentum is None else decay_rate("momentum", momentum)
+    wished |= placed(own, first, None if beta_2 is None else decay_rate("beta_2", beta_2))
+    if wished.pop("beta_1", None) is not None and own.get("momentum"):  # RMSprop's is off unasked
+        wished["momentum"] = first
     given = {key: value for key, value in wished.items() if value is not None}
     if strange := [key for key in given if key not in own]:
         key = strange[0]
@@ -109,3 +104,16 @@ def optimizer_by_name(
             f"{'False' if key == 'nesterov' else 'None'}, or another optimizer"
         )
     return kind(params, engine=engine, **given, **options)
+
+
+def placed(own: Mapping[str, Any], beta_1: float | None, beta_2: float | None) -> dict[str, Any]:
+    """The weights of past gradients and squares under the names of an optimizer's hyperparameters.
+
+    `own` has betas, both of them, with its own for what is None; or alpha or rho, the second. What
+    has no place keeps its name.
+    """
+    if "betas" in own:
+        pair = zip((beta_1, beta_2), own["betas"], strict=True)
+        return {"betas": tuple(default if beta is None else beta for beta, default in pair)}
+    average = next((word for word in ("alpha", "rho") if word in own), "beta_2")
+    return {"beta_1": beta_1, average: beta_2}

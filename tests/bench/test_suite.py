@@ -151,7 +151,7 @@ def test_training_is_measured_beside_every_library_and_by_torch_compile_where_th
 
 
 def test_estimators_are_measured_on_every_table_and_quickly_on_the_small_ones():
-    own = ["digits", "breast cancer", "wine", "diabetes"]
+    own = ["digits", "breast cancer", "wine", "diabetes", "friedman1"]
     large = ["synthetic 100000 x 50", "text, sparse"]
     for mode, mnist, names in (
         ("quick", "folder", own),

@@ -123,3 +123,18 @@ def test_scores_may_be_behind_by_a_standard_error_of_the_difference(behind, reac
 def test_two_seeds_judge_no_score():
     fits = [fitted(path, [0.5], [0.6]) for path in ("onepass", "sklearn")]
     assert figures(small_report(fits=fits)) == {}
+
+
+def test_a_sheet_tells_what_each_start_comes_to():
+    fits = [
+        fitted("onepass", [0.5, 0.9], [0.5, 0.9]),
+        fitted("sklearn", [0.9], [0.9]),
+        fitted("onepass, he", [0.5, 0.7], [0.5, 0.9]),
+        fitted("onepass", [0.8], data="digits"),
+    ]
+    found = sheets(small_report(of_estimators("onepass", 1e-3), fits=fits))
+    (starts,) = [sheet for sheet in found if sheet.title.endswith("starts")]
+    assert list(starts.columns)[1:] == ["glorot_uniform", "he"]
+    assert [tuple(row) for row in starts.rows] == [
+        ("wine, accuracy", "90.00% ± 0.00", "80.00% ± 10.00")
+    ]

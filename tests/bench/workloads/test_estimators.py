@@ -11,7 +11,7 @@ from onepass.bench.cases.tables import shipped, synthetic, texts
 from onepass.bench.measuring.timing import Effort
 from onepass.bench.measuring.workload import measure
 from onepass.bench.workloads import estimators
-from onepass.bench.workloads.estimators import ONE_THREAD, PATHS, EstimatorEpoch, scores
+from onepass.bench.workloads.estimators import ONE_THREAD, PATHS, STARTS, EstimatorEpoch, scores
 
 ONCE = Effort(rounds=1, block=0.0, least=1)
 CASES = {
@@ -127,3 +127,9 @@ def test_without_scikit_learn_the_reason_is_told(monkeypatch):
     monkeypatch.setattr(estimators, "find_spec", lambda name: None)
     work = EstimatorEpoch(CASES["classes"])
     assert all("onepass[sklearn]" in work.missing(path) for path in work.paths)
+
+
+def test_another_start_gives_other_scores():
+    case = CASES["numbers"]
+    found = {path: scores(case, path).scores for path in ("onepass", *STARTS)}
+    assert len({tuple(map(tuple, curves)) for curves in found.values()}) == 1 + len(STARTS)

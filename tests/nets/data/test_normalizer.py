@@ -270,3 +270,13 @@ def test_a_weight_is_how_often_a_row_counts(rows):
     np.testing.assert_allclose(found.mean, again.mean, rtol=1e-12)
     np.testing.assert_allclose(found.deviation, again.deviation, rtol=1e-9)
     assert (found.mean[2], found.deviation[2]) == (7, 1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [(np.ones(2), r"shape \(2,\); expected \(3,\)"), ([1.0, -1.0, 1.0], "finite numbers >= 0"),
+     (np.zeros(3), "one is > 0"), ([1.0, np.nan, 1.0], "finite numbers >= 0")],
+)  # fmt: skip
+def test_weights_that_count_nothing_are_refused(weights, told):
+    with pytest.raises(ValueError, match=told):
+        Normalizer().fit(np.arange(6.0).reshape(3, 2), np.asarray(weights))

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from onepass.__main__ import main
-from onepass.nets import Adam, MeanSquaredError, Momentum, fit
+from onepass.nets import Adam, EarlyStopping, MeanSquaredError, Momentum, fit
 
 pytest.importorskip("sklearn", reason="the estimators stand on scikit-learn")
 from cases.estimator_checks import checks_of
@@ -362,3 +362,31 @@ def test_integers_of_pandas_do_not_become_floats(dtype):
     missing = pandas.Series([1, 2, None], dtype="Int64")
     with pytest.raises(ValueError, match="contains NaN"):
         NetClassifier(device="cpu").fit(x[:3], missing)
+
+
+@pytest.mark.parametrize("kind", [NetClassifier, NetRegressor])
+def test_a_fit_that_fails_leaves_the_width_and_names_of_before(kind):
+    x, y = load_diabetes(return_X_y=True, as_frame=True)
+    y = y > 150 if kind is NetClassifier else y
+    made = kind(**SHORT).fit(x, y)
+    before = made.predict(x)
+    for method in (made.fit, made.partial_fit):
+        with pytest.raises(ValueError, match=r"Negative values|feature names"):
+            method(x.iloc[:, :3], y, sample_weight=-np.ones(len(y)))
+        with pytest.raises(ValueError, match=r"(?i)nan|feature names|one class"):
+            method(x.iloc[:, :3], np.full(len(y), np.nan))
+        assert made.n_features_in_ == x.shape[1]
+        assert list(made.feature_names_in_) == list(x.columns)
+        np.testing.assert_array_equal(made.predict(x), before)
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("beta_1", 0.9), ("beta_2", 0.9), ("epsilon", 1e-8), ("weight_decay", 0.1),
+     ("clip_norm", 1.0), ("groups", {"*.bias": {"lr": 0.1}}), ("no_decay", "1-D"),
+     ("engine", "array"), ("callbacks", [EarlyStopping("loss")])],
+)  # fmt: skip
+def test_lbfgs_refuses_what_is_asked_of_steps(word, value):
+    x, y = load_diabetes(return_X_y=True)
+    with pytest.raises(ValueError, match=f"{word} is .*, but the solver 'lbfgs' has none"):
+        NetRegressor(solver="lbfgs", device="cpu", **{word: value}).fit(x, y)

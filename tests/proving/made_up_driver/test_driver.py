@@ -56,7 +56,7 @@ def test_a_text_that_does_not_compile_is_told(cupy):
 
 def test_an_access_behind_an_array_ends_the_kernel(cupy):
     x = cupy.zeros(128, "float32")
-    kernel = raw(cupy, "x[(1 << 28) * (threadIdx.x == 3)] = 1;")
+    kernel = raw(cupy, "x[(1LL << 40) * (threadIdx.x == 3)] = 1;")
     with pytest.raises(cupy.cuda.driver.CUDADriverError, match=r"kernel k.*thread \(3,0,0\)"):
         kernel((1,), (32,), (x,))
     raw(cupy, "x[threadIdx.x] = threadIdx.x;")((1,), (128,), (x,))
