@@ -163,7 +163,7 @@ def test_estimators_are_measured_on_every_table_and_quickly_on_the_small_ones():
         assert [work.operation for work in works] == names
         assert {work.paths for work in works} == {("onepass", "sklearn", "sklearn one thread")}
     seeds = {work.operation: work.case.seeds for work in workloads("estimators", Choice("full"))}
-    assert [seeds[name] for name in own] == [5] * 4
+    assert [seeds[name] for name in own] == [5] * len(own)
 
 
 @pytest.mark.parametrize("mode", MODES)
