@@ -70,16 +70,18 @@ class Normalizer:
         Raises:
             TypeError: `x` is not an array of numbers.
             ValueError: it has no rows or another number of dimensions, holds values that are not
-                finite (the first is named), or a feature spans more than float64 can square.
+                finite (the first is named), or a feature spans more than float64 can square; or
+                weights are not what they should be.
         """
         (x,) = taken_in(["x"], [x])
         _check(x, None)
         if not len(x):
             raise ValueError("x has no rows; expected at least one sample to fit on")
         if weights is not None:
-            if type(x) is not np.ndarray or np.shape(weights) != (len(x),):
+            weights = np.asarray(weights, np.float64)
+            if type(x) is not np.ndarray or weights.shape != (len(x),):
                 raise ValueError(
-                    f"weights have shape {np.shape(weights)}; expected ({len(x)},), a number for "
+                    f"weights have shape {weights.shape}; expected ({len(x)},), a number for "
                     "each row of a NumPy array"
                 )
             if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
@@ -93,7 +95,7 @@ class Normalizer:
                 squares = sum(xp.square(part - mean).sum(axis=0) for part in _parts(x))
                 deviation = xp.sqrt(squares / len(x))
             else:
-                shares = [w / weights.sum() for w in _parts(weights)]
+                shares = [*_parts(weights / weights.sum())]
                 pairs = [*zip(shares, _parts(x), strict=True)]
                 mean = sum(w @ part.astype(wide) for w, part in pairs)
                 deviation = xp.sqrt(sum(w @ xp.square(part - mean) for w, part in pairs))

@@ -28,7 +28,8 @@ class Poisson(MeanOfElements):
     Called with outputs z, (n, k) or (n,): the network ends in a linear layer, without an
     exponential of its own. Targets y, counts or rates, have the same shape, integers or floating;
     (n,) goes with (n, 1) too; `fit` refuses negative ones. Weights w are (n,), or None for 1.
-    float16 computes in float32.
+    float16 computes in float32. A rate that overflows makes the loss inf, or nan where its row
+    weighs 0.
 
     The metric is "mae", the mean absolute error of the rates exp(z); smaller is better.
 

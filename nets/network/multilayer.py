@@ -14,7 +14,7 @@ from ..layers.activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, T
 from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
 from ..layers.dropout import Dropout
-from ..layers.first_weights import EVENLY
+from ..layers.first_weights import EVENLY, deviation
 from ..layers.layer import Layer
 from ..types import Device
 from .sequential import Sequential
@@ -61,7 +61,8 @@ def multilayer(
     flag("batch_norm", batch_norm)
     dropout = Dropout(keep_prob).keep_prob < 1
     widths = [n_in, *layer_sizes(hidden)]
-    inner = outer = init or "xavier"
+    inner = outer = "xavier" if init is None else init
+    deviation(inner, 1, 1)  # refuses other names, whatever the layers
     if init is None and activation in ("relu", "leaky_relu"):
         inner = "he"
     if len(widths) == 1:

@@ -47,7 +47,7 @@ def predict(net: Sequential, x: Array, batch_size: int = 1024) -> HostArray:
     """The class of each row, as NumPy int64 of shape (n,).
 
     It is the class with the largest output; of a single output, a logit, 1 where it is above 0,
-    else 0.
+    else 0. Of several labels a row, those are there whose `outputs` are above 0.
 
     Args:
         net: a classifier; left as it is.
@@ -73,6 +73,9 @@ def predict_proba(net: Sequential, x: Array, batch_size: int = 1024) -> HostArra
 
         C outputs z:  p = exp(z - max z) / sum of exp(z - max z)
         one output z: p = (1 - a, a), a = 1 / (1 + exp(-z))
+
+    Of several labels a row, as BinaryCrossEntropy takes them, each has its own: 1 / (1 + exp(-z))
+    of `outputs`.
 
     Args:
         net: a classifier that gives logits, as SoftmaxCrossEntropy and BinaryCrossEntropy take

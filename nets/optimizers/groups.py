@@ -66,7 +66,8 @@ class Group(Mapping[str, Any]):
         return self.keys_of, self.changes, self.base, self.lr_of
 
     def __setstate__(self, state: Any) -> None:
-        self.keys_of, self.changes, self.base, self.lr_of = state
+        self.keys_of, changes, self.base, self.lr_of = state
+        self.changes = dict(changes)
         self._owner = _nobody
 
     def hyper(self, base: Mapping[str, Any]) -> dict[str, Any]:

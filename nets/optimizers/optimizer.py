@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from math import isfinite
 from typing import Any, Protocol, TypedDict
 
@@ -493,6 +494,7 @@ class Optimizer(Tuned):
             for name, value in (part or {}).items():
                 setattr(self, name, _own(value))
         self._state = {name: tuple(map(_own, arrays)) for name, arrays in self._state.items()}
+        self._groups = tuple(map(copy, self._groups))  # a shallow copy has its own, too
         for group in self._groups:
             group.belong(self)
 

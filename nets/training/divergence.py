@@ -102,8 +102,8 @@ def _walk(net: Sequential, x: Array, y: Array, loss: Loss, training: bool, blame
         return f"the gradient of {loss!r} is not finite"
     for k in range(len(net.layers) - 1, -1, -1):
         layer = net.layers[k]
-        dy = layer.backward(dy)
-        if not (all_finite(dy) and _finite(layer.grads)):
+        dy = layer.backward(dy, input_grad=k > 0)  # that of sparse rows would be dense
+        if not ((k == 0 or all_finite(dy)) and _finite(layer.grads)):
             return _told(net, k, "gradient is")
     return ""
 

@@ -206,7 +206,10 @@ def fit(
             interrupt=interrupt,
             bar=bar,
         )
-        loop.run_epochs()
+        try:
+            loop.run_epochs()
+        finally:
+            run.count_no_more()
     return run.history
 
 

@@ -72,7 +72,7 @@ def fit_lbfgs(
         tol: training has converged where no element of the gradient is larger than `tol`, or the
             loss falls by less than 2.2e-9 of itself; >= 0.
         progress: show a bar (needs rich), on which iterations are epochs; False prints nothing.
-        history: of an earlier run, whose figures come first; left as it is.
+        history: of an earlier run of its own, whose figures come first; left as it is.
 
     Returns:
         `loss` (with penalty and weights) and `metric` after each iteration, and its seconds; none
@@ -234,6 +234,11 @@ def _check_history(history: Any, loss: Loss) -> None:
         return
     if not isinstance(history, History):
         raise TypeError(f"history is {history!r}; expected a History, or None")
+    if history.lr or history.val_loss:
+        raise ValueError(
+            f"history is {history!r}, with learning rates or figures of validation data, which "
+            "L-BFGS has none of; expected one of fit_lbfgs"
+        )
     if history.metric_name != loss.metric:
         raise ValueError(
             f"history has the metric {history.metric_name!r}; expected {loss.metric!r}, as "

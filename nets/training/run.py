@@ -77,10 +77,16 @@ class Run:
     @step.setter
     def step(self, value: int) -> None:
         self._step = value
+        if self._before is not None:
+            self._before = self.optimizer.steps - value
 
     def count_by_optimizer(self) -> None:
         """From now on each step that the optimizer takes is an update."""
         self._before = self.optimizer.steps - self.step
+
+    def count_no_more(self) -> None:
+        """The run has ended: what the optimizer does now is none of its updates."""
+        self._step, self._before = self.step, None
 
     @property
     def loss_scale(self) -> dict[str, Any] | None:

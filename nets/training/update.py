@@ -89,30 +89,38 @@ def gradients(
     mean: Array = None
     metric: Array = None
     total: Array = None  # of the gradients, where there are several parts
+    whole = rows == len(x)
     for start in range(0, len(x), rows):
         part = slice(start, start + rows)
         share = min(rows, len(x) - start) / len(x)
         output = net.forward(x[part], train=True)
         own = None if weights is None else weights[part]
         of_part, gradient, right = loss.with_metric(output, y[part], own)
+        if whole:
+            for regularizer in regularizers:
+                of_part = of_part + regularizer.penalty(net, samples)
         if looked_at and not isfinite(of_part):
             raise NotFiniteError("loss", float(of_part))
         gradient = scaler.scaled(gradient) if scaler else gradient
-        if rows < len(x):
+        if not whole:
             of_part, gradient = share * of_part, gradient * gradient.dtype.type(share)
         net.backward(gradient, input_grad=False)
         mean = of_part if mean is None else mean + of_part
         metric = right if metric is None else metric + right
-        if rows < len(x):
+        if not whole:
             flat = net.parameters().flat_grads
-            total = flat.copy() if total is None else total + flat
-    if total is not None:
+            if total is None:
+                total = flat.copy()
+            else:
+                total += flat
+    if not whole:
         net.parameters().flat_grads[...] = total
+        for regularizer in regularizers:
+            mean = mean + regularizer.penalty(net, samples)
+        if regularizers and looked_at and not isfinite(mean):
+            raise NotFiniteError("loss", float(mean))
     for regularizer in regularizers:
-        mean = mean + regularizer.penalty(net, samples)
         regularizer.add_gradient(net, samples)
-    if looked_at and not isfinite(mean):
-        raise NotFiniteError("loss", float(mean))
     return mean, metric
 
 

@@ -280,3 +280,11 @@ def test_a_weight_is_how_often_a_row_counts(rows):
 def test_weights_that_count_nothing_are_refused(weights, told):
     with pytest.raises(ValueError, match=told):
         Normalizer().fit(np.arange(6.0).reshape(3, 2), np.asarray(weights))
+
+
+def test_weights_of_half_precision_are_summed_up_in_float64():
+    x = np.random.default_rng(0).normal(7, 2, (300, 2))
+    found = Normalizer().fit(x, np.full(300, 60_000, np.float16))
+    np.testing.assert_allclose(found.mean, x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.deviation, x.std(axis=0), rtol=1e-12)
+    assert Normalizer().fit(x, [1.0] * 300).mean.tolist() == found.mean.tolist()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onepass.nets import DEVIATIONS, Dense, ReLU, Sequential, deviation
 from onepass.nets.layers.first_weights import initialize
+from onepass.nets.network.multilayer import multilayer
 
 N_IN, N_OUT = 400, 300
 EXPECTED = {
@@ -101,3 +102,10 @@ def test_refuses_unknown_names_and_bad_widths():
         Dense(3.0, 4)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="n_in is True"):
         Dense(True, 4)
+
+
+@pytest.mark.parametrize("hidden", [(), (4,)])
+def test_a_network_refuses_unknown_starts_whatever_its_layers(hidden):
+    for init in ("kaiming", ""):
+        with pytest.raises(ValueError, match=r"init is .*; expected one of 'he'"):
+            multilayer(3, hidden, 2, init=init, device="cpu")

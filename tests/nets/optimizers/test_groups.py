@@ -525,3 +525,15 @@ def test_large_groups_are_shared_by_threads(set_threads):
             optimizer.step()
         found.append(params.flat.tobytes())
     assert found[0] == found[1]
+
+
+def test_a_shallow_copy_has_groups_of_its_own():
+    arrays = [np.ones(3), np.ones(2)]
+    made = Adam([{"params": arrays[:1], "lr": 0.1}, {"params": arrays[1:]}], lr=0.01)
+    copied = copy.copy(made)
+    copied.param_groups[0]["lr"] = 0.5
+    assert made.param_groups[0]["lr"] == 0.1
+    del copied
+    made.param_groups[0]["lr"] = 0.2
+    assert made.param_groups[0]["params"][0] is arrays[0]
+    assert made.param_groups[0]["lr"] == 0.2

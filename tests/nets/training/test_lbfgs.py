@@ -372,6 +372,11 @@ REFUSED = {
     "weights": ({"sample_weight": -np.ones(60)}, ValueError, "sample_weight holds numbers that"),
     "classes": ({"class_weight": "even"}, ValueError, "class_weight is 'even'"),
     "history": ({"history": [1.0]}, TypeError, r"history is \[1.0\]; expected a History, or None"),
+    "history of fit": (
+        {"history": History(loss=[1.0], metric=[1.0], seconds=[1.0], lr=[0.1])},
+        ValueError,
+        "with learning rates or figures of validation data",
+    ),
     "metric": ({"history": History(metric_name="mae")}, ValueError, "history has the metric 'mae'"),
     "data": ({"data": (X, Y, Y)}, TypeError, "data is a tuple; expected a pair"),
     "labels": ({"data": (X, Y + 5)}, ValueError, "y of data: labels hold"),
