@@ -1,0 +1,35 @@
+"""The device of one rank among those of its machine."""
+
+from __future__ import annotations
+
+from ...backend import get_backend
+from ...backend.devices import parse_device, probe_gpus
+from .communicator import Comm, Communicator
+from .mpi_communicator import mpi
+
+
+def local_device(comm: Comm, device: str = "auto") -> str:
+    """A GPU for each rank: "cuda:K" for the K-th rank of a machine, as far as there are any.
+
+    Args:
+        comm: an intracommunicator of mpi4py, or a `Communicator`; all of its ranks call this.
+        device: "auto": a GPU where all ranks of the machine find one each, else the CPU; "cuda":
+            a GPU; anything else stays as it is.
+
+    Raises:
+        ValueError: `device` is no device.
+    """
+    kind, number = parse_device(device)
+    if isinstance(comm, Communicator):
+        rank, ranks = comm.local_rank, comm.local_size
+    else:
+        local = comm.Split_type(mpi().COMM_TYPE_SHARED)
+        rank, ranks = local.rank, local.size
+        local.Free()
+    if number is not None or kind == "cpu":
+        return device
+    if kind == "auto" and get_backend(device).device == "cpu":
+        return "cpu"
+    if kind == "auto" and sum(gpu.available for gpu in probe_gpus()) < ranks:
+        return "cpu"
+    return f"cuda:{rank}"
