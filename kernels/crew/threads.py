@@ -20,7 +20,7 @@ MOST_THREADS = 1024  # that can be asked for
 
 @dataclass(frozen=True)
 class Threads:
-    """A number of threads, why it is this one, and whether neither a variable nor a call says so."""
+    """A number of threads, and why it is this one: maybe neither a variable nor a call said so."""
 
     number: int
     reason: str

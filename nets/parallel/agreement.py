@@ -85,7 +85,7 @@ class Agreement:
 
     @contextmanager
     def closed(self, *agreed: type[BaseException]) -> Iterator[None]:
-        """A block with collectives, begun by all ranks at once; `agreed` is what all raise alike."""
+        """A block with collectives, begun by all ranks; `agreed` is what all raise alike."""
         self._closed = True
         try:
             yield
@@ -103,7 +103,7 @@ class Agreement:
             self._fail(error)
         self._closed = False
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         """Tell the others of what was raised here, since the last meeting."""
         self._known = error
         self._meet(0.0, 0.0, False, "", f"{type(error).__name__}: {error}")

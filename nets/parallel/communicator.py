@@ -42,7 +42,7 @@ class Communicator(ABC):
 
     @abstractmethod
     def gather_parts(self, array: Array, bounds: Bounds) -> None:
-        """In place: each part of `array`, 1-d, becomes what the rank of that part has (all-gather)."""
+        """In place: each part of `array`, 1-d, becomes what its rank has (all-gather)."""
 
     @abstractmethod
     def gathered(self, array: Array) -> Array:

@@ -61,7 +61,7 @@ class DataParallel:
 
     A step sends 2 (N-1)/N of the gradients' bytes from each rank: a reduce-scatter, and an
     all-gather of the gradients or, sharded, of the parameters. `clip_norm` sends a number a rank
-    beside. Afterwards the network's gradients are the sums over ranks; sharded, of this rank's part.
+    beside. Afterwards the network's gradients are sums over ranks; sharded, in this rank's part.
 
     Ranks of one machine share its cores fairly while they are together, where neither
     ONEPASS_NUM_THREADS, OMP_NUM_THREADS nor `set_num_threads` says how many threads each has.
@@ -136,7 +136,8 @@ class DataParallel:
         draws = self.communicator.object_from_first(self.net.random_state())
         own = self.net.random_state()
         for place, state in own.items():
-            own[place] = {**draws[place], **({"seed": state["seed"]} if "seed" in state else {})}
+            seed = {"seed": state["seed"]} if "seed" in state else {}
+            own[place] = {**draws[place], **seed}
         self.net.load_random_state(own)
 
     def close(self) -> None:
@@ -153,8 +154,8 @@ class DataParallel:
         net, optimizer, communicator = self.net, self.optimizer, self.communicator
         self._stack.enter_context(fair_threads(communicator))
         communicator.take_from_first(net.parameters().flat)
-        for state in optimizer.columns()[2:]:
-            communicator.take_from_first(state[0])
+        for whole in optimizer.columns()[2:]:
+            communicator.take_from_first(whole[0])
         self.net.load_random_state(communicator.object_from_first(net.random_state()))
         self.settle()
         states = net.random_state()
@@ -162,7 +163,7 @@ class DataParallel:
             if "seed" in state:
                 states[place] = {**state, "seed": _seed_of(state["seed"], self.rank)}
         net.load_random_state(states)
-        self._storage = SharedStorage(net.parameters(), communicator, self.sharded)
+        self._storage = SharedStorage(net.parameters(), self.agreement, self.sharded)
         optimizer.store(self._storage)
         self._merge(communicator.gathered if self.size > 1 else None)
 

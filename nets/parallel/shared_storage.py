@@ -13,7 +13,7 @@ from ...kernels.launch import Runs
 from ..network.parameters import Parameters
 from ..optimizers.updated_arrays import FlatStorage, Key
 from ..types import Array, HostArray
-from .communicator import Communicator
+from .agreement import Agreement
 from .shards import shards
 
 
@@ -27,13 +27,14 @@ class SharedStorage(FlatStorage):
 
     Args:
         params: of this rank.
-        communicator: of all ranks.
+        agreement: of all ranks.
         sharded: whether each has a part of the states.
     """
 
-    def __init__(self, params: Parameters, communicator: Communicator, sharded: bool) -> None:
+    def __init__(self, params: Parameters, agreement: Agreement, sharded: bool) -> None:
         super().__init__(params)
-        self.communicator, self.sharded = communicator, sharded
+        self.agreement, self.sharded = agreement, sharded
+        self.communicator = communicator = agreement.communicator
         self.bounds = shards(params.flat.size, communicator.size)
         rank = communicator.rank
         self.own = slice(self.bounds[rank], self.bounds[rank + 1])

@@ -196,6 +196,7 @@ class Loop:
 
     def _given(self, captured: Captured, batch: Array) -> Pair:
         """Rows and targets of an augmented batch, which the captured step is given."""
+        assert isinstance(self.captured, CapturedSteps)
         _, targets, weights = self.captured.data
         x, y = self._augmented(rows_taken(self.x, batch)), targets.take(batch, axis=0)
         captured.give(x, y, None if weights is None else weights.take(batch))
@@ -278,7 +279,7 @@ class Loop:
             ranks.settle()
             return float(ranks.communicator.object_from_first(seconds))
 
-    def _diverged_alike(self, *what: Any, **how: bool) -> FloatingPointError:
+    def _diverged_alike(self, *what: Any, **how: Any) -> FloatingPointError:
         """`diverged`, of a figure that all ranks have."""
         if self.ranks is None:
             return diverged(self.run, *what, **how)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 
@@ -164,7 +165,7 @@ class RankedSteps(CapturedBySize):
 
 
 def _weights(
-    weights: Array | None, part: Array, weight: float, dtype: np.dtype, xp: object, rows: int = 0
+    weights: Array | None, part: Array, weight: float, dtype: np.dtype[Any], xp: Any, rows: int = 0
 ) -> Array | None:
     """The weight of each row of a part, times the factor of this rank's losses; None for ones."""
     if weights is not None:

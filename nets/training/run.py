@@ -27,21 +27,6 @@ class Resumable(Protocol):
     @property
     def epoch(self) -> int: ...
     @property
-    def rank(self) -> int:
-        """The number of this rank; 0 where it is the only one, and for the one that writes files
-        and shows a bar."""
-        return 0 if self.ranks is None else self.ranks.rank
-
-    def by_first(self, action: Callable[[], object]) -> None:
-        """Let rank 0 alone do it, and all wait; what it raises there is raised on all of them."""
-        if self.ranks is None:
-            action()
-            return
-        with self.ranks.agreement.together():
-            if self.rank == 0:
-                action()
-
-    @property
     def step(self) -> int: ...
     @property
     def history(self) -> History: ...
