@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import isfinite
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -74,8 +74,9 @@ class Loop:
             self.captured = CapturedSteps(self.run, data, self.regularizers, gathered, why_not)
         else:
             why_not = why_not or ("" if gathered else "augment makes each batch of several ranks")
-            rows = ceil(self.batch_size / ranks.size)
-            self.captured = RankedSteps(self.run, ranks, data, self.regularizers, rows, why_not)
+            self.captured = RankedSteps(
+                self.run, ranks, data, self.regularizers, self.batch_size, why_not
+            )
         nothing = Callback.on_batch
         self.watched = self.augment is not None or any(
             getattr(each.on_batch, "__func__", None) is not nothing for each in self.callbacks

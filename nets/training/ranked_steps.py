@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...backend import backend_of
 from ..parallel.agreement import Met
 from ..parallel.data_parallel import DataParallel
 from ..types import Array
@@ -30,7 +31,7 @@ class RankedSteps(CapturedBySize):
     Args:
         data: x, y and weights of all samples.
         why_not: why gradients go through layer by layer; "" where they may be captured.
-        rows: of this rank's part that go through the layers at a time.
+        batch_size: rows that go through the layers of all ranks at a time.
     """
 
     def __init__(
@@ -39,14 +40,15 @@ class RankedSteps(CapturedBySize):
         ranks: DataParallel,
         data: Batch,
         regularizers: Sequence[Regularizer],
-        rows: int,
+        batch_size: int,
         why_not: str,
     ) -> None:
         super().__init__(run.net, run.loss, None)
-        if ranks.merging and ranks.size > 1:
+        self._merges = bool(ranks.merging) and ranks.size > 1
+        if self._merges:
             why_not = why_not or f"{ranks.merging[0]!r} takes sums over all ranks"
         self.why_not = why_not or self.why_not
-        self._run, self._ranks, self._data, self._rows = run, ranks, data, rows
+        self._run, self._ranks, self._data, self._batch_size = run, ranks, data, batch_size
         self._regularizers = tuple(regularizers) if ranks.rank == 0 else ()
         self._samples = len(data[0]) / ranks.size  # as if the penalty were `size` times as large
 
@@ -65,8 +67,8 @@ class RankedSteps(CapturedBySize):
                 and nothing was updated.
         """
         run, ranks = self._run, self._ranks
-        own, weight = ranks.share(len(batch))
-        part = batch[own]
+        part, bounds = self._own(batch)
+        weight = ranks.size * len(part) / len(batch)
         captured = self._captured(part, weight)
         pair = None if captured or not self._takes_part(part) else given(part)
         if ranks.merging:  # what failed so far is told before their sums
@@ -75,7 +77,7 @@ class RankedSteps(CapturedBySize):
         if ranks.merging:
             inside = ranks.agreement.closed(NotFiniteError)
         with inside:
-            mean, metric = self._gradients(captured, pair, part, weight)
+            mean, metric = self._gradients(captured, pair, part, weight, bounds)
         on_cpu = run.net.backend.device == "cpu"
         if on_cpu:
             met = meet(float(mean), float(metric))
@@ -100,11 +102,31 @@ class RankedSteps(CapturedBySize):
             run.step += 1
         return mean, metric
 
+    def _own(self, batch: Array) -> tuple[Array, list[int]]:
+        """This rank's samples of an update: a part of each of the batches whose gradients are added
+        up. And where the parts begin and end among them: where ranks wait for one another in the
+        layers, as many on each, and else those that have rows."""
+        found, bounds = [], [0]
+        for start in range(0, len(batch), self._batch_size):
+            rows = batch[start : start + self._batch_size]
+            own, _ = self._ranks.share(len(rows))
+            found.append(rows[own])
+            if len(found[-1]) or self._merges:
+                bounds.append(bounds[-1] + len(found[-1]))
+        if len(found) == 1:
+            return found[0], bounds
+        return backend_of(batch).xp.concatenate(found), bounds
+
     def _gradients(
-        self, captured: Captured | None, pair: Pair | None, part: Array, weight: float
+        self,
+        captured: Captured | None,
+        pair: Pair | None,
+        part: Array,
+        weight: float,
+        bounds: Sequence[int],
     ) -> tuple[Array, Array]:
-        """Loss and metric of this rank's part, its gradients being the network's; NaN for a loss
-        that is not finite, if the CPU has it."""
+        """Loss and metric of this rank's part, its gradients being the network's. A loss that is not
+        finite ends it on the CPU, unless others wait in the layers for this rank."""
         run, net = self._run, self._run.net
         try:
             if captured is not None:
@@ -113,20 +135,17 @@ class RankedSteps(CapturedBySize):
             if pair is None:
                 net.parameters().flat_grads[...] = 0
                 return 0.0, 0.0
-            if not len(part):
-                net.backward(net.forward(pair[0], train=True), input_grad=False)
-                return 0.0, 0.0
             weights = _weights(self._data[2], part, weight, net.dtype, net.backend.xp)
             return gradients(
                 net, run.loss, self._regularizers, self._samples, *pair, weights,
-                rows=self._rows, scaler=run.loss_scaler,
+                rows=bounds, scaler=run.loss_scaler, looks=not self._merges,
             )  # fmt: skip
         except NotFiniteError as error:
             return error.value, 0.0
 
     def _takes_part(self, part: Array) -> bool:
         """Whether this rank has rows, or sums of none to give."""
-        return len(part) > 0 or (bool(self._ranks.merging) and self._ranks.size > 1)
+        return len(part) > 0 or self._merges
 
     def _captured(self, part: Array, weight: float) -> Captured | None:
         if self.why_not or not len(part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import isfinite
 
 from ...kernels import global_norm
@@ -68,8 +69,9 @@ def gradients(
     y: Array,
     weights: Array | None,
     waits: bool = False,
-    rows: int | None = None,
+    rows: int | Sequence[int] | None = None,
     scaler: LossScaler | None = None,
+    looks: bool = True,
 ) -> tuple[Array, Array]:
     """Forward, loss, backward on one batch: (mean loss, sum of the metric), and the gradients.
 
@@ -78,24 +80,29 @@ def gradients(
     Args:
         waits: look at the loss on a GPU, too, which is waited for then.
         rows: of the batch that go through the layers at a time, gradients being added up; None: all
-            of them.
+            of them. Or where such parts begin and end: one without rows goes through the layers
+            too, where other ranks may wait for it.
         scaler: scales the loss's gradient.
+        looks: whether a loss is looked at, at all.
 
     Raises:
         NotFiniteError: the loss that is looked at is not finite.
     """
-    looked_at = waits or net.backend.device == "cpu"
-    rows = len(x) if rows is None else min(rows, len(x))
+    looked_at = looks and (waits or net.backend.device == "cpu")
+    bounds = _bounds(len(x), rows)
     mean: Array = None
     metric: Array = None
     total: Array = None  # of the gradients, where there are several parts
-    whole = rows == len(x)
-    for start in range(0, len(x), rows):
-        part = slice(start, start + rows)
-        share = min(rows, len(x) - start) / len(x)
+    whole = len(bounds) == 2
+    for start, end in pairwise(bounds):
+        part = slice(start, end)
         output = net.forward(x[part], train=True)
         own = None if weights is None else weights[part]
-        of_part, gradient, right = loss.with_metric(output, y[part], own)
+        if start < end:
+            share = (end - start) / len(x)
+            of_part, gradient, right = loss.with_metric(output, y[part], own)
+        else:
+            share, of_part, gradient, right = 0.0, 0.0, output, 0.0
         if whole:
             for regularizer in regularizers:
                 of_part = of_part + regularizer.penalty(net, samples)
@@ -131,3 +138,10 @@ def step(net: Sequential, optimizer: Optimizer) -> None:
     except FloatingPointError as error:  # clip_norm found gradients that are not finite
         norm = global_norm([net.parameters().flat_grads])
         raise NotFiniteError("gradients' norm", norm) from error
+
+
+def _bounds(samples: int, rows: int | Sequence[int] | None) -> Sequence[int]:
+    """Where the parts of a batch begin and end."""
+    if rows is None or isinstance(rows, int):
+        return (*range(0, samples, rows or samples), samples)
+    return rows
