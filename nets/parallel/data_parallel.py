@@ -95,6 +95,8 @@ class DataParallel:
             with self.agreement.together():
                 self.sharded = flag("sharded", sharded)
                 check_alone(net, optimizer)
+                if self.size > 1:
+                    check_kinds(net)
                 facts = facts_of(net, optimizer)
             check_same(self.agreement, {**facts, "sharded": self.sharded})
         except BaseException:
@@ -210,6 +212,19 @@ def check_alone(net: Sequential, optimizer: Optimizer) -> None:
         raise ValueError(
             "optimizer is stepped by ranks together already; expected their DataParallel to be "
             "closed first, or to be given as comm"
+        )
+
+
+def check_kinds(net: Sequential) -> None:
+    """Refuse batch norms of which some wait for other ranks, and some take rows of their own: a rank
+    without rows could neither go through all layers nor be missed."""
+    norms = [each for each in net.layers if isinstance(each, BatchNorm)]
+    norms = [each for each in norms if not each.use_running_average]
+    own = next((each for each in norms if not each.sync), None)
+    if own is not None and any(each.sync for each in norms):
+        raise ValueError(
+            f"net has {own!r} beside one with sync=True; expected several ranks to train a network "
+            "of which all have it, or none"
         )
 
 
