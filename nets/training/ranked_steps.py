@@ -83,7 +83,7 @@ class RankedSteps(CapturedBySize):
             met = meet(float(mean), float(metric))
             mean, metric = met.loss / ranks.size, met.metric
             if not np.isfinite(mean):
-                raise self._diverged("loss", mean, pair or self._again(part, given))
+                raise self._diverged("loss", mean, self._looked_at(pair, part, batch, given))
         else:
             meet(0.0, 0.0)
         try:
@@ -95,9 +95,8 @@ class RankedSteps(CapturedBySize):
                 else:
                     run.loss_scaler.step(run.optimizer)
         except NotFiniteError as error:
-            raise self._diverged(
-                error.what, error.value, pair or self._again(part, given)
-            ) from error
+            looked_at = self._looked_at(pair, part, batch, given)
+            raise self._diverged(error.what, error.value, looked_at) from error
         if run.loss_scaler is None:
             run.step += 1
         return mean, metric
@@ -161,8 +160,16 @@ class RankedSteps(CapturedBySize):
 
         return self._step((len(part), weight), make)
 
-    def _again(self, part: Array, given: Callable[[Array], Pair]) -> Pair | None:
-        return given(part) if len(part) else None
+    def _looked_at(
+        self, pair: Pair | None, part: Array, batch: Array, given: Callable[[Array], Pair]
+    ) -> Pair | None:
+        """Rows that may show what went wrong: this rank's, or where they are too few for a layer
+        that has taken those of all ranks, the whole batch."""
+        with self._ranks.apart():
+            enough = len(part) >= self._run.net.least_rows
+        if enough:
+            return pair or given(part)
+        return given(batch) if self._merges else None
 
     def _sums(self, mean: Array, metric: Array) -> tuple[Array, Array]:
         """The mean over ranks, and the sum, of figures on a GPU."""
