@@ -242,7 +242,8 @@ def communicator_of(comm: Comm, net: Sequential) -> Communicator:
             f"comm is {comm!r}; expected an intracommunicator of mpi4py such as "
             "mpi4py.MPI.COMM_WORLD, or a Communicator"
         )
-    kind, _, number = net.backend.device.partition(":")
+    device = net.backend.device if isinstance(net, Sequential) else "cpu"  # refused by all ranks
+    kind, _, number = device.partition(":")
     return MpiCommunicator(comm) if kind == "cpu" else NcclCommunicator(comm, int(number or 0))
 
 

@@ -32,6 +32,8 @@ def trained_together(
         yield None
         return
     given = isinstance(comm, DataParallel)
+    if given and not comm.open:
+        raise ValueError("comm is a DataParallel that was closed; expected an open one")
     ranks = comm if given else DataParallel(net, optimizer, comm, sharded=sharded)
     try:
         if given:
@@ -49,8 +51,6 @@ def trained_together(
 def _check_of(ranks: DataParallel, net: Sequential, optimizer: Optimizer, sharded: bool) -> None:
     if ranks.net is not net or ranks.optimizer is not optimizer:
         raise ValueError("comm is a DataParallel of another network or optimizer; expected its own")
-    if not ranks.open:
-        raise ValueError("comm is a DataParallel that was closed; expected an open one")
     if sharded is not False and sharded != ranks.sharded:
         raise ValueError(
             f"sharded is {sharded!r}, but comm is a DataParallel with sharded={ranks.sharded}; "
