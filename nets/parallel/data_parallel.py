@@ -191,8 +191,8 @@ class DataParallel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self.agreement.leave(error)
+        if error is not None and not self.agreement.knows(error):
+            self.agreement.end_all(error)
         self.close()
 
     def __repr__(self) -> str:
@@ -216,8 +216,8 @@ def check_alone(net: Sequential, optimizer: Optimizer) -> None:
 
 
 def check_kinds(net: Sequential) -> None:
-    """Refuse batch norms of which some wait for other ranks, and some take rows of their own: a rank
-    without rows could neither go through all layers nor be missed."""
+    """Refuse batch norms of which some wait for other ranks, and some don't: a rank without rows
+    could neither go through all layers nor be missed."""
     norms = [each for each in net.layers if isinstance(each, BatchNorm)]
     norms = [each for each in norms if not each.use_running_average]
     own = next((each for each in norms if not each.sync), None)

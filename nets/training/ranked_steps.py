@@ -124,8 +124,8 @@ class RankedSteps(CapturedBySize):
         weight: float,
         bounds: Sequence[int],
     ) -> tuple[Array, Array]:
-        """Loss and metric of this rank's part, its gradients being the network's. A loss that is not
-        finite ends it on the CPU, unless others wait in the layers for this rank."""
+        """Loss and metric of this rank's part, its gradients being the network's. On the CPU a loss
+        that is not finite ends it, unless others wait in the layers for this rank."""
         run, net = self._run, self._run.net
         try:
             if captured is not None:
