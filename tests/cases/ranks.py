@@ -141,7 +141,8 @@ def _cases() -> dict[str, Case]:
         "use_ema": {"use_ema": True, "ema_momentum": 0.8},
         "swa": {"optimizer": SGD, "lr": 0.3, "swa_start": 3, "swa_every": 2},
         "ema, frozen, groups": {
-            "use_ema": True, "ema_momentum": 0.8, "frozen": "0.bias", "groups": {"2.*": {"lr": 1e-3}},
+            "use_ema": True, "ema_momentum": 0.8, "frozen": "0.bias",
+            "groups": {"2.*": {"lr": 1e-3}},
         },
         "array": {"engine": "array"},
     }.items():  # fmt: skip
@@ -170,12 +171,10 @@ def _cases() -> dict[str, Case]:
         "validation of 2": {"validation": data(2, 8)},
     }.items():
         found[name] = Case(**adam, options=options)
-    found["fewer samples than ranks"] = Case(
-        **adam, pair=lambda: numbers(2), loss=MeanSquaredError
-    )
+    found["fewer samples than ranks"] = Case(**adam, pair=lambda: numbers(2), loss=MeanSquaredError)
     found["one parameter"] = Case(
-        layers=lambda: [Dense(FEATURES, 1, bias=False)], pair=lambda: (numbers()[0], numbers()[0][:, :1]),
-        loss=MeanSquaredError, hyper={"lr": 0.1},
+        layers=lambda: [Dense(FEATURES, 1, bias=False)], loss=MeanSquaredError,
+        pair=lambda: (numbers()[0], numbers()[0][:, :1]), hyper={"lr": 0.1},
     )  # fmt: skip
     found["own layer"] = Case(**adam, layers=lambda: [Doubled(), *plain()])
     found["sparse"] = Case(**adam, pair=sparse)
@@ -215,7 +214,9 @@ def _cases() -> dict[str, Case]:
     )
     for name, case in {
         "own statistics": Case(layers=normed(), options={"batch_size": 5}),
-        "own statistics, 3": Case(layers=normed(), options={"batch_size": 3}, pair=lambda: data(21)),
+        "own statistics, 3": Case(
+            layers=normed(), options={"batch_size": 3}, pair=lambda: data(21)
+        ),
         "own statistics, layer by layer": Case(
             layers=normed(), options={"batch_size": 5, "augment": _halved}
         ),
