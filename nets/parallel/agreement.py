@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -46,7 +47,7 @@ class Met(NamedTuple):
 
 
 class Agreement:
-    """A meeting of all ranks is a sum of five numbers; a rank that has failed comes to it too.
+    """A meeting of all ranks is a sum of a few numbers; a rank that has failed comes to it too.
 
     So a failure between two meetings, in a callback or while a batch is made, is told on all ranks
     and raised on all. Collectives come between a meeting and the end of a `closed` block, in which
@@ -59,14 +60,23 @@ class Agreement:
         self._closed = False
 
     def meet(
-        self, loss: float = 0.0, metric: float = 0.0, interrupted: bool = False, stopped: str = ""
+        self,
+        where: str,
+        loss: float = 0.0,
+        metric: float = 0.0,
+        interrupted: bool = False,
+        stopped: str = "",
     ) -> Met:
         """Wait for all ranks, and hear of them.
 
+        Args:
+            where: what this rank does, in words; the others do the same.
+
         Raises:
             RankFailedError: another rank has failed; it is named, with what it has met.
+            RuntimeError: ranks do something else than one another, such as one that saves alone.
         """
-        return self._meet(loss, metric, interrupted, stopped, "")
+        return self._meet(where, loss, metric, interrupted, stopped, "")
 
     def alike(self, error: ExceptionT) -> ExceptionT:
         """`error`, which all ranks raise alike."""
@@ -74,14 +84,14 @@ class Agreement:
         return error
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, where: str) -> Iterator[None]:
         """A block without meetings and collectives, from which all ranks come, or none."""
         try:
             yield
         except Exception as error:
             self._fail(error)
             raise
-        self.meet()
+        self.meet(where)
 
     @contextmanager
     def closed(self, *agreed: type[BaseException]) -> Iterator[None]:
@@ -110,7 +120,7 @@ class Agreement:
     def _fail(self, error: BaseException) -> None:
         """Tell the others of what was raised here, since the last meeting."""
         self._known = error
-        self._meet(0.0, 0.0, False, "", f"{type(error).__name__}: {error}")
+        self._meet("", 0.0, 0.0, False, "", f"{type(error).__name__}: {error}")
 
     def end_all(self, error: BaseException) -> None:
         """Say what was raised here, and end the processes of all ranks."""
@@ -126,10 +136,15 @@ class Agreement:
         communicator.abort()
 
     def _meet(
-        self, loss: float, metric: float, interrupted: bool, stopped: str, failed: str
+        self, where: str, loss: float, metric: float, interrupted: bool, stopped: str, failed: str
     ) -> Met:
-        told = np.array([loss, metric, interrupted, bool(stopped), bool(failed)], np.float64)
-        loss, metric, asked, stops, failures = self.communicator.sum_numbers(told).tolist()
+        place = zlib.crc32(where.encode()) >> 8
+        flags = interrupted, bool(stopped), bool(failed)
+        told = np.array([loss, metric, *flags, place, place**2], np.float64)
+        met = self.communicator.sum_numbers(told).tolist()
+        loss, metric, asked, stops, failures, places, squares = met
+        if not failures and self.communicator.size * int(squares) != int(places) ** 2:
+            raise self.alike(self._apart(where))
         reason = ""
         if stops or failures:
             words = self.communicator.objects((stopped, failed))
@@ -138,3 +153,12 @@ class Agreement:
                 raise RankFailedError(rank, f"rank {rank} of {len(words)} failed: {text}")
             reason = next((each[0] for each in words if each[0]), "")
         return Met(loss, metric, int(asked), reason)
+
+    def _apart(self, where: str) -> RuntimeError:
+        words = self.communicator.objects(where)
+        other = next(rank for rank, word in enumerate(words) if word != words[0])
+        return RuntimeError(
+            f"rank 0 has come to {words[0]}, but rank {other} to {words[other]}; expected all "
+            "ranks to do the same: what they do together, such as save(..., run=run), is called by "
+            "all of them, not where run.rank == 0"
+        )

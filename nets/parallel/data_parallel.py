@@ -92,7 +92,7 @@ class DataParallel:
         self.net, self.optimizer = net, optimizer
         self.agreement = Agreement(self.communicator)
         try:
-            with self.agreement.together():
+            with self.agreement.together("DataParallel"):
                 self.sharded = flag("sharded", sharded)
                 check_alone(net, optimizer)
                 if self.size > 1:

@@ -37,8 +37,6 @@ def check_same(agreement: Agreement, facts: Mapping[str, Any]) -> None:
 def facts_of(net: Sequential, optimizer: Optimizer) -> dict[str, Any]:
     """What a network and its optimizer have to have in common with those of the other ranks."""
     shapes = {name: tuple(array.shape) for name, array in net.parameters().items()}
-    settings = {**optimizer.hyper, **optimizer.options}
-    arrangement = json.loads(json.dumps(optimizer.arrangement(), default=repr))
     return {
         "onepass": __version__,
         "layers": repr(list(net.layers)),
@@ -46,7 +44,14 @@ def facts_of(net: Sequential, optimizer: Optimizer) -> dict[str, Any]:
         "dtype": str(net.dtype),
         "a device of the kind": net.backend.device.partition(":")[0],
         "optimizer": type(optimizer).__name__,
-        "optimizer settings": settings,
-        "groups": arrangement,
+        **facts_of_steps(optimizer),
+    }
+
+
+def facts_of_steps(optimizer: Optimizer) -> dict[str, Any]:
+    """What the steps of an optimizer have to have in common with those of the other ranks."""
+    return {
+        "optimizer settings": {**optimizer.hyper, **optimizer.options},
+        "groups": json.loads(json.dumps(optimizer.arrangement(), default=repr)),
         "optimizer steps": optimizer.steps,
     }

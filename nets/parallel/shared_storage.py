@@ -90,6 +90,7 @@ class SharedStorage(FlatStorage):
         """All of a state, from the parts of all ranks; a copy where each has a part."""
         if not self.sharded:
             return state
+        self.agreement.meet("all of a state of the optimizer")
         with self.backend.scope():
             found = self.backend.empty(self.params.flat.shape, state.dtype)
             found[self.own] = state

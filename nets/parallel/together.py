@@ -37,7 +37,7 @@ def trained_together(
     ranks = comm if given else DataParallel(net, optimizer, comm, sharded=sharded)
     try:
         if given:
-            with ranks.agreement.together():
+            with ranks.agreement.together("fit"):
                 _check_of(ranks, net, optimizer, sharded)
         yield ranks
     except BaseException as error:
@@ -64,7 +64,7 @@ def all_or_none(ranks: DataParallel | None) -> Iterator[None]:
     if ranks is None:
         yield
         return
-    with ranks.agreement.together(), ranks.apart():
+    with ranks.agreement.together("the checks of fit"), ranks.apart():
         yield
 
 

@@ -90,11 +90,11 @@ def save(
         target, content = checked()
         tensors = _tensors(net, optimizer)
     else:
-        with ranks.together():
+        with ranks.together("save"):
             target, content = checked()
         with ranks.closed():
             tensors = _tensors(net, optimizer)
-    with nullcontext() if ranks is None else ranks.together():
+    with nullcontext() if ranks is None else ranks.together("the end of save"):
         if target is not None:
             write_file(target, tensors, content)
 

@@ -17,6 +17,7 @@ from ..network.prediction import evaluate, parts
 from ..parallel.agreement import Met
 from ..parallel.data_parallel import DataParallel
 from ..parallel.evaluation import evaluate_together
+from ..parallel.same_everywhere import check_same, facts_of_steps
 from ..sparse_rows import SparseRows
 from ..types import Array
 from .callbacks.callback import Callback
@@ -275,8 +276,10 @@ class Loop:
         return loss, metric
 
     def _settled(self, ranks: DataParallel, seconds: float) -> float:
-        """Rank 0's time, once its running statistics are those of all ranks."""
-        with ranks.agreement.closed():
+        """Rank 0's time, once its running statistics are those of all ranks, which must have made
+        their steps alike: one with another lr has other parameters now."""
+        with ranks.agreement.closed(ValueError):
+            check_same(ranks.agreement, facts_of_steps(self.run.optimizer))
             ranks.settle()
             return float(ranks.communicator.object_from_first(seconds))
 
@@ -287,10 +290,10 @@ class Loop:
         with self.ranks.apart():
             return self.ranks.agreement.alike(diverged(self.run, *what, **how))
 
-    def _meet(self, loss: float, metric: float, stopped: str = "") -> Met:
+    def _meet(self, where: str, loss: float, metric: float, stopped: str = "") -> Met:
         """Meet all ranks, and note where one of them was asked to stop."""
         assert self.ranks is not None
-        met = self.ranks.agreement.meet(loss, metric, self.interrupt.asked, stopped)
+        met = self.ranks.agreement.meet(where, loss, metric, self.interrupt.asked, stopped)
         self._asked = self._asked or met.interrupted > 0
         return met
 
@@ -302,7 +305,7 @@ class Loop:
         if self.ranks is None:
             self._asked = self.interrupt.asked
         elif not amid or self.watched:
-            met = self._meet(0.0, 0.0, self.run.stopped)
+            met = self._meet("the end of its callbacks", 0.0, 0.0, self.run.stopped)
             if met.stopped:
                 self.run.stop(met.stopped)
         if self._asked:

@@ -53,14 +53,14 @@ class RankedSteps(CapturedBySize):
         self._samples = len(data[0]) / ranks.size  # as if the penalty were `size` times as large
 
     def update(
-        self, batch: Array, given: Callable[[Array], Pair], meet: Callable[[float, float], Met]
+        self, batch: Array, given: Callable[[Array], Pair], meet: Callable[[str, float, float], Met]
     ) -> tuple[Array, Array]:
         """One update of all ranks: (mean loss, sum of the metric) of the batch, before the step.
 
         Args:
             batch: the numbers of its samples, the same on all ranks.
             given: makes rows and targets of some of them, where the step is not captured.
-            meet: of all ranks, with sums of the loss and the metric.
+            meet: of all ranks, at a place in words, with sums of the loss and the metric.
 
         Raises:
             FloatingPointError: the loss, or `clip_norm`'s norm, is not finite: on all ranks alike,
@@ -72,7 +72,7 @@ class RankedSteps(CapturedBySize):
         captured = self._captured(part, weight)
         pair = None if captured or not self._takes_part(part) else given(part)
         if ranks.merging:  # what failed so far is told before their sums
-            meet(0.0, 0.0)
+            meet("a batch", 0.0, 0.0)
         inside: AbstractContextManager[None] = nullcontext()
         if ranks.merging:
             inside = ranks.agreement.closed(NotFiniteError)
@@ -80,12 +80,12 @@ class RankedSteps(CapturedBySize):
             mean, metric = self._gradients(captured, pair, part, weight, bounds)
         on_cpu = run.net.backend.device == "cpu"
         if on_cpu:
-            met = meet(float(mean), float(metric))
+            met = meet("a step", float(mean), float(metric))
             mean, metric = met.loss / ranks.size, met.metric
             if not np.isfinite(mean):
                 raise self._diverged("loss", mean, self._looked_at(pair, part, batch, given))
         else:
-            meet(0.0, 0.0)
+            meet("a step", 0.0, 0.0)
         try:
             with ranks.agreement.closed(NotFiniteError):
                 if not on_cpu:

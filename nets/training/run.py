@@ -85,7 +85,7 @@ class Run:
         if self.ranks is None:
             action()
             return
-        with self.ranks.agreement.together():
+        with self.ranks.agreement.together("Run.by_first"):
             if self.rank == 0:
                 action()
 
