@@ -296,6 +296,47 @@ def both_batch_norms():
     train(Case(lambda: [BatchNorm(5), *normed(sync=True)()], Adam))
 
 
+class Alone(Callback):
+    """Does something on rank 0 alone that all ranks are to do."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def on_epoch(self, run):
+        if RANK == 0:
+            self.act(run)
+
+
+def saves_alone():
+    train(callbacks=Alone(lambda run: save(FOLDER / "alone", run.net, run=run)))
+
+
+def saves_a_part_alone():
+    alone = Alone(lambda run: save(FOLDER / "alone", run.net, run.optimizer))
+    train(callbacks=alone, sharded=True)
+
+
+def takes_states_alone():
+    train(callbacks=Alone(lambda run: run.optimizer.state_dict()), sharded=True)
+
+
+def saves_the_net_alone():
+    """Which takes nobody else."""
+    train(callbacks=Alone(lambda run: save(FOLDER / "net", run.net)), sharded=True)
+    return load(FOLDER / "net", "cpu").net.parameters().flat.size if RANK == 0 else 66
+
+
+def sets_an_lr_alone():
+    def act(run):
+        run.optimizer.lr = 0.5
+
+    train(callbacks=Alone(act), epochs=3)
+
+
+def other_schedule():
+    train(schedule=lambda epoch, step: 0.1 + 0.1 * (RANK == 2))
+
+
 # files
 
 

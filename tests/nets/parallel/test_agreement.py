@@ -81,18 +81,22 @@ def run(size, act):
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_a_meeting_tells_sums(size):
-    found = run(size, lambda ours, rank: ours.meet(rank + 0.5, 2.0, rank == 0, "why" * (rank == 0)))
+    found = run(
+        size, lambda ours, rank: ours.meet("here", rank + 0.5, 2.0, rank == 0, "why" * (rank == 0))
+    )
     expected = (sum(range(size)) + 0.5 * size, 2.0 * size, 1, "why")
     assert [tuple(each) for each in found] == [expected] * size
 
 
 def test_the_first_reason_counts():
-    found = run(3, lambda ours, rank: ours.meet(stopped=["", "b", "c"][rank]).stopped)
+    found = run(3, lambda ours, rank: ours.meet("here", stopped=["", "b", "c"][rank]).stopped)
     assert found == ["b"] * 3
 
 
 def test_a_loss_that_is_not_finite_hides_nothing():
-    found = run(3, lambda ours, rank: ours.meet([1.0, np.nan, np.inf][rank], 1.0, rank == 2))
+    found = run(
+        3, lambda ours, rank: ours.meet("here", [1.0, np.nan, np.inf][rank], 1.0, rank == 2)
+    )
     assert all(np.isnan(each.loss) for each in found)
     assert [tuple(each[1:]) for each in found] == [(3.0, 1, "")] * 3
 
@@ -100,7 +104,7 @@ def test_a_loss_that_is_not_finite_hides_nothing():
 @pytest.mark.parametrize("failing", [{0}, {2}, {1, 2}, {0, 1, 2}])
 def test_from_a_block_all_ranks_come_or_none(failing):
     def act(ours, rank):
-        with ours.together():
+        with ours.together("here"):
             if rank in failing:
                 raise KeyError(f"boom {rank}")
         return "came"
@@ -118,12 +122,12 @@ def test_from_a_block_all_ranks_come_or_none(failing):
 def test_after_it_ranks_go_on():
     def act(ours, rank):
         try:
-            with ours.together():
+            with ours.together("here"):
                 assert rank != 1, "boom"
         except (AssertionError, RankFailedError) as error:
             known = ours.knows(error)
             ours.leave(error)  # nothing more is told
-        return known, ours.meet(1.0).loss
+        return known, ours.meet("here", 1.0).loss
 
     assert run(3, act) == [(True, 3.0)] * 3
 
@@ -133,7 +137,7 @@ def test_who_leaves_comes_to_the_next_meeting():
         if rank == 0:
             ours.leave(ValueError("boom"))
             return ours.communicator.aborted
-        return ours.meet()
+        return ours.meet("here")
 
     left, *others = run(3, act)
     assert left is False
@@ -161,6 +165,30 @@ def test_what_can_not_be_told_ends_all(how, capsys):
     assert "onepass: rank 1 of 2 failed, so all end: K" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("other", [0, 1, 3])
+def test_ranks_that_have_come_apart_are_told(other):
+    """All of them, of the first that is not where rank 0 is; and then nothing more."""
+
+    def act(ours, rank):
+        try:
+            ours.meet("save" if rank == other else "a step", 1.0)
+        except RuntimeError as error:
+            ours.leave(error)
+            return str(error).partition(";")[0], ours.meet("the end").interrupted
+
+    first, second = ("save", "a step") if other == 0 else ("a step", "save")
+    named = f"rank 0 has come to {first}, but rank {other or 1} to {second}"
+    assert run(4, act) == [(named, 0)] * 4
+
+
+def test_who_has_failed_may_come_from_anywhere():
+    def act(ours, rank):
+        with ours.together("one" if rank else "other"):
+            assert rank, "boom"
+
+    assert [type(each) for each in run(3, act)] == [AssertionError, *[RankFailedError] * 2]
+
+
 def test_what_all_raise_alike_ends_nothing():
     def act(ours, rank):
         try:
@@ -172,7 +200,7 @@ def test_what_all_raise_alike_ends_nothing():
         ours.leave(other)
         with ours.closed():
             pass
-        return ours.communicator.aborted, ours.meet(1.0).loss
+        return ours.communicator.aborted, ours.meet("here", 1.0).loss
 
     assert run(2, act) == [(False, 2.0)] * 2
 

@@ -123,6 +123,27 @@ def test_figures_that_are_not_finite_end_all_alike(said, case, words):
         assert word in next(iter(errors))
 
 
+@pytest.mark.parametrize(
+    ("case", "here"),
+    [
+        ("saves_alone", "save"),
+        ("saves_a_part_alone", "save"),
+        ("takes_states_alone", "all of a state of the optimizer"),
+    ],
+)
+def test_what_all_are_to_do_is_refused_where_one_does_it(said, case, here):
+    """On all of them: none waits for the others."""
+    for each in said(case):
+        assert each["raised"].startswith(f"RuntimeError: rank 0 has come to {here}, but rank 1 to")
+    assert returned(said("saves_the_net_alone")) == 66
+
+
+@pytest.mark.parametrize(("case", "rank"), [("sets_an_lr_alone", 1), ("other_schedule", 2)])
+def test_steps_that_differ_are_told_after_the_epoch(said, case, rank):
+    for each in said(case):
+        assert each["raised"].startswith(f"ValueError: rank {rank} has optimizer settings {{'lr'")
+
+
 def test_one_that_wants_to_stop_stops_all(said):
     assert returned(said("stops_on_batch")) == ["enough", 0, 1]
     assert returned(said("stops_on_epoch")) == ["enough", 1, 3]
