@@ -81,8 +81,9 @@ def fit(
     x; on the CPU float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with
     momentum=None, running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto"
     and "cupy", layers of your own that draw random numbers, and BatchNorm with momentum=None or
-    running_var_ddof=0. On a GPU loss and metric then stay there, and are read together once
-    in 4096 batches and at an epoch's end, so that no batch is waited for in between.
+    running_var_ddof=0; on both BatchNorm that is merged with other ranks' (sync=True). On a GPU
+    loss and metric then stay there, and are read together once in 4096 batches and at an epoch's
+    end, so that no batch is waited for in between.
 
     Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
     callbacks end as ever (EarlyStopping brings the best weights back; without it the last stay).
