@@ -18,7 +18,7 @@ reference. What shaped the fused engine on the CPU ("numba"), and what was tried
 - What goes through the array again begins at the end of each thread's share, where the pass before
   it ended, and which a cache still holds.
 
-Where a batch lies on several ranks (merging.py, over_ranks.py), the passes of every engine are called
+Where a batch lies on several ranks (merging.py, over_ranks.py), the passes of an engine are called
 one by one, and what ranks tell each other lies between them.
 """
 
