@@ -245,7 +245,7 @@ def fit(
                 callbacks=called,
                 interrupt=interrupt,
                 bar=bar,
-                ranks=ranks,
+                ranks=None if ranks is None or ranks.size == 1 else ranks,
             )
             try:
                 loop.run_epochs()
