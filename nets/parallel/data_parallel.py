@@ -189,8 +189,8 @@ class DataParallel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self.agreement.leave(error)
+        if error is not None and not self.agreement.knows(error):
+            self.agreement.end_all(error)
         self.close()
 
     def __repr__(self) -> str:

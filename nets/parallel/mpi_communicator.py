@@ -100,6 +100,9 @@ class MpiCommunicator(Communicator):
         found: list[Any] = self._comm.allgather(value)
         return found
 
+    def object_from_first(self, value: Any) -> Any:
+        return self._comm.bcast(value)
+
     def abort(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -163,6 +163,8 @@ def check(
 
 
 def _check_optimizer(net: Sequential, optimizer: Optimizer) -> None:
+    if optimizer.storage.share not in (None, 1.0):
+        raise Uncapturable("several ranks step the optimizer together")
     if newer := newer_than("columns", optimizer, Optimizer, ("step",)):
         raise Uncapturable(f"the optimizer {optimizer!r} has a {newer} of its own")
     if len(optimizer.frozen) == len(net.parameters()):
