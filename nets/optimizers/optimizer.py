@@ -24,7 +24,7 @@ from ...kernels.launch import (
 )
 from ...kernels.loss_scale import Changes, pending_steps, tables_of_all
 from ..state_checks import check_keys, check_values
-from ..types import Array
+from ..types import Array, HostArray
 from . import groups as grouping
 from . import options as own
 from .clipping import clipped_scale
@@ -455,9 +455,20 @@ class Optimizer(Tuned):
             "optimizer": type(self).__name__,
             "step": self.steps,
             "hyper": {**self._hyper, **self._options},
-            "state": {name: self._storage.split(arrays) for name, arrays in self._state.items()},
+            "state": self.copies(),
             **self.arrangement(),
         }
+
+    def copies(self, kept: bool = True) -> dict[str, dict[Key, HostArray]]:
+        """Copies of each state by name, then by parameter; with `kept` False of none, as for all
+        ranks but the one that writes, which are asked for their part of each in turn."""
+        self._follow()
+        self._begin()
+        found = {}
+        for name, arrays in self._state.items():
+            wholes = [*map(self._storage.whole, arrays)]
+            found[name] = self._storage.split(wholes) if kept else {}
+        return found
 
     def _check_outside(self) -> None:
         """Refuse what would take averages for parameters."""

@@ -80,9 +80,6 @@ class SharedStorage(FlatStorage):
             parts.append([grads[start : start + size] for start, size in places])
         return [hypot(*each) for each in self._of_all(parts)]
 
-    def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
-        return super().split([self.whole(state[0])])
-
     def join(self, state: Mapping[Key, HostArray]) -> tuple[Array, ...]:
         return tuple(self.part(each) for each in super().join(state))
 
