@@ -52,9 +52,9 @@ def forward(
         total = merged_moments(gather(packed(moments, layout.count)))
         if layout.channels and total.values < 2:
             raise ValueError(
-                f"x has shape {x.shape}, and {total.ranks} rank(s) together have {total.values} "
-                "value(s) a channel; expected at least 2 to take a variance of. Give the ranks "
-                "more samples"
+                f"x has shape {x.shape}, and all {total.ranks} rank(s) together have "
+                f"{total.values} value(s) a channel; expected at least 2 to take a "
+                "variance of. Give the ranks more samples"
             )
         kept = xp.asarray(_kept(total, eps, dtype))
         writes = _averaged(total, averages)
