@@ -29,7 +29,7 @@ from proving.account import Kernel
 FILE = Path("tests/proving/kept_runs/runs.json")
 TESTS = "tests/proving/host/test_*.py"
 UPDATE = "PYTHONPATH=tests python -m proving.kept_runs.update"
-_PACKAGES = ("numpy", "cupy-cuda13x")
+_PACKAGES = ("numpy", "numba", "cupy-cuda13x")
 
 
 class Run(NamedTuple):
@@ -51,7 +51,7 @@ class Run(NamedTuple):
 def versions() -> dict[str, str]:
     """Of what compiles and computes here, without what changes from patch to patch."""
     found = {"g++": _compiler().split(".")[0], "machine": platform.machine()}
-    found["python"] = "{}.{}".format(*sys.version_info)
+    found |= {"libc": " ".join(platform.libc_ver()), "python": "{}.{}".format(*sys.version_info)}
     return found | {package: _to_the_minor(package) for package in _PACKAGES}
 
 

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from programs import PYTHONPATH
+
 from proving.kept_runs import record, recording
 from proving.kept_runs.record import Run
 
@@ -24,7 +26,7 @@ def run(root: Path, test: str) -> Run | str:
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder, "told.json")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-        environment |= {recording.WHERE: str(told), "CI": "1"}  # as drawn there
+        environment |= {recording.WHERE: str(told), "PYTHONPATH": PYTHONPATH}
         command = [sys.executable, "-m", "pytest", "-q", "-p", recording.__name__]
         command += ["-p", "no:cacheprovider", test]
         done = subprocess.run(
