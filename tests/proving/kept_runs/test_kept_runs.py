@@ -206,9 +206,23 @@ def test_what_is_no_more_is_told_and_dropped(checkout):
     assert [*record.load(checkout)] == [SOME]
 
 
-def test_the_record_is_of_tests_that_are_there():
-    """Whether of these as they are now, `--prove` tells."""
-    runs = record.load(update.ROOT)
-    assert {*runs} <= {*record.tests_of(update.ROOT)}
-    for test, run in runs.items():
-        assert {test, f"{HOST}/cuda_on_host.h", "kernels/compiling/cuda_launch.py"} <= run.read
+DECIDE = {  # file of tests -> some of what decides how they come out
+    "softmax": ("kernels/softmax/gpu/cuda_text.py", "tests/oracles/softmax.py"),
+    "batch_norm": ("kernels/batch_norm/gpu/cuda_text.py", "tests/oracles/batch_norm.py"),
+    "sanitizers": ("kernels/batch_norm/gpu/plan.py", f"{HOST}/sanitized.cpp"),
+    "dropout": ("kernels/inverted_dropout/gpu/cuda_text.py", "tests/oracles/dropout.py"),
+    "activation": ("kernels/activation/gpu/cuda_text.py", "tests/oracles/activation.py"),
+    "rules": ("kernels/rule_engines/cuda_text.py", "tests/oracles/rules.py"),
+}
+
+
+@pytest.mark.parametrize("name", DECIDE)
+def test_the_record_of_this_checkout_has_texts_launches_and_oracles(name):
+    """Whether it is of these as they are now, `--prove` tells."""
+    test = f"{HOST}/test_{name}.py"
+    run = record.load(update.ROOT).get(test)
+    if run is None:
+        pytest.skip(f"runs.json has no run of {test}; to keep one: {record.UPDATE}")
+    for each in (*DECIDE[name], test, f"{HOST}/cuda_on_host.h", "kernels/compiling/cuda_launch.py"):
+        assert each in run.read
+        assert (update.ROOT / each).is_file()
