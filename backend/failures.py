@@ -161,12 +161,16 @@ class Explained:
         kernel: what runs in the block, such as "adam" or "batch_norm_forward".
         array: one of its arrays, for dtype and device; beside a NumPy array nothing is told.
         engine: who runs it.
+
+    Attributes:
+        spared: an error that is left as it is, whatever it says: that of a user's function.
     """
 
-    __slots__ = ("array", "engine", "kernel")
+    __slots__ = ("array", "engine", "kernel", "spared")
 
     def __init__(self, kernel: str, array: Array, engine: str) -> None:
         self.kernel, self.array, self.engine = kernel, array, engine
+        self.spared: BaseException | None = None
 
     def __enter__(self) -> None:
         return None
@@ -177,7 +181,7 @@ class Explained:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None or isinstance(self.array, np.ndarray):
+        if error is None or error is self.spared or isinstance(self.array, np.ndarray):
             return
         if failure := diagnose(error):
             raise self._told(failure, error) from error

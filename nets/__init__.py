@@ -101,6 +101,10 @@ from .optimizers.schedules.restarts import CosineRestarts
 from .optimizers.schedules.schedule import Chain, Schedule
 from .optimizers.schedules.warmup import Warmup
 from .optimizers.sgd import SGD
+from .parallel.agreement import RankFailedError
+from .parallel.communicator import Communicator
+from .parallel.data_parallel import DataParallel
+from .parallel.local_device import local_device as local_device
 from .saving.checkpoint import Checkpoint
 from .saving.load import load as load
 from .saving.network_json import LAYERS
@@ -160,8 +164,10 @@ __all__ = [
     "CapturedStep",
     "Chain",
     "Checkpoint",
+    "Communicator",
     "Cosine",
     "CosineRestarts",
+    "DataParallel",
     "Dataset",
     "Dense",
     "Dropout",
@@ -193,6 +199,7 @@ __all__ = [
     "Polynomial",
     "RAdam",
     "RMSprop",
+    "RankFailedError",
     "ReLU",
     "Recipe",
     "ReduceOnPlateau",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
@@ -14,6 +16,8 @@ from .contract import NOWHERE, How, Places, Saved
 from .engines import at_once, choose, get
 from .gradient_places import PLACES, check_places, landed, landing_of
 from .layout import Layout, layout_of
+from .merging import Merge, check_merge, gathered
+from .over_ranks import backward as backward_over_ranks
 from .quick_checks import quick_pair, quick_places
 
 
@@ -24,6 +28,7 @@ def batch_norm_backward(
     out: Array | None = None,
     gamma_grad: Array | None = None,
     beta_grad: Array | None = None,
+    merge: Merge | None = None,
     engine: str = "auto",
 ) -> tuple[Array, Array | None, Array | None]:
     """Gradients of a loss J with respect to x, gamma and beta of `batch_norm_forward`.
@@ -41,6 +46,9 @@ def batch_norm_backward(
         out: where dx goes, of x's shape and dtype; may be dy, or saved.x, which uses `saved` up.
         gamma_grad, beta_grad: where dgamma and dbeta go, (C,), of the dtype they are returned in;
             what they held is overwritten. None: new arrays.
+        merge: what the forward had, if it had one; every rank calls this, too. It is called once,
+            with two sums a channel, (2, C) in float64. dx then follows from the sums and the m of
+            all ranks; dgamma and dbeta are this rank's own, to be added up with other gradients.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
@@ -67,15 +75,23 @@ def batch_norm_backward(
             "saved.x was overwritten, by out=x of the forward or by out=saved.x of a backward; "
             "expected the forward's input as it was. Leave out= away in the forward"
         )
+    check_merge(merge)
+    if (merge is None) != (saved.count is None):
+        had, has = ("no", "one") if saved.count is None else ("a", "none")
+        raise ValueError(
+            f"saved is of a forward that had {had} merge, and the backward has {has}; expected the "
+            "same in both. Pass what batch_norm_forward was given"
+        )
     x, layout, dtype = saved.x, _layout_of_saved(saved), computed(saved.x)
     wanted: Places = gamma_grad, beta_grad
     vectors = saved.gamma, saved.beta
-    plain = asks_for_cpu(engine) and out is None and x.size and quick_pair(dy, x)
-    if plain and quick_places(wanted, vectors, (x, dy)):
+    plain = out is None and merge is None
+    cpu = plain and asks_for_cpu(engine) and x.size and quick_pair(dy, x)
+    if cpu and quick_places(wanted, vectors, (x, dy)):
         dx = empty_as(x)
         gradients = get("numba").backward(dy, x, dx, _how(saved, layout, dtype), saved.kept)
         return dx, *landed(gradients, vectors, x, wanted)
-    quick = None if out is not None else at_once(engine, x)
+    quick = at_once(engine, x) if plain else None
     if quick is not None and (done := quick.quick_backward(dy, saved, wanted)):
         return done
     dy, out, *taken = taken_in(("dy", "out", *PLACES), (dy, out, *wanted))
@@ -97,18 +113,22 @@ def batch_norm_backward(
         ],
     )
     chosen, backend = choose(engine, x), backend_of(x)
-    with backend.scope(), Explained("batch_norm_backward", x, chosen.name):
+    with backend.scope(), (told := Explained("batch_norm_backward", x, chosen.name)):
         dx = backend.empty_like(x) if out is None else out
         landing = landing_of(wanted, vectors, x, out is not None)
-        if x.size:
+        if x.size or merge is not None:
             run, place = x, dx
-            if not chosen.strided:
+            if x.size and not chosen.strided:
                 place = place_of(dx, x)
                 run = run_like(x, place, fresh=False)
                 dy = run_like(dy, place, fresh=place is not out)
             how = _how(saved, layout_of(run, layout.axis), dtype)
             direct = landing.direct if place is dx else NOWHERE  # what is put back may fail
-            gradients = chosen.backward(dy, run, place, how, saved.kept, direct)
+            if merge is None or saved.count is None:
+                gradients = chosen.backward(dy, run, place, how, saved.kept, direct)
+            else:
+                of_all = saved.kept, saved.count, partial(gathered, merge, told)
+                gradients = backward_over_ranks(chosen, dy, run, place, how, *of_all)
             put_back(dx, place)
             saved.overwritten = replaces
         else:

@@ -22,6 +22,7 @@ class Saved:
         channel_axis: the axis of the channels, counted from 0.
         shape: of x at that time.
         overwritten: whether `out=` of a forward or backward took x's memory.
+        count: values of a channel that `merge=` found on all ranks; None without it.
     """
 
     x: Array
@@ -33,6 +34,7 @@ class Saved:
     channel_axis: int
     shape: tuple[int, ...]
     overwritten: bool = False
+    count: int | None = None
 
     @property
     def mean(self) -> Array:
@@ -126,3 +128,20 @@ class BatchNormEngine(OperationEngine):
     @abstractmethod
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
         """Write y."""
+
+    # Where a batch lies on several ranks, forward and backward go in two passes each: the sums of
+    # a rank, and what follows from those of all; y is written by `inference`.
+
+    @abstractmethod
+    def moments(self, x: Array, layout: Layout) -> Array:
+        """Mean and sum of squared deviations of each channel, (2, C) in float64."""
+
+    @abstractmethod
+    def products(self, dy: Array, x: Array, how: How, kept: Array) -> Array:
+        """Sums of dy and of dy (x - center) of each channel, (2, C) in float64 without gaps."""
+
+    @abstractmethod
+    def differentiate(
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, sums: Array, count: int
+    ) -> None:
+        """Write dx from such sums of `count` values, of which x holds some."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
@@ -15,6 +17,9 @@ from .contract import How, Running, Saved
 from .engines import at_once, choose, get
 from .gpu.first_launch import new_code
 from .layout import layout_of
+from .merging import Merge, check_merge, gathered
+from .over_ranks import Averages
+from .over_ranks import forward as forward_over_ranks
 from .quick_checks import quick_layout
 
 
@@ -31,6 +36,7 @@ def batch_norm_forward(
     channel_axis: int = 1,
     activation: str | None = None,
     out: Array | None = None,
+    merge: Merge | None = None,
     engine: str = "auto",
 ) -> tuple[Array, Saved]:
     """Normalize each channel of `x` by its own mean and variance; running statistics in place.
@@ -57,6 +63,12 @@ def batch_norm_forward(
         channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
         activation: None, or "relu", in the same pass.
         out: where y goes, of x's shape and dtype; x itself if no backward follows.
+        merge: None, or what makes one batch of the x of several ranks (processes or threads), each
+            of which calls this with its own: a function that takes an array and returns those of
+            all ranks, stacked in their order, (ranks, *shape), where x lies. It is called once,
+            with a vector of 2 C + 1 numbers in float64: means, sums of squared deviations, and m of
+            this rank, which may differ between ranks, and be 0 on some. mu, sigma^2 and m are then
+            those of all ranks.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
@@ -66,7 +78,8 @@ def batch_norm_forward(
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
             conditions, or a channel has fewer than two values; it is named, and nothing was
-            written.
+            written. With merge the values of all ranks count, so that each rank raises; what a rank
+            finds in its own arguments it raises before it calls merge.
         KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
             written.
 
@@ -77,13 +90,18 @@ def batch_norm_forward(
         y lies in memory in x's order; engines other than "array" copy what has gaps, and work in
         new memory where `out` lies in another order. The computation is in x's dtype, float32 for
         float16, whatever gamma, beta and the running statistics hold; what is written keeps its
-        dtype. A mean that is large beside the
-        deviation costs no precision, a constant channel gives beta.
-    Source: Ioffe and Szegedy (2015), algorithm 1, and section 3.1 for the running statistics.
+        dtype. A mean that is large beside the deviation costs no precision, a constant channel
+        gives beta.
+        With merge, as PyTorch's SyncBatchNorm does it, all ranks get the same bits of statistics
+        and running statistics, merged in float64 in the order of ranks; a GPU is waited for.
+    Source: Ioffe and Szegedy (2015), algorithm 1, and section 3.1 for the running statistics; Chan,
+        Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample
+        variances", for those of several ranks.
     """
     both_or_none = (running_mean is None) == (running_var is None)
     unbiased = type(running_var_ddof) is int and running_var_ddof == 1
-    if asks_for_cpu(engine) and out is None and both_or_none and unbiased:
+    plain = out is None and merge is None and both_or_none and unbiased
+    if plain and asks_for_cpu(engine):
         running = (running_mean, running_var)
         layout = quick_layout(x, channel_axis, (gamma, beta), running)
         if layout is not None:
@@ -92,7 +110,7 @@ def batch_norm_forward(
             y = empty_as(x)
             kept = get("numba").forward(x, y, How(layout, gamma, beta, eps, relu), pair)
             return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
-    if out is None and both_or_none and unbiased and (quick := at_once(engine, x)):
+    if plain and (quick := at_once(engine, x)):
         vectors, numbers = (gamma, beta, running_mean, running_var), (momentum, eps, activation)
         if done := quick.quick_forward(x, vectors, numbers, channel_axis):
             return done
@@ -105,6 +123,7 @@ def batch_norm_forward(
     check_running(running_mean, running_var)
     momentum, eps, relu = options(momentum, eps, activation)
     ddof = check_ddof("running_var_ddof", running_var_ddof)
+    check_merge(merge)
     replaces = False
     if out is not None:
         check_out("x", out, x)
@@ -113,22 +132,30 @@ def batch_norm_forward(
         [("out", out), ("running_mean", running_mean), ("running_var", running_var)],
         [("x", None if replaces else x), ("gamma", gamma), ("beta", beta)],
     )
-    if layout.channels and layout.count < 2:
+    if merge is None and layout.channels and layout.count < 2:
         raise ValueError(
             f"x has shape {x.shape}, which is {layout.count} value(s) a channel; expected at least "
             "2 to take a variance of (batch_norm_inference takes one)"
         )
     chosen, backend = choose(engine, x), backend_of(x)
-    dtype = computed(x)
-    with backend.scope(), Explained("batch_norm_forward", x, chosen.name):
+    dtype, count = computed(x), None
+    with backend.scope(), (told := Explained("batch_norm_forward", x, chosen.name)):
         y = backend.empty_like(x) if out is None else out
-        if x.size:
+        if x.size or merge is not None:
             run, place = x, y
-            if not chosen.strided:
+            if x.size and not chosen.strided:
                 place = place_of(y, x)
                 run = run_like(x, place, fresh=place is not out)
             layout = layout_of(run, layout.axis)
             how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
+        if merge is not None:
+            averages = Averages(running_mean, running_var, momentum, ddof)
+            gather = partial(gathered, merge, told)
+            kept, count, writes = forward_over_ranks(chosen, run, place, how, averages, gather)
+            put_back(y, place)
+            for own, new in writes:
+                own[...] = new
+        elif x.size:
             code = new_code(chosen, run, place, how, running_mean, running_var)
             apart = code is not None or place is not y
             biased = None if ddof else (layout.count - 1) / layout.count
@@ -140,4 +167,4 @@ def batch_norm_forward(
                 remember([code])
         else:
             kept = backend.xp.zeros((3, layout.channels), dtype)
-    return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape, replaces)
+    return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape, replaces, count)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
 
@@ -19,10 +20,11 @@ MOST_THREADS = 1024  # that can be asked for
 
 @dataclass(frozen=True)
 class Threads:
-    """A number of threads, and why it is this one."""
+    """A number of threads, and why it is this one: maybe neither a variable nor a call said so."""
 
     number: int
     reason: str
+    said_by_nobody: bool = False
 
 
 _threads: Threads | None = None
@@ -76,8 +78,34 @@ def set_num_threads(n: int) -> None:
     with _changing:
         before, _threads, _chosen = _threads, Threads(number, "set_num_threads"), True
     if before is None or before.number != number:
-        for listener in _listeners:
-            listener()
+        _tell()
+
+
+@contextmanager
+def by_default(n: int) -> Iterator[None]:
+    """A block with `n` threads where neither a variable nor `set_num_threads` has said how many."""
+    global _threads
+    with _changing:
+        before = current_threads()
+        changes = before.said_by_nobody and before.number != n
+        if changes:
+            _threads = Threads(n, "a share of the machine's cores", said_by_nobody=True)
+    try:
+        if changes:
+            _tell()
+        yield
+    finally:
+        with _changing:
+            changed = changes and _threads is not None and _threads.said_by_nobody
+            if changed:
+                _threads = before
+        if changed:
+            _tell()
+
+
+def _tell() -> None:
+    for listener in _listeners:
+        listener()
 
 
 def when_changed(listener: Callable[[], None]) -> None:
@@ -111,10 +139,10 @@ def _by_default() -> Threads:
             return Threads(min(number, MOST_THREADS), name)
     cores = usable_cores()
     if cores > MAX_THREADS:
-        return Threads(MAX_THREADS, f"of {cores} cores; {VARIABLE} may say more")
+        return Threads(MAX_THREADS, f"of {cores} cores; {VARIABLE} may say more", True)
     if cores < allowed_cores():
-        return Threads(cores, f"a limit on CPU time, of {cpu_quota():g} cores")
-    return Threads(cores, "as many as the cores that this process may use")
+        return Threads(cores, f"a limit on CPU time, of {cpu_quota():g} cores", True)
+    return Threads(cores, "as many as the cores that this process may use", True)
 
 
 def _number(text: str) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ...kernels import (
 )
 from ..types import Array, HostArray, Shape
 from .layer import Layer, Recorded
+
+Merge: TypeAlias = Callable[[Array], Array]
+"""Returns an array of all ranks, stacked in their order."""
 
 
 class BatchNorm(Layer):
@@ -37,6 +41,15 @@ class BatchNorm(Layer):
             they are, to fine-tune a network that was trained before; gamma and beta still learn.
             PyTorch does so in eval mode, Keras where trainable is False, Flax under this name. May
             be set at any time: `layer.use_running_average = True`.
+        sync: where the rows of a batch lie on several ranks, normalize by the mean and variance of
+            all of them, as PyTorch's SyncBatchNorm does, and not each rank by its own. It takes
+            `layer.merge`, which whoever trains on several ranks sets.
+
+    Attributes:
+        merge: None, or `merge` of `kernels.batch_norm_forward`: returns an array of all ranks. Each
+            training forward and each backward calls it once where sync is True, so that every rank
+            must take as many of them; a rank may have no rows. Where it is None, or sync is False,
+            each rank has statistics of its own, running ones too. Copies and files go without it.
 
     The parameters are "gamma", which starts at 1, and "beta", which starts at 0, both (C,) and
     PyTorch's weight and bias. The buffers are "running_mean" (0) and "running_var" (1), (C,), in
@@ -45,18 +58,25 @@ class BatchNorm(Layer):
 
     Raises:
         TypeError, ValueError: `features` is not an integer or smaller than 1, another argument is
-            out of its range; in training, a channel has one value.
+            out of its range; in training, a channel has one value, on all ranks together.
 
     Formulas, conventions and source: `kernels.batch_norm_forward`.
     """
 
     running_var_ddof: int = 1  # also of a layer that was pickled before it had these
     use_running_average: bool = False
+    sync: bool = False
+    merge: Merge | None = None
 
     @property
     def least_rows(self) -> int:  # type: ignore[override]
-        """Rows that a training batch must have at least: a variance takes two."""
-        return 1 if self.use_running_average else 2
+        """Rows that a training batch must have at least: a variance takes two, on all ranks."""
+        return 1 if self.use_running_average or self._merge is not None else 2
+
+    @property
+    def _merge(self) -> Merge | None:
+        """What merges this layer's statistics with those of other ranks."""
+        return self.merge if self.sync else None
 
     def __init__(
         self,
@@ -66,6 +86,7 @@ class BatchNorm(Layer):
         activation: str | None = None,
         running_var_ddof: int = 1,
         use_running_average: bool = False,
+        sync: bool = False,
     ) -> None:
         self.features = self.in_features = self.out_features = count("features", features)
         average = {} if momentum is None else {"momentum": momentum}
@@ -75,14 +96,19 @@ class BatchNorm(Layer):
         self.eps, self.activation = checked["eps"], checked["activation"]
         self.running_var_ddof = checked["running_var_ddof"]
         self.use_running_average = flag("use_running_average", use_running_average)
+        self.sync = flag("sync", sync)
 
     def config(self) -> dict[str, Any]:
         """Without what is new and at its default: older versions read it, and match older files."""
         config = super().config()
-        for name, default in (("running_var_ddof", 1), ("use_running_average", False)):
-            if config[name] == default:
+        for name in ("running_var_ddof", "use_running_average", "sync"):
+            if config[name] == getattr(BatchNorm, name):
                 del config[name]
         return config
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without merge, which belongs to a process."""
+        return {key: value for key, value in super().__getstate__().items() if key != "merge"}
 
     def shapes(self) -> dict[str, Shape]:
         features = count("features", self.in_features)
@@ -100,6 +126,8 @@ class BatchNorm(Layer):
     def why_no_graph(self) -> str:
         if self.use_running_average:
             return ""
+        if self._merge is not None:
+            return "sync=True waits for other ranks at each step"
         if self.momentum is None:
             return "momentum=None waits for the GPU at each step"
         return "running_var_ddof=0 is averaged in copies" if self.running_var_ddof == 0 else ""
@@ -112,8 +140,8 @@ class BatchNorm(Layer):
         affine = self.params["gamma"], self.params["beta"]
         running = self.buffers["running_mean"], self.buffers["running_var"]
         both: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
-        frozen = self.use_running_average
-        if train and not frozen and x.size < 2 * x.shape[1]:
+        frozen, merge = self.use_running_average, self._merge
+        if train and not frozen and merge is None and x.size < 2 * x.shape[1]:
             raise ValueError(
                 f"x of {self!r} has shape {x.shape}, which is not 2 values a channel; expected a "
                 "larger batch to train on (forward(x) without train takes one sample)"
@@ -124,6 +152,7 @@ class BatchNorm(Layer):
             self._saved = x, both
             return batch_norm_inference(x, *affine, *running, **both)
         both |= {"momentum": self.momentum, "running_var_ddof": self.running_var_ddof}
+        both |= {"merge": merge}
         if self.momentum is None:
             batches = float(self.buffers["num_batches_tracked"]) + 1.0
             both["momentum"] = 1.0 / batches
@@ -142,7 +171,8 @@ class BatchNorm(Layer):
                 dy, x, *affine, *running, gamma_grad=places[0], beta_grad=places[1], **both
             )
         else:
-            dx, *_ = batch_norm_backward(dy, self.saved, gamma_grad=places[0], beta_grad=places[1])
+            both = {"gamma_grad": places[0], "beta_grad": places[1], "merge": self._merge}
+            dx, *_ = batch_norm_backward(dy, self.saved, **both)
         return dx if input_grad else None
 
     def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
@@ -157,6 +187,8 @@ class BatchNorm(Layer):
                 f"{self!r}: momentum=None, running_var_ddof=0 and use_running_average are not "
                 "written down"
             )
+        if self._merge is not None:
+            raise NotImplementedError(f"{self!r}: what waits for other ranks is not written down")
         both["momentum"] = self.momentum
         _, saved = recorder.batch_norm_forward(x, *affine, *running, **both, out=y)
 
@@ -177,6 +209,7 @@ class BatchNorm(Layer):
         shown += [f"activation={self.activation!r}"] if self.activation is not None else []
         shown += ["running_var_ddof=0"] if self.running_var_ddof == 0 else []
         shown += ["use_running_average=True"] if self.use_running_average else []
+        shown += ["sync=True"] if self.sync else []
         return f"BatchNorm({', '.join(shown)})"
 
 

@@ -24,13 +24,13 @@ from ...kernels.launch import (
 )
 from ...kernels.loss_scale import Changes, pending_steps, tables_of_all
 from ..state_checks import check_keys, check_values
-from ..types import Array
+from ..types import Array, HostArray
 from . import groups as grouping
 from . import options as own
 from .clipping import clipped_scale
 from .groups import Chosen, Named
 from .tuned import ARRANGEMENT, Tuned
-from .updated_arrays import Arrays, Calls, Columns, FlatStorage, Key, storage_of
+from .updated_arrays import Arrays, Calls, Columns, FlatStorage, Key, Storage, storage_of
 
 
 class Common(TypedDict, total=False):
@@ -214,8 +214,9 @@ class Optimizer(Tuned):
             whether it is taken, a bool on the GPU; None where nothing was done, since it takes
             another engine than "cupy", arrays with gaps or of float64, or clip_each_norm.
         """
-        options = self._options
-        if self._storage.backend.device == "cpu" or options["clip_each_norm"] is not None:
+        options, on_cpu = self._options, self._storage.backend.device == "cpu"
+        shared = self._storage.share is not None
+        if on_cpu or shared or options["clip_each_norm"] is not None:
             return None
         with self._storage.beside or nullcontext():
             gradients, without = self._storage.gradients(grads)
@@ -248,6 +249,8 @@ class Optimizer(Tuned):
             return taken
 
     def _step(self, grads: Arrays | None, grad_scale: float, care: bool) -> bool:
+        if (share := self._storage.share) is not None:
+            grad_scale = share * kernels.validate(self.rule, grad_scale=grad_scale)["grad_scale"]
         gradients, without = self._storage.gradients(grads)
         if self._storage.backend is not self._backend:
             self._follow()
@@ -261,10 +264,11 @@ class Optimizer(Tuned):
         def check(columns: Columns) -> None:
             self._check(calls)
 
-        if calls.columns[0]:
+        if calls.columns[0] or share is not None:  # a rank may have nothing to step
             clip_norm = self._options["clip_norm"]
             if clip_norm is not None or care:
-                check_all(calls.columns, self._engine, calls.kept, check)
+                if calls.columns[0]:
+                    check_all(calls.columns, self._engine, calls.kept, check)
                 kernels.validate(self.rule, grad_scale=grad_scale)
                 norm = self._norm(columns, calls)
                 if care and not isfinite(norm):
@@ -273,7 +277,9 @@ class Optimizer(Tuned):
                     grad_scale = clipped_scale(norm, grad_scale, clip_norm)
             factors = None if self._plain else self._factors(gradients, grad_scale, without)
             prepared = self._prepared(self._steps + 1, grad_scale, factors)
-            launch_all(prepared, calls.columns, self._engine, calls.kept, check)
+            if calls.columns[0]:
+                launch_all(prepared, calls.columns, self._engine, calls.kept, check)
+        self._storage.stepped()
         self._steps += 1
         return True
 
@@ -289,18 +295,21 @@ class Optimizer(Tuned):
         if most is None:
             return None
         kernels.validate(self.rule, grad_scale=grad_scale)
-        views = self._storage.views(gradients)
-        stepped = (key for key in self._storage.arrays() if key not in self.frozen)
-        factors = []
-        for key in stepped:
-            norm = 0.0 if key in without else kernels.global_norm([views[key]])
-            factors.append(clipped_scale(abs(grad_scale) * norm, 1.0, most, f"grads[{key!r}]"))
-        return factors
+        stepped = [key for key in self._storage.arrays() if key not in self.frozen]
+        if self._storage.share is not None:
+            norms = self._storage.norms(stepped)
+        else:
+            views = self._storage.views(gradients)
+            norms = [0.0 if k in without else kernels.global_norm([views[k]]) for k in stepped]
+        return [
+            clipped_scale(abs(grad_scale) * norm, 1.0, most, f"grads[{key!r}]")
+            for key, norm in zip(stepped, norms, strict=True)
+        ]
 
     @property
     def averages(self) -> dict[Key, Array]:
         """The average of each parameter, by name or index: views of what a step writes; of a frozen
-        one the parameter itself.
+        one the parameter itself. Copies, which all ranks are to ask for, where each has a part.
 
         Raises:
             ValueError: none is kept.
@@ -347,8 +356,8 @@ class Optimizer(Tuned):
             )
         self._follow()
         self._begin()
-        params = self._storage.views(self._storage.targets())
-        averages = self._storage.views(self._state[AVERAGE])
+        params = dict(self._storage.arrays())
+        averages = self._storage.views([*map(self._storage.whole, self._state[AVERAGE])])
         return params, {key: (params if key in self._frozen else averages)[key] for key in params}
 
     def _begin(self) -> None:
@@ -369,10 +378,13 @@ class Optimizer(Tuned):
                 params[key][...] = averages[key]
             for key in moved:
                 averages[key][...] = kept[key]
+            self._storage.take_back(self._state[AVERAGE], averages)
         self._swapped = not self._swapped
 
     def _norm(self, columns: Columns, calls: Calls) -> float:
         """That of the gradients of all parameters that are stepped."""
+        if self._storage.share is not None:
+            return self._storage.norm(calls.keys)
         if len(calls.keys) == len(self._storage.arrays()):
             whole = calls.kept if calls.columns is columns else self._whole_kept
             return norm_of_all(columns, self._engine, whole)
@@ -395,6 +407,22 @@ class Optimizer(Tuned):
         """A program, or a graph on a GPU, took that many steps."""
         self._count_here()
         self._steps += steps
+
+    def store(self, storage: FlatStorage) -> None:
+        """Go on with the same parameters in another storage, which takes all states over."""
+        self._count_here()
+        self._follow()
+        self._begin()
+        states = {name: self._storage.whole(state) for name, (state,) in self._state.items()}
+        self._state = {name: (storage.part(state),) for name, state in states.items()}
+        self._storage = storage
+        self._arrange_calls()
+        self._whole_kept = Kept(0)
+
+    @property
+    def storage(self) -> Storage:
+        """How parameters and states are kept."""
+        return self._storage
 
     def _check(self, calls: Calls) -> None:
         self._storage.check(calls, tuple(self._state))
@@ -427,9 +455,20 @@ class Optimizer(Tuned):
             "optimizer": type(self).__name__,
             "step": self.steps,
             "hyper": {**self._hyper, **self._options},
-            "state": {name: self._storage.split(arrays) for name, arrays in self._state.items()},
+            "state": self.copies(),
             **self.arrangement(),
         }
+
+    def copies(self, kept: bool = True) -> dict[str, dict[Key, HostArray]]:
+        """Copies of each state by name, then by parameter; with `kept` False of none, as for all
+        ranks but the one that writes, which are asked for their part of each in turn."""
+        self._follow()
+        self._begin()
+        found = {}
+        for name, arrays in self._state.items():
+            wholes = [*map(self._storage.whole, arrays)]
+            found[name] = self._storage.split(wholes) if kept else {}
+        return found
 
     def _check_outside(self) -> None:
         """Refuse what would take averages for parameters."""

@@ -56,6 +56,9 @@ class Storage(ABC):
     """
 
     beside: BesideTorch | None = None
+    share: float | None = None
+    """What makes means over ranks of their sums, where several step together; then `norm`, `norms`
+    and `stepped` are what they do together."""
     own_gradients = False
     """Whether gradients are the same arrays in each step."""
 
@@ -143,6 +146,18 @@ class Storage(ABC):
         The columns are the params, the gradients for them, and each state, called `states`.
         """
 
+    def norm(self, keys: Sequence[Key]) -> float:
+        """That of the gradients of these parameters together."""
+        raise NotImplementedError
+
+    def norms(self, keys: Sequence[Key]) -> list[float]:
+        """That of the gradient of each by itself."""
+        raise NotImplementedError
+
+    def stepped(self) -> None:
+        """A step was taken."""
+        return None
+
     @abstractmethod
     def views(self, state: Sequence[Array]) -> dict[Key, Array]:
         """Key -> what a state has of it, from one array for each target."""
@@ -154,6 +169,18 @@ class Storage(ABC):
     @abstractmethod
     def join(self, state: Mapping[Key, HostArray]) -> tuple[Array, ...]:
         """One new array for each target, where the parameters live: the inverse of `split`."""
+
+    def whole(self, state: Array) -> Array:
+        """All of a state of a flat buffer, where each rank may have a part of it."""
+        return state
+
+    def part(self, state: Array) -> Array:
+        """The inverse of `whole`."""
+        return state
+
+    def take_back(self, state: Sequence[Array], views: Mapping[Key, Array]) -> None:
+        """Keep what was written to `views` of what `whole` has given of a state."""
+        return None
 
     def zeros(self) -> tuple[Array, ...]:
         """One new array of zeros for each target, where the parameters live."""

@@ -89,8 +89,7 @@ class Checkpoint(Callback):
             self._watch = EarlyStopping(keep_best, patience=maxsize, restore_best=False)
 
     def on_start(self, run: Run) -> None:
-        for path in filter(None, (self.path, self.best_path)):
-            target_of(path)
+        run.by_first(lambda: [target_of(path) for path in (self.path, self.best_path) if path])
         contents(run.net, run.optimizer, run, run.schedule, self.metadata)
         if self._watch is not None:
             try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from math import isfinite
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from ..network.sequential import Sequential
@@ -12,6 +14,8 @@ from ..optimizers.by_name import OPTIMIZERS
 from ..optimizers.optimizer import Optimizer
 from ..optimizers.schedules.by_name import SCHEDULES
 from ..optimizers.schedules.schedule import Chain, Schedule
+from ..parallel.agreement import Agreement
+from ..parallel.shared_storage import SharedStorage
 from ..training.history import History
 from ..training.run import LrSchedule, Run
 from ..types import HostArray
@@ -49,6 +53,10 @@ def save(
         **metadata: whatever is to be kept with it, by name: numbers, strings, lists, mappings, such
             as classes=["cat", "dog"].
 
+    Of several ranks that train together all call it with `run`, and with an optimizer whose states
+    they share; rank 0 writes the file, the others wait. The file is as that of a single one, and is
+    loaded on any number of ranks.
+
     A process killed while it saves, or a disk that is full, leaves the file that was there before.
     The schedule of a run may be a function, which is not saved: `load` tells so where it is asked
     for. A layer or optimizer of your own is saved under the name of its class; see `LAYERS` and
@@ -71,10 +79,32 @@ def save(
         ...     load(f"{folder}/model.safetensors").metadata
         {'classes': ['cat', 'dog']}
     """
-    target = target_of(path)
     optimizer, schedule = parts_of(net, optimizer, run, schedule)
-    content = contents(net, optimizer, run, schedule, metadata)
-    write_file(target, _tensors(net, optimizer), content)
+    ranks = _agreement_of(optimizer, run)
+
+    def checked() -> tuple[Path | None, dict[str, Any]]:
+        target = target_of(path) if ranks is None or ranks.communicator.rank == 0 else None
+        return target, contents(net, optimizer, run, schedule, metadata)
+
+    if ranks is None:
+        target, content = checked()
+        tensors = _tensors(net, optimizer)
+    else:
+        with ranks.together():
+            target, content = checked()
+        with ranks.closed():
+            tensors = _tensors(net, optimizer, target is not None)
+    with nullcontext() if ranks is None else ranks.together():
+        if target is not None:
+            write_file(target, tensors, content)
+
+
+def _agreement_of(optimizer: Optimizer | None, run: Run | None) -> Agreement | None:
+    """That of ranks which all call `save`: those of a run, or each with a part of the states."""
+    if run is not None:
+        return None if run.ranks is None else run.ranks.agreement
+    storage = None if optimizer is None else optimizer.storage
+    return storage.agreement if isinstance(storage, SharedStorage) and storage.sharded else None
 
 
 def parts_of(
@@ -189,10 +219,12 @@ def history_config(history: History) -> dict[str, Any]:
     }
 
 
-def _tensors(net: Sequential, optimizer: Optimizer | None) -> dict[str, HostArray]:
+def _tensors(
+    net: Sequential, optimizer: Optimizer | None, written: bool = True
+) -> dict[str, HostArray]:
     """Parameters and buffers by name, and "optimizer.m.0.weight" for what Adam's m has of it."""
-    tensors = net.state_dict()
-    states = {} if optimizer is None else optimizer.state_dict()["state"]
+    tensors = net.state_dict() if written else {}
+    states = {} if optimizer is None else optimizer.copies(written)
     for state, arrays in states.items():
         tensors |= {f"optimizer.{state}.{name}": array for name, array in arrays.items()}
     return tensors

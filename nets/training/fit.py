@@ -10,6 +10,9 @@ from ...backend.checks.numbers import count, flag
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
+from ..parallel.communicator import Comm
+from ..parallel.data_parallel import DataParallel
+from ..parallel.together import alike, all_or_none, trained_together
 from ..seeds import seeded
 from ..sparse_rows import SparseRows
 from ..types import Array
@@ -57,6 +60,8 @@ def fit(
     augment: Augment | None = None,
     callbacks: Callbacks = (),
     resume: Resumable | None = None,
+    comm: Comm | DataParallel | None = None,
+    sharded: bool = False,
 ) -> History:
     """Train `net` in place by mini-batch gradient descent, and return what was seen.
 
@@ -135,6 +140,14 @@ def fit(
         resume: an earlier run's epoch, step, history and rng_state, as a checkpoint has them, to go
             on bit for bit; network and optimizer must hold what they held then. `seed` counts no
             more. Where all epochs are done, nothing is trained.
+        comm: ranks that train together, each on its part of every batch of `batch_size`: mpi4py's,
+            such as MPI.COMM_WORLD, or a `DataParallel` of this network and optimizer, which stays
+            open. All of them call `fit` alike, on the same data, and end with the same network and
+            history, which is that of one rank but for rounding, dropout's masks, `augment` (each
+            rank draws its own) and a BatchNorm's statistics, unless it has sync=True. Rank 0 shows
+            the bar, and writes the files of a `Checkpoint`; callbacks are called on all ranks. What
+            ends one of them ends all, and is told. See `DataParallel`.
+        sharded: each rank keeps 1/N of the optimizer's states while they train.
 
     Raises:
         ValueError: no samples, x and y differ in number, a value is not finite, another width,
@@ -147,70 +160,98 @@ def fit(
             first went wrong. The update that would follow is not done, but on a GPU where steps
             can't be captured.
         DeviceUnavailableError: the GPU was lost; the message says when.
+        RankFailedError: another rank has failed; it is named, with what it raised.
     """
-    check_loss(net, loss)
-    check_optimizer(net, optimizer)
-    epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
-    accumulate, shuffle = count("accumulate", accumulate), flag("shuffle", shuffle)
-    for name, function in (("schedule", schedule), ("augment", augment)):
-        if function is not None and not callable(function):
-            raise TypeError(f"{name} is {function!r}; expected a function, or None")
-    called = callbacks_of(callbacks)
-    regularizers = regularizers_of(regularizer)
-    _check_scaler(loss_scaler, regularizers)
-    x, y = prepared(net, data, loss, "data", sparse=True)
-    if augment is not None and isinstance(x, SparseRows):
-        raise ValueError(
-            "augment is given, but x of data is sparse; expected an array (x.toarray() makes one), "
-            "or augment=None"
-        )
-    check_batches(net, len(x), batch_size)
-    by_class = prepared_class_weight(net, (x, y), loss, class_weight)
-    weights = prepared_weights(net, y, loss, by_class, sample_weight, "data")
-    held_out = held_out_weights = None
-    if validation is not None:
-        pair, own = parted(validation)
-        held_out = prepared(net, pair, loss, "validation", sparse=True)
-        held_out_weights = prepared_weights(net, held_out[1], loss, by_class, own, "validation")
-    run = Run(
-        net=net,
-        optimizer=optimizer,
-        loss=loss,
-        epochs=epochs,
-        rng=seeded(np.random.default_rng, seed),
-        history=History(metric_name=loss.metric),
-        schedule=schedule,
-        loss_scaler=loss_scaler,
-        validated=held_out is not None,
-    )
-    if resume is not None:
-        run.resume(resume)
-    batches = ceil(len(x) / (batch_size * accumulate))
-    shown = RichProgress(epochs, batches, run.epoch, schedule is not None) if progress else None
-    bar = shown or Progress()
-    with bar, Interrupt() as interrupt, LostDevice(run), net.backend.scope():
-        loop = Loop(
-            run=run,
-            x=x,
-            y=y,
-            weights=weights,
-            held_out=held_out,
-            held_out_weights=held_out_weights,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            accumulate=accumulate,
-            scaler=loss_scaler,
-            regularizers=regularizers,
-            augment=augment,
-            callbacks=called,
-            interrupt=interrupt,
-            bar=bar,
-        )
-        try:
-            loop.run_epochs()
-        finally:
-            run.count_no_more()
-    return run.history
+    with trained_together(net, optimizer, comm, sharded) as ranks:
+        with all_or_none(ranks):
+            check_loss(net, loss)
+            check_optimizer(net, optimizer)
+            epochs, batch_size = count("epochs", epochs), count("batch_size", batch_size)
+            accumulate, shuffle = count("accumulate", accumulate), flag("shuffle", shuffle)
+            for name, function in (("schedule", schedule), ("augment", augment)):
+                if function is not None and not callable(function):
+                    raise TypeError(f"{name} is {function!r}; expected a function, or None")
+            called = callbacks_of(callbacks)
+            regularizers = regularizers_of(regularizer)
+            _check_scaler(loss_scaler, regularizers)
+            x, y = prepared(net, data, loss, "data", sparse=True)
+            if augment is not None and isinstance(x, SparseRows):
+                raise ValueError(
+                    "augment is given, but x of data is sparse; expected an array (x.toarray() "
+                    "makes one), or augment=None"
+                )
+            check_batches(net, len(x), batch_size)
+            by_class = prepared_class_weight(net, (x, y), loss, class_weight)
+            weights = prepared_weights(net, y, loss, by_class, sample_weight, "data")
+            held_out = held_out_weights = None
+            if validation is not None:
+                pair, own = parted(validation)
+                held_out = prepared(net, pair, loss, "validation", sparse=True)
+                held_out_weights = prepared_weights(
+                    net, held_out[1], loss, by_class, own, "validation"
+                )
+            run = Run(
+                net=net,
+                optimizer=optimizer,
+                loss=loss,
+                epochs=epochs,
+                rng=seeded(np.random.default_rng, seed),
+                history=History(metric_name=loss.metric),
+                schedule=schedule,
+                loss_scaler=loss_scaler,
+                validated=held_out is not None,
+                ranks=ranks,
+            )
+            if resume is not None:
+                run.resume(resume)
+        if ranks is not None:
+            facts = {
+                "x of shape": x.shape,
+                "y of shape": y.shape,
+                "validation of shapes": held_out and [each.shape for each in held_out],
+                "weights": [weights is not None, held_out_weights is not None],
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "accumulate": accumulate,
+                "shuffle": shuffle,
+                "loss": repr(loss),
+                "regularizer": repr(regularizers),
+                "a schedule": type(schedule).__name__,
+                "loss_scaler": None if loss_scaler is None else loss_scaler.state_dict(),
+                "augment": augment is not None,
+                "callbacks": [type(each).__name__ for each in called],
+                "epochs done": run.epoch,
+                "a generator": type(run.rng.bit_generator).__name__,
+            }
+            alike(ranks, facts, run.rng)
+        batches = ceil(len(x) / (batch_size * accumulate))
+        progress = progress and run.rank == 0
+        shown = RichProgress(epochs, batches, run.epoch, schedule is not None) if progress else None
+        bar = shown or Progress()
+        with bar, Interrupt() as interrupt, LostDevice(run), net.backend.scope():
+            loop = Loop(
+                run=run,
+                x=x,
+                y=y,
+                weights=weights,
+                held_out=held_out,
+                held_out_weights=held_out_weights,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                accumulate=accumulate,
+                scaler=loss_scaler,
+                regularizers=regularizers,
+                augment=augment,
+                callbacks=called,
+                interrupt=interrupt,
+                bar=bar,
+                ranks=None if ranks is None or ranks.size == 1 else ranks,
+            )
+            try:
+                loop.run_epochs()
+            finally:
+                run.count_no_more()
+        return run.history
 
 
 def _check_scaler(scaler: LossScaler | None, regularizers: tuple[Regularizer, ...]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import ceil, isfinite
 from time import perf_counter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,16 +14,20 @@ from ...backend.foreign import taken_in
 from ...backend.memory_pool import rows_taken
 from ..data.batches import shuffled
 from ..network.prediction import evaluate, parts
+from ..parallel.agreement import Met
+from ..parallel.data_parallel import DataParallel
+from ..parallel.evaluation import evaluate_together
 from ..sparse_rows import SparseRows
 from ..types import Array
 from .callbacks.callback import Callback
-from .captured.step import Captured
+from .captured.step import Batch, Captured
 from .captured.steps import CapturedSteps
 from .divergence import diverged
 from .inputs import Pair
 from .interrupt import Interrupt
 from .loss_scaler import LossScaler
 from .progress import Progress
+from .ranked_steps import RankedSteps
 from .regularizers import Regularizer
 from .run import Run
 from .total import Total
@@ -51,10 +55,11 @@ class Loop:
     callbacks: tuple[Callback, ...]
     interrupt: Interrupt
     bar: Progress
+    ranks: DataParallel | None = None
 
     def __post_init__(self) -> None:
-        data = self.x, self.y, self.weights
-        gathered = self.augment is None
+        data: Batch = self.x, self.y, self.weights
+        gathered, ranks = self.augment is None, self.ranks
         why_not = ""
         if self.accumulate > 1:
             why_not = f"accumulate={self.accumulate} adds up gradients of batches"
@@ -64,7 +69,13 @@ class Loop:
         self._sparse = isinstance(self.x, SparseRows)
         if self._sparse:
             why_not = "x is sparse, and its rows are taken a batch at a time"
-        self.captured = CapturedSteps(self.run, data, self.regularizers, gathered, why_not)
+        self.captured: CapturedSteps | RankedSteps
+        if ranks is None:
+            self.captured = CapturedSteps(self.run, data, self.regularizers, gathered, why_not)
+        else:
+            why_not = why_not or ("" if gathered else "augment makes each batch of several ranks")
+            rows = ceil(self.batch_size / ranks.size)
+            self.captured = RankedSteps(self.run, ranks, data, self.regularizers, rows, why_not)
         nothing = Callback.on_batch
         self.watched = self.augment is not None or any(
             getattr(each.on_batch, "__func__", None) is not nothing for each in self.callbacks
@@ -93,6 +104,8 @@ class Loop:
         # sparse rows are taken on the CPU, whatever the network's device
         where = None if self._sparse else run.net.backend
         order = shuffled(n, run.rng if self.shuffle else None, where)
+        if self.ranks is not None and self.augment is not None:
+            self._own_rng = np.random.default_rng([int(run.rng.integers(1 << 62)), run.rank])
         while seen < n and not run.stopped:
             for samples, mean, metric in self._round(order[seen:]):
                 batch = order[seen : seen + samples]
@@ -102,16 +115,19 @@ class Loop:
                 self.bar.batch()
             for callback in self.callbacks:
                 callback.on_batch(run)
-            self._look_for_interrupt()
+            self._look_for_interrupt(amid=True)
         if seen < n:
             return
         loss = means.sum() / n  # here the device is waited for
         if not isfinite(loss):
             late = run.net.backend.device != "cpu"
-            raise diverged(run, "loss", loss, [self._rows(batch)], training=True, late=late)
+            batches = [self._rows(batch)]
+            raise self._diverged_alike("loss", loss, batches, training=True, late=late)
         if self.scaler is not None:
             self.scaler.wait()
         seconds = perf_counter() - start
+        if self.ranks is not None:
+            seconds = self._settled(self.ranks, seconds)
         held_out = None if self.held_out is None else self._validate(*self.held_out)
         history = run.history
         history.path = self.captured.why_not or "captured"
@@ -135,6 +151,10 @@ class Loop:
         """
         batch = rest[: self.batch_size * self.accumulate]
         self._set_lr(0)
+        if isinstance(self.captured, RankedSteps):
+            mean, metric = self.captured.update(batch, self._made, self._meet)
+            self.run.batch_loss = mean
+            return [(len(batch), mean, metric)]
         captured = self.captured.of(len(batch))
         if captured is None:
             return [(len(batch), *self._update(batch))]
@@ -176,17 +196,21 @@ class Loop:
 
     def _given(self, captured: Captured, batch: Array) -> Pair:
         """Rows and targets of an augmented batch, which the captured step is given."""
+        assert isinstance(self.captured, CapturedSteps)
         _, targets, weights = self.captured.data
         x, y = self._augmented(rows_taken(self.x, batch)), targets.take(batch, axis=0)
         captured.give(x, y, None if weights is None else weights.take(batch))
         return x, y
 
+    def _made(self, batch: Array) -> Pair:
+        """Rows and targets of a batch, augmented."""
+        x, y = self._rows(batch)
+        return self._augmented(x), y
+
     def _update(self, batch: Array) -> tuple[Array, Array]:
         """One update; (mean loss, sum of the metric) before it, 0-d on the network's device."""
         run = self.run
-        x, y = self._rows(batch)
-        if self.augment is not None:
-            x = self._augmented(x)
+        x, y = self._made(batch)
         weights = None if self.weights is None else self.weights.take(self._there(batch))
         m = len(self.x)
         try:
@@ -227,7 +251,9 @@ class Loop:
                 raise type(error)(f"schedule({run.epoch}, {step}): {error}") from error
 
     def _augmented(self, x: Array) -> Array:
-        found = self.augment(x, self.run.rng) if self.augment else x
+        if self.augment is None:
+            return x
+        found = self.augment(x, self.run.rng if self.ranks is None else self._own_rng)
         (found,) = taken_in(["what augment returned"], [found])
         if getattr(found, "shape", None) != x.shape:
             raise ValueError(
@@ -237,13 +263,46 @@ class Loop:
         return found
 
     def _validate(self, x: Array, y: Array) -> tuple[float, float]:
-        run = self.run
-        loss, metric = evaluate(run.net, x, y, run.loss, self.held_out_weights)
+        run, weights = self.run, self.held_out_weights
+        if self.ranks is None:
+            loss, metric = evaluate(run.net, x, y, run.loss, weights)
+        else:
+            loss, metric = evaluate_together(self.ranks, x, y, run.loss, weights)
         if not isfinite(loss):
             batches = ((x[part], y[part]) for part in parts(len(x)))
-            raise diverged(run, "validation loss", loss, batches, training=False)
+            raise self._diverged_alike("validation loss", loss, batches, training=False)
         return loss, metric
 
-    def _look_for_interrupt(self) -> None:
-        if self.interrupt.asked:
+    def _settled(self, ranks: DataParallel, seconds: float) -> float:
+        """Rank 0's time, once its running statistics are those of all ranks."""
+        with ranks.agreement.closed():
+            ranks.settle()
+            return float(ranks.communicator.object_from_first(seconds))
+
+    def _diverged_alike(self, *what: Any, **how: Any) -> FloatingPointError:
+        """`diverged`, of a figure that all ranks have."""
+        if self.ranks is None:
+            return diverged(self.run, *what, **how)
+        with self.ranks.apart():
+            return self.ranks.agreement.alike(diverged(self.run, *what, **how))
+
+    def _meet(self, loss: float, metric: float, stopped: str = "") -> Met:
+        """Meet all ranks, and note where one of them was asked to stop."""
+        assert self.ranks is not None
+        met = self.ranks.agreement.meet(loss, metric, self.interrupt.asked, stopped)
+        self._asked = self._asked or met.interrupted > 0
+        return met
+
+    _asked = False
+
+    def _look_for_interrupt(self, amid: bool = False) -> None:
+        """Stop where Ctrl-C asks to; with ranks, all of them where one wants to stop. `amid` an
+        epoch they have met already, unless a callback may want to stop."""
+        if self.ranks is None:
+            self._asked = self.interrupt.asked
+        elif not amid or self.watched:
+            met = self._meet(0.0, 0.0, self.run.stopped)
+            if met.stopped:
+                self.run.stop(met.stopped)
+        if self._asked:
             self.run.stop("interrupted")

@@ -32,7 +32,7 @@ class Regularizer(ABC):
         self.lam = non_negative("lam", lam)
         self.biases = flag("biases", biases)
 
-    def penalty(self, net: Sequential, m: int) -> Array:
+    def penalty(self, net: Sequential, m: float) -> Array:
         """What is added to the loss: 0-d, on the network's device, and not waited for."""
         with net.backend.scope(), np.errstate(all="ignore"):
             total: Array = 0.0
@@ -40,7 +40,7 @@ class Regularizer(ABC):
                 total = total + self._size(_wide(weight), net.backend.xp).astype(np.float64)
             return total * self._factor(m)
 
-    def add_gradient(self, net: Sequential, m: int) -> None:
+    def add_gradient(self, net: Sequential, m: float) -> None:
         """Add its gradient to the network's gradients, in place; parameters are left untouched."""
         with net.backend.scope(), np.errstate(all="ignore"):
             for weight, gradient in self._pairs(net):
@@ -50,7 +50,7 @@ class Regularizer(ABC):
                 else:
                     gradient[...] = gradient + term
 
-    def record(self, recorder: Any, net: Sequential, m: int) -> None:
+    def record(self, recorder: Any, net: Sequential, m: float) -> None:
         """Write both down, as `Layer.record` does a layer.
 
         Raises:
@@ -58,7 +58,7 @@ class Regularizer(ABC):
         """
         raise NotImplementedError(f"{self!r} has no method record")
 
-    def _record(self, name: str, recorder: Any, net: Sequential, m: int) -> None:
+    def _record(self, name: str, recorder: Any, net: Sequential, m: float) -> None:
         for weight, gradient in self._pairs(net):
             recorder.penalty(name, weight, gradient, self._factor(m), self.lam / m)
 
@@ -70,7 +70,7 @@ class Regularizer(ABC):
                 yield param, params.grads[name]
 
     @abstractmethod
-    def _factor(self, m: int) -> float:
+    def _factor(self, m: float) -> float:
         """What the sum of `_size` is multiplied with."""
 
     @abstractmethod
@@ -96,10 +96,10 @@ class L2(Regularizer):
     Source: Krogh and Hertz 1991, A Simple Weight Decay Can Improve Generalization.
     """
 
-    def record(self, recorder: Any, net: Sequential, m: int) -> None:
+    def record(self, recorder: Any, net: Sequential, m: float) -> None:
         self._record("l2", recorder, net, m)
 
-    def _factor(self, m: int) -> float:
+    def _factor(self, m: float) -> float:
         return self.lam / (2 * m)
 
     def _size(self, w: Array, xp: Any) -> Array:
@@ -120,10 +120,10 @@ class L1(Regularizer):
     Source: Tibshirani 1996, Regression Shrinkage and Selection via the Lasso.
     """
 
-    def record(self, recorder: Any, net: Sequential, m: int) -> None:
+    def record(self, recorder: Any, net: Sequential, m: float) -> None:
         self._record("l1", recorder, net, m)
 
-    def _factor(self, m: int) -> float:
+    def _factor(self, m: float) -> float:
         return self.lam / m
 
     def _size(self, w: Array, xp: Any) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.optimizer import Optimizer
+from ..parallel.data_parallel import DataParallel
 from ..types import Array
 from .history import History
 from .loss_scaler import LossScaler
@@ -44,6 +45,8 @@ class Run:
         history: what was recorded of the finished epochs.
         loss_scaler: as given to `fit`.
         validated: whether there is validation data.
+        ranks: what several ranks that train together have in common; None where this is the only
+            one. Callbacks are called by all of them, and see the same figures.
         epoch: epochs finished.
         step: updates done, from the start of the first epoch. With a `loss_scaler`, to
             read it waits for a GPU.
@@ -64,11 +67,27 @@ class Run:
     schedule: LrSchedule | None = None
     loss_scaler: LossScaler | None = None
     validated: bool = False
+    ranks: DataParallel | None = None
     epoch: int = 0
     _step: int = field(default=0, init=False, repr=False)
     _before: int | None = field(default=None, init=False, repr=False)
     batch_loss: Array = float("nan")
     stopped: str = ""
+
+    @property
+    def rank(self) -> int:
+        """The number of this rank; 0 where it is the only one, and for the one that writes files
+        and shows a bar."""
+        return 0 if self.ranks is None else self.ranks.rank
+
+    def by_first(self, action: Callable[[], object]) -> None:
+        """Let rank 0 alone do it, and all wait; what it raises there is raised on all of them."""
+        if self.ranks is None:
+            action()
+            return
+        with self.ranks.agreement.together():
+            if self.rank == 0:
+                action()
 
     @property
     def step(self) -> int:

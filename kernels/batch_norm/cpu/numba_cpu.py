@@ -50,6 +50,25 @@ class NumbaBatchNorm(BatchNormEngine):
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
         _run(inference_call(x, y, how, mean, var))
 
+    def moments(self, x: Array, layout: Layout) -> Array:
+        how = How(layout, None, None, 1.0, False)
+        call = forward_call(x, x, how, None, forward_work(how, x.dtype.char))
+        _take(call, (SUM, FINISH))
+        return _sums_of(call)
+
+    def products(self, dy: Array, x: Array, how: How, kept: Array) -> Array:
+        call = backward_call(dy, x, x, how, kept, backward_work(how, dy.dtype.char))
+        _take(call, (START, SUM, FINISH))
+        return _sums_of(call)
+
+    def differentiate(
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, sums: Array, count: int
+    ) -> None:
+        call = backward_call(dy, x, dx, how, kept, backward_work(how, dy.dtype.char), count)
+        call.arrays[-1][:] = 0.0
+        _sums_of(call)[:] = sums  # of the first part, as if others had none
+        _take(call, (START, FINISH, APPLY))
+
 
 class Call(NamedTuple):
     """One direction on given arrays: the C function of its tasks, how memory is cut, the steps that
@@ -102,8 +121,12 @@ def forward_call(x: Array, y: Array, how: How, running: Running | None, work: Ar
     )
 
 
-def backward_call(dy: Array, x: Array, dx: Array, how: How, kept: Array, work: Array) -> Call:
+def backward_call(
+    dy: Array, x: Array, dx: Array, how: How, kept: Array, work: Array, count: int | None = None
+) -> Call:
+    """`count`: values of a channel, where x holds only some of them."""
     layout, gamma, beta, eps, relu = how
+    count = layout.count if count is None else count
     channels, kind = layout.channels, dy.dtype.char
     _, no_vector = _NOTHING[kind]
     cut = plan(layout.outer, channels, layout.inner, dy.itemsize)
@@ -111,7 +134,7 @@ def backward_call(dy: Array, x: Array, dx: Array, how: How, kept: Array, work: A
         task("backward", kind),
         cut,
         (START, SUM, FINISH, APPLY),
-        (relu, False, eps, 0.0, float(layout.count)),
+        (relu, False, eps, 0.0, float(count)),
         (
             _memory(layout, x),
             _memory(layout, dy),
@@ -149,6 +172,12 @@ def inference_call(x: Array, y: Array, how: How, mean: Array, var: Array) -> Cal
     )
 
 
+def _sums_of(call: Call) -> Array:
+    """Both sums of each channel, (2, C), once they are joined."""
+    channels = call.cut.channels
+    return call.arrays[-1][: 2 * channels].reshape(2, channels)
+
+
 def _memory(layout: Layout, array: Array) -> Array:
     """An array as compiled code takes it: one run of memory, and bits in place of float16."""
     flat = layout.flat(array)
@@ -171,12 +200,16 @@ def _given(
 
 
 def _run(call: Call) -> None:
-    """Run the steps of a call: all of them at once, or those over whole arrays by the crew."""
+    """Run all steps of a call, at once where no task waits for others."""
+    _take(call, call.steps if call.cut.parts > 1 else (ALL,))
+
+
+def _take(call: Call, steps: tuple[int, ...]) -> None:
+    """Run these steps, those over whole large arrays by the crew."""
     cut, arrays = call.cut, call.arrays
     tasks, crew, job = cut.blocks * cut.parts, get_crew(), template(cut).copy()
     shared = arrays[0].nbytes >= SHARED
-    steps = call.steps if cut.parts > 1 else (ALL,)
-    alone = 0 if shared or cut.parts > 1 else tasks
+    alone = 0 if shared or len(steps) > 1 else tasks
     start(job, call.function, alone, steps[0], crew.threads, *call.options, *arrays)
     if alone:
         return

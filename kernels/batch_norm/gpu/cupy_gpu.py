@@ -18,7 +18,8 @@ from ..contract import NOWHERE, BatchNormEngine, How, Places, Running, Saved
 from ..layout import Layout
 from .cuda_text import source, symbol
 from .cupy_quick import alike, quick_layout, vectors_fit
-from .plan import Plan, plan_of
+from .joined import joined_moments, joined_products
+from .plan import Plan, plan_of, values_of_parts
 
 
 class CupyBatchNorm(BatchNormEngine):
@@ -43,6 +44,29 @@ class CupyBatchNorm(BatchNormEngine):
 
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
         _inference(x, y, how, mean, var, _cut(how.layout, (x, y), whole=False))
+
+    def moments(self, x: Array, layout: Layout) -> Array:
+        from cupy import empty
+
+        cut = _cut(layout, (x,), whole=False)
+        parts = cut.plan.parts
+        partial = empty((2 * parts + 1, layout.channels), cut.number)
+        cut.launch("moments", False, x, partial, *cut.shape)
+        counts = values_of_parts(cut.plan, layout.outer, layout.inner)
+        return joined_moments(partial[-1], partial[:parts], partial[parts : 2 * parts], counts)
+
+    def products(self, dy: Array, x: Array, how: How, kept: Array) -> Array:
+        return joined_products(_products(dy, x, how, kept, _cut(how.layout, (x, dy), whole=False)))
+
+    def differentiate(
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, sums: Array, count: int
+    ) -> None:
+        from cupy import zeros
+
+        cut = _cut(how.layout, (x, dy, dx), whole=False)
+        partial = zeros((2, cut.plan.parts, how.layout.channels), cut.number)
+        partial[:, 0] = sums * (how.layout.count / count)  # the kernel divides by x's own
+        _differentiate(dy, x, dx, how, kept, partial, (None, None), cut)
 
     def quick_forward(
         self,
@@ -144,17 +168,30 @@ def _backward(
     dbeta: Array | None,
     cut: Cut,
 ) -> None:
+    _, gamma, beta, _, relu = how
+    if cut.plan.whole:
+        written = (_of(dgamma), _of(dbeta), dx, *cut.shape)
+        cut.launch("whole_backward", relu, x, dy, kept, _of(gamma), _of(beta), *written)
+    else:
+        partial = _products(dy, x, how, kept, cut)
+        _differentiate(dy, x, dx, how, kept, partial, (dgamma, dbeta), cut)
+
+
+def _products(dy: Array, x: Array, how: How, kept: Array, cut: Cut) -> Array:
+    """Both sums of each part, (2, parts, C)."""
     from cupy import empty
 
-    layout, gamma, beta, _, relu = how
-    given = kept, _of(gamma), _of(beta)
-    written = (_of(dgamma), _of(dbeta), dx, *cut.shape)
-    if cut.plan.whole:
-        cut.launch("whole_backward", relu, x, dy, *given, *written)
-    else:
-        partial = empty((2 * cut.plan.parts, layout.channels), cut.number)
-        cut.launch("products", relu, x, dy, *given, partial, *cut.shape)
-        cut.launch("differentiate", relu, x, dy, partial, *given, *written)
+    partial = empty((2, cut.plan.parts, how.layout.channels), cut.number)
+    given = kept, _of(how.gamma), _of(how.beta)
+    cut.launch("products", how.relu, x, dy, *given, partial, *cut.shape)
+    return partial
+
+
+def _differentiate(
+    dy: Array, x: Array, dx: Array, how: How, kept: Array, partial: Array, places: Places, cut: Cut
+) -> None:
+    given = kept, _of(how.gamma), _of(how.beta), *map(_of, places)
+    cut.launch("differentiate", how.relu, x, dy, partial, *given, dx, *cut.shape)
 
 
 def _inference(x: Array, y: Array, how: How, mean: Array, var: Array, cut: Cut) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import FunctionType
 from typing import Any
 
@@ -16,8 +17,10 @@ from ...compiling.python_text import rebound
 from .. import formula
 from ..channel_vectors import computed, given
 from ..contract import NOWHERE, BatchNormEngine, How, Places, Running
+from ..layout import Layout
 from . import numba_cuda_kernels
-from .numba_cuda_plan import gpu_plan
+from .joined import joined_moments, joined_products
+from .numba_cuda_plan import GpuPlan, gpu_plan
 
 KERNELS = (
     "moments",
@@ -56,14 +59,12 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         layout, gamma, beta, eps, relu = how
         channels, inner, dtype = layout.channels, layout.inner, computed(x)
         number, threads = np.dtype(dtype).type, cuda_launch.THREADS
-        plan = gpu_plan(layout.outer, channels, inner, threads)
-        means, m2s = cupy.empty((2, plan.parts, channels), dtype)
+        means, m2s = _room(x, layout)
         kept, coefficients = cupy.empty((2, 3, channels), dtype)
         gamma, beta = given(cupy, gamma, beta, channels, dtype)
         mean, var, momentum = running or (kept[0], kept[0], 0.0)
         flat = layout.flat(x)
-        across = plan.across, plan.parts
-        _launch("moments", x, relu, across, flat, means, m2s, plan.width, inner)
+        _sum_up("moments", x, relu, layout, flat, means, m2s)
         _launch(
             *("finish_forward", x, relu, -(-channels // threads)),
             *(flat, means, m2s, gamma, beta, mean, var, kept, coefficients, inner),
@@ -79,26 +80,13 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         import cupy
 
         layout, gamma, beta, _, relu = how
-        channels, inner, dtype = layout.channels, layout.inner, computed(x)
-        threads = cuda_launch.THREADS
-        plan = gpu_plan(layout.outer, channels, inner, threads)
-        sums = cupy.empty((2, plan.parts, channels), dtype)
-        result, coefficients = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
-        gamma, beta = given(cupy, gamma, beta, channels, dtype)
-        flat_dy, flat = layout.flat(dy), layout.flat(x)
-        _launch(
-            *("products", x, relu, (plan.across, plan.parts)),
-            *(flat_dy, flat, kept, gamma, beta, sums, plan.width, inner),
-        )
-        _launch(
-            *("finish_backward", x, relu, -(-channels // threads)),
-            *(sums, gamma, beta, kept, result, coefficients),
-            np.dtype(dtype).type(layout.count),
-        )
-        _launch(
-            *("differentiate", x, relu, blocks_for(x.size)),
-            *(flat_dy, flat, coefficients, layout.flat(dx), inner),
-        )
+        channels, dtype = layout.channels, computed(x)
+        sums = _room(x, layout)
+        room = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
+        affine = given(cupy, gamma, beta, channels, dtype)
+        _sum_up("products", x, relu, layout, layout.flat(dy), layout.flat(x), kept, *affine, sums)
+        _apply_sums(dy, x, dx, how, kept, affine, sums, layout.count, room)
+        result, _ = room
         return result[0], result[1]
 
     def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
@@ -112,6 +100,71 @@ class NumbaCudaBatchNorm(BatchNormEngine):
             *(layout.flat(x), mean, var, gamma, beta),
             *(np.dtype(dtype).type(eps), layout.flat(y), layout.inner),
         )
+
+    def moments(self, x: Array, layout: Layout) -> Array:
+        means, m2s = _room(x, layout)
+        _sum_up("moments", x, False, layout, layout.flat(x), means, m2s)
+        rows, parts = layout.matrix(x), len(means)
+        some = rows[0, :, 0], rows[layout.outer // 2, :, layout.inner // 2], rows[-1, :, -1]
+        (near,) = formula.middle(*(each.astype(computed(x)) for each in some))  # as near_of()
+        ends = [part * layout.count // parts for part in range(parts + 1)]
+        counts = [end - start for start, end in pairwise(ends)]
+        return joined_moments(near, means, m2s, counts)
+
+    def products(self, dy: Array, x: Array, how: How, kept: Array) -> Array:
+        import cupy
+
+        layout, gamma, beta, _, relu = how
+        sums, affine = _room(x, layout), given(cupy, gamma, beta, layout.channels, computed(x))
+        _sum_up("products", x, relu, layout, layout.flat(dy), layout.flat(x), kept, *affine, sums)
+        return joined_products(sums)
+
+    def differentiate(
+        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, sums: Array, count: int
+    ) -> None:
+        import cupy
+
+        channels, dtype = how.layout.channels, computed(x)
+        room = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
+        affine = given(cupy, how.gamma, how.beta, channels, dtype)
+        totals = cupy.empty((2, 1, channels), dtype)
+        totals[:, 0] = sums
+        _apply_sums(dy, x, dx, how, kept, affine, totals, count, room)
+
+
+def _plan(layout: Layout) -> GpuPlan:
+    return gpu_plan(layout.outer, layout.channels, layout.inner, cuda_launch.THREADS)
+
+
+def _room(x: Array, layout: Layout) -> Array:
+    """Memory for two sums a channel of each part, (2, parts, C)."""
+    import cupy
+
+    return cupy.empty((2, _plan(layout).parts, layout.channels), computed(x))
+
+
+def _sum_up(name: str, x: Array, relu: bool, layout: Layout, *arrays: Array) -> None:
+    """Launch a kernel that sums up in parts."""
+    plan = _plan(layout)
+    _launch(name, x, relu, (plan.across, plan.parts), *arrays, plan.width, layout.inner)
+
+
+def _apply_sums(
+    dy: Array, x: Array, dx: Array, how: How, kept: Array, affine: tuple[Array, Array],
+    sums: Array, count: int, room: tuple[Array, Array],
+) -> None:  # fmt: skip
+    """dx from the sums of parts, (2, parts, C), of `count` values a channel. `room` is for dgamma
+    and dbeta, (2, C), and for coefficients, (5, C)."""
+    layout, relu, dtype = how.layout, how.relu, computed(x)
+    result, coefficients = room
+    _launch(
+        *("finish_backward", x, relu, -(-layout.channels // cuda_launch.THREADS)),
+        *(sums, *affine, kept, result, coefficients, np.dtype(dtype).type(count)),
+    )
+    _launch(
+        *("differentiate", x, relu, blocks_for(x.size)),
+        *(layout.flat(dy), layout.flat(x), coefficients, layout.flat(dx), layout.inner),
+    )
 
 
 def _launch(name: str, x: Array, relu: bool, blocks: Blocks, *arguments: Any) -> None:

@@ -113,6 +113,13 @@ def plan_of(
     return Plan(runs, each, THREADS, tile.channels, across, -(-length // share), share, False)
 
 
+def values_of_parts(plan: Plan, outer: int, inner: int) -> list[int]:
+    """Values of a channel in each of its parts, as kernels have them by values_of()."""
+    length, each = (outer * inner // plan.each, plan.each) if plan.runs else (outer, inner)
+    parts = range(0, plan.share * plan.parts, plan.share)
+    return [min(length - before, plan.share) * each for before in parts]
+
+
 def _reach(outer: int, channels: int, inner: int, each: int) -> int:
     """Elements of an array, and of the place that a thread may look ahead to."""
     rows = MORE if inner < RUN else MORE * each // inner + 1

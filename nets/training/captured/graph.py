@@ -12,8 +12,10 @@ from ...types import Array
 from .step import MOST, Batch, Captured, check_engine
 
 
-def check_graphs(net: Sequential, optimizer: Optimizer) -> None:
+def check_graphs(net: Sequential, optimizer: Optimizer | None) -> None:
     """Raise Uncapturable with the reason where there are no graphs, or not of these."""
+    if optimizer is None:
+        raise Uncapturable("gradients alone are not captured on a GPU")
     if reason := why_no_graphs():
         raise Uncapturable(reason)
     check_engine(optimizer, "cupy")
@@ -31,6 +33,7 @@ class CapturedGraph(Captured):
     def _write_down(self, data: Batch, gathered: bool) -> None:
         net, optimizer = self._net, self._optimizer
         check_graphs(net, optimizer)
+        assert optimizer is not None
         arrays = tuple(column[0] for column in optimizer.columns())
         states = net.random_state()
         with net.backend.scope():

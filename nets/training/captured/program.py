@@ -13,7 +13,8 @@ class CapturedProgram(Captured):
 
     def _write_down(self, data: Batch, gathered: bool) -> None:
         check_programs(self._net)
-        check_engine(self._optimizer, "numba")
+        if self._optimizer is not None:
+            check_engine(self._optimizer, "numba")
         recorder = self._recorder = new_recorder(self._net.dtype, MOST)
         self.loss, self.metric = recorder.loss, recorder.metric
         self._orders: list[int] = []
@@ -25,8 +26,9 @@ class CapturedProgram(Captured):
             self._record(self._rooms)
         except NotImplementedError as error:
             raise Uncapturable(str(error)) from error
-        arrays = tuple(column[0] for column in self._optimizer.columns())
-        recorder.step(self._rule, arrays, self._runs, self._table, self._clip_norm)
+        if self._optimizer is not None:
+            arrays = tuple(column[0] for column in self._optimizer.columns())
+            recorder.step(self._rule, arrays, self._runs, self._table, self._clip_norm)
 
     def _record(self, batch: Batch) -> None:
         """All but the optimizer's step."""
@@ -60,7 +62,8 @@ class CapturedProgram(Captured):
         self._start(order)
         found: list[tuple[str, int]] = self._recorder.timed()
         self.taken = int(self._recorder.program.clock[0])
-        self._optimizer.stepped(self.taken)
+        if self._optimizer is not None:
+            self._optimizer.stepped(self.taken)
         return found
 
     def _start(self, order: Array | None) -> None:

@@ -35,6 +35,7 @@ class Captured(ABC):
     """One training step of a network, a loss and an optimizer, for batches of one size.
 
     Args:
+        optimizer: None: the step ends with the gradients.
         data: (x, y, weights or None) of all samples, from which batches are taken by number.
         gathered: whether they are; else `give` writes each, alike but for the number of rows.
         samples: m of the regularizers' formulas.
@@ -54,21 +55,22 @@ class Captured(ABC):
         self,
         net: Sequential,
         loss: Loss,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         batch_size: int,
         data: Batch,
         regularizers: Sequence[Regularizer],
-        samples: int,
+        samples: float,
         gathered: bool = True,
     ) -> None:
         check(net, loss, optimizer, regularizers)
         self._net, self._loss, self._optimizer = net, loss, optimizer
         self._regularizers = regularizers
         self.batch_size, self._samples = batch_size, samples
-        self._rule, coefficients = optimizer.prepared()
-        self._runs = optimizer.runs()
-        self._clip_norm = optimizer.clip_norm
-        self._table = np.zeros((MOST, len(coefficients)))
+        if optimizer is not None:
+            self._rule, coefficients = optimizer.prepared()
+            self._runs = optimizer.runs()
+            self._clip_norm = optimizer.clip_norm
+            self._table = np.zeros((MOST, len(coefficients)))
         self._write_down(data, gathered)
         self._state = self._settings()
 
@@ -95,11 +97,12 @@ class Captured(ABC):
 
     def _settings(self) -> list[Any]:
         """What was written down and must not change."""
-        optimizer = self._optimizer
+        own = settings(self._net, self._loss, *self._regularizers)
+        if (optimizer := self._optimizer) is None:
+            return [*own, self._net.parameters().flat, self._net.parameters().flat_grads]
         arrays = (column[0] for column in optimizer.columns())
         rule = optimizer.prepared()[0]
-        own = *optimizer.options.values(), optimizer.engine
-        return [*settings(self._net, self._loss, *self._regularizers), *arrays, rule, *own]
+        return [*own, *arrays, rule, *optimizer.options.values(), optimizer.engine]
 
     def holds(self) -> bool:
         """Whether network and optimizer are as they were when the step was captured."""
@@ -110,6 +113,7 @@ class Captured(ABC):
 
         False where they are not those of the capture: it is to be captured anew first.
         """
+        assert self._optimizer is not None
         rule, self._table[number] = self._optimizer.prepared(number)
         return rule is self._rule and self._optimizer.clip_norm == self._clip_norm
 
@@ -124,7 +128,8 @@ class Captured(ABC):
             NotFiniteError: after the steps that were `taken`, the loss of the next is not finite.
         """
         self.taken = self._run(order, steps)
-        self._optimizer.stepped(self.taken)
+        if self._optimizer is not None:
+            self._optimizer.stepped(self.taken)
         self.unfinished = self.taken < steps
         if self.unfinished and self._not_finite:
             raise NotFiniteError("loss", float(self.loss[self.taken]))
@@ -135,6 +140,7 @@ class Captured(ABC):
         Raises:
             NotFiniteError: its gradients are not finite.
         """
+        assert self._optimizer is not None
         step(self._net, self._optimizer)
         self._ended()
         self.taken += 1
@@ -143,12 +149,22 @@ class Captured(ABC):
 def check(
     net: Sequential,
     loss: Loss,
-    optimizer: Optimizer,
+    optimizer: Optimizer | None,
     regularizers: Sequence[Regularizer] = (),
 ) -> None:
     """Raise Uncapturable with the reason where a step of these can't be captured on any device."""
     check_methods(net)
     check_loss(loss)
+    if optimizer is not None:
+        _check_optimizer(net, optimizer)
+    for regularizer in regularizers:
+        if newer := newer_than("record", regularizer, Regularizer, PENALTY):
+            raise Uncapturable(f"{regularizer!r} has a {newer} of its own, and no record")
+
+
+def _check_optimizer(net: Sequential, optimizer: Optimizer) -> None:
+    if optimizer.storage.share not in (None, 1.0):
+        raise Uncapturable("several ranks step the optimizer together")
     if newer := newer_than("columns", optimizer, Optimizer, ("step",)):
         raise Uncapturable(f"the optimizer {optimizer!r} has a {newer} of its own")
     if len(optimizer.frozen) == len(net.parameters()):
@@ -157,9 +173,6 @@ def check(
         raise Uncapturable("clip_each_norm takes a factor for each array")
     if optimizer.frozen and optimizer.clip_norm is not None:
         raise Uncapturable("clip_norm leaves out the optimizer's frozen parameters")
-    for regularizer in regularizers:
-        if newer := newer_than("record", regularizer, Regularizer, PENALTY):
-            raise Uncapturable(f"{regularizer!r} has a {newer} of its own, and no record")
 
 
 def check_engine(optimizer: Optimizer, engine: str) -> None:

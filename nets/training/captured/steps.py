@@ -40,7 +40,7 @@ class CapturedBySize:
         why_not: why there are none; "" where there are.
     """
 
-    def __init__(self, net: Sequential, loss: Loss, optimizer: Optimizer) -> None:
+    def __init__(self, net: Sequential, loss: Loss, optimizer: Optimizer | None) -> None:
         self._made: dict[Hashable, Captured] = {}
         self.why_not = ""
         self._network = net
@@ -52,7 +52,8 @@ class CapturedBySize:
                 check_graphs(net, optimizer)
             else:
                 check_programs(net)
-                check_engine(optimizer, "numba")
+                if optimizer is not None:
+                    check_engine(optimizer, "numba")
         except Uncapturable as error:
             self.why_not = str(error)
 

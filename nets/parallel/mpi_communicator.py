@@ -1,0 +1,116 @@
+"""Ranks that talk by MPI, through mpi4py: arrays of the CPU."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ..types import Array, HostArray
+from .communicator import Comm, Communicator, check_flat, counts
+from .shards import Bounds
+
+SIZES = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"
+"""Variables in which launchers say how many processes they have started."""
+
+
+def mpi() -> Any:
+    """The module mpi4py.MPI, which starts MPI when it is first imported.
+
+    Raises:
+        ImportError: it is not installed, or finds no MPI.
+    """
+    try:
+        return import_module("mpi4py.MPI")
+    except (ImportError, RuntimeError) as error:
+        raise ImportError(
+            f'training on several processes needs mpi4py and an MPI: pip install "onepass[mpi]" '
+            f"({error})"
+        ) from error
+
+
+def launched() -> bool:
+    """Whether a launcher such as mpiexec has started several processes, of which this is one."""
+    sizes = (os.environ.get(name, "") for name in SIZES)
+    return any(size.isdigit() and int(size) > 1 for size in sizes)
+
+
+class MpiCommunicator(Communicator):
+    """An intracommunicator of mpi4py; its own messages do not mix with those of the user's.
+
+    Sums of float16 are made in float32, since MPI has no float16.
+
+    Args:
+        comm: such as MPI.COMM_WORLD; all of its ranks make one.
+    """
+
+    def __init__(self, comm: Comm) -> None:
+        self._mpi = mpi()
+        self._comm = comm.Dup()
+        self.rank, self.size = self._comm.rank, self._comm.size
+        local = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED)
+        self.local_rank, self.local_size = local.rank, local.size
+        local.Free()
+        self._room: HostArray = np.empty(0)
+
+    def sum_parts(self, array: Array, bounds: Bounds) -> None:
+        check_flat(array)
+        self._count(array, bounds)
+        if self.size == 1:
+            return
+        own = slice(bounds[self.rank], bounds[self.rank + 1])
+        given = array.astype(np.float32) if array.dtype == np.float16 else array
+        if self._room.shape != (own.stop - own.start,) or self._room.dtype != given.dtype:
+            self._room = np.empty(own.stop - own.start, given.dtype)
+        self._comm.Reduce_scatter(given, self._room, counts(bounds))
+        with np.errstate(over="ignore"):
+            array[own] = self._room
+
+    def gather_parts(self, array: Array, bounds: Bounds) -> None:
+        check_flat(array)
+        self._count(array, bounds)
+        if self.size == 1:
+            return
+        whole = array.view(np.uint16) if array.dtype == np.float16 else array
+        places = [whole, counts(bounds), [*bounds[:-1]], self._mpi_type(whole)]
+        self._comm.Allgatherv(self._mpi.IN_PLACE, places)
+
+    def gathered(self, array: Array) -> Array:
+        own = np.ascontiguousarray(array)
+        found = np.empty((self.size, *own.shape), own.dtype)
+        self.sent += (self.size - 1) * own.nbytes
+        self._comm.Allgather(own.view(np.uint8), found.view(np.uint8))
+        return found
+
+    def take_from_first(self, array: Array) -> None:
+        found = np.ascontiguousarray(array)
+        self._comm.Bcast(found.reshape(-1).view(np.uint8))
+        if found is not array:
+            array[...] = found
+
+    def sum_numbers(self, numbers: HostArray) -> HostArray:
+        found = np.empty_like(numbers)
+        self._comm.Allreduce(numbers, found)
+        return found
+
+    def objects(self, value: Any) -> list[Any]:
+        found: list[Any] = self._comm.allgather(value)
+        return found
+
+    def object_from_first(self, value: Any) -> Any:
+        return self._comm.bcast(value)
+
+    def abort(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._comm.Abort(1)
+
+    def close(self) -> None:
+        if self._comm != self._mpi.COMM_NULL:
+            self._comm.Free()
+
+    def _mpi_type(self, array: HostArray) -> Any:
+        return self._mpi.Datatype.fromcode(array.dtype.char)

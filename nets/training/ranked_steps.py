@@ -1,0 +1,177 @@
+"""The updates of `fit` where several ranks take part: gradients of a part of each batch, and a step
+together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from ..parallel.agreement import Met
+from ..parallel.data_parallel import DataParallel
+from ..types import Array
+from .captured.step import Batch, Captured
+from .captured.steps import CapturedBySize, captured_step, written_down
+from .divergence import diverged
+from .inputs import Pair
+from .regularizers import Regularizer
+from .run import Run
+from .update import NotFiniteError, gradients, step
+
+
+class RankedSteps(CapturedBySize):
+    """Gradients of this rank's part of a batch, captured where that can be.
+
+    Each rank multiplies the losses of its rows with a factor, so that the mean over ranks is that
+    of the batch; penalties are added by rank 0 alone, times the number of ranks.
+
+    Args:
+        data: x, y and weights of all samples.
+        why_not: why gradients go through layer by layer; "" where they may be captured.
+        rows: of this rank's part that go through the layers at a time.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        ranks: DataParallel,
+        data: Batch,
+        regularizers: Sequence[Regularizer],
+        rows: int,
+        why_not: str,
+    ) -> None:
+        super().__init__(run.net, run.loss, None)
+        if ranks.merging and ranks.size > 1:
+            why_not = why_not or f"{ranks.merging[0]!r} takes sums over all ranks"
+        self.why_not = why_not or self.why_not
+        self._run, self._ranks, self._data, self._rows = run, ranks, data, rows
+        self._regularizers = tuple(regularizers) if ranks.rank == 0 else ()
+        self._samples = len(data[0]) / ranks.size  # as if the penalty were `size` times as large
+
+    def update(
+        self, batch: Array, given: Callable[[Array], Pair], meet: Callable[[float, float], Met]
+    ) -> tuple[Array, Array]:
+        """One update of all ranks: (mean loss, sum of the metric) of the batch, before the step.
+
+        Args:
+            batch: the numbers of its samples, the same on all ranks.
+            given: makes rows and targets of some of them, where the step is not captured.
+            meet: of all ranks, with sums of the loss and the metric.
+
+        Raises:
+            FloatingPointError: the loss, or `clip_norm`'s norm, is not finite: on all ranks alike,
+                and nothing was updated.
+        """
+        run, ranks = self._run, self._ranks
+        own, weight = ranks.share(len(batch))
+        part = batch[own]
+        captured = self._captured(part, weight)
+        pair = None if captured or not self._takes_part(part) else given(part)
+        if ranks.merging:  # what failed so far is told before their sums
+            meet(0.0, 0.0)
+        inside: AbstractContextManager[None] = nullcontext()
+        if ranks.merging:
+            inside = ranks.agreement.closed(NotFiniteError)
+        with inside:
+            mean, metric = self._gradients(captured, pair, part, weight)
+        on_cpu = run.net.backend.device == "cpu"
+        if on_cpu:
+            met = meet(float(mean), float(metric))
+            mean, metric = met.loss / ranks.size, met.metric
+            if not np.isfinite(mean):
+                raise self._diverged("loss", mean, pair or self._again(part, given))
+        else:
+            meet(0.0, 0.0)
+        try:
+            with ranks.agreement.closed(NotFiniteError):
+                if not on_cpu:
+                    mean, metric = self._sums(mean, metric)
+                if run.loss_scaler is None:
+                    step(run.net, run.optimizer)
+                else:
+                    run.loss_scaler.step(run.optimizer)
+        except NotFiniteError as error:
+            raise self._diverged(
+                error.what, error.value, pair or self._again(part, given)
+            ) from error
+        if run.loss_scaler is None:
+            run.step += 1
+        return mean, metric
+
+    def _gradients(
+        self, captured: Captured | None, pair: Pair | None, part: Array, weight: float
+    ) -> tuple[Array, Array]:
+        """Loss and metric of this rank's part, its gradients being the network's; NaN for a loss
+        that is not finite, if the CPU has it."""
+        run, net = self._run, self._run.net
+        try:
+            if captured is not None:
+                captured.run(part, 1)
+                return captured.loss[0], captured.metric[0]
+            if pair is None:
+                net.parameters().flat_grads[...] = 0
+                return 0.0, 0.0
+            if not len(part):
+                net.backward(net.forward(pair[0], train=True), input_grad=False)
+                return 0.0, 0.0
+            weights = _weights(self._data[2], part, weight, net.dtype, net.backend.xp)
+            return gradients(
+                net, run.loss, self._regularizers, self._samples, *pair, weights,
+                rows=self._rows, scaler=run.loss_scaler,
+            )  # fmt: skip
+        except NotFiniteError as error:
+            return error.value, 0.0
+
+    def _takes_part(self, part: Array) -> bool:
+        """Whether this rank has rows, or sums of none to give."""
+        return len(part) > 0 or (bool(self._ranks.merging) and self._ranks.size > 1)
+
+    def _captured(self, part: Array, weight: float) -> Captured | None:
+        if self.why_not or not len(part):
+            return None
+
+        def make() -> Captured:
+            run, (x, y, weights) = self._run, self._data
+            weights = _weights(weights, slice(None), weight, run.net.dtype, np, len(x))
+            data = written_down(run.net, run.loss, x, y, weights)
+            return captured_step(
+                run.net, run.loss, None, len(part), data, self._regularizers, self._samples
+            )
+
+        return self._step((len(part), weight), make)
+
+    def _again(self, part: Array, given: Callable[[Array], Pair]) -> Pair | None:
+        return given(part) if len(part) else None
+
+    def _sums(self, mean: Array, metric: Array) -> tuple[Array, Array]:
+        """The mean over ranks, and the sum, of figures on a GPU."""
+        xp = self._run.net.backend.xp
+        own = xp.stack([xp.asarray(each, np.float64) for each in (mean, metric)])
+        total = self._ranks.communicator.gathered(own).sum(axis=0)
+        return total[0] / self._ranks.size, total[1]
+
+    def _diverged(self, what: str, value: float, pair: Pair | None) -> FloatingPointError:
+        """The error on all ranks, in the words of the first that finds a layer that went wrong."""
+        ranks, run = self._ranks, self._run
+        with ranks.agreement.closed(), ranks.apart():
+            pairs = [] if pair is None else [pair]
+            own = str(diverged(run, what, value, pairs, training=True))
+            told = ranks.communicator.objects((own, ": layer " in own or ": the " in own))
+        rank = next((k for k, (_, found) in enumerate(told) if found), 0)
+        named = f" (rank {rank})" if ranks.size > 1 and told[rank][1] else ""
+        return ranks.agreement.alike(FloatingPointError(told[rank][0] + named))
+
+
+def _weights(
+    weights: Array | None, part: Array, weight: float, dtype: np.dtype[Any], xp: Any, rows: int = 0
+) -> Array | None:
+    """The weight of each row of a part, times the factor of this rank's losses; None for ones."""
+    if weights is not None:
+        own = weights[part]
+        return own if weight == 1 else own * own.dtype.type(weight)
+    if weight == 1:
+        return None
+    wide = np.float32 if dtype == np.float16 else dtype
+    return xp.full(rows or len(part), weight, wide)
