@@ -106,11 +106,10 @@ def valid(root: Path) -> dict[str, Run]:
 
 
 def remarks(root: Path) -> Iterator[str]:
-    """A line for each file that is not known as it is now, and for what is known and is no more."""
+    """A line of what is not known as it is now, and one for each that is known and is no more."""
     known, here = load(root), valid(root)
-    for test in tests_of(root):
-        if test not in here:
-            yield f"not kept as it is now, with these versions: {test}; to keep it: {UPDATE}"
+    if unknown := [test for test in tests_of(root) if test not in here]:
+        yield f"not kept as now, with these versions: {', '.join(unknown)}; to keep them: {UPDATE}"
     ships = set(account.shipped())
     for test, run in known.items():
         if not (root / test).is_file():

@@ -133,7 +133,7 @@ def test_what_has_changed_is_not_kept(checkout, change):
     changed(checkout, *CHANGES[change])
     assert SOME not in record.valid(checkout)
     (remark, *_) = [each for each in record.remarks(checkout) if SOME in each]
-    assert remark.startswith("not kept as it is now")
+    assert remark.startswith("not kept as now")
 
 
 def test_nor_is_it_with_a_conftest_that_was_not_there(checkout):
