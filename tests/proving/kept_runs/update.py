@@ -45,19 +45,21 @@ def run(root: Path, test: str) -> Run | str:
 
 def update(root: Path, everything: bool = False) -> list[str]:
     """Renew the record; a line for each file that can't be kept, with the reason."""
-    runs = {} if everything else record.valid(root)
+    here = record.tests_of(root)
+    known = {} if everything else record.valid(root)
+    runs = {test: known[test] for test in here if test in known}
+    record.write(root, runs)
     refused = []
-    for test in record.tests_of(root):
+    for test in here:
         if test in runs:
             continue
         found = run(root, test)
         if isinstance(found, Run):
             print(f"{test}: {found.passed} tests have passed", flush=True)
             runs[test] = found
+            record.write(root, runs)  # now: who stops this has what has passed so far
         else:
             refused.append(f"{test} is not kept: {found}")
-    here = set(record.tests_of(root))
-    record.write(root, {test: run for test, run in runs.items() if test in here})
     return refused
 
 
@@ -65,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--everything", action="store_true", help="run what is kept, too")
     refused = update(ROOT, parser.parse_args(arguments).everything)
-    print("\n".join(refused), file=sys.stderr)
+    for line in refused:
+        print(line, file=sys.stderr)
     return 1 if refused else 0
 
 
