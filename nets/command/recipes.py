@@ -10,7 +10,7 @@ from ..losses.softmax_cross_entropy import SoftmaxCrossEntropy
 from ..network.multilayer import multilayer
 from ..network.sequential import Sequential
 from ..optimizers.adam import Adam
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.schedules.decays import ExponentialDecay
 from ..optimizers.schedules.schedule import Schedule
 from ..parallel.communicator import Comm

@@ -11,7 +11,8 @@ import numpy as np
 from ...kernels import global_norm
 from ...kernels.launch import Runs
 from ..network.parameters import Parameters
-from ..optimizers.updated_arrays import FlatStorage, Key
+from ..optimizers.storage.flat_storage import FlatStorage
+from ..optimizers.storage.storage import Key
 from ..types import Array, HostArray
 from .agreement import Agreement
 from .shards import shards

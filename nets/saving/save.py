@@ -11,7 +11,7 @@ from typing import Any
 
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.schedules.by_name import SCHEDULES
 from ..optimizers.schedules.schedule import Chain, Schedule
 from ..parallel.agreement import Agreement

@@ -18,7 +18,7 @@ from ...network.captured_forward import (
     settings,
 )
 from ...network.sequential import Sequential
-from ...optimizers.optimizer import Optimizer
+from ...optimizers.frame.optimizer import Optimizer
 from ...types import Array
 from ..regularizers import Regularizer
 from ..update import NotFiniteError, step

@@ -10,27 +10,29 @@ from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
-from ... import kernels
-from ...backend import device_of
-from ...backend.checks.arrays import check_arrays
-from ...backend.checks.numbers import step_number
-from ...kernels.engine_table import Kept, find_engine
-from ...kernels.launch import (
+from .... import kernels
+from ....backend import device_of
+from ....backend.checks.arrays import check_arrays
+from ....backend.checks.numbers import step_number
+from ....kernels.engine_table import Kept, find_engine
+from ....kernels.launch import (
     AVERAGE,
     Runs,
     check_all,
     launch_all,
     norm_of_all,
 )
-from ...kernels.loss_scale import Changes, pending_steps, tables_of_all
-from ..state_checks import check_keys, check_values
-from ..types import Array, HostArray
+from ....kernels.loss_scale import Changes, pending_steps, tables_of_all
+from ...state_checks import check_keys, check_values
+from ...types import Array, HostArray
+from ..storage.flat_storage import FlatStorage
+from ..storage.kinds import storage_of
+from ..storage.storage import Arrays, Calls, Columns, Key, Storage
 from . import groups as grouping
 from . import options as own
 from .clipping import clipped_scale
 from .groups import Chosen, Named
 from .tuned import ARRANGEMENT, Tuned
-from .updated_arrays import Arrays, Calls, Columns, FlatStorage, Key, Storage, storage_of
 
 
 class Common(TypedDict, total=False):
