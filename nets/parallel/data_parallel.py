@@ -12,8 +12,8 @@ import numpy as np
 from ...backend.checks.numbers import flag
 from ..layers.batch_norm import BatchNorm
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
-from ..optimizers.updated_arrays import FlatStorage
+from ..optimizers.frame.optimizer import Optimizer
+from ..optimizers.storage.flat_storage import FlatStorage
 from ..types import Array
 from .agreement import Agreement
 from .communicator import Comm, Communicator
