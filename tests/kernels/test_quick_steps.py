@@ -17,7 +17,7 @@ from onepass.kernels.rule_engines import entry, numba_cpu
 from onepass.kernels.rule_engines import numba_fields as fields
 from onepass.kernels.simd import half
 from onepass.nets import SGD, Adam, Parameters
-from onepass.nets.optimizers import optimizer as stepping
+from onepass.nets.optimizers.frame import optimizer as stepping
 from oracles.rules import RULES, each
 from tolerances import DTYPES, assert_step
 

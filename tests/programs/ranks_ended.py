@@ -114,6 +114,23 @@ def layer_after_sync():
     train(act, layers=lambda: [*normed(sync=True)(), Falls()], batch_size=11)
 
 
+def boom(*_):
+    raise KeyError("boom")
+
+
+def uncaught():
+    """All know, and each ends by itself."""
+    train(boom)
+
+
+def uncaught_in_block(sharded=True):
+    """Likewise: the block ends together, too."""
+    case = Case(optimizer=Adam)
+    net, optimizer = made(case)
+    with DataParallel(net, optimizer, COMM, sharded=sharded) as ranks:
+        trained(case, net, optimizer, comm=ranks, callbacks=Acts(boom), epochs=9)
+
+
 def sys_exit():
     train(lambda run: sys.exit(5))
 
@@ -133,10 +150,7 @@ def own_loop(act=lambda: None, sharded=False):
 
 
 def own_loop_raises():
-    def act():
-        raise KeyError("boom")
-
-    own_loop(act)
+    own_loop(boom)
 
 
 def own_loop_interrupted():

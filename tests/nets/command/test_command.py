@@ -44,7 +44,7 @@ def test_train_takes_a_schedule_by_name(capsys, monkeypatch, arguments, told, ra
     pytest.importorskip("sklearn", reason="digits come from scikit-learn")
     seen = []
 
-    def train(recipe, data, progress):
+    def train(recipe, data, progress, comm=None):
         seen.append((recipe.schedule, -(-len(data.x_train) // recipe.batch_size)))
         return History(val_metric=[0.5], loss=[1.0], seconds=[1.0])
 

@@ -20,7 +20,7 @@ from onepass.nets import (
     RAdam,
     RMSprop,
 )
-from onepass.nets.optimizers import optimizer as stepping
+from onepass.nets.optimizers.frame import optimizer as stepping
 
 
 def test_defaults_are_those_of_pytorch():

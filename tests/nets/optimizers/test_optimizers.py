@@ -29,7 +29,7 @@ from onepass.nets import (
     RMSprop,
     Sequential,
 )
-from onepass.nets.optimizers import optimizer as stepping
+from onepass.nets.optimizers.frame import optimizer as stepping
 
 # Plain loops over Python floats: (p, list of g) -> p, one element at a time.
 

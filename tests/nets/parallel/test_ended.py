@@ -44,6 +44,18 @@ def test_who_can_not_tell_the_others_ends_them(case, said, tmp_path):
     check_file(tmp_path / "file")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["uncaught", "uncaught_in_block"])
+def test_a_failure_that_all_know_of_ends_each_by_itself(case, tmp_path):
+    """With its own error: nothing is aborted."""
+    found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS)
+    assert found.status not in (None, 0), found
+    assert "KeyError: 'boom'" in found.errors
+    assert "RankFailedError: rank 1 of 2 failed: KeyError: 'boom'" in found.errors
+    assert "so all end" not in found.errors
+    check_file(tmp_path / "file")
+
+
 @pytest.mark.parametrize("case", ["killed", pytest.param("exits", marks=pytest.mark.slow)])
 def test_a_rank_that_is_gone_takes_the_others_with_it(case, tmp_path):
     found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS)

@@ -18,7 +18,7 @@ from onepass.nets import (
     fit,
     load,
 )
-from onepass.nets.optimizers import optimizer as stepping
+from onepass.nets.optimizers.frame import optimizer as stepping
 
 NOT_FINITE = [np.inf, -np.inf, np.nan]
 
