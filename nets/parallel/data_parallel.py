@@ -73,7 +73,8 @@ class DataParallel:
     Raises:
         TypeError: `comm` is no communicator, or `sharded` no bool.
         ValueError: the optimizer updates other arrays, or ranks together already; a rank has
-            another network, optimizer or version than rank 0: said on all of them, and named.
+            another network, optimizer or version than rank 0: said on all of them, and named. Some
+            batch norms of the network have sync=True, and some have not.
         ImportError: mpi4py, or CuPy's NCCL, is not installed.
 
     Conventions: gradients are averaged, as PyTorch's DistributedDataParallel does; statistics of a

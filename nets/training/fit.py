@@ -162,6 +162,8 @@ def fit(
             can't be captured.
         DeviceUnavailableError: the GPU was lost; the message says when.
         RankFailedError: another rank has failed; it is named, with what it raised.
+        RuntimeError: a callback does on one rank alone what all are to do, such as
+            `save(..., run=run)`; said on all of them.
     """
     with trained_together(net, optimizer, comm, sharded) as ranks:
         with all_or_none(ranks):

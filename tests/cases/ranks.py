@@ -107,7 +107,7 @@ class Case:
     loss: Callable[[], Any] = SoftmaxCrossEntropy
     dtype: str = "float32"
     equal: bool = True
-    limit: float = 1000.0
+    limit: float = 100.0
 
 
 def _noise(rows: Any, rng: Any) -> Any:
