@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from cases.ranks import CASES, made, trained
 from programs.launched import launched, why_no_ranks
 
 pytestmark = pytest.mark.skipif(bool(why_no_ranks()), reason=why_no_ranks())
 
 RANKS = 3
+COMPILED = "SGD", "Adam", "use_ema", "squared error", "own statistics", "sync", "dropout"
 ROUNDED = 1e-5  # a few hundred eps of float32, of numbers about 1
 
 
@@ -22,6 +24,9 @@ def said(tmp_path_factory):
     unsaid = {f"{name}_NUM_THREADS": "" for name in ("ONEPASS", "OMP", "NUMBA", "OPENBLAS")}
     unsaid.pop("ONEPASS_NUM_THREADS")
     folder = tmp_path_factory.mktemp("together")
+    for name in COMPILED:  # once, for all ranks
+        net, optimizer = made(CASES[name])
+        trained(CASES[name], net, optimizer)
     found = launched(RANKS, "ranks_together", folder, seconds=250, **unsaid)
     lines = [json.loads(line) for line in found.out.splitlines() if line.startswith("{")]
     cases = {each["case"]: each for each in lines}
