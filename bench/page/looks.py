@@ -53,6 +53,18 @@ LOOKS = {
     "torch compile": Look("#882255", ">", (0, (6, 1, 1, 1)), "--"),
     "sklearn": Look("#777777", "h", (0, (4, 1, 1, 1, 1, 1)), "**"),
     "sklearn one thread": Look("#56B4E9", "^", (0, (5, 1.5)), "..."),
+    "alone": Look("#000000", "", "--", "----"),
+    "alone, one thread": Look("#777777", "*", ":", "xxxx"),
+    "1 rank": Look("#56B4E9", "^", (0, (5, 1.5)), "..."),
+    "2 ranks": OURS,
+    "2 ranks, sharded": Look("#E69F00", "v", "-.", "\\\\\\"),
+    "4 ranks": Look("#0072B2", "s", "-", "///"),
+    "4 ranks, sharded": Look("#009E73", "D", ":", "++"),
+    "exchange": Look("#0072B2", "s", "-", "///"),
+    "compute": Look("#777777", "*", ":", "xxxx"),
+    "one after another": Look("#000000", "", "--", "----"),
+    "at once": OURS,
+    "at once, asked between": Look("#E69F00", "v", "-.", "\\\\\\"),
     "sklearn without batch norm": Look("#777777", "h", (0, (4, 1, 1, 1, 1, 1)), "**"),
 }
 """By path, in the order in which legends and bars list them."""
