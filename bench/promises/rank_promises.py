@@ -26,8 +26,8 @@ def rank_promises() -> Iterator[Promise]:
         yield Promise(f"step: {path} / alone", step, ratio(path, "alone"), None, True)
     for label in RANKS_OVERLAPPED:
         at = (("ranks", "overlap", label),)
-        for way in ("at once", "at once, asked between"):
-            yield Promise(f"overlap {way}: part hidden", at, _hidden(way), None)
+        for way in ("at once", "polled"):
+            yield Promise(f"overlap, {way}: part hidden", at, _hidden(way), None)
 
 
 def counted_promises(report: Report) -> Iterator[dict[str, Any]]:
