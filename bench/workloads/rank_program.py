@@ -173,8 +173,8 @@ def overlap(comm: Any, way: str, elements: int) -> float:
 
 
 WAYS = ("exchange", "compute", "one after another", "at once", "polled")
-"""How an exchange and a computation follow one another; "polled": at once, and MPI is called between
-two pieces of the computation, so that it can go on with the exchange."""
+"""How an exchange and a computation follow one another; "polled": at once, and MPI is called
+between two pieces of the computation, so that it can go on with the exchange."""
 
 REQUESTS: dict[str, Callable[..., Any]] = {
     each.__name__: each for each in (step, train, count, exchange, meeting, update, overlap)

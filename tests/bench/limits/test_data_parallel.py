@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ class OneOfMany(Communicator):
 
 def a_step(widths, rank, ranks, sharded=False, clip_norm=None):
     """(bytes sent by a step, bytes of this rank's states)."""
-    layers = [Dense(*pair) for pair in zip(widths, widths[1:], strict=False)]
+    layers = [Dense(*pair) for pair in pairwise(widths)]
     net = Sequential(*layers, device="cpu", seed=0)
     optimizer = Adam(net.parameters(), clip_norm=clip_norm)
     communicator = OneOfMany(rank, ranks)
@@ -84,7 +85,7 @@ def a_step(widths, rank, ranks, sharded=False, clip_norm=None):
 
 
 def training(widths, **changed):
-    size = sum(into * out + out for into, out in zip(widths, widths[1:], strict=False))
+    size = sum(into * out + out for into, out in pairwise(widths))
     return Training(size, 0.0, **changed)
 
 
@@ -132,7 +133,7 @@ def test_a_step_of_fit_has_a_single_meeting():
 
 
 def test_the_network_of_the_section_has_as_many_parameters():
-    layers = [Dense(*pair) for pair in zip(WIDTHS, WIDTHS[1:], strict=False)]
+    layers = [Dense(*pair) for pair in pairwise(WIDTHS)]
     assert Sequential(*layers, device="cpu").parameters().flat.size == PARAMETERS
 
 
