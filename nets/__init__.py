@@ -80,10 +80,10 @@ from .optimizers.adam import Adam, AdamW
 from .optimizers.adamax import Adamax
 from .optimizers.amsgrad import AMSGrad
 from .optimizers.by_name import OPTIMIZERS
+from .optimizers.frame.optimizer import Optimizer
 from .optimizers.lion import Lion
 from .optimizers.momentum import Momentum
 from .optimizers.nadam import NAdam
-from .optimizers.optimizer import Optimizer
 from .optimizers.radam import RAdam
 from .optimizers.rmsprop import RMSprop
 from .optimizers.schedules.annealing import Cosine, LinearDecay, Polynomial

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from proving import account
+from proving.kept_runs import record, selection
 from proving.made_up_driver import only_a_gpu
 
 _gpu_tests: set[str] = set()
 _passed: set[str] = set()
+_kept: dict[str, int] = {}  # file -> how many of its tests are left out, since a run is kept
 _OPERATIONS = {"activation", "batch_norm", "inverted_dropout", "products", "program", "softmax"}
 _ROOMS = _OPERATIONS | {"layers", "saving"}  # whose tests compile operations
 _LONG = {  # of few tests, so that they would come last, and a process would wait for them
@@ -43,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail unless every CUDA kernel was proven in every way that needs no GPU",
     )
     parser.addoption(
+        "--prove-all",
+        action="store_true",
+        help="--prove, which also runs what was run before and kept, and has not changed since",
+    )
+    parser.addoption(
         "--made-up-gpu",
         action="store_true",
         help="run CuPy on a made-up CUDA driver, which computes on the CPU: for -m gpu",
@@ -56,6 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--prove-all"):
+        config.option.prove = True
     if config.getoption("--made-up-gpu"):
         chosen = config.getoption("markexpr").split()
         if chosen[:1] != ["gpu"] or "or" in chosen:
@@ -123,6 +132,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out += [item for item in items if item.nodeid in _gpu_tests]
     if config.getoption("--made-up-gpu"):  # thousands, whose skips would take longer than they tell
         left_out += [item for item in items if only_a_gpu.why(item.nodeid)]
+    if _takes_from_the_record(config):
+        kept = selection.left_out(items, config.rootpath)
+        _kept.update({file: len(each) for file, each in kept.items()})
+        left_out += [item for each in kept.values() for item in each]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         gone = {item.nodeid for item in left_out}
@@ -130,6 +143,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):  # a process of pytest-xdist's, which takes them in order
         many = Counter(_room(item.nodeid) for item in items)
         items.sort(key=lambda item: _turn(_room(item.nodeid), many))
+
+
+def _takes_from_the_record(config: pytest.Config) -> bool:
+    return config.getoption("--prove") and not config.getoption("--prove-all")
 
 
 def _room(nodeid: str) -> str:
@@ -176,6 +193,7 @@ def pytest_testnodedown(node: Any) -> None:
     output = getattr(node, "workeroutput", {})
     account.add(output.get("proven", {}))
     _gpu_tests.update(output.get("gpu_tests", ()))
+    _kept.update(output.get("kept", {}))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -186,7 +204,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output |= {"proven": account.told(), "gpu_tests": sorted(_gpu_tests)}  # of xdist's
+        output |= {"proven": account.told(), "gpu_tests": sorted(_gpu_tests), "kept": _kept}
         return
     if session.config.getoption("--rest"):
         last = _last(session.config)
@@ -208,6 +226,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for reason in only_a_gpu.reasons():
             terminalreporter.write_line(f"left to a GPU: {reason}")
     terminalreporter.write_line(_gpu_line(terminalreporter.stats, where))
+    if _takes_from_the_record(config):
+        told = f"{sum(_kept.values())} tests of {len(_kept)} files"
+        terminalreporter.write_line(f"kept, not run again: {told}; --prove-all runs them")
+        for line in record.remarks(config.rootpath):
+            terminalreporter.write_line(line)
     if config.getoption("--prove"):
         for line in _unproven():
             terminalreporter.write_line(line, red=True)

@@ -17,6 +17,9 @@ reference. What shaped the fused engine on the CPU ("numba"), and what was tried
 - Threads share arrays from 1 MB; below, waking them took what they gained.
 - What goes through the array again begins at the end of each thread's share, where the pass before
   it ended, and which a cache still holds.
+
+Where a batch lies on several ranks (merging.py, over_ranks.py), the passes of an engine are called
+one by one, and what ranks tell each other lies between them.
 """
 
 from .backward import batch_norm_backward

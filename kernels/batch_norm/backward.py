@@ -16,7 +16,7 @@ from .contract import NOWHERE, How, Places, Saved
 from .engines import at_once, choose, get
 from .gradient_places import PLACES, check_places, landed, landing_of
 from .layout import Layout, layout_of
-from .merging import Merge, check_merge, gathered
+from .merging import Merge, check_same, gathered
 from .over_ranks import backward as backward_over_ranks
 from .quick_checks import quick_pair, quick_places
 
@@ -75,13 +75,8 @@ def batch_norm_backward(
             "saved.x was overwritten, by out=x of the forward or by out=saved.x of a backward; "
             "expected the forward's input as it was. Leave out= away in the forward"
         )
-    check_merge(merge)
-    if (merge is None) != (saved.count is None):
-        had, has = ("no", "one") if saved.count is None else ("a", "none")
-        raise ValueError(
-            f"saved is of a forward that had {had} merge, and the backward has {has}; expected the "
-            "same in both. Pass what batch_norm_forward was given"
-        )
+    if merge is not None or saved.count is not None:
+        check_same(merge, saved.count)
     x, layout, dtype = saved.x, _layout_of_saved(saved), computed(saved.x)
     wanted: Places = gamma_grad, beta_grad
     vectors = saved.gamma, saved.beta

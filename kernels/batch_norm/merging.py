@@ -41,6 +41,17 @@ def check_merge(merge: Any) -> None:
         )
 
 
+def check_same(merge: Any, count: int | None) -> None:
+    """A backward has a merge if its forward, which saved `count`, had one."""
+    check_merge(merge)
+    if (merge is None) != (count is None):
+        had, has = ("no", "one") if count is None else ("a", "none")
+        raise ValueError(
+            f"saved is of a forward that had {had} merge, and the backward has {has}; expected one "
+            "in both or in neither. Pass what batch_norm_forward was given"
+        )
+
+
 def gathered(merge: Merge, told: Explained, values: Array) -> Array:
     """`values` of all ranks, (ranks, *values.shape); an error of merge's own stays as it is."""
     try:

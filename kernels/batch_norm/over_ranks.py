@@ -12,6 +12,7 @@ from .channel_vectors import computed, given
 from .contract import BatchNormEngine, How
 from .formula import affine, averaged, deviation, gradients
 from .gradient_places import try_copies
+from .layout import Layout
 from .merging import Moments, added, merged_moments, packed
 
 Gather: TypeAlias = Callable[[Array], Array]
@@ -47,8 +48,7 @@ def forward(
     layout, gamma, beta, eps, relu = how
     xp, dtype = backend_of(x).xp, computed(x)
     with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are
-        empty = xp.zeros((2, layout.channels))
-        moments = engine.moments(x, layout) if x.size else empty
+        moments = engine.moments(x, layout) if x.size else _nothing(x, layout)
         total = merged_moments(gather(packed(moments, layout.count)))
         if layout.channels and total.values < 2:
             raise ValueError(
@@ -65,6 +65,11 @@ def forward(
             ones = xp.ones(layout.channels, dtype)  # 1 / sqrt(1 + 0) leaves the scale as it is
             engine.inference(x, y, How(layout, scale, shift, 0.0, relu), kept[0], ones)
     return Forward(kept, total.values, writes)
+
+
+def _nothing(x: Array, layout: Layout) -> Array:
+    """What a rank without rows has: two sums a channel of no values."""
+    return backend_of(x).xp.zeros((2, layout.channels), "float64")
 
 
 def _kept(total: Moments, eps: float, dtype: str) -> np.ndarray:
@@ -98,10 +103,9 @@ def backward(
         TypeError, ValueError, MixedBackendsError: merge returns something else than it should;
             nothing was written.
     """
-    xp, dtype = backend_of(x).xp, computed(x)
+    dtype = computed(x)
     with np.errstate(all="ignore"):
-        empty = xp.zeros((2, how.layout.channels))
-        sums = engine.products(dy, x, how, kept) if x.size else empty
+        sums = engine.products(dy, x, how, kept) if x.size else _nothing(x, how.layout)
         dgamma, dbeta, _, _ = gradients(sums[0], sums[1], kept[1], kept[2], float(count))
         dgamma, dbeta = dgamma.astype(dtype), dbeta.astype(dtype)
         total = added(gather(sums))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from .launched import on_ranks
+
 TABLE_ONLY = (
     "target", "task", "delimiter", "missing", "hidden", "keep_prob", "test_fraction", "save",
 )  # fmt: skip
@@ -109,7 +111,7 @@ def _train(options: argparse.Namespace) -> None:
     if options.target is not None:
         from .train_table import train_table
 
-        train_table(options.data, **given, **both)
+        on_ranks(lambda comm: train_table(options.data, **given, **both, comm=comm))
         return
     if given:
         raise ValueError(
@@ -118,7 +120,7 @@ def _train(options: argparse.Namespace) -> None:
         )
     from .train_recipe import train_by_name
 
-    train_by_name(options.data, **both)
+    on_ranks(lambda comm: train_by_name(options.data, **both, comm=comm))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -10,9 +10,10 @@ from ..losses.softmax_cross_entropy import SoftmaxCrossEntropy
 from ..network.multilayer import multilayer
 from ..network.sequential import Sequential
 from ..optimizers.adam import Adam
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.schedules.decays import ExponentialDecay
 from ..optimizers.schedules.schedule import Schedule
+from ..parallel.communicator import Comm
 from ..training.fit import fit
 from ..training.history import History
 from ..types import Device
@@ -33,8 +34,11 @@ class Recipe:
     batch_size: int
     seed: int
 
-    def train(self, data: Dataset, progress: bool = True) -> History:
-        """Train the network on the training part; the test part is measured after each epoch."""
+    def train(self, data: Dataset, progress: bool = True, comm: Comm = None) -> History:
+        """Train the network on the training part; the test part is measured after each epoch.
+
+        comm: as `fit` takes it.
+        """
         return fit(
             self.net,
             (data.x_train, data.y_train),
@@ -46,6 +50,7 @@ class Recipe:
             validation=(data.x_test, data.y_test),
             seed=self.seed,
             progress=progress,
+            comm=comm,
         )
 
 

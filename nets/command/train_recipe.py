@@ -11,6 +11,8 @@ from ..data.mnist import load_mnist
 from ..network.prediction import accuracy
 from ..optimizers.by_name import optimizer_type
 from ..optimizers.schedules.by_name import highest, schedule_by_name
+from ..parallel.communicator import Comm
+from ..parallel.local_device import local_device, shared_among
 from ..types import Device
 from .recipes import Recipe, digits_recipe, mnist_recipe
 
@@ -28,6 +30,7 @@ def train_by_name(
     clip_norm: float | None = None,
     schedule: str | None = None,
     warmup: int | None = None,
+    comm: Comm = None,
 ) -> float:
     """Train a recipe's network, print what was done and how well it does; the test accuracy.
 
@@ -44,6 +47,8 @@ def train_by_name(
         progress: show a bar.
         clip_norm: the largest norm of all gradients together; None: any.
         schedule, warmup: as `schedule_by_name` takes them; None: the recipe's own rates.
+        comm: ranks that train together, as `fit` takes them, on a GPU each where `device` is "auto"
+            or "cuda".
 
     Raises:
         ValueError: an unknown name, or a number out of its range.
@@ -52,7 +57,7 @@ def train_by_name(
         KeyboardInterrupt: after Ctrl-C, and after printing how well the network does so far.
     """
     kind = optimizer_type(optimizer)
-    backend = get_backend(device)
+    backend = get_backend(device if comm is None else local_device(comm, device))
     dataset, recipe = _load(data, seed, backend, batch_norm)
     if optimizer != "adam" or lr is not None:
         hyper = {} if lr is None else {"lr": lr}
@@ -76,14 +81,14 @@ def train_by_name(
         recipe = replace(recipe, schedule=by_name)
     rates = highest(schedule, warmup) or ("" if recipe.schedule is None else " at first")
     reason = why_device(backend) if device == "auto" else f"{backend.device}, as asked"
-    print(f"device: {reason}.")
+    print(f"device: {reason}{shared_among(comm)}.")
     print(
         f"{dataset.name}: {len(dataset.x_train)} samples to train on, {len(dataset.x_test)} held "
         f"out; {type(recipe.optimizer).__name__}, lr {recipe.optimizer.lr:g}"
         f"{rates}, {recipe.epochs} "
         f"epochs of batches of {recipe.batch_size}, seed {seed}{', batch norm' * batch_norm}"
     )
-    history = recipe.train(dataset, progress=progress)
+    history = recipe.train(dataset, progress=progress, comm=comm)
     if history.stopped == "interrupted":
         share = accuracy(recipe.net, dataset.x_test, dataset.y_test)
         done = f"{history.epochs} of {recipe.epochs} epochs"

@@ -21,6 +21,8 @@ from ..losses.squared_error import MeanSquaredError
 from ..network.multilayer import multilayer
 from ..optimizers.by_name import optimizer_by_name, optimizer_type
 from ..optimizers.schedules.by_name import highest, schedule_by_name
+from ..parallel.communicator import Comm
+from ..parallel.local_device import local_device, shared_among
 from ..saving.atomic_write import target_of
 from ..training.fit import fit
 from ..training.history import History
@@ -52,6 +54,7 @@ def train_table(
     device: Device = "auto",
     save: str | PathLike[str] | None = None,
     progress: bool = True,
+    comm: Comm = None,
 ) -> float:
     """Train on a CSV file, print how well it does on the rows held out; accuracy or R2 on them.
 
@@ -68,6 +71,8 @@ def train_table(
         test_fraction: share of the rows that is held out, of every class the same.
         seed: of the split, the first weights and the shuffling.
         save: the file that the trained model is written to.
+        comm: ranks that train together, as `fit` takes them, on a GPU each where `device` is "auto"
+            or "cuda"; rank 0 saves.
 
     Raises:
         FileNotFoundError, OSError: a file is not there, or can't be written.
@@ -76,8 +81,9 @@ def train_table(
         KeyboardInterrupt: after Ctrl-C, when the result so far was printed and saved.
     """
     optimizer_type(optimizer)  # refuses what is none
-    backend = get_backend(device)
-    if save is not None:
+    backend = get_backend(device if comm is None else local_device(comm, device))
+    first = comm is None or comm.rank == 0
+    if save is not None and first:
         target_of(save)  # refuses before hours of training, not after
     table = read_table(data, target, task, delimiter, missing)
     rows, held_out = _split(table, test_fraction, seed)
@@ -102,7 +108,8 @@ def train_table(
     epochs = EPOCHS if epochs is None else epochs
     size = batch_size_for(len(rows[0]), "auto" if batch_size is None else batch_size, batch_norm)
     rates = schedule_by_name(schedule, made.lr, len(rows[0]), size, epochs, warmup)
-    print(f"device: {why_device(backend) if device == 'auto' else f'{backend.device}, as asked'}.")
+    reason = why_device(backend) if device == "auto" else f"{backend.device}, as asked"
+    print(f"device: {reason}{shared_among(comm)}.")
     print(
         f"{table.name}: {len(rows[0])} samples to train on, {len(held_out[0])} held out; "
         f"{len(table.features)} features, {target!r}: "
@@ -121,9 +128,10 @@ def train_table(
         validation=_normalized(model, *held_out),
         seed=seed,
         progress=progress,
+        comm=comm,
     )
     score = _report(model, held_out[0], held_out[1], history)
-    if save is not None:
+    if save is not None and first:
         model.save(save)
         print(f"saved; now: onepass predict {save} FILE.csv")
     if history.stopped == "interrupted":

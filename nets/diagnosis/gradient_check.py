@@ -9,7 +9,7 @@ import numpy as np
 from ...backend.checks.numbers import positive
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
-from ..training.inputs import check_batches, check_loss, prepared
+from ..training.given.inputs import check_batches, check_loss, prepared
 from ..training.regularizers import Regularizer, Regularizers, regularizers_of
 from ..types import Array, HostArray
 

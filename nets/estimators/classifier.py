@@ -23,7 +23,7 @@ from ..labels import numbered
 from ..losses.binary_cross_entropy import BinaryCrossEntropy
 from ..losses.loss import Loss
 from ..losses.softmax_cross_entropy import SoftmaxCrossEntropy
-from ..optimizers.groups import Chosen, Named
+from ..optimizers.frame.groups import Chosen, Named
 from ..training.callbacks.callback import Callbacks
 from ..training.run import LrSchedule
 from ..types import Device, HostArray

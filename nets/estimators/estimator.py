@@ -26,8 +26,8 @@ from ..network.multilayer import layer_sizes, multilayer
 from ..network.prediction import outputs
 from ..network.prediction import parts as slices
 from ..network.sequential import Sequential
-from ..optimizers.groups import Chosen, Named
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.groups import Chosen, Named
+from ..optimizers.frame.optimizer import Optimizer
 from ..training.callbacks.callback import Callbacks, callbacks_of
 from ..training.fit import fit
 from ..training.history import History

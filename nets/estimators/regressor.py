@@ -14,7 +14,7 @@ from ..losses.huber import Huber
 from ..losses.loss import Loss
 from ..losses.poisson import Poisson
 from ..losses.squared_error import MeanSquaredError
-from ..optimizers.groups import Chosen, Named
+from ..optimizers.frame.groups import Chosen, Named
 from ..training.callbacks.callback import Callbacks
 from ..training.run import LrSchedule
 from ..types import Device, HostArray

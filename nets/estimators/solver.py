@@ -9,7 +9,7 @@ import numpy as np
 from ...backend.checks.numbers import decay_rate, flag, non_negative, positive
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS, optimizer_type, placed
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.schedules.by_name import WHOLE, schedule_by_name
 from ..training.callbacks.callback import callbacks_of
 from ..training.run import LrSchedule

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from .hyperparameter import Hyperparameter
-from .optimizer import Common, Optimizer
-from .updated_arrays import Arrays
+from .frame.hyperparameter import Hyperparameter
+from .frame.optimizer import Common, Optimizer
+from .storage.storage import Arrays
 
 
 class Adadelta(Optimizer):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
 from ...backend.checks.numbers import non_negative
-from .hyperparameter import Hyperparameter
-from .optimizer import Common, Optimizer
-from .updated_arrays import Arrays
+from .frame.hyperparameter import Hyperparameter
+from .frame.optimizer import Common, Optimizer
+from .storage.storage import Arrays
 
 
 class AdaGrad(Optimizer):

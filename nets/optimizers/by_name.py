@@ -13,14 +13,14 @@ from .adagrad import AdaGrad
 from .adam import Adam, AdamW
 from .adamax import Adamax
 from .amsgrad import AMSGrad
+from .frame.optimizer import Optimizer
 from .lion import Lion
 from .momentum import Momentum
 from .nadam import NAdam
-from .optimizer import Optimizer
 from .radam import RAdam
 from .rmsprop import RMSprop
 from .sgd import SGD
-from .updated_arrays import Arrays
+from .storage.storage import Arrays
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.__name__: kind

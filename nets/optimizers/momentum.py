@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
-from .hyperparameter import Hyperparameter
-from .optimizer import Common, Optimizer
-from .updated_arrays import Arrays
+from .frame.hyperparameter import Hyperparameter
+from .frame.optimizer import Common, Optimizer
+from .storage.storage import Arrays
 
 
 class Momentum(Optimizer):

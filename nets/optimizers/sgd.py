@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from .optimizer import Common, Optimizer
-from .updated_arrays import Arrays
+from .frame.optimizer import Common, Optimizer
+from .storage.storage import Arrays
 
 
 class SGD(Optimizer):

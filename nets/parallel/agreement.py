@@ -94,9 +94,13 @@ class Agreement:
             raise
         self._closed = False
 
+    def knows(self, error: BaseException) -> bool:
+        """Whether all ranks know of it."""
+        return error is self._known or isinstance(error, RankFailedError)
+
     def leave(self, error: BaseException) -> None:
         """`error` ends what ranks do together: on all of them, if it can be told, or with them."""
-        known = error is self._known or isinstance(error, RankFailedError)
+        known = self.knows(error)
         if not known and (self._closed or not isinstance(error, Exception)):
             self.end_all(error)
         elif not known:

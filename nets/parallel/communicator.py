@@ -69,7 +69,7 @@ class Communicator(ABC):
         """Give back what it holds; it is called by all ranks."""
 
     def object_from_first(self, value: Any) -> Any:
-        """Rank 0's value."""
+        """Rank 0's value, pickled likewise."""
         return self.objects(value if self.rank == 0 else None)[0]
 
     def _count(self, array: Array, bounds: Bounds) -> None:

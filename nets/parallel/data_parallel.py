@@ -12,8 +12,8 @@ import numpy as np
 from ...backend.checks.numbers import flag
 from ..layers.batch_norm import BatchNorm
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
-from ..optimizers.updated_arrays import FlatStorage
+from ..optimizers.frame.optimizer import Optimizer
+from ..optimizers.storage.flat_storage import FlatStorage
 from ..types import Array
 from .agreement import Agreement
 from .communicator import Comm, Communicator
@@ -189,8 +189,8 @@ class DataParallel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self.agreement.leave(error)
+        if error is not None and not self.agreement.knows(error):
+            self.agreement.end_all(error)
         self.close()
 
     def __repr__(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ...backend import get_backend
+from ...backend import Backend, get_backend
 from ...backend.devices import parse_device, probe_gpus
+from ..types import Device
 from .communicator import Comm, Communicator
 from .mpi_communicator import mpi
 
 
-def local_device(comm: Comm, device: str = "auto") -> str:
+def local_device(comm: Comm, device: Device = "auto") -> Device:
     """A GPU for each rank: "cuda:K" for the K-th rank of a machine, as far as there are any.
 
     Args:
@@ -19,6 +20,8 @@ def local_device(comm: Comm, device: str = "auto") -> str:
     Raises:
         ValueError: `device` is no device.
     """
+    if isinstance(device, Backend):
+        return device
     kind, number = parse_device(device)
     if isinstance(comm, Communicator):
         rank, ranks = comm.local_rank, comm.local_size
@@ -33,3 +36,8 @@ def local_device(comm: Comm, device: str = "auto") -> str:
     if kind == "auto" and sum(gpu.available for gpu in probe_gpus()) < ranks:
         return "cpu"
     return f"cuda:{rank}"
+
+
+def shared_among(comm: Comm | None) -> str:
+    """How many ranks train, in words that follow a device."""
+    return "" if comm is None else f"; {comm.size} ranks, each on its part of every batch"

@@ -13,7 +13,7 @@ from ..types import Array, HostArray
 from .communicator import Comm, Communicator, check_flat, counts
 from .shards import Bounds
 
-SIZES = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_NTASKS"
+SIZES = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"
 """Variables in which launchers say how many processes they have started."""
 
 
@@ -34,7 +34,7 @@ def mpi() -> Any:
 
 def launched() -> bool:
     """Whether a launcher such as mpiexec has started several processes, of which this is one."""
-    sizes = (os.environ.get(name, "") for name in SIZES[:3])
+    sizes = (os.environ.get(name, "") for name in SIZES)
     return any(size.isdigit() and int(size) > 1 for size in sizes)
 
 
@@ -99,6 +99,9 @@ class MpiCommunicator(Communicator):
     def objects(self, value: Any) -> list[Any]:
         found: list[Any] = self._comm.allgather(value)
         return found
+
+    def object_from_first(self, value: Any) -> Any:
+        return self._comm.bcast(value)
 
     def abort(self) -> None:
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...backend.version import __version__
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from .agreement import Agreement
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from ...kernels import global_norm
 from ...kernels.launch import Runs
 from ..network.parameters import Parameters
-from ..optimizers.updated_arrays import FlatStorage, Key
+from ..optimizers.storage.flat_storage import FlatStorage
+from ..optimizers.storage.storage import Key
 from ..types import Array, HostArray
 from .agreement import Agreement
 from .shards import shards
@@ -79,9 +80,6 @@ class SharedStorage(FlatStorage):
             places = zip(runs.starts.tolist(), runs.sizes.tolist(), strict=True)
             parts.append([grads[start : start + size] for start, size in places])
         return [hypot(*each) for each in self._of_all(parts)]
-
-    def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
-        return super().split([self.whole(state[0])])
 
     def join(self, state: Mapping[Key, HostArray]) -> tuple[Array, ...]:
         return tuple(self.part(each) for each in super().join(state))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from .communicator import Comm
 from .data_parallel import DataParallel
 from .same_everywhere import check_same

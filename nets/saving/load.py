@@ -13,10 +13,10 @@ import numpy as np
 from ...backend import EngineUnavailableError, get_backend
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
+from ..optimizers.frame.tuned import ARRANGEMENT
 from ..optimizers.schedules.by_name import schedule_from
 from ..optimizers.schedules.schedule import Schedule
-from ..optimizers.tuned import ARRANGEMENT
 from ..paths import expanded
 from ..state_checks import check_keys
 from ..training.history import History

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.schedules.by_name import SCHEDULES
 from ..optimizers.schedules.schedule import Chain, Schedule
 from ..parallel.agreement import Agreement
@@ -93,7 +93,7 @@ def save(
         with ranks.together():
             target, content = checked()
         with ranks.closed():
-            tensors = _tensors(net, optimizer)
+            tensors = _tensors(net, optimizer, target is not None)
     with nullcontext() if ranks is None else ranks.together():
         if target is not None:
             write_file(target, tensors, content)
@@ -219,10 +219,12 @@ def history_config(history: History) -> dict[str, Any]:
     }
 
 
-def _tensors(net: Sequential, optimizer: Optimizer | None) -> dict[str, HostArray]:
+def _tensors(
+    net: Sequential, optimizer: Optimizer | None, written: bool = True
+) -> dict[str, HostArray]:
     """Parameters and buffers by name, and "optimizer.m.0.weight" for what Adam's m has of it."""
-    tensors = net.state_dict()
-    states = {} if optimizer is None else optimizer.state_dict()["state"]
+    tensors = net.state_dict() if written else {}
+    states = {} if optimizer is None else optimizer.copies(written)
     for state, arrays in states.items():
         tensors |= {f"optimizer.{state}.{name}": array for name, array in arrays.items()}
     return tensors

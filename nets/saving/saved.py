@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.schedules.schedule import Schedule
 from ..training.history import History
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..optimizers.groups import Group
-from ..optimizers.optimizer import Optimizer
-from ..optimizers.updated_arrays import Key
+from ..optimizers.frame.groups import Group
+from ..optimizers.frame.optimizer import Optimizer
+from ..optimizers.storage.storage import Key
 from ..state_checks import check_keys
 from ..types import HostArray
 from .torch_optimizers import TorchKind, ours_for

@@ -11,9 +11,9 @@ import numpy as np
 from ...kernels.launch import AVERAGE
 from ..network.parameters import Parameters
 from ..network.sequential import Sequential
-from ..optimizers.groups import Group
-from ..optimizers.optimizer import Optimizer
-from ..optimizers.updated_arrays import Key
+from ..optimizers.frame.groups import Group
+from ..optimizers.frame.optimizer import Optimizer
+from ..optimizers.storage.storage import Key
 from ..types import HostArray
 from .torch_optimizer_reading import TorchOptimizerReading
 from .torch_optimizers import TorchKind, kind_of

@@ -12,9 +12,9 @@ from ..optimizers.adagrad import AdaGrad
 from ..optimizers.adam import Adam, AdamW
 from ..optimizers.adamax import Adamax
 from ..optimizers.amsgrad import AMSGrad
+from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.momentum import Momentum
 from ..optimizers.nadam import NAdam
-from ..optimizers.optimizer import Optimizer
 from ..optimizers.radam import RAdam
 from ..optimizers.rmsprop import RMSprop
 from ..optimizers.sgd import SGD

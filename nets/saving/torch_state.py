@@ -13,7 +13,7 @@ from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
 from ..layers.layer import Layer
 from ..network.sequential import Sequential
-from ..optimizers.updated_arrays import Key
+from ..optimizers.storage.storage import Key
 from ..types import Array, HostArray
 
 # our names of a layer's arrays -> PyTorch's

@@ -9,13 +9,13 @@ import numpy as np
 from ...backend.checks.numbers import count
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..types import Array
 from .captured.step import Captured
 from .captured.steps import CapturedBySize, captured_step, written_down
-from .divergence import first_fault
-from .inputs import check_batches, check_loss, check_optimizer, checked_weights, prepared
+from .given.inputs import check_batches, check_loss, check_optimizer, checked_weights, prepared
 from .regularizers import Regularizer, Regularizers, regularizers_of
+from .told.divergence import first_fault
 from .update import NotFiniteError, update
 
 

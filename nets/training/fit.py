@@ -9,7 +9,7 @@ import numpy as np
 from ...backend.checks.numbers import count, flag
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..parallel.communicator import Comm
 from ..parallel.data_parallel import DataParallel
 from ..parallel.together import alike, all_or_none, trained_together
@@ -17,9 +17,8 @@ from ..seeds import seeded
 from ..sparse_rows import SparseRows
 from ..types import Array
 from .callbacks.callback import Callbacks, callbacks_of
-from .class_weights import ClassWeight
-from .history import History
-from .inputs import (
+from .given.class_weights import ClassWeight
+from .given.inputs import (
     Pair,
     Weighted,
     check_batches,
@@ -30,13 +29,14 @@ from .inputs import (
     prepared_class_weight,
     prepared_weights,
 )
-from .interrupt import Interrupt
+from .history import History
 from .loop import Augment, Loop
 from .loss_scaler import LossScaler
-from .lost_device import LostDevice
-from .progress import Progress, RichProgress
 from .regularizers import Regularizer, Regularizers, regularizers_of
 from .run import LrSchedule, Resumable, Run
+from .told.interrupt import Interrupt
+from .told.lost_device import LostDevice
+from .told.progress import Progress, RichProgress
 
 
 def fit(
@@ -86,8 +86,9 @@ def fit(
     x; on the CPU float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with
     momentum=None, running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto"
     and "cupy", layers of your own that draw random numbers, and BatchNorm with momentum=None or
-    running_var_ddof=0. On a GPU loss and metric then stay there, and are read together once
-    in 4096 batches and at an epoch's end, so that no batch is waited for in between.
+    running_var_ddof=0; on both BatchNorm that is merged with other ranks' (sync=True). On a GPU
+    loss and metric then stay there, and are read together once in 4096 batches and at an epoch's
+    end, so that no batch is waited for in between.
 
     Ctrl-C ends training after the present batch: `history.stopped` is then "interrupted", and
     callbacks end as ever (EarlyStopping brings the best weights back; without it the last stay).
@@ -245,7 +246,7 @@ def fit(
                 callbacks=called,
                 interrupt=interrupt,
                 bar=bar,
-                ranks=ranks,
+                ranks=None if ranks is None or ranks.size == 1 else ranks,
             )
             try:
                 loop.run_epochs()

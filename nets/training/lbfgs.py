@@ -14,10 +14,8 @@ from ..losses.loss import Loss
 from ..network.prediction import parts
 from ..network.sequential import Sequential
 from ..types import Array, HostArray
-from .class_weights import ClassWeight
-from .divergence import first_fault
-from .history import History
-from .inputs import (
+from .given.class_weights import ClassWeight
+from .given.inputs import (
     Pair,
     check_batches,
     check_loss,
@@ -25,9 +23,11 @@ from .inputs import (
     prepared_class_weight,
     prepared_weights,
 )
-from .interrupt import Interrupt
-from .progress import Progress, RichProgress
+from .history import History
 from .regularizers import Regularizer, Regularizers, regularizers_of
+from .told.divergence import first_fault
+from .told.interrupt import Interrupt
+from .told.progress import Progress, RichProgress
 from .update import NotFiniteError, gradients
 
 ROWS = 4096  # that go through the layers at a time

@@ -22,14 +22,14 @@ from ..types import Array
 from .callbacks.callback import Callback
 from .captured.step import Batch, Captured
 from .captured.steps import CapturedSteps
-from .divergence import diverged
-from .inputs import Pair
-from .interrupt import Interrupt
+from .given.inputs import Pair
 from .loss_scaler import LossScaler
-from .progress import Progress
 from .ranked_steps import RankedSteps
 from .regularizers import Regularizer
 from .run import Run
+from .told.divergence import diverged
+from .told.interrupt import Interrupt
+from .told.progress import Progress
 from .total import Total
 from .update import NotFiniteError, update
 

@@ -10,8 +10,8 @@ import numpy as np
 from ...backend import device_of
 from ...backend.checks.numbers import count, finite_number, fraction, positive
 from ...kernels.loss_scale import LEAST, MOST, Changes, Report
-from ..optimizers.optimizer import Optimizer
-from ..optimizers.updated_arrays import Arrays
+from ..optimizers.frame.optimizer import Optimizer
+from ..optimizers.storage.storage import Arrays
 from ..state_checks import check_keys
 from ..types import Array
 

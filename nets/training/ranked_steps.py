@@ -14,10 +14,10 @@ from ..parallel.data_parallel import DataParallel
 from ..types import Array
 from .captured.step import Batch, Captured
 from .captured.steps import CapturedBySize, captured_step, written_down
-from .divergence import diverged
-from .inputs import Pair
+from .given.inputs import Pair
 from .regularizers import Regularizer
 from .run import Run
+from .told.divergence import diverged
 from .update import NotFiniteError, gradients, step
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..parallel.data_parallel import DataParallel
 from ..types import Array
 from .history import History

@@ -8,7 +8,7 @@ from math import isfinite
 from ...kernels import global_norm
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
+from ..optimizers.frame.optimizer import Optimizer
 from ..types import Array
 from .loss_scaler import LossScaler
 from .regularizers import Regularizer

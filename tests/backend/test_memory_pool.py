@@ -39,6 +39,14 @@ from onepass.nets import Dense, Sequential, outputs
 MB = 1 << 20
 
 
+@pytest.fixture(scope="module", autouse=True)
+def little_to_look_through():
+    """Garbage is looked for among what is made from here on: in all that other tests have imported,
+    and left, that takes a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def pool(monkeypatch):
     """A pool of its own, of 64 MB, in place of the process's."""

@@ -20,7 +20,7 @@ from documents.optimizer_names import (
 )
 from onepass import nets
 from onepass.nets.optimizers import options
-from onepass.nets.optimizers.optimizer import Common
+from onepass.nets.optimizers.frame.optimizer import Common
 
 PLACES = {
     "here": ["onepass.nets"],

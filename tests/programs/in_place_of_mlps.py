@@ -13,7 +13,7 @@ from typing import Any
 
 import sklearn.neural_network as theirs
 from onepass.nets import NetClassifier, NetRegressor
-from onepass.nets.optimizers.optimizer import Optimizer
+from onepass.nets.optimizers.frame.optimizer import Optimizer
 
 OF_ADAM = ("beta_1", "beta_2", "epsilon")
 """Theirs have values by default, whatever the solver; ours are None: the solver's own, or none."""

@@ -56,17 +56,25 @@ class CupyBatchNorm(BatchNormEngine):
         return joined_moments(partial[-1], partial[:parts], partial[parts : 2 * parts], counts)
 
     def products(self, dy: Array, x: Array, how: How, kept: Array) -> Array:
-        return joined_products(_products(dy, x, how, kept, _cut(how.layout, (x, dy), whole=False)))
+        from cupy import empty
+
+        layout, gamma, beta, _, relu = how
+        cut = _cut(layout, (x, dy), whole=False)
+        partial = empty((2, cut.plan.parts, layout.channels), cut.number)
+        cut.launch("products", relu, x, dy, kept, _of(gamma), _of(beta), partial, *cut.shape)
+        return joined_products(partial)
 
     def differentiate(
         self, dy: Array, x: Array, dx: Array, how: How, kept: Array, sums: Array, count: int
     ) -> None:
         from cupy import zeros
 
-        cut = _cut(how.layout, (x, dy, dx), whole=False)
-        partial = zeros((2, cut.plan.parts, how.layout.channels), cut.number)
-        partial[:, 0] = sums * (how.layout.count / count)  # the kernel divides by x's own
-        _differentiate(dy, x, dx, how, kept, partial, (None, None), cut)
+        layout, gamma, beta, _, relu = how
+        cut = _cut(layout, (x, dy, dx), whole=False)
+        partial = zeros((2, cut.plan.parts, layout.channels), cut.number)
+        partial[:, 0] = sums * (layout.count / count)  # the kernel divides by x's own
+        given = kept, _of(gamma), _of(beta), NULL, NULL
+        cut.launch("differentiate", relu, x, dy, partial, *given, dx, *cut.shape)
 
     def quick_forward(
         self,
@@ -168,30 +176,17 @@ def _backward(
     dbeta: Array | None,
     cut: Cut,
 ) -> None:
-    _, gamma, beta, _, relu = how
-    if cut.plan.whole:
-        written = (_of(dgamma), _of(dbeta), dx, *cut.shape)
-        cut.launch("whole_backward", relu, x, dy, kept, _of(gamma), _of(beta), *written)
-    else:
-        partial = _products(dy, x, how, kept, cut)
-        _differentiate(dy, x, dx, how, kept, partial, (dgamma, dbeta), cut)
-
-
-def _products(dy: Array, x: Array, how: How, kept: Array, cut: Cut) -> Array:
-    """Both sums of each part, (2, parts, C)."""
     from cupy import empty
 
-    partial = empty((2, cut.plan.parts, how.layout.channels), cut.number)
-    given = kept, _of(how.gamma), _of(how.beta)
-    cut.launch("products", how.relu, x, dy, *given, partial, *cut.shape)
-    return partial
-
-
-def _differentiate(
-    dy: Array, x: Array, dx: Array, how: How, kept: Array, partial: Array, places: Places, cut: Cut
-) -> None:
-    given = kept, _of(how.gamma), _of(how.beta), *map(_of, places)
-    cut.launch("differentiate", how.relu, x, dy, partial, *given, dx, *cut.shape)
+    layout, gamma, beta, _, relu = how
+    given = kept, _of(gamma), _of(beta)
+    written = (_of(dgamma), _of(dbeta), dx, *cut.shape)
+    if cut.plan.whole:
+        cut.launch("whole_backward", relu, x, dy, *given, *written)
+    else:
+        partial = empty((2 * cut.plan.parts, layout.channels), cut.number)
+        cut.launch("products", relu, x, dy, *given, partial, *cut.shape)
+        cut.launch("differentiate", relu, x, dy, partial, *given, *written)
 
 
 def _inference(x: Array, y: Array, how: How, mean: Array, var: Array, cut: Cut) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from ....kernels.graph import new_graph, why_no_graphs
 from ...network.captured_forward import Uncapturable
 from ...network.sequential import Sequential
-from ...optimizers.optimizer import Optimizer
+from ...optimizers.frame.optimizer import Optimizer
 from ...types import Array
 from .step import MOST, Batch, Captured, check_engine
 

@@ -18,7 +18,7 @@ from ...network.captured_forward import (
     settings,
 )
 from ...network.sequential import Sequential
-from ...optimizers.optimizer import Optimizer
+from ...optimizers.frame.optimizer import Optimizer
 from ...types import Array
 from ..regularizers import Regularizer
 from ..update import NotFiniteError, step
@@ -163,6 +163,8 @@ def check(
 
 
 def _check_optimizer(net: Sequential, optimizer: Optimizer) -> None:
+    if optimizer.storage.share not in (None, 1.0):
+        raise Uncapturable("several ranks step the optimizer together")
     if newer := newer_than("columns", optimizer, Optimizer, ("step",)):
         raise Uncapturable(f"the optimizer {optimizer!r} has a {newer} of its own")
     if len(optimizer.frozen) == len(net.parameters()):

@@ -8,7 +8,7 @@ from typing import Any
 from ...losses.loss import Loss
 from ...network.captured_forward import KEPT, Uncapturable, check_programs
 from ...network.sequential import Sequential
-from ...optimizers.optimizer import Optimizer
+from ...optimizers.frame.optimizer import Optimizer
 from ...types import Array
 from ..regularizers import Regularizer
 from ..run import Run

@@ -22,7 +22,7 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     Tanh,
 )
-from onepass.nets.training.divergence import first_fault
+from onepass.nets.training.told.divergence import first_fault
 
 
 class Faulty(Layer):

@@ -20,7 +20,7 @@ from onepass.nets import (
     SoftmaxCrossEntropy,
     predict,
 )
-from onepass.nets.training.class_weights import class_weights, row_weights
+from onepass.nets.training.given.class_weights import class_weights, row_weights
 from programs import TESTS
 
 # Kinds of problem

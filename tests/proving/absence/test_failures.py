@@ -252,7 +252,7 @@ class Pass:
             self.options["activation"] = activation
         else:
             _, self.saved = kernels.batch_norm_forward(
-                x, gamma, beta, activation=activation, engine=engine
+                x, gamma, beta, activation=activation, engine=engine, merge=more.get("merge")
             )
             self.given = dy, self.saved
 
@@ -314,6 +314,21 @@ def test_nor_is_one_of_another_shape_or_with_gaps(shape, engine):
 @pytest.mark.parametrize("floats", FLOATS)
 def test_nor_is_one_that_keeps_the_biased_variance(floats, out, engine):
     check_pass("forward", engine, out, floats, running_var_ddof=0)
+
+
+def of_two_ranks(values):
+    """The merge of a rank beside one that has the same values; it never fails."""
+    return values.machine.array(np.stack([values.get()] * 2))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("out", "floats"),
+    [(None, "float32"), ("x", "float16"), ("another order", "float16 beside float32")],
+)
+def test_nor_is_one_over_ranks(out, floats, engine):
+    check_pass("forward", engine, out, floats, merge=of_two_ranks)
+    check_pass("backward", engine, out, floats, merge=of_two_ranks, places=True)
 
 
 EARLIER = ("float32", None, False, (4, 3, 2))

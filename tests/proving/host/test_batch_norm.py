@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cases import batch_norm as batchnorm_cases
 from cases.batch_norm import LAYOUTS, make, passes, train
+from cases.batch_norm_ranks import assert_ranks
 from onepass.kernels.batch_norm.gpu import plan as gpu_plan
 from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS, symbol
 from onepass.kernels.batch_norm.gpu.plan import plan_of
@@ -136,6 +137,21 @@ def test_float32_parameters_of_float16_arrays():
     case = make((9, 4, 5), dtype="float16", parameters="float32", activation="relu")
     check(WHOLE, case)
     infer(WHOLE, case)
+
+
+@EITHER
+@pytest.mark.parametrize("dtype", DTYPES)
+@SHAPES
+def test_ranks_follow_the_oracle_of_the_whole_batch(shape, axis, dtype, plan):
+    """Sums, and what follows from those of all, one by one: in parts, whatever the plan."""
+    parameters = "float64" if dtype == "float64" else "float32"
+    case = make(shape, axis, dtype=dtype, parameters=parameters, activation="relu")
+    device, rows = Device(plan=plan), shape[0]
+    shares = (rows - 5, 0, 4, 1)
+    device.prove(assert_ranks, case, shares)
+    assert {call.kernel.name for call in device.calls} == {
+        symbol(name) for name in ("moments", "infer", "products", "differentiate")
+    }
 
 
 def bits(device, case, replaced=None):

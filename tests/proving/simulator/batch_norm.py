@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 from cases import batch_norm as batchnorm_cases
 from cases.batch_norm import infer, make, train
+from cases.batch_norm_ranks import assert_ranks
 from onepass.kernels.batch_norm import formula
 from onepass.kernels.batch_norm.gpu import numba_cuda_plan as gpu_plan
 
@@ -32,10 +33,15 @@ CASES: dict[str, tuple[tuple[int, ...], str, dict[str, Any]]] = {
     "N C H W over N H W C": ((2, 3, 3, 2), "float32", {"order": (0, 2, 3, 1)}),
 }
 OUTLIER, NAN, BARE = "outlier", "nan", "without gamma and beta"
+RANKS = {"planes": (1, 2), "planes, float64": (3, 0), "neighbours": (2, 3)}
 
 
 def names() -> list[str]:
-    return [*CASES, OUTLIER, NAN, BARE, CONTROL]
+    return [*CASES, *map(_on_ranks, RANKS), OUTLIER, NAN, BARE, CONTROL]
+
+
+def _on_ranks(name: str) -> str:
+    return f"{name}, on ranks"
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,8 @@ class Simulated(simulator.Simulated):
 
 def check(name: str) -> Outcome:
     """A step of training and inference."""
-    shape, dtype, options = CASES.get(name, CASES["planes"])
+    shares = {_on_ranks(case): each for case, each in RANKS.items()}.get(name)
+    shape, dtype, options = CASES.get(name.removesuffix(_on_ranks("")), CASES["planes"])
     case = make(shape, dtype=dtype, **options)
     if name == OUTLIER:
         case.x[0, :, 0] = 1e6
@@ -64,6 +71,9 @@ def check(name: str) -> Outcome:
             for array in (y, dx):
                 assert np.isnan(array[:, 1]).all(), "ReLU made a number of NaN"
                 assert np.isfinite(array[:, 0]).all(), "NaN went into another channel"
+            return
+        if shares is not None:
+            assert_ranks(device, case, shares)
             return
         batchnorm_cases.check(device, case)
         if name in CASES:

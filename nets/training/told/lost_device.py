@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from ...backend import DeviceUnavailableError
-from ...backend.failures import diagnose
-from .run import Run
+from ....backend import DeviceUnavailableError
+from ....backend.failures import diagnose
+from ..run import Run
 
 
 class LostDevice:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ..losses.loss import Loss
-from ..network.sequential import Sequential
-from ..types import Array
-from .finite import all_finite
-from .run import Run
+from ...losses.loss import Loss
+from ...network.sequential import Sequential
+from ...types import Array
+from ..given.finite import all_finite
+from ..run import Run
 
 _GPU = (
     " Layer by layer a GPU's losses are read once an epoch, so that more may have gone wrong "

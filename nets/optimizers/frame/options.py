@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
-from ...backend.checks.numbers import count, decay_rate, finite_number, flag
+from ....backend.checks.numbers import count, decay_rate, finite_number, flag
 
 T = TypeVar("T")
 

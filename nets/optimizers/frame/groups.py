@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeAlias, cast
 from weakref import ref
 
-from ..types import Array
-from .updated_arrays import Key, listed
+from ...types import Array
+from ..storage.storage import Key, listed
 
 Patterns: TypeAlias = str | Sequence[str]
 """A name, a pattern such as "*.bias", or several of either."""

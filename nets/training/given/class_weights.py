@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...backend.checks.plain_array import check_plain
-from ...backend.foreign import taken_in
-from ..types import HostArray
+from ....backend.checks.plain_array import check_plain
+from ....backend.foreign import taken_in
+from ...types import HostArray
 
 ClassWeight: TypeAlias = str | Mapping[int, float] | Sequence[float] | HostArray | None
 """None, "balanced", {class: weight}, or a weight for each class in order."""

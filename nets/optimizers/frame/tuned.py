@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from ... import kernels
-from ...backend.checks.numbers import non_negative
-from ...kernels import in_order, prepare
-from ...kernels.launch import AVERAGE, joined, with_average, with_factor, with_range
-from ..state_checks import check_keys
-from ..types import Array
+from .... import kernels
+from ....backend.checks.numbers import non_negative
+from ....kernels import in_order, prepare
+from ....kernels.launch import AVERAGE, joined, with_average, with_factor, with_range
+from ...state_checks import check_keys
+from ...types import Array
+from ..storage.storage import Key, Storage
 from . import groups as grouping
 from . import options as own
 from .groups import Chosen, Group, Named
 from .hyperparameter import Hyperparameter
 from .options import Option
-from .updated_arrays import Key, Storage
 
 ARRANGEMENT = "groups", "frozen"
 """What a checkpoint has beside the rest, where parameters are not all stepped alike."""

@@ -6,14 +6,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...backend.checks.plain_array import described
-from ...backend.foreign import array_of
-from ..losses.loss import Loss
-from ..network.prediction import rows_of
-from ..network.sequential import Sequential
-from ..optimizers.optimizer import Optimizer
-from ..sparse_rows import SparseRows, is_sparse
-from ..types import Array, HostArray
+from ....backend.checks.plain_array import described
+from ....backend.foreign import array_of
+from ...losses.loss import Loss
+from ...network.prediction import rows_of
+from ...network.sequential import Sequential
+from ...optimizers.frame.optimizer import Optimizer
+from ...sparse_rows import SparseRows, is_sparse
+from ...types import Array, HostArray
 from .class_weights import ClassWeight, class_weights, row_weights
 from .finite import all_finite
 

@@ -8,7 +8,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from .history import History
+from ..history import History
 
 _REDRAW = 0.2
 """Seconds from one drawing in a notebook to the next."""

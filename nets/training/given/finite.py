@@ -6,9 +6,9 @@ from math import isfinite
 
 import numpy as np
 
-from ...backend import backend_of
-from ..sparse_rows import SparseRows
-from ..types import Array
+from ....backend import backend_of
+from ...sparse_rows import SparseRows
+from ...types import Array
 
 
 def all_finite(x: Array) -> bool:

@@ -10,27 +10,29 @@ from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
-from ... import kernels
-from ...backend import device_of
-from ...backend.checks.arrays import check_arrays
-from ...backend.checks.numbers import step_number
-from ...kernels.engine_table import Kept, find_engine
-from ...kernels.launch import (
+from .... import kernels
+from ....backend import device_of
+from ....backend.checks.arrays import check_arrays
+from ....backend.checks.numbers import step_number
+from ....kernels.engine_table import Kept, find_engine
+from ....kernels.launch import (
     AVERAGE,
     Runs,
     check_all,
     launch_all,
     norm_of_all,
 )
-from ...kernels.loss_scale import Changes, pending_steps, tables_of_all
-from ..state_checks import check_keys, check_values
-from ..types import Array
+from ....kernels.loss_scale import Changes, pending_steps, tables_of_all
+from ...state_checks import check_keys, check_values
+from ...types import Array, HostArray
+from ..storage.flat_storage import FlatStorage
+from ..storage.kinds import storage_of
+from ..storage.storage import Arrays, Calls, Columns, Key, Storage
 from . import groups as grouping
 from . import options as own
 from .clipping import clipped_scale
 from .groups import Chosen, Named
 from .tuned import ARRANGEMENT, Tuned
-from .updated_arrays import Arrays, Calls, Columns, FlatStorage, Key, Storage, storage_of
 
 
 class Common(TypedDict, total=False):
@@ -455,9 +457,20 @@ class Optimizer(Tuned):
             "optimizer": type(self).__name__,
             "step": self.steps,
             "hyper": {**self._hyper, **self._options},
-            "state": {name: self._storage.split(arrays) for name, arrays in self._state.items()},
+            "state": self.copies(),
             **self.arrangement(),
         }
+
+    def copies(self, kept: bool = True) -> dict[str, dict[Key, HostArray]]:
+        """Copies of each state by name, then by parameter; with `kept` False of none, as for all
+        ranks but the one that writes, which are asked for their part of each in turn."""
+        self._follow()
+        self._begin()
+        found = {}
+        for name, arrays in self._state.items():
+            wholes = [*map(self._storage.whole, arrays)]
+            found[name] = self._storage.split(wholes) if kept else {}
+        return found
 
     def _check_outside(self) -> None:
         """Refuse what would take averages for parameters."""

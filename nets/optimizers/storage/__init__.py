@@ -1,0 +1,1 @@
+"""The arrays an optimizer updates and those of its states: one flat buffer, or arrays apart."""

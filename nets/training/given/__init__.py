@@ -1,0 +1,1 @@
+"""What training is given, checked and brought to the network's device."""
