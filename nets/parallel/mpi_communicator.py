@@ -107,6 +107,7 @@ class MpiCommunicator(Communicator):
         sys.stdout.flush()
         sys.stderr.flush()
         self._comm.Abort(1)
+        os._exit(1)  # MPICH's may return, and its launcher takes some milliseconds
 
     def close(self) -> None:
         if self._comm != self._mpi.COMM_NULL:
