@@ -7,6 +7,7 @@ meanwhile. Every function here but `serve` is called by all ranks together.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ def serve() -> None:
         traceback.print_exc()
         sys.stderr.flush()
         comm.Abort(1)
+        os._exit(1)  # it may return
 
 
 def _request(comm: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def served(monkeypatch, program):
 
 
 ECHO = """
-import json, sys
+import json, os, sys
 from mpi4py import MPI
 comm = MPI.COMM_WORLD
 say = lambda what: comm.rank or print(json.dumps(what), flush=True)
@@ -26,6 +26,7 @@ while request := comm.bcast(sys.stdin.readline() if comm.rank == 0 else None):
     if request["what"] == "fail" and comm.rank == comm.size - 1:
         print("why it failed", file=sys.stderr, flush=True)
         comm.Abort(1)
+        os._exit(1)
     if request["what"] == "sleep":
         import time; time.sleep(60)
     say([request, comm.allreduce(1)])
