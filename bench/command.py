@@ -20,7 +20,7 @@ from .cases.data_sets import data_sets, missing_data
 from .cases.sizes import ESTIMATORS
 from .machine import hardware, versions
 from .measuring.despite_failures import measure_what_works
-from .measuring.rank_processes import RankGroups, why_no_ranks
+from .measuring.rank_processes import RankGroups
 from .measuring.workload import Workload, measure
 from .promises.promises import judged
 from .report.record import Curve, Fitted, Ranked, Report, Skipped, read_report
@@ -101,7 +101,8 @@ def bench(
             progress.advance(task)
         for what, tell in counts:
             progress.update(task, description=f"what {what} send")
-            report.ranks.append(tell())
+            if (sent := tell()) is not None:
+                report.ranks.append(sent)
             progress.advance(task)
     for section in ("training", "estimators"):
         if section in chosen and choice.device == "cpu":
@@ -177,9 +178,9 @@ def _fits(choice: Choice) -> Iterator[tuple[str, Callable[[], Fitted]]]:
             yield f"{case.name} by {path}", partial(scores, case, path)
 
 
-def _counts(choice: Choice) -> Iterator[tuple[str, Callable[[], Ranked]]]:
+def _counts(choice: Choice) -> Iterator[tuple[str, Callable[[], Ranked | None]]]:
     """What ranks send and hold, to be counted later."""
-    if choice.on_a_gpu or why_no_ranks():
+    if choice.on_a_gpu:
         return
     groups = RankGroups()
     for ranks, sharded in COUNTED:

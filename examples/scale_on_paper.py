@@ -88,7 +88,7 @@ def tell(pairs: list[tuple[Link, Processor]]) -> None:
 
 def draw_efficiency(axes: plt.Axes, parameters: int, pairs: list[tuple[Link, Processor]]) -> None:
     one = training(parameters)
-    for (link, processor), look in zip(pairs, LOOKS, strict=True):
+    for (link, processor), look in zip(pairs, LOOKS, strict=False):
         label = f"{link.name}: {processor.name}"
         found = [efficiency(one, processor, link, ranks) for ranks in RANKS]
         there = [k for k, ranks in enumerate(RANKS) if ranks <= link.most]

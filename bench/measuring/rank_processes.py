@@ -108,7 +108,7 @@ class RankProcesses:
         self._said.seek(0)
         said = self._said.read().decode(errors="replace").strip()[-2000:]
         self.close()
-        raise RuntimeError(f"{self.ranks} ranks ended at {what!r}: {said or 'in silence'}")
+        raise RuntimeError(f"{self.ranks} rank(s) ended at {what!r}: {said or 'in silence'}")
 
 
 class RankGroups:
@@ -116,6 +116,17 @@ class RankGroups:
 
     def __init__(self) -> None:
         self._started: dict[int, RankProcesses] = {}
+        self._failed: dict[int, str] = {}
+
+    def why_not(self, ranks: int) -> str:
+        """Why so many can't be started here; "" if they can: they are, then."""
+        if reason := why_no_ranks() or self._failed.get(ranks, ""):
+            return reason
+        try:
+            self.of(ranks)
+        except RuntimeError as error:
+            self._failed[ranks] = " ".join(str(error).split())[-300:]
+        return self._failed.get(ranks, "")
 
     def of(self, ranks: int) -> RankProcesses:
         """Those of this number."""

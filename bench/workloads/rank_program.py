@@ -30,7 +30,7 @@ from ..cases.ranks import BATCH, WIDTHS
 from ..cases.steps import CASES
 from ..cases.trainer import LR
 
-_REST = 1e-3  # seconds between two looks for a request
+_REST = 5e-3  # seconds between two looks for a request
 _PIECE = 192  # rows and columns of a product that is part of a computation
 
 

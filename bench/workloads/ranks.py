@@ -17,7 +17,7 @@ import numpy as np
 from ...backend import usable_cores
 from ..cases.ranks import BATCH, LABEL, PARAMETERS
 from ..measuring.candidate import Candidate
-from ..measuring.rank_processes import RankGroups, why_no_ranks
+from ..measuring.rank_processes import RankGroups
 from ..measuring.timing import Effort
 from ..measuring.workload import Workload
 from ..report.record import Ranked
@@ -67,7 +67,7 @@ class OfRanks(Workload):
         return 0
 
     def missing(self, path: str) -> str:
-        return why_no_ranks() or too_many(_ranks_of(path))
+        return too_many(_ranks_of(path)) or self._groups.why_not(_ranks_of(path))
 
     def effort(self, given: Effort) -> Effort:
         """All of the rounds: a block is a single request."""
@@ -205,7 +205,7 @@ class Overlap(OfRanks):
         return WAYS
 
     def missing(self, path: str) -> str:
-        return why_no_ranks() or too_many(2)
+        return too_many(2) or self._groups.why_not(2)
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
         return {path: self._asking(2, "overlap", way=path, elements=self._size) for path in paths}
@@ -219,8 +219,10 @@ def too_many(ranks: int) -> str:
     return f"{ranks} ranks on {cores} cores would wait for one another: counted, not timed"
 
 
-def counted(groups: RankGroups, ranks: int, sharded: bool) -> Ranked:
-    """What each rank sends in a step, and holds."""
+def counted(groups: RankGroups, ranks: int, sharded: bool) -> Ranked | None:
+    """What each rank sends in a step, and holds; None where there can't be so many."""
+    if groups.why_not(ranks):
+        return None
     found = groups.of(ranks).ask("count", sharded=sharded, clipped=False, batches=2)
     return Ranked(ranks, sharded, PARAMETERS, **found)
 

@@ -49,7 +49,7 @@ def test_all_ranks_answer_and_end_with_the_object(monkeypatch):
 def test_a_rank_that_fails_is_told_with_what_it_said(monkeypatch):
     served(monkeypatch, ECHO)
     ranks = RankProcesses(2)
-    with pytest.raises(RuntimeError, match=r"2 ranks ended at 'fail': (.|\n)*why it failed"):
+    with pytest.raises(RuntimeError, match=r"2 rank\(s\) ended at 'fail': (.|\n)*why it failed"):
         ranks.ask("fail")
     assert ranks._process.poll() is not None
 
@@ -59,7 +59,7 @@ def test_ranks_that_take_too_long_are_ended(monkeypatch):
     served(monkeypatch, ECHO)
     ranks = RankProcesses(1)
     ranks._limit = 0.2
-    with pytest.raises(RuntimeError, match="1 ranks ended at 'sleep'"):
+    with pytest.raises(RuntimeError, match=r"1 rank\(s\) ended at 'sleep'"):
         ranks.ask("sleep")
     assert ranks._process.poll() is not None
 

@@ -88,8 +88,23 @@ def test_clipping_by_the_norm_sends_a_number_more(groups):
     assert clipped == plain + NUMBER
 
 
+def test_ranks_that_do_not_start_are_skipped_with_the_reason(monkeypatch):
+    def fails(ranks):
+        raise RuntimeError(f"{ranks} rank(s) ended at 'start': no slots")
+
+    groups = RankGroups()
+    monkeypatch.setattr(groups, "of", fails)
+    assert RankedStep(groups, 2, 1).missing("1 rank") == "1 rank(s) ended at 'start': no slots"
+    monkeypatch.setattr(groups, "of", lambda ranks: None)
+    assert groups.why_not(1) == "1 rank(s) ended at 'start': no slots"  # it is not tried again
+    assert groups.why_not(2) == ""
+    assert counted(groups, 1, False) is None
+
+
 def test_more_ranks_than_cores_are_not_timed(monkeypatch):
-    work = RankedStep(RankGroups(), 2, 1)
+    groups = RankGroups()
+    work = RankedStep(groups, 2, 1)
+    monkeypatch.setattr(groups, "why_not", lambda ranks: "")
     monkeypatch.setattr(section, "usable_cores", lambda: 2)
     reasons = {path: work.missing(path) for path in work.paths}
     assert {path for path, reason in reasons.items() if reason} == {"4 ranks", "4 ranks, sharded"}
@@ -98,5 +113,5 @@ def test_more_ranks_than_cores_are_not_timed(monkeypatch):
     )
     monkeypatch.setattr(section, "usable_cores", lambda: 4)
     assert not any(map(work.missing, WAYS_TO_TRAIN))
-    monkeypatch.setattr(section, "why_no_ranks", lambda: "no mpiexec")
+    monkeypatch.setattr(groups, "why_not", lambda ranks: "no mpiexec")
     assert {work.missing(path) for path in work.paths} == {"no mpiexec"}
