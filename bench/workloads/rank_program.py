@@ -7,7 +7,6 @@ meanwhile. Every function here but `serve` is called by all ranks together.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -37,6 +36,7 @@ _PIECE = 192  # rows and columns of a product that is part of a computation
 def serve() -> None:
     """Answer requests until standard input ends."""
     comm = mpi().COMM_WORLD
+    all_of_them = MpiCommunicator(comm)
     try:
         _say(comm, comm.size)
         while request := _request(comm):
@@ -44,9 +44,7 @@ def serve() -> None:
             _say(comm, does(comm, **request))
     except BaseException:
         traceback.print_exc()
-        sys.stderr.flush()
-        comm.Abort(1)
-        os._exit(1)  # it may return
+        all_of_them.abort()
 
 
 def _request(comm: Any) -> dict[str, Any]:

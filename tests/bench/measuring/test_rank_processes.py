@@ -16,17 +16,18 @@ def served(monkeypatch, program):
 
 
 ECHO = """
-import json, os, sys
+import json, sys
 from mpi4py import MPI
+from onepass.nets.parallel.mpi_communicator import MpiCommunicator
 comm = MPI.COMM_WORLD
+all_of_them = MpiCommunicator(comm)
 say = lambda what: comm.rank or print(json.dumps(what), flush=True)
 say(comm.size)
 while request := comm.bcast(sys.stdin.readline() if comm.rank == 0 else None):
     request = json.loads(request)
     if request["what"] == "fail" and comm.rank == comm.size - 1:
         print("why it failed", file=sys.stderr, flush=True)
-        comm.Abort(1)
-        os._exit(1)
+        all_of_them.abort()
     if request["what"] == "sleep":
         import time; time.sleep(60)
     say([request, comm.allreduce(1)])
