@@ -110,7 +110,7 @@ RANKS_WIDTHS = (784, 256, 128, 10)
 RANKS_BATCH = 512
 """Rows of its batches, which ranks share."""
 
-RANKS_BATCHES, RANKS_EPOCHS = 16, 2
+RANKS_BATCHES, RANKS_EPOCHS = 16, 4
 """Batches of an epoch, and epochs that are timed at a time."""
 
 RANKS_EXCHANGED = {"1e4": 10_000, "1e6": 1_000_000, "1e7": 10_000_000}

@@ -12,7 +12,7 @@ from ..cases.sizes import RANKS_OVERLAPPED
 from ..limits.data_parallel import memory, sent_bytes
 from ..measuring.measurement import Measurement
 from ..report.record import Report
-from ..report.scaling import hidden, network
+from ..report.scaling import OVERLAPPED, hidden, network
 from .promise import Paths, Promise, ratio, row
 
 _BY_COUNT = partial(Promise, workloads=(), value=ratio("", ""))
@@ -26,7 +26,7 @@ def rank_promises() -> Iterator[Promise]:
         yield Promise(f"step: {path} / alone", step, ratio(path, "alone"), None, True)
     for label in RANKS_OVERLAPPED:
         at = (("ranks", "overlap", label),)
-        for way in ("at once", "polled"):
+        for way in OVERLAPPED:
             yield Promise(f"overlap, {way}: part hidden", at, _hidden(way), None)
 
 

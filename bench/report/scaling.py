@@ -28,6 +28,11 @@ Paths = Mapping[str, float]
 PAIR = "2 ranks"
 """The path by which links are measured."""
 
+APART = "exchange", "compute", "one after another"
+OVERLAPPED = "at once", "polled"
+"""The paths of an exchange and a computation: apart, and at the same time; "polled": MPI is called
+between two pieces of the computation, so that it can go on with the exchange."""
+
 ALONE, ONE_THREAD = "alone", "alone, one thread"
 _FITTED = "1e6"  # parameters of the exchange by which beta is found: of about the network's bytes
 _NETWORK, _LARGE = "the network", "1e7"  # updates: by which a step is told, and large networks'

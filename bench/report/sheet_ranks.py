@@ -8,7 +8,16 @@ from dataclasses import replace
 from ..limits.data_parallel import memory, sent_bytes
 from ..measuring.measurement import Measurement
 from .record import Report
-from .scaling import ALONE, measured_link, measured_processor, network, on_paper
+from .scaling import (
+    ALONE,
+    APART,
+    OVERLAPPED,
+    hidden,
+    measured_link,
+    measured_processor,
+    network,
+    on_paper,
+)
 from .sheet import Sheet, once
 from .words import short_bytes, short_ratio, short_seconds
 
@@ -19,7 +28,7 @@ def ranks(
     """All of them; those of what was not measured are empty."""
     yield _times(title, works)
     yield _counts(title, report)
-    yield _link(title, report)
+    yield _found(title, works, report)
     yield _paper(title, report)
 
 
@@ -74,7 +83,8 @@ def _counts(title: str, report: Report) -> Sheet:
     return Sheet("ranks", f"{title}: bytes of each rank", columns, rows)
 
 
-def _link(title: str, report: Report) -> Sheet:
+def _found(title: str, works: Sequence[Mapping[str, Measurement]], report: Report) -> Sheet:
+    """What the model takes, and which part of an exchange goes on beside products."""
     link, core = measured_link(report), measured_processor(report)
     rows = []
     if link is not None:
@@ -83,7 +93,12 @@ def _link(title: str, report: Report) -> Sheet:
     if core is not None:
         rows.append(("a core: matrix products", f"{core.rate / 1e9:.3g} GFLOP/s"))
         rows.append(("a core: memory", f"{core.bandwidth / 1e9:.3g} GB/s"))
-    return Sheet("ranks", f"{title}: what the model takes", ("figure", "value"), rows)
+    for paths in works:
+        seconds = {path: found.timing.median for path, found in paths.items()}
+        for way in OVERLAPPED:
+            if seconds.keys() >= {way, *APART}:
+                rows.append((f"overlap, {way}: part hidden", f"{hidden(seconds, way):.2f}"))
+    return Sheet("ranks", f"{title}: link, core, overlap", ("figure", "value"), rows)
 
 
 def _paper(title: str, report: Report) -> Sheet:

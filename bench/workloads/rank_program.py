@@ -18,6 +18,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ...kernels import get_num_threads, set_num_threads
 from ...nets import Adam, DataParallel, Dataset, Dense, Sequential, SoftmaxCrossEntropy, fit
@@ -139,42 +140,34 @@ def update(comm: Any, elements: int, calls: int) -> float:
 
 
 def overlap(comm: Any, way: str, elements: int) -> float:
-    """Seconds of a reduce-scatter and of products that take about as long, in one of `WAYS`.
+    """Seconds of a reduce-scatter and of products that take about as long, by one of the paths of report/scaling.py.
 
     The time of the slowest rank counts.
     """
-    given, own = _buffers(elements, comm.size)
-    pieces = _pieces(comm, elements)
-
-    def start() -> Any:
-        return comm.Ireduce_scatter_block(given, own)
-
-    comm.Barrier()
-    begin = perf_counter()
-    if way == "exchange":
-        start().Wait()
-    elif way == "compute":
-        _products(pieces)
-    elif way == "one after another":
-        start().Wait()
-        _products(pieces)
-    elif way == "at once":
-        request = start()
-        _products(pieces)
-        request.Wait()
-    else:
-        request = start()
-        for _ in range(pieces):
-            _products(1)
-            request.Test()
-        request.Wait()
-    seconds: float = comm.allreduce(perf_counter() - begin, op=mpi().MAX)
+    with threadpool_limits(1, user_api="blas"):  # a rank's share where there are as many as cores
+        pieces = _pieces(comm, elements)
+        comm.Barrier()
+        begin = perf_counter()
+        _overlapped(comm, way, elements, pieces)
+        seconds: float = comm.allreduce(perf_counter() - begin, op=mpi().MAX)
     return seconds
 
 
-WAYS = ("exchange", "compute", "one after another", "at once", "polled")
-"""How an exchange and a computation follow one another; "polled": at once, and MPI is called
-between two pieces of the computation, so that it can go on with the exchange."""
+def _overlapped(comm: Any, way: str, elements: int, pieces: int) -> None:
+    if way == "compute":
+        _products(pieces)
+        return
+    request = comm.Ireduce_scatter_block(*_buffers(elements, comm.size))
+    if way == "one after another":
+        request.Wait()
+    if way == "polled":
+        for _ in range(pieces):
+            _products(1)
+            request.Test()
+    elif way != "exchange":
+        _products(pieces)
+    request.Wait()
+
 
 REQUESTS: dict[str, Callable[..., Any]] = {
     each.__name__: each for each in (step, train, count, exchange, meeting, update, overlap)
@@ -222,8 +215,7 @@ def _carried(comm: Any) -> Iterator[Communicator]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits
-
+    """For ranks that are no more than one: others would no longer share the cores afterwards."""
     before = get_num_threads()
     set_num_threads(1)
     try:

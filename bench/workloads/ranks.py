@@ -21,7 +21,7 @@ from ..measuring.rank_processes import RankGroups
 from ..measuring.timing import Effort
 from ..measuring.workload import Workload
 from ..report.record import Ranked
-from .rank_program import WAYS
+from ..report.scaling import APART, OVERLAPPED
 
 SECTION = "ranks"
 _COMPARED = 2  # batches after which parameters are compared
@@ -202,7 +202,7 @@ class Overlap(OfRanks):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return WAYS
+        return (*APART, *OVERLAPPED)
 
     def missing(self, path: str) -> str:
         return too_many(2) or self._groups.why_not(2)

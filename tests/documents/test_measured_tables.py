@@ -49,6 +49,7 @@ def test_tables_of_ranks_have_times_bytes_and_the_model():
     lines = RANKS.measured(full_report(), "some.json").splitlines()
     assert "| 2, sharded | 1 | 941 kB | 941 kB | 3.3 MB | 3.3 MB | 941 kB | 470 kB |" in lines
     assert "| link: alpha | 5.0 us |" in lines
+    assert "| overlap, polled: part hidden | 0.50 |" in lines
     assert "| link: beta | 2 GB/s |" in lines
     assert "| meeting, 5 numbers | 2 ranks | 10 us | 10 us | 1.00 x |" in lines
 
