@@ -95,9 +95,11 @@ def _found(title: str, works: Sequence[Mapping[str, Measurement]], report: Repor
         rows.append(("a core: memory", f"{core.bandwidth / 1e9:.3g} GB/s"))
     for paths in works:
         seconds = {path: found.timing.median for path, found in paths.items()}
-        for way in OVERLAPPED:
-            if seconds.keys() >= {way, *APART}:
-                rows.append((f"overlap, {way}: part hidden", f"{hidden(seconds, way):.2f}"))
+        rows += [
+            (f"overlap, {way}: part hidden", f"{hidden(seconds, way):.2f}")
+            for way in OVERLAPPED
+            if seconds.keys() >= {way, *APART}
+        ]
     return Sheet("ranks", f"{title}: link, core, overlap", ("figure", "value"), rows)
 
 

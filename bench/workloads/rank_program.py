@@ -140,9 +140,9 @@ def update(comm: Any, elements: int, calls: int) -> float:
 
 
 def overlap(comm: Any, way: str, elements: int) -> float:
-    """Seconds of a reduce-scatter and of products that take about as long, by one of the paths of report/scaling.py.
+    """Seconds of a reduce-scatter and of products that take about as long, of the slowest rank.
 
-    The time of the slowest rank counts.
+    `way` is one of the paths that report/scaling.py lists.
     """
     with threadpool_limits(1, user_api="blas"):  # a rank's share where there are as many as cores
         pieces = _pieces(comm, elements)
