@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from threadpoolctl import threadpool_limits
-
 from ...backend.machine.cores import allowed_cores, cpu_quota
 from ...kernels.crew.threads import by_default
 from .communicator import Communicator
@@ -44,6 +42,8 @@ def fair_threads(communicator: Communicator) -> Iterator[None]:
         if len(here) > 1:
             stack.enter_context(by_default(share))
             if not any(os.environ.get(name) for name in BLAS_VARIABLES):
+                from threadpoolctl import threadpool_limits
+
                 stack.enter_context(threadpool_limits(share, user_api="blas"))
         yield
 
