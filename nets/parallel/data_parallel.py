@@ -218,6 +218,7 @@ def communicator_of(comm: Comm, net: Sequential) -> Communicator:
 
     Raises:
         TypeError: it is no communicator.
+        ValueError: the networks of some ranks are on a GPU, those of others on the CPU.
         ImportError: what it takes is not installed.
     """
     if isinstance(comm, Communicator):
@@ -228,6 +229,13 @@ def communicator_of(comm: Comm, net: Sequential) -> Communicator:
             "mpi4py.MPI.COMM_WORLD, or a Communicator"
         )
     kind, _, number = net.backend.device.partition(":")
+    devices = comm.allgather(net.backend.device)
+    for rank, device in enumerate(devices):
+        if device.partition(":")[0] != devices[0].partition(":")[0]:
+            raise ValueError(
+                f"rank {rank} has its network on {device}, rank 0 on {devices[0]}; expected the "
+                "CPU for all, or a GPU for each: local_device(comm) gives it"
+            )
     return MpiCommunicator(comm) if kind == "cpu" else NcclCommunicator(comm, int(number or 0))
 
 

@@ -1,4 +1,4 @@
-"""The made-up libcuda, libcublas and libnccl: compiled once, loaded before CuPy looks for NVIDIA's."""
+"""The made-up libcuda and the libraries above: compiled once, loaded before CuPy looks for any."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _load(
 ) -> ctypes.CDLL:
     """A library of `parts`; what else of `names` is called, is refused by its name."""
     texts = {part: (_DRIVER / part).read_text("utf-8") for part in parts}
-    defined = set(re.findall(r"^(?:API \w+ |GEMM\()((?:cu|nccl)\w+)", "\n".join(texts.values()), re.M))
+    text = "\n".join(texts.values())
+    defined = set(re.findall(r"^(?:API \w+ |GEMM\()((?:cu|nccl)\w+)", text, re.M))
     missing = sorted(names - defined)
     refusals = "int made_up_refuse(const char *), made_up_nccl_refuse(const char *);\n" + "".join(
         '__attribute__((visibility("default"))) '

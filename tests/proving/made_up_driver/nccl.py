@@ -1,9 +1,9 @@
 """The made-up NCCL: collectives carried by MPI, since memory of the made-up GPUs is the host's.
 
-CuPy's own `cupy.cuda.nccl` calls driver/nccl.c, which tells of each call here. What NCCL asks of its
-callers is checked, where NCCL itself would compute rubbish, or wait for ever:
+CuPy's own `cupy.cuda.nccl` calls driver/nccl.c, which tells of each call here. What NCCL asks of
+its callers is checked, where NCCL itself would compute rubbish, or wait for ever:
 
-- memory of the communicator's GPU, none outside of its allocation; in place as NCCL has it, or apart;
+- memory is of the communicator's GPU, within its allocation; in place as NCCL has it, or apart;
 - the stream is CuPy's current one, and of that GPU;
 - groups are ended as often as begun; what a group asks for is done at its end, and not before;
 - all ranks ask for the same: kind, count, type, operation and root, call by call;
@@ -27,7 +27,8 @@ import numpy as np
 from .libraries import libnccl
 
 SYSTEM, INVALID_ARGUMENT, INVALID_USAGE = 2, 4, 5  # of ncclResult_t
-TYPES = dict(enumerate("int8 uint8 int32 uint32 int64 uint64 float16 float32 float64".split()))
+_NAMES = "int8", "uint8", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"
+TYPES = dict(enumerate(_NAMES))
 ADD = 0
 
 
@@ -137,11 +138,11 @@ def _init(call: Call) -> int:
     comm = MPI.COMM_WORLD.Split(zlib.crc32(name) & 0x7FFFFFFF, call.root)
     if (comm.size, comm.rank) != (call.count, call.root):
         raise RefusedError(
-            f"rank {call.root} of {call.count}, but {comm.size} have this name, and it is {comm.rank}"
+            f"rank {call.root} of {call.count}, but {comm.size} have this name, this as {comm.rank}"
         )
-    devices = comm.allgather((_bus_id(call.device), name))
-    if len(set(devices)) < len(devices):
-        raise RefusedError(f"two ranks have one GPU: {[each for each, _ in devices]}", INVALID_USAGE)
+    gpus = comm.allgather(_bus_id(call.device))
+    if len(set(gpus)) < len(gpus):
+        raise RefusedError(f"two ranks have one GPU: {gpus}", INVALID_USAGE)
     state.made += 1
     state.handles[state.made] = Communicator(comm, call.device)
     return state.made
