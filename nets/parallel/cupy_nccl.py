@@ -74,10 +74,11 @@ class NcclCommunicator(MpiCommunicator):
         """Equal parts by one reduce-scatter; what the last rank has beyond them by a reduce."""
         check_flat(array)
         kind, size, add = self._kinds[array.dtype.char], array.dtype.itemsize, self._nccl.NCCL_SUM
-        each, start = self._equal_part(array, bounds), array.data.ptr
+        each = self._equal_part(array, bounds)
         whole = each * self.size
         with self._on_stream_of(array) as stream, self._group():
             self._count(array, bounds)
+            start = array.data.ptr
             if each:
                 own = start + self.rank * each * size
                 self._carrier.reduceScatter(start, own, each, kind, add, stream)
@@ -88,11 +89,12 @@ class NcclCommunicator(MpiCommunicator):
     def gather_parts(self, array: Array, bounds: Bounds) -> None:
         """Equal parts by one all-gather; what the last rank has beyond them by a broadcast."""
         check_flat(array)
-        kind, size, start = self._kinds[array.dtype.char], array.dtype.itemsize, array.data.ptr
+        kind, size = self._kinds[array.dtype.char], array.dtype.itemsize
         each = self._equal_part(array, bounds)
         whole = each * self.size
         with self._on_stream_of(array) as stream, self._group():
             self._count(array, bounds)
+            start = array.data.ptr
             if each:
                 own = start + self.rank * each * size
                 self._carrier.allGather(own, start, each, kind, stream)

@@ -32,11 +32,13 @@ def local_device(comm: Comm, device: str = "auto") -> str:
     chosen = kind == "cpu" or number is not None
     rank, places = _places(comm, () if chosen else bus_ids())
     own = shared_out(places)[rank]
-    auto_usable = kind != "auto" or (own is not None and probe_cuda(own).available)
-    all_usable = all(_told(comm, auto_usable))  # asked by all, whatever they were given
+    usable = kind == "cuda"
+    if kind == "auto" and own is not None:
+        usable = probe_cuda(own).available
+    all_usable = all(_told(comm, usable))  # asked by all, whatever they were given
     if chosen:
         return device
-    if not all_usable:
+    if kind == "auto" and not all_usable:
         return "cpu"
     if own is None:  # a number beyond those that there are, or another rank's: refused by its name
         own = [machine for machine, _ in places[:rank]].count(places[rank][0])
