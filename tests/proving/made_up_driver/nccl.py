@@ -6,7 +6,8 @@ its callers is checked, where NCCL itself would compute rubbish, or wait for eve
 - memory is of the communicator's GPU, within its allocation; in place as NCCL has it, or apart;
 - the stream is CuPy's current one, and of that GPU;
 - groups are ended as often as begun; what a group asks for is done at its end, and not before;
-- all ranks ask for the same: kind, count, type, operation and root, call by call;
+- all ranks ask for the same: kind, count, type, operation and root, call by call; where one is
+  refused, all are, and none waits;
 - no two ranks of a communicator have one GPU, and none is used once it is destroyed.
 
 Sums go round the ranks as in a ring, in the type that the call names. Every rank of MPI.COMM_WORLD
@@ -79,6 +80,7 @@ class Communicator:
     mpi: Any
     device: int
     asked: list[Collective] = field(default_factory=list)
+    refused: str = ""
     batches: int = 0
 
 
@@ -202,9 +204,21 @@ def _group_end(call: Call) -> None:
 # --- collectives ----------------------------------------------------------------------------------
 def _ask(call: Call) -> None:
     """Check what can be checked here, and note it down; it is done at once outside of a group."""
+    comm = _of(call)
+    try:
+        comm.asked.append(_checked(call, comm))
+    except RefusedError as error:
+        comm.refused = comm.refused or str(error)
+        if state.depth:
+            raise
+    if not state.depth:
+        _carry(comm)
+
+
+def _checked(call: Call, comm: Communicator) -> Collective:
     import cupy
 
-    comm, kind = _of(call), call.name.decode()
+    kind = call.name.decode()
     if call.type not in TYPES:
         raise RefusedError(f"type {call.type}")
     one = Collective(
@@ -222,9 +236,7 @@ def _ask(call: Call) -> None:
     if call.stream != (now := cupy.cuda.get_current_stream().ptr):
         raise RefusedError(f"stream {call.stream}; the current one is {now}")
     _check_memory(one, comm)
-    comm.asked.append(one)
-    if not state.depth:
-        _carry(comm)
+    return one
 
 
 def _check_memory(one: Collective, comm: Communicator) -> None:
@@ -262,18 +274,22 @@ def _lengths(one: Collective, ranks: int) -> tuple[int, int]:
 
 
 def _carry(comm: Communicator) -> None:
-    """Do all that was asked for, if all ranks have asked for the same."""
+    """Do all that was asked for, if all ranks have asked for the same; one whose call was refused
+    says so to those that would wait for it."""
     asked, comm.asked = comm.asked, []
-    if not asked:
+    refused, comm.refused = comm.refused, ""
+    if not asked and not refused:
         return
     comm.batches += 1
     state.log.append("carried " + " ".join(one.kind for one in asked))
-    first, *others = comm.mpi.allgather((comm.batches, [one.tag for one in asked]))
-    for rank, own in enumerate(others, start=1):
-        if own != first:
+    told = comm.mpi.allgather((comm.batches, [one.tag for one in asked], refused))
+    if wrong := [f"rank {rank}: {text}" for rank, (*_, text) in enumerate(told) if text]:
+        raise RefusedError("; ".join(wrong))
+    for rank, own in enumerate(told):
+        if own != told[0]:
             raise RefusedError(
-                f"rank 0 asks for {first[1]} as its batch {first[0]}, rank {rank} for {own[1]} as "
-                f"its batch {own[0]}",
+                f"rank 0 asks for {told[0][1]} as its batch {told[0][0]}, rank {rank} for {own[1]} "
+                f"as its batch {own[0]}",
                 INVALID_USAGE,
             )
     for one in asked:

@@ -167,6 +167,7 @@ def mistakes(folder: Path) -> dict[str, list[str]]:
             "type": raised(lambda: carrier.bcast(at, 4, kind + WORLD.rank % 2, 0, stream)),
             "root": raised(lambda: carrier.bcast(at, 4, kind, WORLD.rank % 2, stream)),
             "order": raised(two),
+            "one rank's": raised(lambda: carrier.bcast(at, 4, kind, 5 * WORLD.rank, stream)),
             "no root": raised(lambda: carrier.bcast(at, 4, kind, WORLD.size, stream)),
             "no type": raised(lambda: carrier.bcast(at, 4, 17, 0, stream)),
             "operation": raised(lambda: carrier.reduce(at, at, 4, kind, real.NCCL_MAX, 0, stream)),

@@ -5,20 +5,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 from tolerances import RANKED_LIMIT
 
-TESTS = Path(__file__).resolve().parents[2]
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
+from proving.made_up_driver.launching import missing, read, started
+
 TRAINED = "float64", "float32", "accumulate", "sync", "streams"
 CASES = {
     2: (*TRAINED, "collectives", "mistakes", "scaled", "checkpoints", "refusals", "devices"),
@@ -28,30 +22,8 @@ CASES = {
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.usefixtures("made_up_gpu"),
-    pytest.mark.skipif(
-        not MPIEXEC.exists() or find_spec("mpi4py") is None,
-        reason="mpi4py or mpiexec is missing: onepass[mpi] has both",
-    ),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
-
-
-def started(folder, *programs):
-    """What became of ranks: each program is (how many, the GPUs they see, cases)."""
-    command = [str(MPIEXEC)]
-    for k, (count, gpus, cases) in enumerate(programs):
-        command += [":"] * bool(k) + ["-n", str(count), "-env", "CUDA_VISIBLE_DEVICES", gpus]
-        program = "proving.made_up_driver.ranks"
-        command += [sys.executable, "-W", "error", "-m", program, str(folder), *cases]
-    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": paths}, cwd=folder, timeout=280,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def read(folder, done):
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads((folder / "found.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +141,7 @@ MISTAKES = {
     "group": "no group was begun",
     "grouped": "as it should be",
     "unended": "it was refused",
+    "one rank's": "rank 1: root 5 of 2",
     "not there": "does not have ncclAllReduce",
     "destroyed": "no communicator, or was destroyed",
     "name": "1 have this name",
