@@ -1,4 +1,4 @@
-"""Ranks with a GPU each, and NCCL itself: `make gpu` runs it, with two ranks where there are two."""
+"""Ranks with a GPU each, and NCCL itself: `make gpu` runs it, with two where there are two."""
 
 from __future__ import annotations
 
