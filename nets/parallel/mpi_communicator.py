@@ -57,6 +57,7 @@ class MpiCommunicator(Communicator):
         self.rank, self.size = self._comm.rank, self._comm.size
         local = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = local.rank, local.size
+        self._machine: int = local.bcast(self.rank)
         local.Free()
         self._room: HostArray = np.empty(0)
 
