@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from onepass.bench.cases.ranks import PARAMETERS
 from onepass.bench.limits.data_parallel import NUMBER
@@ -69,7 +68,7 @@ def test_what_the_model_stands_on_is_measured(groups, make):
 
 @pytest.mark.parametrize("sharded", [False, True])
 def test_bytes_of_real_processes_are_those_of_the_formulas(groups, sharded):
-    """The last of two parts has 10 elements' rest: 117,572 and 117,574."""
+    """The last of two parts is longer by two elements: 117,572 and 117,574."""
     found = counted(groups, 2, sharded)
     rest = 4 * 2
     assert (found.size, found.meetings) == (PARAMETERS, 1)
@@ -77,7 +76,6 @@ def test_bytes_of_real_processes_are_those_of_the_formulas(groups, sharded):
     assert found.parameters == found.gradients == 4 * PARAMETERS
     assert found.states == (4 * PARAMETERS + 2 * 4 if sharded else 8 * PARAMETERS)
     assert found.scratch == 2 * PARAMETERS + rest // 2
-    assert np.isclose(found.scratch, 2 * PARAMETERS, rtol=1e-4)
 
 
 def test_clipping_by_the_norm_sends_a_number_more(groups):
