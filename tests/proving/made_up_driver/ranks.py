@@ -22,14 +22,17 @@ import numpy as np
 from mpi4py import MPI
 from onepass.nets import (
     L2,
+    SGD,
     Adam,
     BatchNorm,
+    Callback,
     Checkpoint,
     Dense,
     Dropout,
     LossScaler,
     Momentum,
     ReLU,
+    Run,
     Sequential,
     SoftmaxCrossEntropy,
     fit,
@@ -349,6 +352,8 @@ def refusals(folder: Path) -> dict[str, Any]:
         nccl.state.fails.clear()
         carrier.sum_parts(cupy.zeros(64), shards(64, WORLD.size))
     carrier.close()
+    wild = {"optimizer": lambda params: SGD(params, lr=1e30), "regularizer": ()}
+    found["diverged"] = raised(lambda: trained(GPU, "float32", True, **wild))
     return {
         **found, "depth": depth, "handles": len(nccl.state.handles), "afterwards": _started()
     }  # fmt: skip
@@ -384,6 +389,17 @@ def init_fails(folder: Path) -> None:
     NcclCommunicator(WORLD, WORLD.rank)
 
 
+def call_fails(folder: Path) -> None:
+    """A sum of the second epoch, on the last rank alone."""
+
+    class Fails(Callback):
+        def on_epoch(self, run: Run) -> None:
+            if WORLD.rank == WORLD.size - 1:
+                nccl.state.fails["reduceScatter"] = "a link is down"
+
+    trained(GPU, "float32", False, epochs=3, callbacks=Fails())
+
+
 CASES: dict[str, Callable[[Path], Any]] = {
     "collectives": collectives,
     "mistakes": mistakes,
@@ -398,12 +414,15 @@ CASES: dict[str, Callable[[Path], Any]] = {
     "devices": devices,
     "train there": train_there,
     "init fails": init_fails,
+    "call fails": call_fails,
 }
+
+ALONE = "train there", "init fails", "call fails"  # run only where they are named
 
 
 def main(folder: Path, names: list[str]) -> None:
     found = {}
-    for name in names or [each for each in CASES if each not in ("train there", "init fails")]:
+    for name in names or [each for each in CASES if each not in ALONE]:
         try:
             found[name] = CASES[name](folder)
         except Exception:

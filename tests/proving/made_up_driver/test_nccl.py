@@ -183,12 +183,22 @@ def test_after_a_refusal_ranks_train_and_nothing_is_left_of_it(found):
     assert (told["depth"], told["handles"]) == (0, 0)
 
 
-def test_a_rank_on_which_nccl_does_not_begin_ends_all(tmp_path):
+def test_ranks_that_diverge_say_so_alike(found):
+    told = found(2, "refusals")["diverged"]
+    assert told[0].startswith("FloatingPointError: the ")
+    assert told == [told[0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [("init fails", "no memory for channels"), ("call fails", "a link is down")],
+)
+def test_a_rank_on_which_nccl_fails_ends_all(tmp_path, case, reason):
     """The others wait for it in NCCL, where nobody can tell them."""
-    done = started(tmp_path, (2, "0,1", ["init fails"]))
+    done = started(tmp_path, (2, "0,1", [case]))
     assert done.returncode != 0
     assert "onepass: rank 1 of 2 failed, so all end: NcclError" in done.stderr
-    assert "no memory for channels" in done.stderr
+    assert reason in done.stderr
 
 
 # --- devices --------------------------------------------------------------------------------------
