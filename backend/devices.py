@@ -132,6 +132,17 @@ def probe_gpus() -> tuple[DeviceStatus, ...]:
     return (first, *(probe_cuda(index) for index in range(1, count)))
 
 
+def bus_ids() -> tuple[str, ...]:
+    """Where in the machine each GPU is that can be seen here; none is used for it."""
+    try:
+        import cupy
+
+        runtime = cupy.cuda.runtime
+        return tuple(map(runtime.deviceGetPCIBusId, range(runtime.getDeviceCount())))
+    except Exception:  # as `probe_cuda(0)` says
+        return ()
+
+
 def best_gpu() -> DeviceStatus:
     """The first usable GPU; the first one's status, which says why not, where none is."""
     gpus = probe_gpus()

@@ -47,9 +47,7 @@ def get_backend(device: str | Backend = "auto") -> Backend:
         if (current := _current.get()) is not None:
             return current
         source = f"environment variable {ENVIRONMENT_VARIABLE}"
-        kind, index = parse_device(
-            os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto", source
-        )
+        kind, index = parse_device(chosen_device(), source)
     if kind == "auto":
         gpu = best_gpu()
         return _cuda(gpu, source) if gpu.available else CPU
@@ -73,6 +71,13 @@ def use_device(device: str | Backend) -> Iterator[Backend]:
         yield backend
     finally:
         _current.reset(token)
+
+
+def chosen_device() -> str:
+    """What "auto" is told to take here, by `use_device` or ONEPASS_DEVICE; "auto" by neither."""
+    if (current := _current.get()) is not None:
+        return current.device
+    return os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
 
 
 def why_device(backend: Backend) -> str:

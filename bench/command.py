@@ -20,12 +20,14 @@ from .cases.data_sets import data_sets, missing_data
 from .cases.sizes import ESTIMATORS
 from .machine import hardware, versions
 from .measuring.despite_failures import measure_what_works
+from .measuring.rank_processes import RankGroups
 from .measuring.workload import Workload, measure
 from .promises.promises import judged
-from .report.record import Curve, Fitted, Report, Skipped, read_report
+from .report.record import Curve, Fitted, Ranked, Report, Skipped, read_report
 from .report.terminal import print_report
 from .suite import EFFORTS, LONG, SECTIONS, Choice, estimator_tables, workloads
 from .workloads.estimators import PATHS, STARTS, scores, why_no_estimators
+from .workloads.ranks import COUNTED, counted
 from .workloads.training import train_curves, why_no_training
 
 EPOCHS = {"small": 1, "quick": 5, "default": 20, "full": 40}
@@ -75,8 +77,9 @@ def bench(
     works = [work for name in chosen for work in workloads(name, choice)]
     curves = list(_curves(choice)) if "training" in chosen else []
     fits = list(_fits(choice)) if "estimators" in chosen else []
+    counts = list(_counts(choice)) if "ranks" in chosen else []
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(works) + len(curves) + len(fits))
+        task = progress.add_task("", total=len(works) + len(curves) + len(fits) + len(counts))
         for workload in works:
             progress.update(task, description=f"{workload.section} {workload.operation}")
             if time.perf_counter() - start < seconds:
@@ -95,6 +98,11 @@ def bench(
         for what, train in fits:
             progress.update(task, description=f"estimators {what}")
             report.fits.append(train())
+            progress.advance(task)
+        for what, tell in counts:
+            progress.update(task, description=f"what {what} send")
+            if (sent := tell()) is not None:
+                report.ranks.append(sent)
             progress.advance(task)
     for section in ("training", "estimators"):
         if section in chosen and choice.device == "cpu":
@@ -168,6 +176,15 @@ def _fits(choice: Choice) -> Iterator[tuple[str, Callable[[], Fitted]]]:
     for case in estimator_tables(choice):
         for path in (*PATHS, *(STARTS if case.name in ESTIMATORS else ())):
             yield f"{case.name} by {path}", partial(scores, case, path)
+
+
+def _counts(choice: Choice) -> Iterator[tuple[str, Callable[[], Ranked | None]]]:
+    """What ranks send and hold, to be counted later."""
+    if choice.on_a_gpu:
+        return
+    groups = RankGroups()
+    for ranks, sharded in COUNTED:
+        yield f"{ranks} ranks", partial(counted, groups, ranks, sharded)
 
 
 def _sections(only: Sequence[str], mode: str = "full") -> list[str]:

@@ -15,6 +15,7 @@ from .gpu.apart import OnTheGpu, OnTheHost
 from .gpu.launch import Launch
 from .gpu.softmax import SOFTMAX_SHAPES, Softmax
 from .gpu.training_step import TrainingStep
+from .measuring.rank_processes import RankGroups
 from .measuring.timing import Effort
 from .measuring.workload import Workload
 from .workloads.activations import ACTIVATION_SHAPES, Activation, activations
@@ -26,6 +27,7 @@ from .workloads.estimators import EstimatorEpoch
 from .workloads.first_call import PROGRAMS, FirstCall
 from .workloads.growth import growths
 from .workloads.optimizer_options import OptimizerOptions
+from .workloads.ranks import Exchange, Meeting, Overlap, RankedStep, Update
 from .workloads.step_parts import PARTS, WHOLE, StepPart
 from .workloads.steps import Step
 from .workloads.tensors import FewTensors, Tensors
@@ -213,6 +215,22 @@ def _estimators(choice: Choice) -> list[Workload]:
     return [EstimatorEpoch(case) for case in estimator_tables(choice)]
 
 
+def _ranks(choice: Choice) -> list[Workload]:
+    groups = RankGroups()
+    small = choice.mode == "small"
+    batches, epochs, calls = (2, 1, 2) if small else (sizes.RANKS_BATCHES, sizes.RANKS_EPOCHS, 15)
+    exchanged = choice.one(small=[("1e4", 10_000)], quick=sizes.RANKS_EXCHANGED.items())
+    updated = choice.one(small=[("1e4", 10_000)], quick=sizes.RANKS_UPDATED.items())
+    at_once = choice.one(small=[("1e4", 10_000)], quick=sizes.RANKS_OVERLAPPED.items())
+    return [
+        RankedStep(groups, batches, epochs),
+        Meeting(groups, 100 * calls),
+        *(Exchange(groups, label, size, calls) for label, size in exchanged),
+        *(Update(groups, label, size, calls) for label, size in updated),
+        *(Overlap(groups, label, size) for label, size in at_once),
+    ]
+
+
 def _kernels(choice: Choice) -> list[Workload]:
     """Every rule and operation by the GPU's own time."""
     labels = choice.one(small=("1e3",), quick=("6.4e7",), default=("6.4e7", "1e6"))
@@ -297,6 +315,7 @@ ON_THE_CPU: dict[str, Maker] = {
     "step-parts": _step_parts,
     "busy": _busy,
     "estimators": _estimators,
+    "ranks": _ranks,
 }
 ON_A_GPU: dict[str, Maker] = {
     "calls": _calls,
@@ -304,7 +323,7 @@ ON_A_GPU: dict[str, Maker] = {
     "training-steps": _training_steps,
 }
 SECTIONS = (*ON_ANY_DEVICE, *ON_THE_CPU, *ON_A_GPU)
-LONG = ("busy", "estimators")
+LONG = ("busy", "estimators", "ranks")
 """Sections of a full run, and of those that name them."""
 
 

@@ -32,6 +32,7 @@ PRODUCT_LIMIT = 8.0  # of a matrix product: of |a| |b|, whatever the order of th
 LOSS_LIMIT = 8.0  # of a loss of numbers, and of its gradient
 ROWS_LIMIT = 16.0  # of what a network gives a row, about 1, alone or with others
 CAPTURED_LIMITS = {"float32": 1000.0, "float64": 1000.0}  # 100 steps, captured or layer by layer
+RANKED_LIMIT = 100.0  # of an array's largest value: 10 updates by ranks, on GPUs or on the CPU
 
 
 def assert_close(

@@ -104,5 +104,23 @@ BUSY = 3_840
 STEP_PARTS = 2_048
 """Samples from which the steps are taken whose parts are timed."""
 
+RANKS_WIDTHS = (784, 256, 128, 10)
+"""Of the network that several ranks train: inputs, two hidden layers, classes."""
+
+RANKS_BATCH = 512
+"""Rows of its batches, which ranks share."""
+
+RANKS_BATCHES, RANKS_EPOCHS = 16, 4
+"""Batches of an epoch, and epochs that are timed at a time."""
+
+RANKS_EXCHANGED = {"1e4": 10_000, "1e6": 1_000_000, "1e7": 10_000_000}
+"""Parameters that ranks hand one another."""
+
+RANKS_UPDATED = {"the network": 235_146, "1e7": 10_000_000}
+"""Parameters of an update on one thread: of that network, and far beyond the last cache."""
+
+RANKS_OVERLAPPED = {"4e6": 4_000_000}
+"""Parameters that are exchanged while something is computed."""
+
 SMALL = 200
 """Samples of either where it is only to be seen that it runs."""

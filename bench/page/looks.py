@@ -53,6 +53,18 @@ LOOKS = {
     "torch compile": Look("#882255", ">", (0, (6, 1, 1, 1)), "--"),
     "sklearn": Look("#777777", "h", (0, (4, 1, 1, 1, 1, 1)), "**"),
     "sklearn one thread": Look("#56B4E9", "^", (0, (5, 1.5)), "..."),
+    "alone": Look("#332288", "<", (0, (2, 1)), "||"),
+    "alone, one thread": Look("#777777", "*", ":", "xxxx"),
+    "1 rank": Look("#56B4E9", "^", (0, (5, 1.5)), "..."),
+    "2 ranks": OURS,
+    "2 ranks, sharded": Look("#E69F00", "v", "-.", "\\\\\\"),
+    "4 ranks": Look("#117733", "p", (0, (3, 1)), "OO"),
+    "4 ranks, sharded": Look("#AA4499", "d", (0, (4, 2)), "oo"),
+    "exchange": Look("#0072B2", "s", "-", "///"),
+    "compute": Look("#882255", ">", (0, (6, 1, 1, 1)), "--"),
+    "one after another": Look("#CC79A7", "P", (0, (3, 1, 1, 1)), "xx"),
+    "at once": Look("#009E73", "D", ":", "++"),
+    "polled": Look("#F0E442", "X", (0, (1, 1)), "oo"),
     "sklearn without batch norm": Look("#777777", "h", (0, (4, 1, 1, 1, 1, 1)), "**"),
 }
 """By path, in the order in which legends and bars list them."""

@@ -21,6 +21,7 @@ from ..workloads.busy import SITUATIONS
 from ..workloads.estimators import ONE_THREAD
 from .gpu_promises import gpu_promises
 from .promise import Paths, Promise, between, ratio, row, seconds
+from .rank_promises import counted_promises, rank_promises
 
 SEEDS = 3
 """Trainings of which a standard error says something, at least."""
@@ -33,6 +34,7 @@ def promises() -> Iterator[Promise]:
     yield from _training()
     yield from _busy()
     yield from _estimators()
+    yield from rank_promises()
     cached = ("first-call", "import and adam step", "new process")
     yield Promise("import and first step, cached: s", (cached,), seconds("onepass", 1), 1, True)
     yield from gpu_promises()
@@ -135,7 +137,8 @@ def judged(report: Report) -> list[dict[str, Any]]:
         except KeyError:
             continue
         rows.append(row(promise, value, {one.name: one.timing.median for one in behind}))
-    return [*rows, *_accuracies(report), *_memory(report), *_scores(report)]
+    rows += [*_accuracies(report), *_memory(report), *_scores(report), *counted_promises(report)]
+    return rows
 
 
 def _memory(report: Report) -> Iterator[dict[str, Any]]:

@@ -66,6 +66,30 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Ranked:
+    """What one of several ranks that train a network together sends and holds: the most of any.
+
+    Attributes:
+        ranks: how many there are.
+        sharded: whether each has a part of the optimizer's states.
+        size: parameters of the network.
+        sent: bytes in a step, but for what is told in meetings.
+        meetings: of all ranks, in a step.
+        parameters, gradients, states, scratch: bytes held; scratch is for the sums of its part.
+    """
+
+    ranks: int
+    sharded: bool
+    size: int
+    sent: int
+    meetings: int
+    parameters: int
+    gradients: int
+    states: int
+    scratch: int
+
+
+@dataclass(frozen=True)
 class Skipped:
     """A path that could not run, and why."""
 
@@ -95,6 +119,7 @@ class Report:
     measurements: list[Measurement] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     fits: list[Fitted] = field(default_factory=list)
+    ranks: list[Ranked] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     figures: list[dict[str, Any]] = field(default_factory=list)
 
@@ -127,7 +152,8 @@ def read_report(path: str | Path) -> Report:
         content = json.loads(written.decode("utf-8"))
         content = content.get("benchmark", content)
         number = content.pop("format")
-        content.setdefault("fits", [])  # there were none before 2026-11-30
+        for later in ("fits", "ranks"):  # there were none before 2026-11-30
+            content.setdefault(later, [])
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a result of `onepass bench`; expected a file that --json wrote"
@@ -171,6 +197,9 @@ def _check_numbers(report: Report) -> None:
             raise ValueError(
                 f"the fits of {fitted.data} by {fitted.path} have scores that are no number"
             )
+    for ranked in report.ranks:
+        if min(asdict(ranked).values()) < 0 or min(ranked.ranks, ranked.size) < 1:
+            raise ValueError(f"what {ranked.ranks} ranks send and hold has a number below 0")
     for k, one in enumerate(report.figures):
         from_json(one.get("figure"), str, f"report.figures[{k}].figure")
         from_json(one.get("value"), float, f"report.figures[{k}].value")

@@ -11,6 +11,7 @@ from .record import Report
 from .sheet import Sheet, once
 from .sheet_busy import busy
 from .sheet_estimators import estimators
+from .sheet_ranks import ranks
 from .words import short_ratio, short_seconds
 
 COMPARED = ("steps", "batch-norm", "elementwise")
@@ -34,6 +35,8 @@ def times(report: Report) -> Iterator[Sheet]:
                 yield busy(title, works)
             elif section == "estimators":
                 yield from estimators(title, works, report)
+            elif section == "ranks":
+                yield from ranks(title, works, report)
             elif section in COMPARED:
                 yield _compared(section, title, works)
                 detail = _by_path(f"{section} paths", f"{title}: every path", works)

@@ -234,6 +234,7 @@ def communicator_of(comm: Comm, net: Sequential) -> Communicator:
 
     Raises:
         TypeError: it is no communicator.
+        ValueError: the networks of some ranks are on a GPU, those of others on the CPU.
         ImportError: what it takes is not installed.
     """
     if isinstance(comm, Communicator):
@@ -245,6 +246,13 @@ def communicator_of(comm: Comm, net: Sequential) -> Communicator:
         )
     device = net.backend.device if isinstance(net, Sequential) else "cpu"  # refused by all ranks
     kind, _, number = device.partition(":")
+    devices = comm.allgather(device)
+    for rank, other in enumerate(devices):
+        if other.partition(":")[0] != devices[0].partition(":")[0]:
+            raise ValueError(
+                f"rank {rank} has its network on {other}, rank 0 on {devices[0]}; expected the "
+                "CPU for all, or a GPU for each: local_device(comm) gives it"
+            )
     return MpiCommunicator(comm) if kind == "cpu" else NcclCommunicator(comm, int(number or 0))
 
 

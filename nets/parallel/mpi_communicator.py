@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from .shards import Bounds
 
 SIZES = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"
 """Variables in which launchers say how many processes they have started."""
+
+FORWARDED = 0.1
+"""Seconds after which a launcher has forwarded what was printed: at the end of all it may not."""
 
 
 def mpi() -> Any:
@@ -53,6 +57,7 @@ class MpiCommunicator(Communicator):
         self.rank, self.size = self._comm.rank, self._comm.size
         local = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = local.rank, local.size
+        self._machine: int = local.bcast(self.rank)
         local.Free()
         self._room: HostArray = np.empty(0)
 
@@ -106,7 +111,9 @@ class MpiCommunicator(Communicator):
     def abort(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        sleep(FORWARDED)
         self._comm.Abort(1)
+        os._exit(1)  # MPICH's may return, and its launcher takes some milliseconds
 
     def close(self) -> None:
         if self._comm != self._mpi.COMM_NULL:

@@ -85,7 +85,8 @@ def some(tmp_path_factory):
 
 # --- what it measures -----------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "section", ["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators"]
+    "section",
+    ["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators", "ranks"],
 )
 def test_every_path_of_a_section_is_measured(section):
     report, _ = bench(only=[section])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from onepass.bench.cases.ranks import LABEL, PARAMETERS
 from onepass.bench.measuring.measurement import Measurement
 from onepass.bench.measuring.timing import Timing, timing
-from onepass.bench.report.record import Curve, Fitted, Report, Skipped
+from onepass.bench.report.record import Curve, Fitted, Ranked, Report, Skipped
 
 RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "amsgrad")
 SIZES = {f"1e{k}": 10**k for k in range(2, 9)}
@@ -209,7 +210,57 @@ def _others() -> list[Measurement]:
                     memory=640_000 if slow != 3 else None,
                 )
             )
-    return rows
+    return [*rows, *_ranks()]
+
+
+def _ranks() -> list[Measurement]:
+    """Two ranks on a link of 5 us and 2 GB/s, and cores of 50 GFLOP/s and 28 GB/s."""
+    found = {
+        ("training step", LABEL, 512): {
+            "alone": 8e-3,
+            "alone, one thread": 13e-3,
+            "1 rank": 8.1e-3,
+            "2 ranks": 8.8e-3,
+            "2 ranks, sharded": 8.7e-3,
+        },
+        ("meeting", "5 numbers", 5): {"2 ranks": 10e-6},
+        ("exchange", "1e4", 10_000): {"2 ranks": 30e-6},
+        ("exchange", "1e6", 10**6): {"2 ranks": 2.01e-3},
+        ("exchange", "1e7", 10**7): {"2 ranks": 25e-3},
+        ("update", "the network", PARAMETERS): {"alone, one thread": 28 * PARAMETERS / 28e9},
+        ("update", "1e7", 10**7): {"alone, one thread": 10e-3},
+        ("overlap", "4e6", 4 * 10**6): {
+            "exchange": 10e-3,
+            "compute": 12e-3,
+            "one after another": 22e-3,
+            "at once": 21e-3,
+            "polled": 17e-3,
+        },
+    }
+    return [
+        measurement(path, seconds, section="ranks", operation=what, label=label, size=size)
+        for (what, label, size), paths in found.items()
+        for path, seconds in paths.items()
+    ]
+
+
+def _ranked() -> list[Ranked]:
+    whole = 4 * PARAMETERS
+    return [
+        Ranked(
+            n,
+            sharded,
+            PARAMETERS,
+            2 * (n - 1) * whole // n,
+            1,
+            whole,
+            whole,
+            2 * whole // (n if sharded else 1),
+            whole // n,
+        )
+        for n in (2, 4)
+        for sharded in (False, True)
+    ]
 
 
 def _fits() -> list[Fitted]:
@@ -250,6 +301,7 @@ def full_report(gpu: bool = False) -> Report:
             for path, second in (("onepass", 0.38), ("array", 0.57), ("torch fused", 0.66))
         ],
         fits=_fits(),
+        ranks=_ranked(),
         skipped=[
             Skipped("steps", "deepspeed", 'deepspeed is missing. Remedy: pip install "a[b]"'),
             Skipped("tensors", "deepspeed", 'deepspeed is missing. Remedy: pip install "a[b]"'),

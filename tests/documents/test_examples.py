@@ -146,6 +146,20 @@ def test_every_schedule_has_its_rates_and_a_plateau_is_left(reference, tmp_path)
     assert "ReduceOnPlateau: from 0.3 to 0.09 in epoch " in text
 
 
+def test_more_ranks_pay_for_larger_networks_and_faster_links(tmp_path):
+    text = run("scale_on_paper.py", tmp_path)
+    last = {
+        (size, link): int(ranks)
+        for size, link, ranks in re.findall(r"(\S+) parameters, (\d+ Gb/s \w+).* (\d+)\n", text)
+    }
+    assert len(last) == 6
+    for link in ("10 Gb/s Ethernet", "200 Gb/s InfiniBand"):
+        assert last["1e+06", link] < last["1e+08", link] < last["1e+10", link], link
+    efficiencies = numbers(r"(\S+ parameters, NVLink)\D+4, 450 GB/s +([\d.]+) +([\d.]+)", text)
+    for at_2, at_8 in efficiencies.values():
+        assert 0 < at_8 <= at_2 <= 1
+
+
 def test_random_on_the_right_scale_finds_more_than_a_grid(tmp_path):
     text = run("random_search.py", tmp_path)
     words = r"(.*): best dev accuracy ([\d.]+) on average, ([\d.]+) at worst; (\d+) different"

@@ -39,7 +39,7 @@ def test_a_report_comes_back_as_it_was(file, tmp_path):
 
 def test_each_entry_is_a_line_of_its_own(file):
     report, lines = full_report(gpu=True), file.read_text(encoding="utf-8").splitlines()
-    entries = [*report.measurements, *report.curves, *report.fits, *report.skipped]
+    entries = [*report.measurements, *report.curves, *report.fits, *report.ranks, *report.skipped]
     wanted = [json.dumps(entry) for entry in (*map(asdict, entries), *report.figures)]
     found = [line.strip().removesuffix(",") for line in lines if line.startswith("  {")]
     assert found == wanted

@@ -67,6 +67,8 @@ class _AtImport(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if name == "cupy.cuda.nccl":
+            _put_nccl_below()
         if name != "cupy" and name not in _WITH_RUNTIME:
             return None
         sys.meta_path.remove(self)
@@ -107,6 +109,12 @@ def _put_below() -> None:
     from cupy_backends.cuda.api import runtime
 
     lead_to_the_driver(runtime.__file__)
+
+
+def _put_nccl_below() -> None:
+    from . import nccl
+
+    nccl.install()
 
 
 def _replace_compiler() -> None:

@@ -1,4 +1,4 @@
-"""The made-up libcuda and libcublas: compiled once, loaded before CuPy looks for NVIDIA's."""
+"""The made-up libcuda and the libraries above: compiled once, loaded before CuPy looks for any."""
 
 from __future__ import annotations
 
@@ -43,14 +43,23 @@ def libcublaslt() -> ctypes.CDLL:
     return _load("libcublasLt", ["blaslt.c"], names, "15 + 0 * made_up_refuse", flags)
 
 
+@cache
+def libnccl() -> ctypes.CDLL:
+    """The collectives: nccl.py carries them."""
+    wanted = _undefined("cupy_backends.cuda.libs.nccl", "nccl")
+    flags = [*_FLAGS, f"-I{_cuda_headers()}", "-Wl,-soname,libnccl.so.2", libcuda()._name]
+    return _load("libnccl", ["nccl.c"], wanted, "made_up_nccl_refuse", flags)
+
+
 def _load(
     name: str, parts: list[str], names: set[str], refusal: str, flags: list[str]
 ) -> ctypes.CDLL:
     """A library of `parts`; what else of `names` is called, is refused by its name."""
     texts = {part: (_DRIVER / part).read_text("utf-8") for part in parts}
-    defined = set(re.findall(r"^(?:API \w+ |GEMM\()(cu\w+)", "\n".join(texts.values()), re.M))
+    text = "\n".join(texts.values())
+    defined = set(re.findall(r"^(?:API \w+ |GEMM\()((?:cu|nccl)\w+)", text, re.M))
     missing = sorted(names - defined)
-    refusals = "int made_up_refuse(const char *);\n" + "".join(
+    refusals = "int made_up_refuse(const char *), made_up_nccl_refuse(const char *);\n" + "".join(
         '__attribute__((visibility("default"))) '
         f'int {each}(void) {{ return {refusal}("{each}"); }}\n'
         for each in missing

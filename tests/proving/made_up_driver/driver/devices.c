@@ -8,6 +8,20 @@ static int contexts[DEVICES];     // the primary contexts are their addresses
 #define CONTEXT(device) ((CUcontext)&contexts[device])
 #define VERSION 13000
 static const char NAME[] = "made-up GPU on the CPU";
+static int places[DEVICES] = {0, 1}, visible = 2;  // where in the machine each visible one is
+
+// The list of CUDA_VISIBLE_DEVICES ends, as NVIDIA's does, at the first number that there is not.
+__attribute__((constructor)) static void look(void) {
+    const char *list = getenv("CUDA_VISIBLE_DEVICES");
+    if (!list) return;
+    for (visible = 0; visible < DEVICES; list += *list == ',') {
+        char *end;
+        const long place = strtol(list, &end, 10);
+        if (end == list || place < 0 || place >= DEVICES) break;
+        places[visible++] = place;
+        list = end;
+    }
+}
 
 static int attribute(int which) {
     switch (which) {
@@ -33,9 +47,9 @@ static int attribute(int which) {
 // --- the driver ----------------------------------------------------------------------------------
 API CUresult cuInit(unsigned flags) { return flags ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS; }
 API CUresult cuDriverGetVersion(int *version) { return *version = VERSION, CUDA_SUCCESS; }
-API CUresult cuDeviceGetCount(int *count) { return *count = DEVICES, CUDA_SUCCESS; }
+API CUresult cuDeviceGetCount(int *count) { return *count = visible, CUDA_SUCCESS; }
 API CUresult cuDeviceGet(CUdevice *device, int ordinal) {
-    if (ordinal < 0 || ordinal >= DEVICES) return CUDA_ERROR_INVALID_DEVICE;
+    if (ordinal < 0 || ordinal >= visible) return CUDA_ERROR_INVALID_DEVICE;
     return *device = ordinal, CUDA_SUCCESS;
 }
 API CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute which, CUdevice device) {
@@ -93,19 +107,21 @@ API CUresult cuGetExportTable(const void **table, const CUuuid *which) {
 // --- the runtime ---------------------------------------------------------------------------------
 API cudaError_t cudaDriverGetVersion(int *version) { return *version = VERSION, cudaSuccess; }
 API cudaError_t cudaRuntimeGetVersion(int *version) { return *version = VERSION, cudaSuccess; }
-API cudaError_t cudaGetDeviceCount(int *count) { return *count = DEVICES, cudaSuccess; }
+API cudaError_t cudaGetDeviceCount(int *count) {
+    return *count = visible, visible ? cudaSuccess : cudaErrorNoDevice;
+}
 API cudaError_t cudaGetDevice(int *device) { return *device = current_device, cudaSuccess; }
 API cudaError_t cudaSetDevice(int device) {
-    if (device < 0 || device >= DEVICES) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= visible) return cudaErrorInvalidDevice;
     current_device = device, bound = true;
     return cudaSuccess;
 }
 API cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr which, int device) {
-    if (device < 0 || device >= DEVICES) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= visible) return cudaErrorInvalidDevice;
     return *value = attribute(which), cudaSuccess;
 }
 API cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *to, int device) {
-    if (device < 0 || device >= DEVICES) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= visible) return cudaErrorInvalidDevice;
     memset(to, 0, sizeof *to);
     strcpy(to->name, NAME);
     to->major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
@@ -119,7 +135,12 @@ API cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *to, int device) {
     memcpy(to->maxGridSize, (int[]){0x7fffffff, 65535, 65535}, sizeof to->maxGridSize);
     to->l2CacheSize = 4 << 20;
     to->unifiedAddressing = 1;
-    to->pciBusID = device;
+    to->pciBusID = places[device];
+    return cudaSuccess;
+}
+API cudaError_t cudaDeviceGetPCIBusId(char *id, int room, int device) {
+    if (device < 0 || device >= visible) return cudaErrorInvalidDevice;
+    snprintf(id, room, "0000:%02X:00.0", places[device]);
     return cudaSuccess;
 }
 API cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer) {

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define API __attribute__((visibility("default")))
-#define DEVICES 2
+#define DEVICES 4  // that there are; two of them are visible, or those of CUDA_VISIBLE_DEVICES
 #define MEMORY (4ull << 30)  // bytes of each device
 
 // What is counted; `NAMES` in counting.py are in this order.
