@@ -138,7 +138,7 @@ class Agreement:
     def _meet(
         self, where: str, loss: float, metric: float, interrupted: bool, stopped: str, failed: str
     ) -> Met:
-        place = zlib.crc32(where.encode()) >> 8
+        place = zlib.crc32(where.encode()) >> 16  # sums of squares are exact up to 2^21 ranks
         flags = interrupted, bool(stopped), bool(failed)
         told = np.array([loss, metric, *flags, place, place**2], np.float64)
         met = self.communicator.sum_numbers(told).tolist()
@@ -156,7 +156,7 @@ class Agreement:
 
     def _apart(self, where: str) -> RuntimeError:
         words = self.communicator.objects(where)
-        other = next(rank for rank, word in enumerate(words) if word != words[0])
+        other = next((rank for rank, word in enumerate(words) if word != words[0]), 0)
         return RuntimeError(
             f"rank 0 has come to {words[0]}, but rank {other} to {words[other]}; expected all "
             "ranks to do the same: what they do together, such as save(..., run=run), is called by "

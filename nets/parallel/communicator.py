@@ -23,15 +23,12 @@ class Communicator(ABC):
     Attributes:
         rank: the number of this process, from 0 on.
         size: how many there are.
-        local_rank, local_size: the same among those of this machine.
         sent: bytes that this rank has sent by `sum_parts`, `gather_parts` and `gathered`, as a ring
             of ranks sends them: all parts but one for each.
     """
 
     rank: int
     size: int
-    local_rank: int
-    local_size: int
     sent: int = 0
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,7 +130,7 @@ class NcclCommunicator(MpiCommunicator):
 
     def _place(self, device: int) -> _Place:
         """What the others are to know before NCCL begins: nothing is raised here."""
-        place = _Place(self._machine, socket.gethostname(), device)
+        place = _Place(self._machine, platform.node(), device)
         try:
             self._nccl = _nccl()
             import cupy

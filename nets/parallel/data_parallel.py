@@ -11,6 +11,7 @@ import numpy as np
 
 from ...backend.checks.numbers import flag
 from ..layers.batch_norm import BatchNorm
+from ..losses.loss import Loss
 from ..network.sequential import Sequential
 from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.storage.flat_storage import FlatStorage
@@ -39,11 +40,8 @@ class DataParallel:
 
         with DataParallel(net, optimizer, MPI.COMM_WORLD) as ranks:
             for rows in batches:                          # the same on all ranks
-                own, weight = ranks.share(len(rows))
-                output = net.forward(x[rows[own]], train=True)
-                mean, gradient = loss(output, y[rows[own]])
-                net.backward(weight * gradient, input_grad=False)
-                optimizer.step()                          # on all ranks
+                ranks.backward(loss, x[rows], y[rows])    # each takes its part of them
+                optimizer.step()
 
     Args:
         net: this rank's; its parameters, running statistics and random state become rank 0's (but
@@ -63,8 +61,11 @@ class DataParallel:
     all-gather of the gradients or, sharded, of the parameters. `clip_norm` sends a number a rank
     beside. Afterwards the network's gradients are sums over ranks; sharded, in this rank's part.
 
-    Ranks of one machine share its cores fairly while they are together, where neither
-    ONEPASS_NUM_THREADS, OMP_NUM_THREADS nor `set_num_threads` says how many threads each has.
+    Ranks of one machine share its cores fairly while they are together: the library's threads where
+    neither a variable (see `kernels.get_num_threads`) nor `set_num_threads` says how many there
+    are, BLAS's where OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and OMP_NUM_THREADS say nothing.
+
+    To the bit: on processors of one kind, for which the same machine code is made.
 
     It ends with the block, or with `close()`, called by all ranks: the optimizer then has all of
     its states again. Where an exception leaves the block on one rank, it is printed with the rank,
@@ -103,8 +104,21 @@ class DataParallel:
         except BaseException:
             self._stack.close()
             raise
-        self.merging = [each for each in net.layers if isinstance(each, BatchNorm) and each.sync]
-        self._start()
+        try:
+            self._start()
+        except BaseException as error:
+            self.agreement.end_all(error)
+            self._merge(None)
+            self._stack.close()
+            raise
+
+    @property
+    def merging(self) -> list[BatchNorm]:
+        """The layers that take sums over all ranks."""
+        if self.size == 1:
+            return []
+        norms = (each for each in self.net.layers if isinstance(each, BatchNorm))
+        return [each for each in norms if each.sync and not each.use_running_average]
 
     @property
     def rank(self) -> int:
@@ -132,6 +146,33 @@ class DataParallel:
         own = slice(bounds[self.rank], bounds[self.rank + 1])
         return own, self.size * (own.stop - own.start) / rows if rows else 0.0
 
+    def backward(self, loss: Loss, x: Array, y: Array, weights: Array | None = None) -> Array:
+        """Forward, loss and backward on this rank's rows of a batch: the gradients of its share.
+
+        Args:
+            loss: such as SoftmaxCrossEntropy().
+            x, y, weights: all rows of the batch, targets and a factor on the loss of each, as the
+                network and the loss take them; the same on all ranks.
+
+        Returns:
+            this rank's share of the batch's mean loss, 0-d on the network's device: the sum of all
+            shares is the mean.
+        """
+        own, weight = self.share(len(x))
+        net, there = self.net, own.stop > own.start
+        if not there and not self.merging:
+            net.parameters().flat_grads[...] = 0
+            return 0.0
+        output = net.forward(x[own], train=True)  # of no rows, too, where others wait in a layer
+        if not there:
+            net.backward(output, input_grad=False)
+            return 0.0
+        mean, gradient = loss(output, y[own], *(() if weights is None else (weights[own],)))
+        if weight != 1:
+            gradient = gradient * gradient.dtype.type(weight)
+        net.backward(gradient, input_grad=False)
+        return mean * (weight / self.size)
+
     def settle(self) -> None:
         """Take over rank 0's running statistics, and how often its layers have drawn."""
         for value in self.net.buffers().values():
@@ -147,11 +188,16 @@ class DataParallel:
         """End it on all ranks: the optimizer has all states again, and steps alone."""
         if not self.open:
             return
-        self.optimizer.store(FlatStorage(self.net.parameters()))
-        self.settle()
-        self.net.load_random_state(self.communicator.object_from_first(self.net.random_state()))
-        self._merge(None)
-        self._stack.close()
+        try:
+            self.optimizer.store(FlatStorage(self.net.parameters()))
+            self.settle()
+            self.net.load_random_state(self.communicator.object_from_first(self.net.random_state()))
+        except BaseException as error:
+            self.agreement.end_all(error)
+            raise
+        finally:
+            self._merge(None)
+            self._stack.close()
 
     def _start(self) -> None:
         net, optimizer, communicator = self.net, self.optimizer, self.communicator
@@ -180,8 +226,9 @@ class DataParallel:
             self._merge(self.communicator.gathered if self.size > 1 else None)
 
     def _merge(self, merge: Callable[[Array], Array] | None) -> None:
-        for layer in self.merging:
-            layer.merge = merge
+        for layer in self.net.layers:
+            if isinstance(layer, BatchNorm) and layer.sync:
+                layer.merge = merge
 
     def __enter__(self) -> Self:
         return self

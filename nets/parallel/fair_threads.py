@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,17 +34,20 @@ def fair_share(cores: Sequence[frozenset[int]], rank: int, quota: float | None =
 def fair_threads(communicator: Communicator) -> Iterator[None]:
     """Inside, kernels and BLAS have this rank's fair share of the machine's cores."""
     own = _cores()
-    hosts = communicator.objects((socket.gethostname(), own))
-    here = [rank for rank, (host, _) in enumerate(hosts) if host == socket.gethostname()]
+    hosts = communicator.objects((platform.node(), own))
+    here = [rank for rank, (host, _) in enumerate(hosts) if host == platform.node()]
     cores = [hosts[rank][1] for rank in here]
     share = fair_share(cores, here.index(communicator.rank), cpu_quota())
     with ExitStack() as stack:
         if len(here) > 1:
             stack.enter_context(by_default(share))
             if not any(os.environ.get(name) for name in BLAS_VARIABLES):
-                from threadpoolctl import threadpool_limits
+                from threadpoolctl import threadpool_info, threadpool_limits
 
-                stack.enter_context(threadpool_limits(share, user_api="blas"))
+                libraries = threadpool_info()
+                threads = [each["num_threads"] for each in libraries if each["user_api"] == "blas"]
+                if max(threads, default=0) > share:
+                    stack.enter_context(threadpool_limits(share, user_api="blas"))
         yield
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import platform
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -65,7 +65,7 @@ def shared_out(places: Sequence[tuple[Hashable, Sequence[str]]]) -> list[int | N
 
 def _places(comm: Comm, gpus: Sequence[str]) -> tuple[int, list[tuple[Hashable, Sequence[str]]]]:
     """This rank, and what `shared_out` is to know of all."""
-    machine: Hashable = socket.gethostname()
+    machine: Hashable = platform.node()
     if not isinstance(comm, Communicator):
         local = comm.Split_type(mpi().COMM_TYPE_SHARED)
         machine = local.bcast(comm.rank)

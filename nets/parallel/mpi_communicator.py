@@ -14,8 +14,9 @@ from ..types import Array, HostArray
 from .communicator import Comm, Communicator, check_flat, counts
 from .shards import Bounds
 
-SIZES = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"
-"""Variables in which launchers say how many processes they have started."""
+SIZES = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"
+"""Variables in which launchers say how many processes they have started; Slurm's own is set where
+they have nothing to do with one another, too."""
 
 FORWARDED = 0.1
 """Seconds after which a launcher has forwarded what was printed: at the end of all it may not."""
@@ -32,13 +33,14 @@ def mpi() -> Any:
     except (ImportError, RuntimeError) as error:
         raise ImportError(
             f'training on several processes needs mpi4py and an MPI: pip install "onepass[mpi]" '
-            f"({error})"
+            f"({error}). For one process alone, unset what a launcher has left: {', '.join(SIZES)}"
         ) from error
 
 
 def launched() -> bool:
     """Whether a launcher such as mpiexec has started several processes, of which this is one."""
-    sizes = (os.environ.get(name, "") for name in SIZES)
+    names = (*SIZES, *(("SLURM_STEP_NUM_TASKS",) if "PMIX_RANK" in os.environ else ()))
+    sizes = (os.environ.get(name, "") for name in names)
     return any(size.isdigit() and int(size) > 1 for size in sizes)
 
 
@@ -56,7 +58,6 @@ class MpiCommunicator(Communicator):
         self._comm = comm.Dup()
         self.rank, self.size = self._comm.rank, self._comm.size
         local = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED)
-        self.local_rank, self.local_size = local.rank, local.size
         self._machine: int = local.bcast(self.rank)
         local.Free()
         self._room: HostArray = np.empty(0)
@@ -79,7 +80,7 @@ class MpiCommunicator(Communicator):
         self._count(array, bounds)
         if self.size == 1:
             return
-        whole = array.view(np.uint16) if array.dtype == np.float16 else array
+        whole = _sendable(array)
         places = [whole, counts(bounds), [*bounds[:-1]], self._mpi_type(whole)]
         self._comm.Allgatherv(self._mpi.IN_PLACE, places)
 
@@ -87,14 +88,14 @@ class MpiCommunicator(Communicator):
         own = np.ascontiguousarray(array)
         found = np.empty((self.size, *own.shape), own.dtype)
         self.sent += (self.size - 1) * own.nbytes
-        self._comm.Allgather(own.view(np.uint8), found.view(np.uint8))
+        self._comm.Allgather(_sendable(own), _sendable(found))
         return found
 
     def take_from_first(self, array: Array) -> None:
         found = np.ascontiguousarray(array)
-        self._comm.Bcast(found.reshape(-1).view(np.uint8))
+        self._comm.Bcast(_sendable(found))
         if found is not array:
-            array[...] = found
+            array[...] = found.reshape(array.shape)
 
     def sum_numbers(self, numbers: HostArray) -> HostArray:
         found = np.empty_like(numbers)
@@ -121,3 +122,9 @@ class MpiCommunicator(Communicator):
 
     def _mpi_type(self, array: HostArray) -> Any:
         return self._mpi.Datatype.fromcode(array.dtype.char)
+
+
+def _sendable(array: HostArray) -> HostArray:
+    """The same memory in a dtype that MPI has."""
+    flat = array.reshape(-1)
+    return flat.view(np.uint16) if flat.dtype == np.float16 else flat

@@ -59,6 +59,9 @@ class SharedStorage(FlatStorage):
         self.communicator.gather_parts(flat, self.bounds)
         return (flat,), without
 
+    def network_gradients(self) -> tuple[Array, ...]:
+        return (self._own_views()[1],) if self.sharded else (self.params.flat_grads,)
+
     def stepped(self) -> None:
         if self.sharded:
             self.communicator.gather_parts(self.params.flat, self.bounds)
@@ -68,18 +71,10 @@ class SharedStorage(FlatStorage):
         return self._cut_to_own(whole) if self.sharded else whole
 
     def norm(self, keys: Sequence[Key]) -> float:
-        runs = self._cut_to_own(super().runs(tuple(keys)))
-        grads = self.params.flat_grads[self.own]
-        places = zip(runs.starts.tolist(), runs.sizes.tolist(), strict=True)
-        return hypot(*self._of_all([[grads[start : start + size] for start, size in places]])[0])
+        return self._norms([self._own_pieces(tuple(keys))])[0]
 
     def norms(self, keys: Sequence[Key]) -> list[float]:
-        grads, parts = self.params.flat_grads[self.own], []
-        for key in keys:
-            runs = self._cut_to_own(super().runs((key,)))
-            places = zip(runs.starts.tolist(), runs.sizes.tolist(), strict=True)
-            parts.append([grads[start : start + size] for start, size in places])
-        return [hypot(*each) for each in self._of_all(parts)]
+        return self._norms([self._own_pieces((key,)) for key in keys])
 
     def join(self, state: Mapping[Key, HostArray]) -> tuple[Array, ...]:
         return tuple(self.part(each) for each in super().join(state))
@@ -115,11 +110,16 @@ class SharedStorage(FlatStorage):
                 self._views_of = kept = flats[0][self.own], flats[1][self.own]
         return kept
 
-    def _of_all(self, parts: Sequence[Sequence[Array]]) -> list[list[float]]:
-        """The norms of these parts of gradients, of all ranks: a list for each part."""
-        own = np.array([global_norm(each) if each else 0.0 for each in parts])
-        found: list[list[float]] = self.communicator.gathered(own).T.tolist()
-        return found
+    def _own_pieces(self, keys: tuple[Key, ...]) -> list[Array]:
+        """What this rank's part has of the gradients of these parameters."""
+        runs, grads = self._cut_to_own(super().runs(keys)), self.params.flat_grads[self.own]
+        places = zip(runs.starts.tolist(), runs.sizes.tolist(), strict=True)
+        return [grads[start : start + size] for start, size in places]
+
+    def _norms(self, pieces: Sequence[Sequence[Array]]) -> list[float]:
+        """Of each list of pieces the norm, over all ranks."""
+        own = np.array([global_norm(each) if each else 0.0 for each in pieces])
+        return [hypot(*each) for each in self.communicator.gathered(own).T.tolist()]
 
     def _cut_to_own(self, runs: Runs) -> Runs:
         """Of runs through the whole buffer those in this rank's part, counted from its start."""

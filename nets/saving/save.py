@@ -102,7 +102,7 @@ def save(
 def _agreement_of(optimizer: Optimizer | None, run: Run | None) -> Agreement | None:
     """That of ranks which all call `save`: those of a run, or each with a part of the states."""
     if run is not None:
-        return None if run.ranks is None else run.ranks.agreement
+        return None if run.ranks is None or not run.ranks.open else run.ranks.agreement
     storage = None if optimizer is None else optimizer.storage
     return storage.agreement if isinstance(storage, SharedStorage) and storage.sharded else None
 

@@ -86,7 +86,8 @@ def fit(
     x; on the CPU float16, an optimizer's engine other than "auto" and "numba", and BatchNorm with
     momentum=None, running_var_ddof=0 or use_running_average; on a GPU an engine other than "auto"
     and "cupy", layers of your own that draw random numbers, and BatchNorm with momentum=None or
-    running_var_ddof=0; on both BatchNorm that is merged with other ranks' (sync=True). On a GPU
+    running_var_ddof=0; of several ranks all on a GPU, and on the CPU augment and BatchNorm with
+    sync=True, while of others the gradients are captured, and the step is taken together. On a GPU
     loss and metric then stay there, and are read together once in 4096 batches and at an epoch's
     end, so that no batch is waited for in between.
 
@@ -207,7 +208,6 @@ def fit(
             )
             if resume is not None:
                 run.resume(resume)
-        if ranks is not None:
             facts = {
                 "x of shape": x.shape,
                 "y of shape": y.shape,
@@ -226,6 +226,7 @@ def fit(
                 "epochs done": run.epoch,
                 "a generator": type(run.rng.bit_generator).__name__,
             }
+        if ranks is not None:
             alike(ranks, facts, run.rng)
         batches = ceil(len(x) / (batch_size * accumulate))
         progress = progress and run.rank == 0

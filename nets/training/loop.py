@@ -127,9 +127,9 @@ class Loop:
             raise self._diverged_alike("loss", loss, batches, training=True, late=late)
         if self.scaler is not None:
             self.scaler.wait()
-        seconds = perf_counter() - start
+        seconds, metric = perf_counter() - start, metrics.sum() / n
         if self.ranks is not None:
-            seconds = self._settled(self.ranks, seconds)
+            loss, metric, seconds = self._settled(self.ranks, loss, metric, seconds)
         held_out = None if self.held_out is None else self._validate(*self.held_out)
         history = run.history
         history.path = self.captured.why_not or "captured"
@@ -137,13 +137,14 @@ class Loop:
             history.val_loss.append(held_out[0])
             history.val_metric.append(held_out[1])
         history.loss.append(loss)
-        history.metric.append(metrics.sum() / n)
+        history.metric.append(metric)
         history.seconds.append(seconds)
         history.lr.append(run.optimizer.lr)
         run.epoch += 1
         self.bar.epoch(history, n)
         for callback in self.callbacks:
             callback.on_epoch(run)
+            self._look_for_interrupt()
         self._look_for_interrupt()
 
     def _round(self, rest: Array) -> list[tuple[int, Array, Array]]:
@@ -275,13 +276,15 @@ class Loop:
             raise self._diverged_alike("validation loss", loss, batches, training=False)
         return loss, metric
 
-    def _settled(self, ranks: DataParallel, seconds: float) -> float:
-        """Rank 0's time, once its running statistics are those of all ranks, which must have made
-        their steps alike: one with another lr has other parameters now."""
-        with ranks.agreement.closed(ValueError):
+    def _settled(self, ranks: DataParallel, *figures: float) -> tuple[float, ...]:
+        """Rank 0's figures, once its running statistics are those of all ranks, which must have
+        made their steps alike: one with another lr has other parameters now."""
+        self._meet("the end of an epoch", 0.0, 0.0)
+        with ranks.agreement.closed():
             check_same(ranks.agreement, facts_of_steps(self.run.optimizer))
             ranks.settle()
-            return float(ranks.communicator.object_from_first(seconds))
+            found: tuple[float, ...] = ranks.communicator.object_from_first(figures)
+            return found
 
     def _diverged_alike(self, *what: Any, **how: Any) -> FloatingPointError:
         """`diverged`, of a figure that all ranks have."""
@@ -290,11 +293,14 @@ class Loop:
         with self.ranks.apart():
             return self.ranks.agreement.alike(diverged(self.run, *what, **how))
 
-    def _meet(self, where: str, loss: float, metric: float, stopped: str = "") -> Met:
-        """Meet all ranks, and note where one of them was asked to stop."""
+    def _meet(self, where: str, loss: float, metric: float) -> Met:
+        """Meet all ranks; where one of them wants to stop, or was asked to, all will."""
         assert self.ranks is not None
+        stopped = self.run.stopped
         met = self.ranks.agreement.meet(where, loss, metric, self.interrupt.asked, stopped)
         self._asked = self._asked or met.interrupted > 0
+        if met.stopped:
+            self.run.stop(met.stopped)
         return met
 
     _asked = False
@@ -305,8 +311,6 @@ class Loop:
         if self.ranks is None:
             self._asked = self.interrupt.asked
         elif not amid or self.watched:
-            met = self._meet("the end of its callbacks", 0.0, 0.0, self.run.stopped)
-            if met.stopped:
-                self.run.stop(met.stopped)
+            self._meet("the end of a callback", 0.0, 0.0)
         if self._asked:
             self.run.stop("interrupted")

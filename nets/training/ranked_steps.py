@@ -44,8 +44,7 @@ class RankedSteps(CapturedBySize):
         why_not: str,
     ) -> None:
         super().__init__(run.net, run.loss, None)
-        self._merges = bool(ranks.merging) and ranks.size > 1
-        if self._merges:
+        if ranks.merging:
             why_not = why_not or f"{ranks.merging[0]!r} takes sums over all ranks"
         self.why_not = why_not or self.why_not
         self._run, self._ranks, self._data, self._batch_size = run, ranks, data, batch_size
@@ -71,23 +70,23 @@ class RankedSteps(CapturedBySize):
         weight = ranks.size * len(part) / len(batch)
         captured = self._captured(part, weight)
         pair = None if captured or not self._takes_part(part) else given(part)
-        if ranks.merging:  # what failed so far is told before their sums
+        if self._merges:  # what failed so far is told before their sums
             meet("a batch", 0.0, 0.0)
         inside: AbstractContextManager[None] = nullcontext()
-        if ranks.merging:
+        if self._merges:
             inside = ranks.agreement.closed(NotFiniteError)
         with inside:
             mean, metric = self._gradients(captured, pair, part, weight, bounds)
         on_cpu = run.net.backend.device == "cpu"
         if on_cpu:
             met = meet("a step", float(mean), float(metric))
-            mean, metric = met.loss / ranks.size, met.metric
+            mean, metric = np.float64(met.loss / ranks.size), np.float64(met.metric)
             if not np.isfinite(mean):
-                raise self._diverged("loss", mean, self._looked_at(pair, part, batch, given))
+                raise self._diverged("loss", mean, pair, part, batch, given)
         else:
             meet("a step", 0.0, 0.0)
         try:
-            with ranks.agreement.closed(NotFiniteError):
+            with ranks.agreement.closed(FloatingPointError):
                 if not on_cpu:
                     mean, metric = self._sums(mean, metric)
                 if run.loss_scaler is None:
@@ -95,11 +94,15 @@ class RankedSteps(CapturedBySize):
                 else:
                     run.loss_scaler.step(run.optimizer)
         except NotFiniteError as error:
-            looked_at = self._looked_at(pair, part, batch, given)
-            raise self._diverged(error.what, error.value, looked_at) from error
+            raise self._diverged(error.what, error.value, pair, part, batch, given) from error
         if run.loss_scaler is None:
             run.step += 1
         return mean, metric
+
+    @property
+    def _merges(self) -> bool:
+        """Whether ranks wait for one another in the layers."""
+        return bool(self._ranks.merging)
 
     def _own(self, batch: Array) -> tuple[Array, list[int]]:
         """This rank's samples of an update: a part of each of the batches whose gradients are added
@@ -147,7 +150,7 @@ class RankedSteps(CapturedBySize):
         return len(part) > 0 or self._merges
 
     def _captured(self, part: Array, weight: float) -> Captured | None:
-        if self.why_not or not len(part):
+        if self.why_not or self._merges or not len(part):
             return None
 
         def make() -> Captured:
@@ -165,9 +168,7 @@ class RankedSteps(CapturedBySize):
     ) -> Pair | None:
         """Rows that may show what went wrong: this rank's, or where they are too few for a layer
         that has taken those of all ranks, the whole batch."""
-        with self._ranks.apart():
-            enough = len(part) >= self._run.net.least_rows
-        if enough:
+        if len(part) >= self._run.net.least_rows:
             return pair or given(part)
         return given(batch) if self._merges else None
 
@@ -178,11 +179,14 @@ class RankedSteps(CapturedBySize):
         total = self._ranks.communicator.gathered(own).sum(axis=0)
         return total[0] / self._ranks.size, total[1]
 
-    def _diverged(self, what: str, value: float, pair: Pair | None) -> FloatingPointError:
+    def _diverged(
+        self, what: str, value: float, pair: Pair | None, *batch: Any
+    ) -> FloatingPointError:
         """The error on all ranks, in the words of the first that finds a layer that went wrong."""
         ranks, run = self._ranks, self._run
         with ranks.agreement.closed(), ranks.apart():
-            pairs = [] if pair is None else [pair]
+            looked_at = self._looked_at(pair, *batch)
+            pairs = [] if looked_at is None else [looked_at]
             own = str(diverged(run, what, value, pairs, training=True))
             told = ranks.communicator.objects((own, ": layer " in own or ": the " in own))
         rank = next((k for k, (_, found) in enumerate(told) if found), 0)

@@ -22,7 +22,9 @@ class Regularizer(ABC):
             normalization are left out: only arrays of two or more dimensions count.
 
     In every formula m is the number of training samples, not of a batch: `fit` passes it, so that
-    the sum over a batch's mean loss and the whole penalty is the cost J of the whole set.
+    the sum over a batch's mean loss and the whole penalty is the cost J of the whole set. Where
+    several ranks train, one of them passes m over their number, and its penalty counts for all: a
+    penalty of your own has to be proportional to 1 / m, too.
 
     Raises:
         TypeError, ValueError: `lam` is not a finite number >= 0, or `biases` no bool.

@@ -82,7 +82,7 @@ class Run:
 
     def by_first(self, action: Callable[[], object]) -> None:
         """Let rank 0 alone do it, and all wait; what it raises there is raised on all of them."""
-        if self.ranks is None:
+        if self.ranks is None or not self.ranks.open:
             action()
             return
         with self.ranks.agreement.together("Run.by_first"):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite
 
-from ...kernels import global_norm
 from ..losses.loss import Loss
 from ..network.sequential import Sequential
+from ..optimizers.frame.clipping import NormError
 from ..optimizers.frame.optimizer import Optimizer
 from ..types import Array
 from .loss_scaler import LossScaler
@@ -135,9 +135,8 @@ def step(net: Sequential, optimizer: Optimizer) -> None:
     """The optimizer's step with the network's own gradients."""
     try:
         optimizer.step()
-    except FloatingPointError as error:  # clip_norm found gradients that are not finite
-        norm = global_norm([net.parameters().flat_grads])
-        raise NotFiniteError("gradients' norm", norm) from error
+    except NormError as error:
+        raise NotFiniteError("gradients' norm", error.norm) from error
 
 
 def _bounds(samples: int, rows: int | Sequence[int] | None) -> Sequence[int]:

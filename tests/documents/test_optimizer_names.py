@@ -19,7 +19,7 @@ from documents.optimizer_names import (
     option,
 )
 from onepass import nets
-from onepass.nets.optimizers import options
+from onepass.nets.optimizers.frame import options
 from onepass.nets.optimizers.frame.optimizer import Common
 
 PLACES = {

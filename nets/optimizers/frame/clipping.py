@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import Any
+
+
+class NormError(FloatingPointError):
+    """The norm of gradients is not finite.
+
+    Attributes:
+        norm: what it is.
+    """
+
+    def __init__(self, norm: float, message: str) -> None:
+        super().__init__(message)
+        self.norm = norm
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.norm, str(self))
 
 
 def clipped_scale(
@@ -22,8 +38,9 @@ def clipped_scale(
     """
     norm *= abs(grad_scale)
     if not isfinite(norm):
-        raise FloatingPointError(
+        raise NormError(
+            norm,
             f"the norm of {what} is {norm}; expected a finite one. Nothing was updated: "
-            "lower lr, or leave this step out"
+            "lower lr, or leave this step out",
         )
     return grad_scale * clip_norm / norm if norm > clip_norm else grad_scale

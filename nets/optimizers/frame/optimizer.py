@@ -173,7 +173,8 @@ class Optimizer(Tuned):
         self._engine = value
 
     def step(self, grads: Arrays | None = None, *, grad_scale: float = 1.0) -> None:
-        """Update every parameter and state in place, once; gradients are left untouched.
+        """Update every parameter and state in place, once; gradients are left untouched (but added
+        up, where several ranks step together: `DataParallel`).
 
         Args:
             grads: a gradient for each array, in the structure of `params`, of the same shapes,
@@ -398,7 +399,7 @@ class Optimizer(Tuned):
         self._follow()
         if not self._plain:
             self._begin()
-        return (self._storage.targets(), self._storage.gradients(None)[0], *self._state.values())
+        return (self._storage.targets(), self._storage.network_gradients(), *self._state.values())
 
     def runs(self) -> Runs:
         """Which of their elements are stepped, by which group."""
@@ -464,6 +465,7 @@ class Optimizer(Tuned):
     def copies(self, kept: bool = True) -> dict[str, dict[Key, HostArray]]:
         """Copies of each state by name, then by parameter; with `kept` False of none, as for all
         ranks but the one that writes, which are asked for their part of each in turn."""
+        self._check_outside()
         self._follow()
         self._begin()
         found = {}

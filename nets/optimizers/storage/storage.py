@@ -134,6 +134,10 @@ class Storage(ABC):
         TypeError or ValueError where the structure is not the params'.
         """
 
+    def network_gradients(self) -> tuple[Array, ...]:
+        """Those that a step without `grads` takes, as they are now."""
+        return self.gradients(None)[0]
+
     @abstractmethod
     def check(self, calls: Calls, states: Sequence[str]) -> None:
         """Raise where the arrays of one kernel call don't fit together, or calls share memory.

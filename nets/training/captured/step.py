@@ -102,7 +102,8 @@ class Captured(ABC):
             return [*own, self._net.parameters().flat, self._net.parameters().flat_grads]
         arrays = (column[0] for column in optimizer.columns())
         rule = optimizer.prepared()[0]
-        return [*own, *arrays, rule, *optimizer.options.values(), optimizer.engine]
+        own += [optimizer.storage, *arrays, rule, *optimizer.options.values(), optimizer.engine]
+        return own
 
     def holds(self) -> bool:
         """Whether network and optimizer are as they were when the step was captured."""

@@ -37,7 +37,7 @@ class OneOfMany(Communicator):
     """A rank of many, whose others are not there: it counts what it sends, and hears nothing."""
 
     def __init__(self, rank, size):
-        self.rank, self.size = self.local_rank, self.local_size = rank, size
+        self.rank, self.size = rank, size
         self.meetings = 0
 
     def sum_parts(self, array, bounds):
@@ -54,7 +54,7 @@ class OneOfMany(Communicator):
 
     def sum_numbers(self, numbers):
         self.meetings += 1
-        return numbers
+        return numbers * self.size
 
     def objects(self, value):
         return [value] * self.size

@@ -35,7 +35,6 @@ class Threads(Communicator):
 
     def __init__(self, table, rank):
         self.table, self.rank, self.size = table, rank, len(table.places)
-        self.local_rank, self.local_size = self.rank, self.size
         self.aborted = False
 
     def sum_parts(self, array, bounds):

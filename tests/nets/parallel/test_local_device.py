@@ -32,8 +32,8 @@ class Together(Communicator):
     """Ranks that are threads."""
 
     def __init__(self, rank, size, barrier, told):
-        self.rank = self.local_rank = rank
-        self.size = self.local_size = size
+        self.rank = rank
+        self.size = size
         self.barrier, self.told = barrier, told
 
     def objects(self, value):

@@ -11,7 +11,7 @@ import pytest
 import rich
 from cases.training import bits, train
 from onepass.nets import Callback
-from onepass.nets.training import progress as shown
+from onepass.nets.training.told import progress as shown
 from rich.console import Console
 from rich.errors import LiveError
 from rich.progress import track
