@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TypeAlias
 
 Bounds: TypeAlias = tuple[int, ...]
-"""Where parts begin and end: part r is [bounds[r], bounds[r + 1])."""
+"""Where parts begin and end: part r is [bounds[r], bounds[r + 1]). Of parameters all are equally
+long, but for the last, which is not shorter."""
 
 LINE = 4
 """Elements that a part begins at a multiple of: 16 bytes of float32, as GPUs read them."""
