@@ -282,7 +282,8 @@ class Optimizer(Tuned):
             prepared = self._prepared(self._steps + 1, grad_scale, factors)
             if calls.columns[0]:
                 launch_all(prepared, calls.columns, self._engine, calls.kept, check)
-        self._storage.stepped()
+        if share is not None:
+            self._storage.stepped()
         self._steps += 1
         return True
 

@@ -155,7 +155,7 @@ class Storage(ABC):
 
     def stepped(self) -> None:
         """A step was taken."""
-        return None
+        raise NotImplementedError
 
     @abstractmethod
     def views(self, state: Sequence[Array]) -> dict[Key, Array]:
