@@ -5,13 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from time import monotonic, sleep
 from typing import Any
 
-from ..parallel.mpi_communicator import launched, mpi
-
-PATIENCE = 1.0
-"""Seconds in which all ranks fail alike, or one of them ends the others."""
+from ..parallel.mpi_communicator import all_come, end_all, launched, mpi
 
 
 def on_ranks(work: Callable[[Any], object]) -> None:
@@ -36,20 +32,10 @@ def on_ranks(work: Callable[[Any], object]) -> None:
             raise SystemExit(130) from None
         raise
     except Exception as error:
-        if not _all_fail(comm):
+        if not all_come(comm):
             text = f"onepass: rank {comm.rank} of {comm.size} failed, so all end: {error}"
             print(text, file=sys.stderr, flush=True)
-            comm.Abort(2)
+            end_all(comm, 2)
         if comm.rank:
             raise SystemExit(2) from error
         raise
-
-
-def _all_fail(comm: Any) -> bool:
-    """Whether all ranks come here within moments."""
-    request, end = comm.Ibarrier(), monotonic() + PATIENCE
-    while not request.Test():
-        if monotonic() > end:
-            return False
-        sleep(0.01)
-    return True

@@ -57,6 +57,11 @@ class Communicator(ABC):
     def objects(self, value: Any) -> list[Any]:
         """What each rank has given, in their order; it is pickled on its way."""
 
+    def all_come(self) -> bool:
+        """Whether all ranks call this within moments, of which some may wait for this one in a
+        collective: then it is False, and they are to be ended."""
+        return False
+
     @abstractmethod
     def abort(self) -> None:
         """End the processes of all ranks at once, with exit status 1."""

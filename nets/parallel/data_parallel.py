@@ -68,8 +68,8 @@ class DataParallel:
     To the bit: on processors of one kind, for which the same machine code is made.
 
     It ends with the block, or with `close()`, called by all ranks: the optimizer then has all of
-    its states again. Where an exception leaves the block on one rank, it is printed with the rank,
-    and all are ended, since the others would wait for ever.
+    its states again. Where an exception leaves the block on one rank, and not on all of them within
+    a second, it is printed with the rank, and all are ended: the others would wait for ever.
 
     Raises:
         TypeError: `comm` is no communicator, or `sharded` no bool.
@@ -239,7 +239,8 @@ class DataParallel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and not self.agreement.knows(error):
+        known = error is None or self.agreement.knows(error)
+        if error is not None and not known and not self.communicator.all_come():
             self.agreement.end_all(error)
         self.close()
 

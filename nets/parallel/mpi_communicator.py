@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ they have nothing to do with one another, too."""
 
 FORWARDED = 0.1
 """Seconds after which a launcher has forwarded what was printed: at the end of all it may not."""
+
+PATIENCE = 1.0
+"""Seconds in which all ranks fail alike, or one of them ends the others."""
 
 
 def mpi() -> Any:
@@ -42,6 +45,25 @@ def launched() -> bool:
     names = (*SIZES, *(("SLURM_STEP_NUM_TASKS",) if "PMIX_RANK" in os.environ else ()))
     sizes = (os.environ.get(name, "") for name in names)
     return any(size.isdigit() and int(size) > 1 for size in sizes)
+
+
+def all_come(comm: Comm) -> bool:
+    """Whether all ranks of `comm` come here within PATIENCE."""
+    request, end = comm.Ibarrier(), monotonic() + PATIENCE
+    while not request.Test():
+        if monotonic() > end:
+            return False
+        sleep(0.01)
+    return True
+
+
+def end_all(comm: Comm, status: int) -> None:
+    """End the processes of all ranks, once a launcher has forwarded what was printed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sleep(FORWARDED)
+    comm.Abort(status)
+    os._exit(status)  # MPICH's may return, and its launcher takes some milliseconds
 
 
 class MpiCommunicator(Communicator):
@@ -112,15 +134,14 @@ class MpiCommunicator(Communicator):
         found: list[Any] = self._comm.allgather(value)
         return found
 
+    def all_come(self) -> bool:
+        return all_come(self._comm)
+
     def object_from_first(self, value: Any) -> Any:
         return self._comm.bcast(value)
 
     def abort(self) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        sleep(FORWARDED)
-        self._comm.Abort(1)
-        os._exit(1)  # MPICH's may return, and its launcher takes some milliseconds
+        end_all(self._comm, 1)
 
     def close(self) -> None:
         if self._comm != self._mpi.COMM_NULL:
