@@ -126,9 +126,9 @@ def exchange(comm: Any, elements: int, calls: int) -> float:
 
 
 def meeting(comm: Any, calls: int) -> float:
-    """Seconds of a sum of five numbers."""
+    """Seconds of a sum of seven numbers."""
     with _carried(comm) as communicator:
-        numbers = np.ones(5)
+        numbers = np.ones(7)
         return _each(comm, lambda: communicator.sum_numbers(numbers), calls)
 
 

@@ -149,9 +149,9 @@ class Exchange(OfRanks):
 
 
 class Meeting(OfRanks):
-    """A sum of five numbers over all ranks, by which they keep in step."""
+    """A sum of seven numbers over all ranks, by which they keep in step."""
 
-    operation, label, size = "meeting", "5 numbers", 5
+    operation, label, size = "meeting", "7 numbers", 7
 
     def __init__(self, groups: RankGroups, calls: int) -> None:
         super().__init__(groups)

@@ -223,7 +223,7 @@ def _ranks() -> list[Measurement]:
             "2 ranks": 8.8e-3,
             "2 ranks, sharded": 8.7e-3,
         },
-        ("meeting", "5 numbers", 5): {"2 ranks": 10e-6},
+        ("meeting", "7 numbers", 7): {"2 ranks": 10e-6},
         ("exchange", "1e4", 10_000): {"2 ranks": 30e-6},
         ("exchange", "1e6", 10**6): {"2 ranks": 2.01e-3},
         ("exchange", "1e7", 10**7): {"2 ranks": 25e-3},

@@ -51,7 +51,7 @@ def test_tables_of_ranks_have_times_bytes_and_the_model():
     assert "| link: alpha | 5.0 us |" in lines
     assert "| overlap, polled: part hidden | 0.50 |" in lines
     assert "| link: beta | 2 GB/s |" in lines
-    assert "| meeting, 5 numbers | 2 ranks | 10 us | 10 us | 1.00 x |" in lines
+    assert "| meeting, 7 numbers | 2 ranks | 10 us | 10 us | 1.00 x |" in lines
 
 
 @each

@@ -28,7 +28,7 @@ def test_a_link_and_a_core_are_those_that_the_times_were_made_from():
 
 def test_without_what_it_takes_there_is_no_model():
     report = small_report(
-        measurement("2 ranks", 1e-5, section="ranks", operation="meeting", label="5 numbers")
+        measurement("2 ranks", 1e-5, section="ranks", operation="meeting", label="7 numbers")
     )
     assert measured_link(report) is None
     assert measured_processor(report) is None
