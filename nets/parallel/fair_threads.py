@@ -42,12 +42,11 @@ def fair_threads(communicator: Communicator) -> Iterator[None]:
         if len(here) > 1:
             stack.enter_context(by_default(share))
             if not any(os.environ.get(name) for name in BLAS_VARIABLES):
-                from threadpoolctl import threadpool_info, threadpool_limits
+                from threadpoolctl import ThreadpoolController
 
-                libraries = threadpool_info()
-                threads = [each["num_threads"] for each in libraries if each["user_api"] == "blas"]
-                if max(threads, default=0) > share:
-                    stack.enter_context(threadpool_limits(share, user_api="blas"))
+                every = ThreadpoolController().select(user_api="blas")
+                more = [each["filepath"] for each in every.info() if each["num_threads"] > share]
+                stack.enter_context(every.select(filepath=more).limit(limits=share))
         yield
 
 
