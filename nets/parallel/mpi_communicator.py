@@ -114,7 +114,7 @@ class MpiCommunicator(Communicator):
 
     def gathered(self, array: Array) -> Array:
         own = np.ascontiguousarray(array)
-        found = np.empty((self.size, *own.shape), own.dtype)
+        found = np.empty((self.size, *array.shape), own.dtype)
         self.sent += (self.size - 1) * own.nbytes
         self._comm.Allgather(_sendable(own), _sendable(found))
         return found
