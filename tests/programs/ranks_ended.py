@@ -17,6 +17,7 @@ from cases.ranks import Case, data, made, normed, plain, trained
 from mpi4py import MPI
 from onepass import kernels
 from onepass.nets import Adam, Callback, Checkpoint, DataParallel, Layer, SoftmaxCrossEntropy
+from onepass.nets.parallel.shared_storage import SharedStorage
 
 COMM = MPI.COMM_WORLD
 RANK = COMM.rank
@@ -98,6 +99,32 @@ def memory():
         type(run.optimizer)._prepared = falls
 
     train(act)
+
+
+def falls_in(name):
+    """A method of the storage that ranks share, on one of them."""
+    own = getattr(SharedStorage, name)
+
+    def method(storage, *given):
+        if RANK == 1:
+            raise MemoryError("no room")
+        return own(storage, *given)
+
+    setattr(SharedStorage, name, method)
+
+
+def start():
+    """While states are parted among the ranks, after what they are told of one another."""
+    falls_in("part")
+    train(epochs=1, sharded=True)
+
+
+def close():
+    """While states are put together again; the others wait for this rank's part."""
+    net, optimizer = made(Case(optimizer=Adam))
+    with DataParallel(net, optimizer, COMM, sharded=True) as ranks:
+        trained(Case(optimizer=Adam), net, optimizer, comm=ranks, epochs=1)
+        falls_in("whole")
 
 
 def layer_beside_sync():

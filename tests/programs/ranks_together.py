@@ -7,6 +7,7 @@ of JSON; after each all of them train once more, with what is left.
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import pickle
 import shutil
@@ -17,6 +18,7 @@ import numpy as np
 from cases.ranks import Case, data, made, normed, numbers, plain, seen, trained, with_dropout
 from mpi4py import MPI
 from onepass import kernels
+from onepass.kernels.loss_scale import LEAST
 from onepass.nets import (
     SGD,
     Adam,
@@ -28,6 +30,7 @@ from onepass.nets import (
     EarlyStopping,
     Huber,
     Layer,
+    LossScaler,
     MeanSquaredError,
     Sequential,
     SoftmaxCrossEntropy,
@@ -36,6 +39,9 @@ from onepass.nets import (
     save,
 )
 from onepass.nets.parallel import same_everywhere
+from onepass.nets.training.told.progress import Progress
+
+from programs import ranks_steps
 
 COMM = MPI.COMM_WORLD
 RANK, SIZE = COMM.rank, COMM.size
@@ -125,6 +131,28 @@ def raises_for_an_lr():
     train(schedule=lambda epoch, step: -1.0 if (RANK, step) == (1, 4) else 0.1)
 
 
+def raises_in_the_bar():
+    """After the last batch of an epoch; rank 0 alone has one."""
+
+    class Bar(Progress):
+        batches = 0
+
+        def __init__(self, *_):
+            pass
+
+        def batch(self):
+            self.batches += 1
+            if self.batches == 3:  # 22 samples by 8
+                boom()
+
+    module = importlib.import_module("onepass.nets.training.fit")
+    own, module.RichProgress = module.RichProgress, Bar
+    try:
+        train(progress=True)
+    finally:
+        module.RichProgress = own
+
+
 class Falls(Layer):
     """Raises in forward on one rank."""
 
@@ -165,6 +193,37 @@ def stops_on_batch():
 def stops_on_epoch():
     act = Acts("on_epoch", lambda run: run.stop("enough"))
     _, optimizer, history = train(callbacks=act, epochs=5)
+    return [history.stopped, history.epochs, optimizer.steps]
+
+
+def stops_before_a_checkpoint():
+    """On one rank, which then would have to save an epoch that is not the third."""
+    place = FOLDER / "stopped"
+    if RANK == 0:
+        place.mkdir()
+    COMM.barrier()
+    stop = Acts("on_epoch", lambda run: run.stop("enough"))
+    _, _, history = train(callbacks=[stop, Checkpoint(place / "file", every=3)], epochs=9)
+    return [history.stopped, history.epochs, sorted(each.name for each in place.iterdir())]
+
+
+class Keeps(Callback):
+    """Keeps the run."""
+
+    def on_start(self, run):
+        self.run = run
+
+
+def stops_in_a_schedule():
+    """On one rank, before the first update of the second epoch."""
+    kept = Keeps()
+
+    def schedule(epoch, step):
+        if (RANK, step) == (2, 4):
+            kept.run.stop("enough")
+        return 0.02
+
+    _, optimizer, history = train(callbacks=kept, schedule=schedule, epochs=5)
     return [history.stopped, history.epochs, optimizer.steps]
 
 
@@ -209,6 +268,36 @@ def inf_gradients():
     net, _ = made(case)
     net.parameters().flat[...] = 0
     train(case, net, SGD(net.parameters(), clip_norm=1.0), shuffle=False)
+
+
+def inf_sum_of_gradients(sharded=False):
+    """Each rank's are finite, but not their sum, which is in rank 2's part: its norm."""
+    x, y = np.ones((6, 5)), np.full((6, 3), -6.0)
+    x[:, 4] = 5e37
+    case = Case(lambda: [Dense(5, 3)], pair=lambda: (x, y), loss=MeanSquaredError)
+    net, _ = made(case)
+    net.parameters().flat[...] = 0
+    train(case, net, SGD(net.parameters(), clip_norm=1.0), shuffle=False, sharded=sharded)
+
+
+def inf_sum_of_gradients_sharded():
+    inf_sum_of_gradients(sharded=True)
+
+
+class Bursts(Layer):
+    """Gradients behind it are inf on one rank."""
+
+    def forward(self, x, train=False):
+        return x
+
+    def backward(self, dy, input_grad=True):
+        return dy * np.float32(np.inf if RANK == 1 else 1)
+
+
+def scaler_is_stuck():
+    """At the least scale that there is."""
+    case = Case(lambda: [*plain(), Bursts()], Adam)
+    train(case, loss_scaler=LossScaler(LEAST))
 
 
 def nan_in_validation():
@@ -389,6 +478,22 @@ def one_file():
 
     train(callbacks=[Checkpoint(place / "file"), Looks()], sharded=True)
     return names
+
+
+def kept_run():
+    """After `fit` each rank does alone what all did together in it."""
+    kept, said = Keeps(), []
+    net, optimizer, _ = train(callbacks=kept, sharded=True)
+    for rank in reversed(range(SIZE)):
+        if rank == RANK:
+            path = FOLDER / f"kept-{rank}"
+            save(path, net, optimizer, run=kept.run)
+            kept.run.by_first(lambda: said.append("done"))
+            saved = load(path, "cpu")
+            said.append(bool((saved.net.parameters().flat == net.parameters().flat).all()))
+            said.append(saved.epoch)
+        COMM.barrier()
+    return said
 
 
 RESUMED = {
@@ -634,8 +739,9 @@ def threads():
 
 
 CASES_HERE = [
-    each for name, each in [*globals().items()]
-    if getattr(each, "__module__", "") == "__main__" and not name.startswith("_")
+    each for name, each in [*globals().items(), *vars(ranks_steps).items()]
+    if getattr(each, "__module__", "") in ("__main__", ranks_steps.__name__)
+    and not name.startswith("_")
     and callable(each) and not isinstance(each, type)
     and name not in ("boom", "train", "bits", "own_loop", "bits_of")
 ]  # fmt: skip

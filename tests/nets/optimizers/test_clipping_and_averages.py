@@ -23,6 +23,7 @@ from onepass.nets import (
     load,
     save,
 )
+from onepass.nets.optimizers.frame.clipping import NormError
 from tolerances import DTYPES
 
 SOME = [  # each takes a second or two to compile
@@ -141,6 +142,13 @@ def test_one_array_s_norm_that_is_not_finite_stops_the_step():
     with pytest.raises(FloatingPointError, match=r"norm of grads\['2.bias'\] is nan"):
         optimizer.step(gradient)
     assert frozen((params, optimizer.state_dict())) == before
+
+
+def test_the_norm_that_is_not_finite_is_told_and_pickled():
+    with pytest.raises(NormError) as caught:
+        SGD([np.ones(2)], clip_norm=1.0).step([np.array([np.inf, 1.0])])
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.norm, str(again)) == (NormError, np.inf, str(caught.value))
 
 
 # --- averages -------------------------------------------------------------------------------------

@@ -180,6 +180,57 @@ def test_ranks_that_have_come_apart_are_told(other):
     assert run(4, act) == [(named, 0)] * 4
 
 
+class OneOfMany(Communicator):
+    """A rank of many that do not run: it hears what each of them would have told."""
+
+    def __init__(self, rank, size, words=(), told=()):
+        self.rank, self.size, self.words, self.all_told = rank, size, words, told
+
+    def sum_numbers(self, numbers):
+        self.told = numbers
+        return np.cumsum(self.all_told, axis=0)[-1] if len(self.all_told) else numbers
+
+    def objects(self, value):
+        return self.words
+
+    def _never(self, *given):
+        raise AssertionError("not asked for")
+
+    sum_parts = gather_parts = gathered = take_from_first = abort = close = _never
+
+
+PLACES = "a step", "a batch", "save", "the end of an epoch", "the end of a callback", "fit"
+
+
+def told_at(word):
+    """What a rank tells the others at this place."""
+    alone = OneOfMany(0, 1)
+    Agreement(alone).meet(word)
+    return alone.told
+
+
+@pytest.mark.parametrize("size", [33, 49, 1023])
+def test_many_that_have_come_to_one_place_are_in_step(size):
+    """However their sums are rounded."""
+    for word in PLACES:
+        all_ranks = OneOfMany(1, size, [word] * size, [told_at(word)] * size)
+        assert Agreement(all_ranks).meet(word) == (0.0, 0.0, 0, "")
+
+
+@pytest.mark.parametrize("size", [33, 49, 1023])
+def test_one_of_many_that_is_elsewhere_is_named(size):
+    for other in (1, size // 2, size - 1):
+        for word in PLACES[1:]:
+            words = [PLACES[0]] * size
+            words[other] = word
+            told = [told_at(each) for each in words]
+            named = f"rank 0 has come to {PLACES[0]}, but rank {other} to {word};"
+            for rank in (0, other):
+                agreement = Agreement(OneOfMany(rank, size, words, told))
+                with pytest.raises(RuntimeError, match=named):
+                    agreement.meet(words[rank])
+
+
 def test_who_has_failed_may_come_from_anywhere():
     def act(ours, rank):
         with ours.together("one" if rank else "other"):

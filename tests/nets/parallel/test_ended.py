@@ -28,6 +28,8 @@ def check_file(path):
         pytest.param("own_loop_raises_sharded", "KeyError: 'boom'", marks=pytest.mark.slow),
         pytest.param("own_loop_interrupted", "KeyboardInterrupt", marks=pytest.mark.slow),
         pytest.param("memory", "MemoryError: no room", marks=pytest.mark.slow),
+        ("start", "MemoryError: no room"),
+        ("close", "MemoryError: no room"),
         pytest.param("layer_beside_sync", "KeyError: 'boom'", marks=pytest.mark.slow),
         pytest.param("layer_after_sync", "KeyError: 'boom'", marks=pytest.mark.slow),
         pytest.param("interrupted_twice", "KeyboardInterrupt", marks=pytest.mark.slow),

@@ -1,6 +1,7 @@
 """What one rank meets, all ranks know, and go on; and what they keep of one another.
 
-programs/ranks_together.py does it all on three ranks, of which each case here reads a line.
+programs/ranks_together.py does it all on three ranks, of which each case here reads a line;
+programs/ranks_steps.py has those of loops of one's own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import pytest
 from cases.ranks import CASES, made, trained
 from programs.launched import launched, why_no_ranks
+from tolerances import RANKED_LIMIT
 
 pytestmark = pytest.mark.skipif(bool(why_no_ranks()), reason=why_no_ranks())
 
@@ -60,6 +62,7 @@ def returned(ranks):
         ("raises_in_a_schedule", 1, "KeyError: 'boom'"),
         ("raises_for_an_lr", 1, "ValueError: schedule(1, 4): lr is -1.0"),
         ("raises_in_a_layer", 1, "KeyError: 'boom'"),
+        ("raises_in_the_bar", 0, "KeyError: 'boom'"),
         ("bad_labels", 1, "ValueError: y of data: labels hold -1"),
         ("folder_missing", 0, "FileNotFoundError: path is "),
         ("folder_goes", 0, "FileNotFoundError: path is "),
@@ -118,6 +121,9 @@ def test_what_does_not_fit_is_refused_by_all(said, case, words):
         ("inf_after_sync", ["the loss is inf", "MeanSquaredError()", "(rank 2)"]),
         ("inf_after_sync_of_few", ["the loss is inf", "MeanSquaredError()"]),
         ("inf_gradients", ["the gradients' norm is inf in epoch 1", "(rank 2)"]),
+        ("inf_sum_of_gradients", ["the gradients' norm is inf in epoch 1"]),
+        ("inf_sum_of_gradients_sharded", ["the gradients' norm is inf in epoch 1"]),
+        ("scaler_is_stuck", ["gradients are inf or NaN at a scale of"]),
         ("nan_in_validation", ["the validation loss is inf"]),
     ],
 )
@@ -155,6 +161,12 @@ def test_one_that_wants_to_stop_stops_all(said):
     stopped, epochs, _ = returned(said("stopped_early_alike"))
     assert stopped.startswith("no better val_loss")
     assert epochs < 9
+    assert returned(said("stops_in_a_schedule")) == ["enough", 1, 4]
+
+
+def test_one_that_wants_to_stop_is_heard_before_the_next_callback(said):
+    """A `Checkpoint`, which saves when a run was stopped: all do, or none."""
+    assert returned(said("stops_before_a_checkpoint")) == ["enough", 1, ["file"]]
 
 
 def test_a_save_that_fails_on_one_fails_on_all(said):
@@ -185,6 +197,45 @@ def test_a_loop_of_ones_own(said):
     same, off = returned(said("own_loop_as_fit"))
     assert same
     assert off < ROUNDED
+
+
+def test_the_loop_of_the_docstring(said):
+    lines, same, off = returned(said("loop_of_the_docstring"))
+    assert lines == 4
+    assert same
+    assert off < RANKED_LIMIT
+
+
+def test_a_batch_of_any_size_goes_back_through_all_ranks(said):
+    """With a last one that is smaller than there are ranks; the sum of their shares is its mean."""
+    found = returned(said("backwards"))
+    assert len(found) == 12
+    for name, (same, off, off_of_mean) in found.items():
+        assert same, name
+        assert off < RANKED_LIMIT, name
+        assert off_of_mean < RANKED_LIMIT, name
+
+
+def test_a_step_captured_before_is_taken_together(said):
+    for before, during, same, off, off_of_fit in returned(said("captured_before")):
+        assert (before, during) == ("", "several ranks step the optimizer together")
+        assert same
+        assert off < RANKED_LIMIT
+        assert off_of_fit < RANKED_LIMIT
+
+
+def test_who_looks_at_the_arrays_of_a_step_sends_nothing(said):
+    """And finds parameters, gradients and states of one size: all of them, or a rank's part."""
+    assert returned(said("columns_send_nothing")) == [[0, 1], [0, 1]]
+
+
+def test_a_run_that_is_kept_is_one_s_own_again(said):
+    """Each rank saves it, and does by itself what is for the first."""
+    assert returned(said("kept_run")) == ["done", True, 2]
+
+
+def test_what_mpi_carries_is_what_numpy_makes(said):
+    assert returned(said("collectives")) == []
 
 
 def test_ranks_stay_together_from_call_to_call(said):
