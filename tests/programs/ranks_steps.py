@@ -28,23 +28,24 @@ def _alike(*arrays):
 
 
 def captured_before():
-    """A step captured alone, in which ranks then take part, with 3 of 9 rows each: what it says,
-    and where it ends beside one rank's, and beside `fit` by all."""
+    """A step captured for 3 rows, and taken by each rank alone; then twice by all, with 3 of 9 rows
+    each. What it says, and where it ends beside one rank, and beside `fit` by all."""
     x, y = data(9)
-    own = slice(3 * RANK, 3 * RANK + 3)
+    few, own = slice(3), slice(3 * RANK, 3 * RANK + 3)
     loss, found = SoftmaxCrossEntropy(), []
     net, optimizer = made(ADAM)
     alone = capture(net, loss, optimizer, batch_size=9)
-    for _ in range(3):
-        alone(x, y)
+    for rows in (few, slice(9), slice(9)):
+        alone(x[rows], y[rows])
     fitted, optimizer = made(ADAM)
-    case = Case(pair=lambda: (x, y))
-    trained(case, fitted, optimizer, comm=COMM, shuffle=False, batch_size=9, epochs=3)
+    capture(fitted, loss, optimizer, batch_size=3)(x[few], y[few])
+    nine = Case(pair=lambda: (x, y), options={"shuffle": False, "batch_size": 9})
+    trained(nine, fitted, optimizer, comm=COMM)
     for sharded in (False, True):
         net_of_ranks, optimizer = made(ADAM)
-        step = capture(net_of_ranks, loss, optimizer, batch_size=9)
+        step = capture(net_of_ranks, loss, optimizer, batch_size=3)
+        step(x[few], y[few])
         said = [step.why_not]
-        step(x, y)
         with DataParallel(net_of_ranks, optimizer, COMM, sharded=sharded):
             step(x[own], y[own])
             said.append(step.why_not)
