@@ -86,7 +86,10 @@ def some(tmp_path_factory):
 # --- what it measures -----------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "section",
-    ["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators", "ranks"],
+    [
+        *["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators"],
+        pytest.param("ranks", marks=pytest.mark.slow),  # tests/bench/workloads/test_ranks.py is not
+    ],
 )
 def test_every_path_of_a_section_is_measured(section):
     report, _ = bench(only=[section])

@@ -85,9 +85,10 @@ def test_a_dense_layer_multiplies_them(matrix, dtype, width):
     weight = net.parameters()["0.weight"].astype("float64")
     y = net.forward(matrix, train=True)
     assert type(net.layers[0].saved[0]) is SparseRows
-    # duplicates are added up in the sum: |x| counts each of them
-    sizes = matrix.astype("float64")
-    sizes.data[...] = abs(sizes.data)  # abs(matrix) would add them up first
+    # duplicates are added up in the sum: |x| counts each of them, where abs(matrix) and
+    # matrix.astype would add them up first
+    sizes = matrix.copy()
+    sizes.data = abs(matrix.data.astype("float64"))
     sizes = dense(sizes)
     assert_close(y, x @ weight, dtype, scale=sizes @ abs(weight) + 1e-30, limit=PRODUCT_LIMIT)
     dz = rng.standard_normal(y.shape).astype(dtype)
