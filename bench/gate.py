@@ -83,7 +83,7 @@ def bounds() -> Iterator[Bound]:
     yield Bound(_step("adam", "1e3"), "array", "numba", 1.5)
     # Of the limit, two cores of an AMD EPYC whose memory is quick beside a core reach 0.38 forward
     # and 0.40 in inference; Intel Xeons more than 0.45.
-    for what, gain, share in (("forward", 4, 0.3), ("backward", 4, 0.45), ("inference", 3, 0.3)):
+    for what, gain, share in (("forward", 4, 0.33), ("backward", 4, 0.45), ("inference", 3, 0.33)):
         yield Bound(Norm(IMAGES[1], what), "array", "numba", gain)
         yield Bound(Norm(IMAGES[1], what), "limit", "numba", share)
     for (label, size), share in zip(BESIDE_PRODUCT.items(), (0.03, 0.1), strict=True):
