@@ -103,8 +103,10 @@ from .optimizers.schedules.warmup import Warmup
 from .optimizers.sgd import SGD
 from .parallel.agreement import RankFailedError
 from .parallel.communicator import Communicator
+from .parallel.cupy_nccl import NcclCommunicator
 from .parallel.data_parallel import DataParallel
 from .parallel.local_device import local_device as local_device
+from .parallel.mpi_communicator import MpiCommunicator
 from .saving.checkpoint import Checkpoint
 from .saving.load import load as load
 from .saving.network_json import LAYERS
@@ -190,7 +192,9 @@ __all__ = [
     "Manual",
     "MeanSquaredError",
     "Momentum",
+    "MpiCommunicator",
     "NAdam",
+    "NcclCommunicator",
     "Normalizer",
     "OneCycle",
     "Optimizer",

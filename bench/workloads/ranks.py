@@ -126,10 +126,8 @@ class RankedStep(OfRanks):
             return found
 
 
-class Exchange(OfRanks):
-    """A reduce-scatter and an all-gather, as a step makes them."""
-
-    operation = "exchange"
+class OfElements(OfRanks):
+    """What is done to so many parameters."""
 
     def __init__(self, groups: RankGroups, label: str, size: int, calls: int) -> None:
         super().__init__(groups)
@@ -140,12 +138,22 @@ class Exchange(OfRanks):
         return self._size
 
     @property
+    def given(self) -> dict[str, int]:
+        """Of what is asked of ranks."""
+        return {"elements": self._size, "calls": self._calls}
+
+
+class Exchange(OfElements):
+    """A reduce-scatter and an all-gather, as a step makes them."""
+
+    operation = "exchange"
+
+    @property
     def paths(self) -> tuple[str, ...]:
         return "2 ranks", "4 ranks"
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
-        given = {"elements": self._size, "calls": self._calls}
-        return {path: self._asking(_ranks_of(path), "exchange", **given) for path in paths}
+        return {path: self._asking(_ranks_of(path), "exchange", **self.given) for path in paths}
 
 
 class Meeting(OfRanks):
@@ -165,26 +173,17 @@ class Meeting(OfRanks):
         return {path: self._asking(_ranks_of(path), "meeting", calls=self._calls) for path in paths}
 
 
-class Update(OfRanks):
+class Update(OfElements):
     """Adam's step by itself, on one thread: what a rank does of a step whatever the batch."""
 
     operation = "update"
-
-    def __init__(self, groups: RankGroups, label: str, size: int, calls: int) -> None:
-        super().__init__(groups)
-        self.label, self._size, self._calls = label, size, calls
-
-    @property
-    def size(self) -> int:
-        return self._size
 
     @property
     def paths(self) -> tuple[str, ...]:
         return ("alone, one thread",)
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
-        given = {"elements": self._size, "calls": self._calls}
-        return {path: self._asking(1, "update", **given) for path in paths}
+        return {path: self._asking(1, "update", **self.given) for path in paths}
 
 
 class Overlap(OfRanks):

@@ -17,11 +17,10 @@ from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.storage.flat_storage import FlatStorage
 from ..types import Array
 from .agreement import Agreement
-from .communicator import Comm, Communicator
-from .cupy_nccl import NcclCommunicator
+from .communicator import Comm
+from .communicators import communicator_of
 from .fair_threads import fair_threads
-from .mpi_communicator import MpiCommunicator, mpi
-from .same_everywhere import check_same, facts_of
+from .same_everywhere import check_alone, check_kinds, check_same, facts_of
 from .shards import batch_parts
 from .shared_storage import SharedStorage
 
@@ -163,15 +162,16 @@ class DataParallel:
         if not there and not self.merging:
             net.parameters().flat_grads[...] = 0
             return 0.0
-        output = net.forward(x[own], train=True)  # of no rows, too, where others wait in a layer
-        if not there:
-            net.backward(output, input_grad=False)
-            return 0.0
-        mean, gradient = loss(output, y[own], *(() if weights is None else (weights[own],)))
-        if weight != 1:
-            gradient = gradient * gradient.dtype.type(weight)
-        net.backward(gradient, input_grad=False)
-        return mean * (weight / self.size)
+        with net.backend.scope():
+            output = net.forward(x[own], train=True)  # of no rows, too: others wait in a layer
+            if not there:
+                net.backward(output, input_grad=False)
+                return 0.0
+            mean, gradient = loss(output, y[own], *(() if weights is None else (weights[own],)))
+            if weight != 1:
+                gradient = gradient * gradient.dtype.type(weight)
+            net.backward(gradient, input_grad=False)
+            return mean * (weight / self.size)
 
     def settle(self) -> None:
         """Take over rank 0's running statistics, and how often its layers have drawn."""
@@ -247,61 +247,6 @@ class DataParallel:
     def __repr__(self) -> str:
         sharded = ", sharded" * self.sharded
         return f"DataParallel(rank {self.rank} of {self.size}{sharded})"
-
-
-def check_alone(net: Sequential, optimizer: Optimizer) -> None:
-    """Refuse an optimizer of other arrays, or one that ranks step together already."""
-    if not isinstance(net, Sequential) or not isinstance(optimizer, Optimizer):
-        kinds = f"net is a {type(net).__name__}, optimizer a {type(optimizer).__name__}"
-        raise TypeError(f"{kinds}; expected a Sequential and an Optimizer")
-    if optimizer.params is not net.parameters():
-        name = type(optimizer).__name__
-        raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
-    if optimizer.storage.share is not None:
-        raise ValueError(
-            "optimizer is stepped by ranks together already; expected their DataParallel to be "
-            "closed first, or to be given as comm"
-        )
-
-
-def check_kinds(net: Sequential) -> None:
-    """Refuse batch norms of which some wait for other ranks, and some don't: a rank without rows
-    could neither go through all layers nor be missed."""
-    norms = [each for each in net.layers if isinstance(each, BatchNorm)]
-    norms = [each for each in norms if not each.use_running_average]
-    own = next((each for each in norms if not each.sync), None)
-    if own is not None and any(each.sync for each in norms):
-        raise ValueError(
-            f"net has {own!r} beside one with sync=True; expected several ranks to train a network "
-            "of which all have it, or none"
-        )
-
-
-def communicator_of(comm: Comm, net: Sequential) -> Communicator:
-    """What carries the arrays of a network between the ranks of `comm`.
-
-    Raises:
-        TypeError: it is no communicator.
-        ValueError: the networks of some ranks are on a GPU, those of others on the CPU.
-        ImportError: what it takes is not installed.
-    """
-    if isinstance(comm, Communicator):
-        return comm
-    if not type(comm).__module__.startswith("mpi4py") or not isinstance(comm, mpi().Intracomm):
-        raise TypeError(
-            f"comm is {comm!r}; expected an intracommunicator of mpi4py such as "
-            "mpi4py.MPI.COMM_WORLD, or a Communicator"
-        )
-    device = net.backend.device if isinstance(net, Sequential) else "cpu"  # refused by all ranks
-    kind, _, number = device.partition(":")
-    devices = comm.allgather(device)
-    for rank, other in enumerate(devices):
-        if other.partition(":")[0] != devices[0].partition(":")[0]:
-            raise ValueError(
-                f"rank {rank} has its network on {other}, rank 0 on {devices[0]}; expected the "
-                "CPU for all, or a GPU for each: local_device(comm) gives it"
-            )
-    return MpiCommunicator(comm) if kind == "cpu" else NcclCommunicator(comm, int(number or 0))
 
 
 def _seed_of(seed: int, rank: int) -> int:

@@ -1,4 +1,4 @@
-"""What must be alike on all ranks, compared before the first step."""
+"""What must hold before ranks take a step, and be alike on all of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...backend.version import __version__
+from ..layers.batch_norm import BatchNorm
 from ..network.sequential import Sequential
 from ..optimizers.frame.optimizer import Optimizer
 from .agreement import Agreement
@@ -55,3 +56,31 @@ def facts_of_steps(optimizer: Optimizer) -> dict[str, Any]:
         "groups": json.loads(json.dumps(optimizer.arrangement(), default=repr)),
         "optimizer steps": optimizer.steps,
     }
+
+
+def check_alone(net: Sequential, optimizer: Optimizer) -> None:
+    """Refuse an optimizer of other arrays, or one that ranks step together already."""
+    if not isinstance(net, Sequential) or not isinstance(optimizer, Optimizer):
+        kinds = f"net is a {type(net).__name__}, optimizer a {type(optimizer).__name__}"
+        raise TypeError(f"{kinds}; expected a Sequential and an Optimizer")
+    if optimizer.params is not net.parameters():
+        name = type(optimizer).__name__
+        raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
+    if optimizer.storage.share is not None:
+        raise ValueError(
+            "optimizer is stepped by ranks together already; expected their DataParallel to be "
+            "closed first, or to be given as comm"
+        )
+
+
+def check_kinds(net: Sequential) -> None:
+    """Refuse batch norms of which some wait for other ranks, and some don't: a rank without rows
+    could neither go through all layers nor be missed."""
+    norms = [each for each in net.layers if isinstance(each, BatchNorm)]
+    norms = [each for each in norms if not each.use_running_average]
+    own = next((each for each in norms if not each.sync), None)
+    if own is not None and any(each.sync for each in norms):
+        raise ValueError(
+            f"net has {own!r} beside one with sync=True; expected several ranks to train a network "
+            "of which all have it, or none"
+        )
