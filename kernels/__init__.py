@@ -29,9 +29,18 @@ from .rules.radam import radam_step
 from .rules.rmsprop import rmsprop_step
 from .rules.sgd import sgd_step
 from .softmax import softmax_cross_entropy
+from .state_formats.formats import (
+    decode_state,
+    encode_state,
+    join_param,
+    split_param,
+    zero_state,
+)
+from .state_formats.state8bit import State8bit
 
 __all__ = [
     "EngineStatus",
+    "State8bit",
     "activation_backward",
     "activation_forward",
     "adadelta_step",
@@ -43,10 +52,13 @@ __all__ = [
     "batch_norm_forward",
     "batch_norm_inference",
     "batch_norm_inference_backward",
+    "decode_state",
     "dropout",
+    "encode_state",
     "engines",
     "get_num_threads",
     "global_norm",
+    "join_param",
     "lion_step",
     "momentum_step",
     "nadam_step",
@@ -55,6 +67,8 @@ __all__ = [
     "set_num_threads",
     "sgd_step",
     "softmax_cross_entropy",
+    "split_param",
     "validate",
     "warmup",
+    "zero_state",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from numpy import ndarray
 
@@ -22,21 +22,36 @@ from .groups import with_factor as with_factor
 from .groups import with_range as with_range
 from .rule import AVERAGE as AVERAGE
 from .rule import Prepared
+from .state_formats.contract import is_encoded
+from .state_formats.step import Rounding, step_one
 
 Columns: TypeAlias = tuple[tuple[Array, ...], ...]
 Check: TypeAlias = Callable[[Columns], None]
 
 
-def launch(prepared: Prepared, arrays: tuple[Array, ...], engine: str) -> None:
+def launch(
+    prepared: Prepared,
+    arrays: tuple[Any, ...],
+    engine: str,
+    function: str = "",
+    seed: int | None = None,
+    step: int | None = None,
+    remainder: Array | None = None,
+) -> None:
     """Run a rule in place on `arrays` (param, grad, then states).
 
     Everything is checked before any write; on a GPU, what can't be compiled or finds no memory
     raises KernelError or DeviceMemoryError and has written nothing.
+
+    Args:
+        function, seed, step, remainder: as `Rounding` has them, for arrays that are encoded.
     """
     rule, coefficients = prepared
-    at_once = _at_once(arrays[0], engine)
+    at_once = _at_once(arrays[0], engine) if remainder is None else None
     if at_once is not None and at_once.quick(rule, arrays, coefficients):
         return
+    if is_encoded(arrays, remainder):
+        return step_one(prepared, arrays, engine, Rounding(function, seed, step, remainder))
     if (beside := beside_torch(arrays)) is None:
         _launch(prepared, arrays, engine)
     else:

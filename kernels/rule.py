@@ -86,6 +86,7 @@ class Rule:
             the last state.
         floor: the least that `update` divides by, an expression of its coefficients such as "eps";
             empty where it divides by nothing.
+        unsigned: the states that are never negative, and by whose roots or values it divides.
         scalars: names of a step's coefficients in order: of `prelude`, `update`, and `after`.
         arguments: what users call its arrays, in order.
     """
@@ -96,6 +97,7 @@ class Rule:
     prelude: Callable[..., tuple[Any, Any]] = decayed
     after: Callable[..., tuple[Any]] | None = None
     floor: str = ""
+    unsigned: tuple[str, ...] = ()
     scalars: tuple[str, ...] = field(init=False)
     arguments: tuple[str, ...] = field(init=False)
 

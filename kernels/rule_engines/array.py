@@ -70,7 +70,15 @@ def _results(
 ) -> Sequence[Array]:
     """The new param and states, in the dtype of the computation."""
     compute = compute_dtype(arrays[0].dtype)
-    p, g, *state = (a.astype(compute, copy=False) for a in arrays)
+    values = tuple(a.astype(compute, copy=False) for a in arrays)
+    return new_values(rule, values, coefficients)
+
+
+def new_values(
+    rule: Rule, values: tuple[Array, ...], coefficients: tuple[float, ...]
+) -> Sequence[Array]:
+    """What a rule makes of arrays that it computes in: the new param and states."""
+    p, g, *state = values
     first, end = len(rule.factors), len(rule.factors) + len(rule.coefficients)
     factors = coefficients[:first]
     if factors != PLAIN or rule.prelude is decayed:

@@ -36,7 +36,7 @@ def loop(rule: Rule, half: bool) -> Any:
     arguments = (*names, *python_text.scalar_names(rule))
     text = f"def NAME({', '.join(arguments)}):\n    T = {'float32' if half else 'p.dtype.type'}\n"
     text += "".join(f"    {name} = T({name})\n" for name in python_text.scalar_names(rule))
-    text += f"    before = {_flush(rule)}\n"
+    text += f"    before = {flush_text(rule)}\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
     text += "    for low, high in ((0, head), (head, p.size)):\n"
     text += "".join(f"        {name}_ = {name}[low:high]\n" for name in names)
@@ -48,7 +48,7 @@ def loop(rule: Rule, half: bool) -> Any:
     text += "".join(f"            store({name}_, i, {name}_i)\n" for name in written)
     text += "    restore_denormals(before)\n"
     namespace = {
-        **_formulas(rule, maximum=inline(python_text.maximum), sign=inline(python_text.sign)),
+        **formulas(rule, maximum=inline(python_text.maximum), sign=inline(python_text.sign)),
         "flush_denormals": flush_denormals,
         "flush_denormals_above": flush_denormals_above,
         "sqrt": np.sqrt,
@@ -60,7 +60,7 @@ def loop(rule: Rule, half: bool) -> Any:
     return njit(**OPTIONS)(python_text.build(rule, "loop", text, namespace))
 
 
-def _formulas(rule: Rule, **functions: Any) -> dict[str, Any]:
+def formulas(rule: Rule, **functions: Any) -> dict[str, Any]:
     """The rule's own functions, which call these in the place of NumPy's."""
     made = {"prelude": rule.prelude, "update": rule.update, "after": rule.after}
     return {
@@ -79,7 +79,7 @@ def _formulas(rule: Rule, **functions: Any) -> dict[str, Any]:
     }
 
 
-def _flush(rule: Rule) -> str:
+def flush_text(rule: Rule) -> str:
     return f"flush_denormals_above({rule.floor})" if rule.floor else "flush_denormals()"
 
 
@@ -97,7 +97,7 @@ def _loop_of_lanes(rule: Rule) -> Any:
     every = "for i in range(head, whole, count(p)):\n"
     text = f"def NAME({', '.join((*names, *scalars))}):\n    number = p.dtype.type\n"
     text += "".join(f"    {name} = number({name})\n" for name in scalars)
-    text += f"    before = {_flush(rule)}\n"
+    text += f"    before = {flush_text(rule)}\n"
     text += f"    head = min(p.size, -p.ctypes.data % {LINE} // p.itemsize)\n"
     text += "    whole = p.size - (p.size - head) % count(p)\n"
     text += "    for low, high in ((0, head), (whole, p.size)):\n"
@@ -112,7 +112,7 @@ def _loop_of_lanes(rule: Rule) -> Any:
     text += "    restore_denormals(before)\n"
     namespace = {
         "untouched": inline(_untouched),
-        **_formulas(
+        **formulas(
             rule,
             sqrt=lanes.sqrt,
             maximum=lanes.maximum,

@@ -20,7 +20,13 @@ def update(p, g, square_avg, acc_delta, rho, rest, lr, eps):
     return p, square_avg, acc_delta
 
 
-ADADELTA = Rule("adadelta", update, ("square_avg", "acc_delta"), floor="sqrt(eps)")
+ADADELTA = Rule(
+    "adadelta",
+    update,
+    ("square_avg", "acc_delta"),
+    floor="sqrt(eps)",
+    unsigned=("square_avg", "acc_delta"),
+)
 HYPERPARAMETERS = {
     "lr": non_negative,
     "rho": decay_rate,
@@ -49,6 +55,8 @@ def adadelta_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One Adadelta step, in place.
@@ -73,6 +81,9 @@ def adadelta_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); needed for these,
+            another at each step, such as its number.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -84,4 +95,12 @@ def adadelta_step(
     Source: Zeiler (2012), "ADADELTA: an adaptive learning rate method", algorithm 1.
     """
     prepared = prepare(lr, rho, eps, weight_decay, decoupled, maximize, grad_scale)
-    launch(prepared, (param, grad, square_avg, acc_delta), engine)
+    launch(
+        prepared,
+        (param, grad, square_avg, acc_delta),
+        engine,
+        "adadelta_step",
+        seed,
+        None,
+        remainder,
+    )

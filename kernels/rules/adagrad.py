@@ -18,7 +18,7 @@ def update(p, g, sum_sq, lr, eps):
     return p, sum_sq
 
 
-ADAGRAD = Rule("adagrad", update, ("sum_sq",), floor="eps")
+ADAGRAD = Rule("adagrad", update, ("sum_sq",), floor="eps", unsigned=("sum_sq",))
 HYPERPARAMETERS = {
     "lr": non_negative,
     "eps": non_negative,
@@ -59,6 +59,8 @@ def adagrad_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One AdaGrad step, in place.
@@ -85,6 +87,9 @@ def adagrad_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); needed for these
+            unless `step` is given, another at each step.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -97,4 +102,4 @@ def adagrad_step(
     Source: Duchi, Hazan and Singer (2011), the diagonal form of Figure 1.
     """
     prepared = prepare(step, lr, eps, lr_decay, weight_decay, decoupled, maximize, grad_scale)
-    launch(prepared, (param, grad, sum_sq), engine)
+    launch(prepared, (param, grad, sum_sq), engine, "adagrad_step", seed, step, remainder)

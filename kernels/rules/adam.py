@@ -20,7 +20,7 @@ def update(p, g, m, v, beta1, rest1, beta2, rest2, lr, eps):
     return p, m, v
 
 
-ADAM = Rule("adam", update, ("m", "v"), floor="eps")
+ADAM = Rule("adam", update, ("m", "v"), floor="eps", unsigned=("v",))
 HYPERPARAMETERS = {
     "lr": non_negative,
     "betas": decay_rates,
@@ -82,6 +82,8 @@ def adam_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One Adam step (AdamW with decoupled=True), in place.
@@ -109,6 +111,8 @@ def adam_step(
         decoupled: AdamW's weight decay instead of L2.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); 0 by default.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -130,4 +134,4 @@ def adam_step(
     prepared = prepare(
         step, lr, betas, eps, eps_uncorrected, weight_decay, decoupled, maximize, grad_scale
     )
-    launch(prepared, (param, grad, m, v), engine)
+    launch(prepared, (param, grad, m, v), engine, "adam_step", seed, step, remainder)

@@ -19,7 +19,7 @@ def update(p, g, m, u, beta1, rest1, beta2, lr, eps):
     return p, m, u
 
 
-ADAMAX = Rule("adamax", update, ("m", "u"), floor="eps")
+ADAMAX = Rule("adamax", update, ("m", "u"), floor="eps", unsigned=("u",))
 HYPERPARAMETERS = {
     "lr": non_negative,
     "betas": decay_rates,
@@ -60,6 +60,8 @@ def adamax_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One Adamax step, in place.
@@ -83,6 +85,8 @@ def adamax_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); 0 by default.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -94,4 +98,4 @@ def adamax_step(
     Source: Kingma and Ba (2015), algorithm 2, which has no eps.
     """
     prepared = prepare(step, lr, betas, eps, weight_decay, decoupled, maximize, grad_scale)
-    launch(prepared, (param, grad, m, u), engine)
+    launch(prepared, (param, grad, m, u), engine, "adamax_step", seed, step, remainder)

@@ -19,7 +19,7 @@ def update(p, g, m, v, v_max, beta1, rest1, beta2, rest2, lr, eps):
     return p, m, v, v_max
 
 
-AMSGRAD = Rule("amsgrad", update, ("m", "v", "v_max"), floor="eps")
+AMSGRAD = Rule("amsgrad", update, ("m", "v", "v_max"), floor="eps", unsigned=("v", "v_max"))
 prepare = corrected(AMSGRAD)
 
 
@@ -39,6 +39,8 @@ def amsgrad_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One AMSGrad step, in place.
@@ -66,4 +68,4 @@ def amsgrad_step(
     prepared = prepare(
         step, lr, betas, eps, eps_uncorrected, weight_decay, decoupled, maximize, grad_scale
     )
-    launch(prepared, (param, grad, m, v, v_max), engine)
+    launch(prepared, (param, grad, m, v, v_max), engine, "amsgrad_step", seed, step, remainder)

@@ -42,6 +42,8 @@ def lion_step(
     decoupled: bool = True,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One Lion step, in place.
@@ -65,6 +67,9 @@ def lion_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`; False: L2.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, which matters only beside other gradients' in m.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); needed for these,
+            another at each step, such as its number.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -77,4 +82,4 @@ def lion_step(
     Source: Chen et al. (2023), "Symbolic discovery of optimization algorithms", algorithm 2.
     """
     prepared = prepare(lr, betas, weight_decay, decoupled, maximize, grad_scale)
-    launch(prepared, (param, grad, m), engine)
+    launch(prepared, (param, grad, m), engine, "lion_step", seed, None, remainder)

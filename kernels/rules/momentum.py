@@ -89,6 +89,8 @@ def momentum_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One step of gradient descent with momentum, in place.
@@ -120,6 +122,9 @@ def momentum_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); needed for these
+            unless `step` is given, another at each step.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -135,4 +140,4 @@ def momentum_step(
     prepared = prepare(
         step, lr, momentum, form, nesterov, dampening, weight_decay, decoupled, maximize, grad_scale
     )
-    launch(prepared, (param, grad, velocity), engine)
+    launch(prepared, (param, grad, velocity), engine, "momentum_step", seed, step, remainder)

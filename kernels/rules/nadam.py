@@ -22,7 +22,7 @@ def update(p, g, m, v, beta1, rest1, beta2, rest2, lr_m, lr_g, eps):
     return p, m, v
 
 
-NADAM = Rule("nadam", update, ("m", "v"), floor="eps")
+NADAM = Rule("nadam", update, ("m", "v"), floor="eps", unsigned=("v",))
 HYPERPARAMETERS = {
     "lr": non_negative,
     "betas": decay_rates,
@@ -82,6 +82,8 @@ def nadam_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One NAdam step, in place.
@@ -108,6 +110,8 @@ def nadam_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); 0 by default.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -122,4 +126,4 @@ def nadam_step(
     prepared = prepare(
         step, lr, betas, eps, momentum_decay, weight_decay, decoupled, maximize, grad_scale
     )
-    launch(prepared, (param, grad, m, v), engine)
+    launch(prepared, (param, grad, m, v), engine, "nadam_step", seed, step, remainder)

@@ -20,7 +20,7 @@ def update(p, g, m, v, beta1, rest1, beta2, rest2, lr, eps, early, least):
     return p, m, v
 
 
-RADAM = Rule("radam", update, ("m", "v"), floor="eps")
+RADAM = Rule("radam", update, ("m", "v"), floor="eps", unsigned=("v",))
 HYPERPARAMETERS = {
     "lr": non_negative,
     "betas": decay_rates,
@@ -61,6 +61,8 @@ def radam_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One RAdam step, in place.
@@ -87,6 +89,8 @@ def radam_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); 0 by default.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -99,4 +103,4 @@ def radam_step(
     Source: Liu et al. (2020), "On the variance of the adaptive learning rate", algorithm 2.
     """
     prepared = prepare(step, lr, betas, eps, weight_decay, decoupled, maximize, grad_scale)
-    launch(prepared, (param, grad, m, v), engine)
+    launch(prepared, (param, grad, m, v), engine, "radam_step", seed, step, remainder)

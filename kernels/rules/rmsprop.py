@@ -47,18 +47,28 @@ def update_centered_with_momentum(
 
 
 _FLOOR = "outside + sqrt(inside)"  # of which one is 0
-RMSPROP = Rule("rmsprop", update, ("square_avg",), floor=_FLOOR)
+_UNSIGNED = ("square_avg",)
+RMSPROP = Rule("rmsprop", update, ("square_avg",), floor=_FLOOR, unsigned=_UNSIGNED)
 RMSPROP_MOMENTUM = Rule(
-    "rmsprop-momentum", update_with_momentum, ("square_avg", "momentum_buffer"), floor=_FLOOR
+    "rmsprop-momentum",
+    update_with_momentum,
+    ("square_avg", "momentum_buffer"),
+    floor=_FLOOR,
+    unsigned=_UNSIGNED,
 )
 RMSPROP_CENTERED = Rule(
-    "rmsprop-centered", update_centered, ("square_avg", "grad_avg"), floor=_FLOOR
+    "rmsprop-centered",
+    update_centered,
+    ("square_avg", "grad_avg"),
+    floor=_FLOOR,
+    unsigned=_UNSIGNED,
 )
 RMSPROP_CENTERED_MOMENTUM = Rule(
     "rmsprop-centered-momentum",
     update_centered_with_momentum,
     ("square_avg", "momentum_buffer", "grad_avg"),
     floor=_FLOOR,
+    unsigned=_UNSIGNED,
 )
 _RULES = {  # momentum, centered
     (False, False): RMSPROP,
@@ -112,6 +122,8 @@ def rmsprop_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    seed: int | None = None,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One RMSprop step, in place.
@@ -147,6 +159,9 @@ def rmsprop_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); needed for these,
+            another at each step, such as its number.
+        remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -165,7 +180,9 @@ def rmsprop_step(
         weight_decay, decoupled, maximize, grad_scale,
     )  # fmt: skip
     states = _states(prepared[0], momentum_buffer, grad_avg)
-    launch(prepared, (param, grad, square_avg, *states), engine)
+    launch(
+        prepared, (param, grad, square_avg, *states), engine, "rmsprop_step", seed, None, remainder
+    )
 
 
 def _states(rule: Rule, momentum_buffer: Array | None, grad_avg: Array | None) -> tuple[Array, ...]:

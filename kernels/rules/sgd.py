@@ -35,6 +35,7 @@ def sgd_step(
     decoupled: bool = False,
     maximize: bool = False,
     grad_scale: float = 1.0,
+    remainder: Array | None = None,
     engine: str = "auto",
 ) -> None:
     """One step of gradient descent, in place.
@@ -51,6 +52,8 @@ def sgd_step(
         decoupled: weight decay apart from the gradient, as in `adam_step`.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
+        remainder: the lower halves of a bfloat16 `param`, int16 of its shape, as `split_param`
+            makes them; written in place: together they are a float32.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -59,4 +62,12 @@ def sgd_step(
 
     Source: Robbins and Monro (1951), "A stochastic approximation method".
     """
-    launch(prepare(lr, weight_decay, decoupled, maximize, grad_scale), (param, grad), engine)
+    launch(
+        prepare(lr, weight_decay, decoupled, maximize, grad_scale),
+        (param, grad),
+        engine,
+        "sgd_step",
+        None,
+        None,
+        remainder,
+    )

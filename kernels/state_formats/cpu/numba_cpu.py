@@ -1,0 +1,124 @@
+"""Engine "numba": the blocks of all arrays of a step, one after another, shared by a crew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import is_
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+
+from ...compiling.jit import cfunc
+from ...crew.atomics import call, pointer
+from ...crew.crew import CHUNKS_PER_THREAD, HELPED, MIN_CHUNK, SHARED, get_crew
+from ..engines import EncodedEngine, Step
+from ..state8bit import blocks_of
+from .numba_loops import FIRST_ARRAY, KEY, block_loop
+
+WORDS = 3
+"""Of a call in the table of a walk: how many blocks it and those before it have, the address of its
+loop, and that of its job."""
+
+
+class Table:
+    """The jobs of several calls, made once for the same arrays.
+
+    Attributes:
+        walk: the argument of `walk`.
+        blocks: of all calls together.
+        elements, nbytes: likewise.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.arrays = [step.call.arrays for step in steps]
+        sizes = [FIRST_ARRAY + len(s.call.arrays) + len(s.coefficients) for s in steps]
+        ends = np.cumsum(sizes)
+        self._words = np.zeros(ends[-1], np.int64)
+        self._jobs = np.split(self._words, ends[:-1])
+        self._table = np.zeros((len(steps), WORDS), np.int64)
+        self.elements = sum(step.call.param.size for step in steps)
+        self.nbytes = sum(each.nbytes for arrays in self.arrays for each in arrays)
+        done = 0
+        for job, row, step in zip(self._jobs, self._table, steps, strict=True):
+            made, size = step.call, step.call.param.size
+            done += blocks_of(size, made.block)
+            job[:KEY] = size, made.block
+            job[FIRST_ARRAY : FIRST_ARRAY + len(made.arrays)] = [*map(_address, made.arrays)]
+            row[:] = done, block_loop(made.layout).address, job.ctypes.data
+        self.blocks = done
+        self.walk = np.array([len(steps), self._table.ctypes.data], np.int64)
+        self._keys = [job[KEY : KEY + 1].view(np.uint64) for job in self._jobs]
+        self._coefficients = [
+            job.view(np.float64)[FIRST_ARRAY + len(arrays) :]
+            for job, arrays in zip(self._jobs, self.arrays, strict=True)
+        ]
+        self._layouts = [step.call.layout for step in steps]
+
+    def follow(self, steps: Sequence[Step]) -> bool:
+        """Whether these calls are of the same arrays, but for gradients, which may be others."""
+        if len(steps) != len(self.arrays):
+            return False
+        for job, last, layout, step in zip(
+            self._jobs, self.arrays, self._layouts, steps, strict=True
+        ):
+            arrays = step.call.arrays
+            if step.call.layout != layout or len(arrays) != len(last):
+                return False
+            same = [*map(is_, arrays, last)]
+            if not all(same):
+                at = 2 if layout.param == "bfloat16" else 1
+                if not all(same[:at]) or not all(same[at + 1 :]):
+                    return False
+                job[FIRST_ARRAY + at] = _address(arrays[at])
+        self.arrays = [step.call.arrays for step in steps]
+        return True
+
+    def tell(self, steps: Sequence[Step]) -> None:
+        """Write what is another at each step."""
+        for key, numbers, step in zip(self._keys, self._coefficients, steps, strict=True):
+            key[0] = step.key
+            numbers[:] = step.coefficients
+
+
+class NumbaEngine(EncodedEngine):
+    """All calls in one walk."""
+
+    name = "numba"
+
+    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
+        table = kept.get("table")
+        if table is None or not table.follow(steps):
+            kept["table"] = table = Table(steps)
+        table.tell(steps)
+        crew = get_crew()
+        if table.nbytes < HELPED:
+            crew.alone(walk.address, table.blocks, table.walk)
+            return
+        wake = table.nbytes >= SHARED
+        each = -(-table.elements // table.blocks)
+        least = (MIN_CHUNK if wake else MIN_CHUNK // 4) // each
+        chunk = max(1, least, -(-table.blocks // (crew.threads * CHUNKS_PER_THREAD)))
+        crew.run(
+            walk.address, table.blocks, table.walk, table, chunk, elements=table.elements, wake=wake
+        )
+
+
+def _address(array: Any) -> int:
+    return int(array.ctypes.data)
+
+
+@cfunc("void(int64, int64, voidptr)", error_model="numpy")
+def walk(low: int, high: int, job: Any) -> None:
+    """Blocks low to high of a table: a call of a loop for each array they lie in."""
+    head = carray(job, 2, types.int64)
+    table = carray(pointer(head[1]), (head[0], WORDS), types.int64)
+    k = 0
+    while table[k, 0] <= low:
+        k += 1
+    while low < high:
+        begin = table[k - 1, 0] if k else 0
+        end = min(table[k, 0], high)
+        call(table[k, 1], low - begin, end - begin, table[k, 2])
+        low = end
+        k += 1

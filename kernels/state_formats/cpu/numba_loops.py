@@ -1,0 +1,91 @@
+"""The loop of a layout for the CPU: blocks of a call, as a C function that a crew shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+
+from ...compiling import python_text
+from ...compiling.jit import once
+from ...crew.atomics import pointer
+from ...rule_engines.numba_loops import flush_text, formulas
+from ...simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
+from ...simd.loops import c_function, inline
+from ..layout import Layout, Statement
+from .numba_words import NAMES
+
+SIZE, BLOCK, KEY = range(3)
+"""Words of a job: elements, elements of a block, the key of the noise; then come the addresses of
+the layout's arrays, and the rule's coefficients."""
+FIRST_ARRAY = 3
+
+
+@once
+def block_loop(layout: Layout) -> Any:
+    """Steps blocks low to high of a job.
+
+    A block is read and stepped once. Its new states in 8 bits wait in cache until the largest one
+    is known; then they are written as codes.
+    """
+    rule, arrays = layout.rule, layout.arrays()
+    scalars, buffers = python_text.scalar_names(rule), layout.in_blocks
+    text = "def NAME(low, high, job):\n"
+    text += f"    words = carray(job, ({FIRST_ARRAY + len(arrays)},), int64)\n"
+    text += f"    scalars = carray(job, ({FIRST_ARRAY + len(arrays) + len(scalars)},), float64)\n"
+    text += f"    key0, key1 = uint32(words[{KEY}]), uint32(words[{KEY}] >> 32)\n"
+    for k, name in enumerate(scalars, FIRST_ARRAY + len(arrays)):
+        text += f"    {name} = float32(scalars[{k}])\n"
+    text += f"    before = {flush_text(rule)}\n"
+    text += f"    size, elements = words[{SIZE}], words[{BLOCK}]\n"
+    text += "".join(f"    {name}_new = empty(elements, float32)\n" for name in buffers)
+    text += "    for number in range(low, high):\n"
+    body = "first = number * elements\nn = min(elements, size - first)\nb = 0\n"
+    for k, (name, dtype) in enumerate(arrays.items(), FIRST_ARRAY):
+        at, count = "first", "n"
+        if name.endswith("_scales"):
+            at, count = "number", "1"
+        step = np.dtype(dtype).itemsize
+        body += f"{name} = carray(pointer(words[{k}] + {step} * {at}), {count}, {dtype})\n"
+    body += "block = uint32(number)\n" + _lines(layout.words()) + _lines(layout.blocks())
+    body += "".join(f"{name}_most = uint32(0)\n" for name in buffers)
+    pairs = range(layout.pairs())
+    begin = "".join(f"word{k} = start{k}\n" for k in pairs)
+    go_on = "".join(f"    word{k} = plus(word{k}, pace{k})\n" for k in pairs)
+    body += begin + "for i in range(n):\n" + _indented(1, _lines(layout.loads()))
+    body += _indented(1, python_text.element_source(rule, "")) + _indented(
+        1, _lines(layout.stores())
+    )
+    for name in buffers:
+        body += f"    {name}_new[i] = {name}\n    {name}_most = largest({name}_most, {name})\n"
+    body += go_on
+    if buffers:
+        body += _lines(layout.block_ends()) + begin + "for i in range(n):\n"
+        codes = [layout.code(name, f"{name}_new[i]") for name in buffers]
+        body += _indented(1, _lines(codes)) + go_on
+    text += _indented(2, body) + "    restore_denormals(before)\n"
+    namespace = {
+        **NAMES,
+        **formulas(rule, maximum=inline(python_text.maximum), sign=inline(python_text.sign)),
+        "carray": carray,
+        "empty": np.empty,
+        "flush_denormals": flush_denormals,
+        "flush_denormals_above": flush_denormals_above,
+        "float64": types.float64,
+        "int64": types.int64,
+        "pointer": pointer,
+        "restore_denormals": restore_denormals,
+        "sqrt": np.sqrt,
+        **{name: getattr(np, name) for name in ("float32", "int16", "uint8", "uint16", "uint32")},
+        "T": np.float32,
+    }
+    return c_function(python_text.build(rule, f"blocks_{layout.name}", text, namespace))
+
+
+def _lines(statements: list[Statement]) -> str:
+    return "".join(f"{target} = {expression}\n" for target, expression in statements)
+
+
+def _indented(depth: int, text: str) -> str:
+    return "".join(f"{'    ' * depth}{line}\n" for line in text.splitlines())

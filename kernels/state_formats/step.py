@@ -1,0 +1,68 @@
+"""A step with states in 16 or 8 bits, or parameters in two halves: of one call, or of many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...backend.checks.numbers import random_word
+from ...backend.failures import Explained
+from ..engine_table import find_engine
+from ..rule import Prepared
+from . import noise
+from .contract import Call, checked
+from .engines import OPERATION, EncodedEngine, Step
+
+
+class Rounding(NamedTuple):
+    """What a step function is told beside its arrays.
+
+    Attributes:
+        function: its name.
+        seed: of the noise, or None where it was left out.
+        step: the number of the step, or None where it was left out, or does not count.
+        remainder: the lower halves of a bfloat16 parameter, or None.
+    """
+
+    function: str
+    seed: Any
+    step: int | None
+    remainder: Any
+
+    def key(self) -> int:
+        """That of the noise.
+
+        Raises:
+            TypeError, ValueError: seed and step are left out, or seed is none.
+        """
+        if self.seed is None and self.step is None:
+            raise TypeError(
+                f"{self.function} rounds states in 16 or 8 bits by noise that is another at each "
+                "step; expected seed=, such as the number of the step"
+            )
+        seed = 0 if self.seed is None else random_word("seed", self.seed)
+        return noise.key_of(seed, self.step or 0)
+
+
+def step_one(prepared: Prepared, arrays: Sequence[Any], engine: str, rounding: Rounding) -> None:
+    """A rule's step in place on arrays of which some are encoded."""
+    rule, coefficients = prepared
+    made = checked(rule, arrays, rounding.remainder)
+    key = rounding.key() if made.layout.pairs() else 0
+    chosen = engine_for(made, engine)
+    if made.param.size:
+        with Explained(rule.name, made.param, chosen.name):
+            chosen.run([Step(made, coefficients, key)], {})
+
+
+def engine_for(call: Call, engine: str) -> EncodedEngine:
+    """The engine that runs a call: the one of float32, or of what has as many bytes.
+
+    Raises:
+        EngineUnavailableError, TypeError, ValueError: as `find_engine`.
+    """
+    param = call.param
+    like = param if param.dtype == np.float32 else param.view(np.float16)
+    return OPERATION.get(find_engine(engine, like, True).name)
