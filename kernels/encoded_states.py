@@ -23,7 +23,7 @@ from .state_formats.formats import is_bfloat16 as is_bfloat16
 from .state_formats.layout import BFLOAT16
 from .state_formats.layout import EIGHT_BIT as EIGHT_BIT
 from .state_formats.layout import FLOAT32 as FLOAT32
-from .state_formats.noise import key_of as key_of
+from .state_formats.noise import key_of
 from .state_formats.state8bit import State8bit
 from .state_formats.state8bit import checked_block_size as checked_block_size
 from .state_formats.step import engine_for
@@ -93,12 +93,14 @@ class Last:
         self.of_engine: dict[str, Any] = {}
 
 
-def step_all(prepared: Prepared, calls: Sequence[Call], engine: str, key: int, kept: Kept) -> None:
+def step_all(
+    prepared: Prepared, calls: Sequence[Call], engine: str, noise: tuple[int, int], kept: Kept
+) -> None:
     """The steps of these calls, as `calls_of` made them: all of them, or none.
 
     Args:
         prepared: for one group of calls, or `joined` for those that `kept.groups` tells of.
-        key: of the step's noise.
+        noise: its seed, and the number of the step.
     """
     groups = kept.groups.tolist() or [0] * len(calls)
     of = [of_group(prepared, group)[1] for group in range(groups_of(prepared))]
@@ -106,7 +108,7 @@ def step_all(prepared: Prepared, calls: Sequence[Call], engine: str, key: int, k
     if full:
         first = calls[full[0]]
         chosen = engine_for(first, engine)
-        steps = [Step(calls[k], of[groups[k]], key_of(key, k)) for k in full]
+        steps = [Step(calls[k], of[groups[k]], key_of(*noise, k)) for k in full]
         with Explained(prepared[0].name, first.param, chosen.name):
             chosen.run(steps, kept.bundle.of_engine)
 

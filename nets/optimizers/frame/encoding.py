@@ -18,7 +18,6 @@ from ....kernels.encoded_states import (
     checked_block_size,
     format_of,
     is_bfloat16,
-    key_of,
     step_all,
     unsigned_states,
 )
@@ -143,7 +142,7 @@ class Encoding:
     ) -> None:
         """Take it."""
         made = self._calls(calls, prepared[0], states)
-        step_all(prepared, made, engine, key_of(self._seed, step), calls.kept)
+        step_all(prepared, made, engine, (self._seed, step), calls.kept)
 
     def _calls(self, calls: Calls, rule: Any, states: Sequence[str]) -> Any:
         columns: Sequence[Sequence[Any]] = calls.columns
