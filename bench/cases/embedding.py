@@ -2,8 +2,8 @@
 
 Words are drawn by Zipf's law, a few dozen for each sample; a hidden table gives each word a vector,
 and the sample's class is the one whose direction the mean of its words' vectors has most of. The
-model is a table of 156,250 x 64 parameters, ten million, with a matrix and a bias to the classes. Gradients of
-the table are dense arrays, nearly all of whose rows are zero.
+model is a table of 156,250 x 64 parameters, ten million, with a matrix and a bias to the classes.
+Gradients of the table are dense arrays, nearly all of whose rows are zero.
 """
 
 from __future__ import annotations
