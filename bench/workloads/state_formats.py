@@ -57,7 +57,9 @@ class FormatStep(Workload):
             return why_no_torch(path, self.operation, self.device)
         if path == "deepspeed":
             return why_no_deepspeed(self.operation, self.device, self.dtype)
-        return why_no_eight_bit(path, self.device) if path in PACKAGES else ""
+        if path in PACKAGES:
+            return why_no_eight_bit(path, self.device)
+        return super().missing("limit")
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
         """All paths share the parameter and the gradient; each has states of its own."""
