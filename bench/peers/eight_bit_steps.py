@@ -35,12 +35,10 @@ def why_no_eight_bit(path: str, device: str) -> str:
 
 def _optimizer_class(path: str) -> Any:
     if path == "bitsandbytes":
-        from bitsandbytes.optim import Adam8bit
-
-        return Adam8bit
-    from torchao.optim import Adam8bit as TorchaoAdam8bit
-
-    return TorchaoAdam8bit
+        from bitsandbytes import optim
+    else:
+        from torchao import optim
+    return optim.Adam8bit
 
 
 def eight_bit_step(path: str, param: Array, grad: Array) -> Candidate:
