@@ -114,10 +114,9 @@ def numbers(engine: Any, arrays: Mapping[str, Any]) -> dict[str, NDArray[np.floa
     for name, array in arrays.items():
         if name == "param" and "remainder" in arrays:
             array = kernels.join_param(array, arrays["remainder"])
-        elif not str(getattr(array, "dtype", "")).startswith("float"):
-            array = kernels.decode_state(array)
-        found[name] = wide(engine.to_numpy(array)) if name != "remainder" else np.zeros(0)
-    return {name: array for name, array in found.items() if name != "remainder"}
+        if name != "remainder":
+            found[name] = wide(engine.to_numpy(kernels.decode_state(array)))
+    return found
 
 
 def parts(engine: Any, array: Any) -> list[NDArray[Any]]:
@@ -147,9 +146,7 @@ def assert_encoded_step(
     before = numbers(engine, arrays)
     asked = {name: value for name, value in options.items() if name != "seed"}
     expected = dict(
-        zip(
-            rule.written_with(case.options), rule.call(rule.oracle, before, asked), strict=True
-        )
+        zip(rule.written_with(case.options), rule.call(rule.oracle, before, asked), strict=True)
     )
     assert rule.call(engine.kernel(case.function), arrays, options) is None
     after = numbers(engine, arrays)
