@@ -1,4 +1,4 @@
-"""Every rule on states of every format: the oracle's step on decoded states, rounded by the noise."""
+"""Every rule on states of every format: the oracle's step on decoded states, rounded by noise."""
 
 from __future__ import annotations
 

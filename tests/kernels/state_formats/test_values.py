@@ -43,11 +43,14 @@ def test_codes_grow_with_the_numbers_and_steps_are_as_told(signed):
     """A step of 1.6 to 3.1 % (3 to 6 %) above a sixteenth of the largest one."""
     table = oracle.magnitudes(signed)
     steps = np.diff(table)
-    assert table[0] == 0 and (steps > 0).all() and (np.diff(steps) >= 0).all()
+    assert table[0] == 0
+    assert (steps > 0).all()
+    assert (np.diff(steps) >= 0).all()
     top = (table >= 2 / 16 * 0.999) & (np.arange(table.size) < oracle.MOST[signed])
     relative = steps[top[:-1]] / table[:-1][top[:-1]]
     low, high = (1 / 32, 1 / 16) if signed else (1 / 64, 1 / 32)
-    assert relative.min() > 0.99 * low and relative.max() < 1.01 * high
+    assert relative.min() > 0.99 * low
+    assert relative.max() < 1.01 * high
     assert table[oracle.MOST[signed]] == 2 - (2.0**-19 if signed else 2.0**-23)
 
 
@@ -97,7 +100,7 @@ def test_codes_are_the_oracle_s_for_any_noise(
     made = kernels.encode_state(
         reference.asarray(values), "8bit", signed=signed, block_size=block_size, seed=seed
     )
-    assert made.shape == shape and made.signed is signed and made.block_size == block_size
+    assert (made.shape, made.signed, made.block_size) == (shape, signed, block_size)
     scales = reference.to_numpy(made.scales)
     np.testing.assert_array_equal(scales, oracle.scales_of(values, block_size))
     flat = (values if signed else np.abs(values)).reshape(-1)
@@ -148,7 +151,7 @@ def test_the_nearest_number_is_taken(reference, shape, block_size, width, signed
 def test_what_was_decoded_is_encoded_to_the_same_again(
     reference, shape, block_size, width, seeds, signed, draw
 ):
-    """Unless a block's largest one is a step at zero below its scale: the next one is half of it."""
+    """But where a block's largest one is a step at zero below its scale: the next is half of it."""
     values = reference.asarray(values_of(np.random.default_rng(draw), shape, width))
     how = {"signed": signed, "block_size": block_size}
     first = kernels.encode_state(values, "8bit", seed=seeds[0], **how)
