@@ -21,6 +21,7 @@ from .state_formats.formats import as_bfloat16, bits_of
 from .state_formats.formats import check_format as check_format
 from .state_formats.formats import format_of as format_of
 from .state_formats.formats import is_bfloat16 as is_bfloat16
+from .state_formats.formats import seen_as_bits as seen_as_bits
 from .state_formats.layout import BFLOAT16
 from .state_formats.layout import EIGHT_BIT as EIGHT_BIT
 from .state_formats.layout import FLOAT32 as FLOAT32

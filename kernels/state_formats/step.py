@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...backend.beside_torch import beside_torch
 from ...backend.checks.numbers import random_word
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..engine_table import find_engine
 from ..rule import Prepared
 from . import noise
 from .base import EncodedEngine, Step
 from .contract import Call, checked
 from .engines import OPERATION
+from .formats import seen_as_bits
 
 
 class Rounding(NamedTuple):
@@ -52,12 +56,16 @@ def step_one(prepared: Prepared, arrays: tuple[Any, ...], engine: str, rounding:
     at_once = OPERATION.at_once(engine, arrays[0]) if rounding.remainder is None else None
     if at_once is not None and at_once.quick(rule, arrays, coefficients, rounding.key()):
         return
-    made = checked(rule, arrays, rounding.remainder)
-    key = rounding.key() if made.layout.pairs() else 0
-    chosen = engine_for(made, engine)
-    if made.param.size:
-        with Explained(rule.name, made.param, chosen.name):
-            chosen.run([Step(made, coefficients, key)], {})
+    names = (*rule.arguments, "remainder")
+    given = [*map(seen_as_bits, (*arrays, rounding.remainder))]
+    with beside_torch(given) or nullcontext():
+        *taken, remainder = taken_in(names, given)
+        made = checked(rule, taken, remainder)
+        key = rounding.key() if made.layout.pairs() else 0
+        chosen = engine_for(made, engine)
+        if made.param.size:
+            with Explained(rule.name, made.param, chosen.name):
+                chosen.run([Step(made, coefficients, key)], {})
 
 
 def engine_for(call: Call, engine: str) -> EncodedEngine:
