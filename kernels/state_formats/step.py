@@ -35,13 +35,18 @@ class Rounding(NamedTuple):
     step: int | None
     remainder: Any
 
+    @property
+    def told(self) -> bool:
+        """Whether there is something to tell the noise of a step by."""
+        return self.seed is not None or self.step is not None
+
     def key(self) -> int:
         """That of the noise.
 
         Raises:
             TypeError, ValueError: seed and step are left out, or seed is none.
         """
-        if self.seed is None and self.step is None:
+        if not self.told:
             raise TypeError(
                 f"{self.function} rounds states in 16 or 8 bits by noise that is another at each "
                 "step; expected seed=, such as the number of the step"
@@ -53,9 +58,10 @@ class Rounding(NamedTuple):
 def step_one(prepared: Prepared, arrays: tuple[Any, ...], engine: str, rounding: Rounding) -> None:
     """A rule's step in place on arrays of which some are encoded."""
     rule, coefficients = prepared
-    at_once = OPERATION.at_once(engine, arrays[0]) if rounding.remainder is None else None
-    if at_once is not None and at_once.quick(rule, arrays, coefficients, rounding.key()):
-        return
+    if rounding.remainder is None and rounding.told:
+        at_once = OPERATION.at_once(engine, arrays[0])
+        if at_once is not None and at_once.quick(rule, arrays, coefficients, rounding.key()):
+            return
     names = (*rule.arguments, "remainder")
     given = [*map(seen_as_bits, (*arrays, rounding.remainder))]
     with beside_torch(given) or nullcontext():
