@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from onepass.kernels.batch_norm.gpu.plan import kept
+from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
 from onepass.kernels.compiling.cuda_packs import each
 from onepass.kernels.compiling.cuda_squares import AT_ONCE
 from onepass.kernels.compiling.python_text import array_names
@@ -25,6 +26,7 @@ MOST_OF_ACTIVATIONS = {
     "relu_gradient": 8, "leaky_relu_gradient": 8, "sigmoid_gradient": 9, "tanh_gradient": 10,
 }  # fmt: skip
 MOST_OF_SQUARES = {"float16": 5, "float32": 5, "float64": 4}  # instructions an element
+MOST_OF_COLUMNS = {"float16": 3, "float32": 2.5, "float64": 4}
 BIAS = 8  # instructions more: the place in a row
 HALF, DOUBLE = 1.1, 1.7  # times as many: conversions, and more steps to a root and a quotient
 FACTORS = dict(zip(DTYPES, (HALF, 1.0, DOUBLE), strict=True))
@@ -65,6 +67,16 @@ def test_a_sum_of_squares_has_four_packs_under_way(name, dtype):
     assert loop.loads == Counter({128: AT_ONCE})
     assert not loop.stores
     assert loop.instructions / (AT_ONCE * each(dtype)) <= MOST_OF_SQUARES[dtype]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_so_has_a_sum_of_columns(dtype):
+    gate.needed_for_code()
+    loop = gate.code(forms.texts(COLUMNS, dtype)["packs"]).first_loop(128)
+    assert loop.loads == Counter({128: 4})
+    assert not loop.stores
+    assert loop.instructions / (4 * each(dtype)) <= MOST_OF_COLUMNS[dtype]
 
 
 @pytest.mark.slow

@@ -214,7 +214,7 @@ def drops(where: Where, dtype: str) -> Iterator[str]:
 def activations(where: Where, dtype: str) -> Iterator[str]:
     """Run every activation both ways, with a bias and without, in place too; each run's name."""
     for kind in activation_cases.KINDS:
-        for shape in ((1, 31), (33, 7), (1023,)):
+        for shape in ((1, 31), (33, 7), (1023,), (5000, 32)):  # the last one's sums in parts
             for biased in (True, False):
                 case = activation_cases.make(shape, kind, dtype, biased=biased)
                 for out in (False, True):
