@@ -1,7 +1,7 @@
 """Sums of a matrix's columns on a GPU, in one launch: a bias's gradient.
 
 A block has a tile of neighbouring columns and a part of the rows; a thread reads sixteen bytes of a
-row at a time, or one element where rows don't begin at such places. The last block of a tile to be
+row at a time, or as many of them as rows begin at multiples of. The last block of a tile to be
 done joins its parts. Which thread takes what, and in what order sums are joined, depends on shapes
 and on the GPU's processors alone, so that results never change from run to run.
 """
@@ -9,6 +9,7 @@ and on the GPU's processors alone, so that results never change from run to run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ from .dtypes import C_TYPES, GPU_COMPUTED, NAMES, compute_dtype
 
 KERNEL = "column_sums"
 THREADS = 256  # of a block
-LANES = {True: 8, False: 32}  # items across a tile at most, where they have BYTES or are elements
+ACROSS = 128  # bytes of a tile's row at most
+LANES = 32  # items of it at most
 RESIDENT = 4  # blocks that a processor holds: a thread then has 64 registers
 LEAST = 4  # rows of a thread, which it has under way at once
 
@@ -106,12 +108,11 @@ class Plan(NamedTuple):
 
 
 @made_lately
-def plan_of(rows: int, columns: int, itemsize: int, aligned: bool, processors: int) -> Plan:
-    """The plan for a matrix that begins at a multiple of BYTES or not."""
-    packs = aligned and columns * itemsize % BYTES == 0
-    each = BYTES // itemsize if packs else 1
-    items = columns // each
-    lanes = min(1 << (items - 1).bit_length(), LANES[packs])
+def plan_of(rows: int, columns: int, itemsize: int, aligned: int, processors: int) -> Plan:
+    """The plan for a matrix that begins at a multiple of so many bytes, BYTES at most."""
+    size = gcd(aligned, columns * itemsize)
+    each, items = size // itemsize, columns * itemsize // size
+    lanes = min(1 << (items - 1).bit_length(), ACROSS // size, LANES)
     across = -(-items // lanes)
     wanted = min(-(-RESIDENT * processors // across), rows * lanes // (LEAST * THREADS))
     share = -(-rows // (max(1, wanted) if across <= ZEROS else 1))  # each tile counts its blocks
@@ -169,7 +170,7 @@ def column_sums(x: Array, sums: Array) -> Callable[[], None]:
 def _prepared(x: Array, sums: Array, rows: int, columns: int) -> Callable[[], None]:
     from cupy import empty
 
-    aligned = start_of(x) % BYTES == 0
+    aligned = gcd(start_of(x), BYTES)
     plan = plan_of(rows, columns, x.itemsize, aligned, processors(x.device.id))
     kernel = raw_kernel(NAMES[x.dtype], plan.each)
     kernel.compile()

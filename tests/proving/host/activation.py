@@ -12,7 +12,7 @@ from onepass.kernels.compiling import cuda_columns
 from proving.host import device as host_device
 
 # Of cuda_columns: blocks of few threads, so that small arrays take parts and several tiles.
-SMALL = {"THREADS": 16, "LANES": {True: 2, False: 4}, "LEAST": 1}
+SMALL = {"THREADS": 16, "LANES": 4, "LEAST": 1}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ pytestmark = [
 ]
 AS_SHIPPED = {name: getattr(cuda_columns, name) for name in SMALL}
 # packs and single elements, one tile and several, whole and in parts
-SHAPES = [(1, 1), (3, 8), (500, 8), (97, 40), (200, 5), (3, 64), (61, 24)]
+SHAPES = [(1, 1), (3, 8), (500, 8), (97, 40), (200, 5), (3, 64), (61, 24), (90, 6), (90, 12)]
 
 
 def check(device, shape, dtype, *, shifted=False, bad=None):
@@ -128,8 +128,9 @@ def test_a_planted_mistake_is_caught(mistake):
 @pytest.mark.parametrize(
     ("rows", "columns", "aligned", "each", "lanes", "across"),
     [
-        (4096, 256, True, 4, 8, 8), (4096, 256, False, 1, 32, 8), (4096, 10, True, 1, 16, 1),
-        (4096, 4, True, 4, 1, 1), (4096, 1, True, 1, 1, 1), (2, 100_000, True, 4, 8, 3125),
+        (4096, 256, 16, 4, 8, 8), (4096, 256, 4, 1, 32, 8), (4096, 256, 8, 2, 16, 8),
+        (4096, 10, 16, 2, 8, 1), (4096, 4, 16, 4, 1, 1), (4096, 1, 16, 1, 1, 1),
+        (2, 100_000, 16, 4, 8, 3125),
     ],
 )  # fmt: skip
 def test_a_warp_reads_neighbours(rows, columns, aligned, each, lanes, across):
@@ -140,6 +141,6 @@ def test_a_warp_reads_neighbours(rows, columns, aligned, each, lanes, across):
 
 
 def test_few_columns_fill_the_gpu():
-    plan = plan_of(65536, 256, 4, True, 132)
+    plan = plan_of(65536, 256, 4, 16, 132)
     assert plan.across * plan.parts >= 4 * 132 * 0.9
     assert plan.share / (256 // plan.lanes) >= 4, "a thread has four rows and more"

@@ -68,6 +68,8 @@ SHAPES = {
     "images in parts": ((9, 3, 31, 33), 1),
     "images of packs": ((3, 5, 8, 8), 1),
     "images of packs in parts": ((9, 3, 64, 64), 1),
+    "images of half packs": ((3, 5, 6, 6), 1),
+    "rows of half packs in parts": ((2100, 50), 1),
     "short runs": ((5, 33, 2, 3), 1),
     "channels last": ((6, 11, 33), -1),
 }
