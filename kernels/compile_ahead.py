@@ -27,23 +27,26 @@ def warmup(
     softmax: bool = False,
     dropout: bool = False,
     activations: Iterable[str] = (),
+    captured: bool = False,
 ) -> None:
     """Compile rules, and what else is asked for, now instead of at the first call.
 
     It takes seconds, batch normalization longest, and once: the machine code is kept on disk. What
-    captured steps on a GPU have for themselves is compiled when they are captured; what decides on
-    those of a `LossScaler`, at the first.
+    decides on the steps of a `LossScaler` is compiled at the first.
 
     Args:
         dtypes: one or several of "float16", "float32", "float64".
         engine: one engine's name; "auto" means the one that "auto" picks on the current device.
         rules: names of rules; all by default.
         batch_norm: forward, backward and inference, with and without ReLU, too; by "cupy" those of
-            small arrays, since others have code of their own.
+            small arrays whose rows or images are multiples of sixteen bytes, or odd, since others
+            have code of their own.
         softmax: softmax cross-entropy too, of any number of classes, without smoothed labels.
         dropout: dropout too.
         activations: kinds of `activation_forward` too, such as "relu": both ways, with a bias and
             without.
+        captured: what captured steps have for themselves too, by "cupy": the choice of a batch's
+            rows, and what decides on a step of one group of parameters, with `clip_norm` too.
 
     Raises:
         ValueError: an unknown rule, dtype, activation or engine.
@@ -60,6 +63,7 @@ def warmup(
     flag("batch_norm", batch_norm)
     flag("softmax", softmax)
     flag("dropout", dropout)
+    flag("captured", captured)
     kinds = [activations] if isinstance(activations, str) else list(activations)
     for kind in kinds:
         check_options(kind, 0.01, "activations")
@@ -70,6 +74,8 @@ def warmup(
             for name in names:
                 chosen.warmup(RULES[name], dtype)
                 chosen.warmup(RULES[name].without_decay, dtype)
+            if captured and chosen.name == "cupy":
+                _warm_captured(names, dtype)
             if batch_norm:
                 _warm_batch_norm(backend, dtype, engine)
             if softmax:
@@ -81,10 +87,12 @@ def warmup(
 
 
 def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:
-    """Run it on small arrays, with short and with long runs of a channel."""
-    for inner in (1, 64):
-        x = backend.asarray(np.ones((2, 1, inner), dtype))
-        vectors = [backend.asarray(np.full(1, value, dtype)) for value in (1, 0, 0, 1)]
+    """Run it on small arrays, with short and with long runs of a channel; on a GPU with those that
+    are multiples of sixteen bytes, and with odd ones."""
+    on_gpu = backend.device != "cpu"
+    for channels, inner in ((1, 1), (1, 64), *(((8, 1), (1, 33)) if on_gpu else ())):
+        x = backend.asarray(np.ones((2, channels, inner), dtype))
+        vectors = [backend.asarray(np.full(channels, value, dtype)) for value in (1, 0, 0, 1)]
         for activation in (None, "relu"):
             options: dict[str, Any] = {"activation": activation, "engine": engine}
             _, saved = batch_norm_forward(x, *vectors, **options)
@@ -102,11 +110,31 @@ def _warm_softmax(backend: Backend, dtype: str, engine: str) -> None:
 
 
 def _warm_activation(backend: Backend, kind: str, dtype: str, engine: str) -> None:
-    """Run it on small arrays."""
-    x, vector = (backend.asarray(np.zeros(shape, dtype)) for shape in ((2, 2), 2))
-    for bias in (vector, None):
-        y = activation_forward(x, kind, bias=bias, engine=engine)
-        activation_backward(x, y, kind, bias_grad=bias, engine=engine)
+    """Run it on small arrays; on a GPU in rows of every length that takes new code."""
+    for width in (8, 4, 2, 1) if backend.device != "cpu" else (2,):
+        x, vector = (backend.asarray(np.zeros(shape, dtype)) for shape in ((2, width), width))
+        for bias in (vector, None):
+            y = activation_forward(x, kind, bias=bias, engine=engine)
+            activation_backward(x, y, kind, bias_grad=bias, engine=engine)
+
+
+def _warm_captured(names: Iterable[str], dtype: str) -> None:
+    """Compile what graphs launch beside rules and the operations of a step."""
+    from .compiling import cuda_squares
+    from .compiling.python_text import scalar_names
+    from .graph.cupy_graph import decide_kernel, take_kernel
+
+    take_kernel().compile()
+    rules = [rule for name in names for rule in (RULES[name], RULES[name].without_decay)]
+    for columns in {len(scalar_names(rule)) for rule in rules}:
+        for metric in _METRICS:
+            decide_kernel(metric, columns).compile()
+    for kernel in ("squares_array", "squares_total"):
+        cuda_squares.raw_kernel(kernel, dtype).compile()
+
+
+_METRICS = "int64", "float64"
+"""The dtypes of what a loss's metric is, summed up over the rows of a batch."""
 
 
 def _device_for(engine: str) -> str:
