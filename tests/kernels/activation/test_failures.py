@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onepass import kernels
-from onepass.kernels.activation.gpu import sums as gpu
+from onepass.kernels.activation.gpu import cupy_sums as gpu
 from onepass.nets import Dense, LeakyReLU, Sequential, Softmax
 from proving.absence.every_failure import ENGINES, check_every_failure, strided
 from proving.absence.made_up_gpu import Machine

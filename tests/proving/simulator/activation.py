@@ -9,7 +9,7 @@ from unittest import mock
 
 from cases import activation as activation_cases
 from onepass.kernels.activation import formula
-from onepass.kernels.activation.gpu import sums as gpu_sums
+from onepass.kernels.activation.gpu import cupy_sums as gpu_sums
 from tolerances import DTYPES
 
 from proving.simulator import simulator
