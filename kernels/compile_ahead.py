@@ -14,9 +14,13 @@ from .activation.arguments import check_options
 from .batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engine_table import find_engine
 from .inverted_dropout import dropout as run_dropout
+from .rule import Rule
 from .rules import RULES
 from .softmax import softmax_cross_entropy
 from .softmax.gpu.plan import every_width
+from .state_formats.formats import check_format, zero_state
+from .state_formats.layout import FLOAT32
+from .state_formats.step import Rounding, step_one
 
 
 def warmup(
@@ -28,6 +32,7 @@ def warmup(
     dropout: bool = False,
     activations: Iterable[str] = (),
     captured: bool = False,
+    state_formats: Iterable[str] = (),
 ) -> None:
     """Compile rules, and what else is asked for, now instead of at the first call.
 
@@ -47,9 +52,11 @@ def warmup(
             without.
         captured: what captured steps have for themselves too, by "cupy": the choice of a batch's
             rows, and what decides on a step of one group of parameters, with `clip_norm` too.
+        state_formats: "bfloat16", "8bit", or both: rules with all of their states so, too, for
+            parameters of float32; on a GPU in blocks of 256.
 
     Raises:
-        ValueError: an unknown rule, dtype, activation or engine.
+        ValueError: an unknown rule, dtype, activation, format or engine.
         EngineUnavailableError: the engine can't be used here.
     """
     names = list(RULES if rules is None else rules)
@@ -67,6 +74,9 @@ def warmup(
     kinds = [activations] if isinstance(activations, str) else list(activations)
     for kind in kinds:
         check_options(kind, 0.01, "activations")
+    formats = [state_formats] if isinstance(state_formats, str) else list(state_formats)
+    for each in formats:
+        check_format("state_formats", each)
     backend = get_backend("auto" if engine == "auto" else _device_for(engine))
     for dtype in dtypes:
         chosen = find_engine(engine, backend.asarray(np.zeros(1, dtype)), contiguous=True)
@@ -74,6 +84,9 @@ def warmup(
             for name in names:
                 chosen.warmup(RULES[name], dtype)
                 chosen.warmup(RULES[name].without_decay, dtype)
+            for name in names if dtype == FLOAT32 else ():
+                for each in formats:
+                    _warm_format(backend, RULES[name], each, engine)
             if captured and chosen.name == "cupy":
                 _warm_captured(names, dtype)
             if batch_norm:
@@ -84,6 +97,17 @@ def warmup(
                 run_dropout(backend.asarray(np.zeros(1, dtype)), 0.5, seed=0, draw=0, engine=engine)
             for kind in kinds:
                 _warm_activation(backend, kind, dtype, engine)
+
+
+def _warm_format(backend: Backend, rule: Rule, state_format: str, engine: str) -> None:
+    """Step one number, with L2 weight decay and without."""
+    for each in (rule, rule.without_decay) if rule.state else ():
+        param, grad = (backend.asarray(np.zeros(1, np.float32)) for _ in range(2))
+        states = [
+            zero_state(param, state_format, signed=name not in rule.unsigned) for name in rule.state
+        ]
+        prepared = each, tuple(1.0 for _ in each.scalars)
+        step_one(prepared, (param, grad, *states), engine, Rounding("warmup", 0, 1, None))
 
 
 def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:
