@@ -129,8 +129,10 @@ class Encoding:
         if state == REMAINDER:
             return value.copy()
         kind, signed = self.format(key, state), state not in self._unsigned
-        same = format_of(value) == kind
-        if same and (kind != EIGHT_BIT or value.block_size == self._block):
+        alike = format_of(value) == kind
+        if alike and kind == EIGHT_BIT:
+            alike = (value.block_size, value.signed) == (self._block, signed)
+        if alike:
             return value.copy()
         values = kernels.decode_state(value)
         return kernels.encode_state(values, kind, signed=signed, block_size=self._block)
