@@ -32,6 +32,7 @@ from proving.account import Kernel
 UPDATE = "PYTHONPATH=tests python -m proving.kept_runs.update"
 _PACKAGES = ("numpy", "numba", "cupy-cuda13x")
 _COMPILERS = ("numba-cuda", "nvidia-cuda-nvrtc", "nvidia-nvvm", "nvidia-cuda-nvcc")
+_COMPILERS += ("nvidia-cuda-nvdisasm", "nvidia-cuda-crt", "nvidia-cuda-runtime")
 _BESIDE = ("torch", "jax", "scikit-learn", "scipy", "pandas", "mpi4py")  # tests are skipped without
 
 
@@ -72,7 +73,7 @@ MADE_UP = Kind(
         "tests/proving/made_up_driver/test_*.py",
     ),
     ("--made-up-gpu", "-m", "gpu"),
-    _PACKAGES + _BESIDE,
+    (*_PACKAGES, "nvidia-cuda-runtime", *_BESIDE),
     True,
 )
 KINDS = (PROOFS, MADE_UP)
