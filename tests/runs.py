@@ -20,6 +20,8 @@ _ROOMS = _OPERATIONS | {"layers", "saving"}  # whose tests compile operations
 _LONG = {  # of few tests, so that they would come last, and a process would wait for them
     "tests/bench/page/test_page.py",
     "tests/bench/peers/test_steps.py",
+    "tests/bench/test_command.py",
+    "tests/documents/test_examples.py",
     "tests/proving/host/test_batch_norm.py",
     "tests/proving/host/test_sanitizers.py",
     "tests/proving/machine/test_prove.py",
@@ -48,6 +50,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--prove-all",
         action="store_true",
         help="--prove, which also runs what was run before and kept, and has not changed since",
+    )
+    parser.addoption(
+        "--kept",
+        action="store_true",
+        help="leave out what was run before and kept, and has not changed since, as --prove does",
     )
     parser.addoption(
         "--made-up-gpu",
@@ -133,7 +140,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--made-up-gpu"):  # thousands, whose skips would take longer than they tell
         left_out += [item for item in items if only_a_gpu.why(item.nodeid)]
     if _takes_from_the_record(config):
-        kept = selection.left_out(items, config.rootpath)
+        kept = selection.left_out(_of_kind(config, items), config.rootpath, _kind(config))
         _kept.update({file: len(each) for file, each in kept.items()})
         left_out += [item for each in kept.values() for item in each]
     if left_out:
@@ -146,7 +153,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _takes_from_the_record(config: pytest.Config) -> bool:
-    return config.getoption("--prove") and not config.getoption("--prove-all")
+    asked = config.getoption("--prove") or config.getoption("--kept")
+    if config.getoption("--made-up-gpu"):
+        asked = asked and config.getoption("markexpr") == "gpu"
+    return bool(asked) and not config.getoption("--prove-all")
+
+
+def _kind(config: pytest.Config) -> record.Kind:
+    return record.MADE_UP if config.getoption("--made-up-gpu") else record.PROOFS
+
+
+def _of_kind(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
+    """What a run of this kind has of a file."""
+    if not config.getoption("--made-up-gpu"):
+        return items
+    return [one for one in items if one.nodeid in _gpu_tests and not only_a_gpu.why(one.nodeid)]
 
 
 def _room(nodeid: str) -> str:
@@ -229,7 +250,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if _takes_from_the_record(config):
         told = f"{sum(_kept.values())} tests of {len(_kept)} files"
         terminalreporter.write_line(f"kept, not run again: {told}; --prove-all runs them")
-        for line in record.remarks(config.rootpath):
+        for line in record.remarks(config.rootpath, _kind(config)):
             terminalreporter.write_line(line)
     if config.getoption("--prove"):
         for line in _unproven():

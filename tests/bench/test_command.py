@@ -86,10 +86,7 @@ def some(tmp_path_factory):
 # --- what it measures -----------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "section",
-    [
-        *["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators"],
-        pytest.param("ranks", marks=pytest.mark.slow),  # tests/bench/workloads/test_ranks.py is not
-    ],
+    ["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators"],
 )
 def test_every_path_of_a_section_is_measured(section):
     report, _ = bench(only=[section])
@@ -107,6 +104,7 @@ def test_the_whole_suite_runs_and_is_written(tmp_path):
     for section in SECTIONS:
         assert found_in(report, section) == paths_of(section), section
         assert bool(found_in(report, section)) == (section not in ON_A_GPU), section
+    assert all(one.timing.median > 0 for one in report.measurements)
     assert read_report(tmp_path / "json") == report
     assert len(list((tmp_path / "png").glob("*.png"))) >= 5
     reasons = {(one.section, one.path): one.reason for one in report.skipped}

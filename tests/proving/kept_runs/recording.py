@@ -15,16 +15,25 @@ import pytest
 
 WHERE = "ONEPASS_RECORDING"  # the file that is written
 _SUFFIXES = (".py", ".json", ".h", ".cpp", ".c")
+_READ_MORE = ("python", "mpiexec", "sh", "bash", "env", "make", "taskset", "timeout")
 _OURS = "tests/proving/kept_runs/"
 
 _opened: set[str] = set()
 _passed: set[str] = set()
+_skipped: set[str] = set()
 _others: set[str] = set()
+_started: set[str] = set()
 
 
 def _see(event: str, args: tuple[Any, ...]) -> None:
     if event == "open" and isinstance(args[0], str):
         _opened.add(args[0])
+    elif event == "subprocess.Popen":
+        words = args[1] if isinstance(args[1], str) else [*args[1], ""][0]
+        names = {os.fsdecode(each).rpartition("/")[2] for each in (args[0], words) if each}
+        _started.update(name for name in names if name.startswith(_READ_MORE))
+    elif event == "os.fork":
+        _started.add("a fork of itself")
 
 
 sys.addaudithook(_see)
@@ -55,8 +64,16 @@ def _sources(root: Path) -> list[str]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" and report.passed:
         _passed.add(report.nodeid)
+    elif report.skipped:
+        _skipped.add(f"{report.nodeid} {report.outcome}")
     elif not report.passed:
         _others.add(f"{report.nodeid} {report.outcome}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if _started:
+        item.session.shouldstop = "a process of its own reads what is not seen here"
 
 
 @pytest.hookimpl(trylast=True)
@@ -66,7 +83,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     told = {
         "read": _sources(session.config.rootpath),
         "passed": len(_passed),
+        "skipped": sorted(_skipped),
         "others": sorted(_others),
+        "started": sorted(_started),
         "proven": {rung: kernels for rung, kernels in account.told().items() if kernels},
     }
     Path(os.environ[WHERE]).write_text(json.dumps(told), encoding="utf-8")

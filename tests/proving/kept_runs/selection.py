@@ -12,7 +12,9 @@ from proving import account
 from proving.kept_runs import record
 
 
-def left_out(items: Sequence[pytest.Item], root: Path) -> dict[str, list[pytest.Item]]:
+def left_out(
+    items: Sequence[pytest.Item], root: Path, kind: record.Kind
+) -> dict[str, list[pytest.Item]]:
     """By file, the tests that have passed as they are now; what they prove counts as proven.
 
     A file counts where all of its tests are there. The first case of every test runs all the same,
@@ -22,8 +24,8 @@ def left_out(items: Sequence[pytest.Item], root: Path) -> dict[str, list[pytest.
     for item in items:
         by_file[item.nodeid.partition("::")[0]].append(item)
     found = {}
-    for file, run in record.valid(root).items():
-        if len(by_file[file]) == run.passed:
+    for file, run in record.valid(root, kind).items():
+        if len(by_file[file]) == run.tests:
             account.add(run.proven)
             found[file] = _all_but_the_first(by_file[file])
     return found

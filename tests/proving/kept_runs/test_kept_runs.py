@@ -14,6 +14,7 @@ from programs import PYTHONPATH
 from proving import account
 from proving.host import elementwise as hostcuda
 from proving.kept_runs import record, update
+from proving.made_up_driver import installing
 
 pytestmark = pytest.mark.skipif(bool(hostcuda.MISSING), reason=hostcuda.MISSING)
 
@@ -89,7 +90,7 @@ def test_what_is_kept_is_the_whole_run_and_what_it_proved(kept):
     runs = record.load(kept)
     assert record.valid(kept) == runs
     assert [*runs] == [OTHER, SOME]
-    assert runs[SOME].passed == 4
+    assert runs[SOME].tests == 4
     assert runs[SOME].proven == {account.HOST: [["cupy", "adam", "float32"]]}
     sources = {f"{HOST}/{name}" for name in ("kernel.py", "options.py", "oracle.py", "cuda.h")}
     assert sources | {SOME} < runs[SOME].read
@@ -170,7 +171,7 @@ def test_what_another_compiler_made_is_not_known(checkout, compiler, known, monk
     assert bool(record.valid(checkout)) == known
 
 
-@pytest.mark.parametrize("package", record._PACKAGES)
+@pytest.mark.parametrize("package", record.PROOFS.packages)
 def test_nor_what_another_package_computed(checkout, package, monkeypatch):
     to_the_minor = record._to_the_minor
     monkeypatch.setattr(
@@ -189,9 +190,75 @@ def test_what_fails_or_is_skipped_is_never_kept(checkout, text, reason):
     assert [*record.load(checkout)] == [SOME]
 
 
+STARTS = """
+import subprocess, sys
+def test_other(): subprocess.run([sys.executable, "-c", "import options"], check=False)
+"""
+
+
+def test_what_starts_python_is_never_kept(checkout):
+    (checkout / OTHER).write_text(STARTS)
+    (refused,) = update.update(checkout)
+    assert refused.startswith(f"{OTHER} is not kept: it starts python")
+    assert [*record.load(checkout)] == [SOME]
+
+
+# --- tests of the GPU on the made-up driver -------------------------------------------------------
+GPU = "tests/kernels/test_gpu.py"
+ON_A_GPU = """
+import pytest
+from kernel import TEXT
+@pytest.mark.gpu
+@pytest.mark.parametrize("x", [1, 2, 3])
+def test_gpu(x):
+    found = {"x": x}
+    exec(TEXT, found)
+    assert found["y"] == 2 * x
+@pytest.mark.gpu
+def test_lacking(): pytest.skip("CuPy has none")
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", ["cupy", "numba-cuda"])
+def test_left(engine): assert engine == "cupy"
+def test_cpu(): pass
+"""
+RAN = {"gpu[1]": "PASSED", "lacking": "SKIPPED", "left[cupy]": "PASSED"}
+
+
+@pytest.fixture
+def with_a_gpu(checkout):
+    """The checkout with tests of the GPU, which are kept."""
+    if why := installing.missing():
+        pytest.skip(why)
+    (checkout / GPU).parent.mkdir(parents=True)
+    (checkout / GPU).write_text(ON_A_GPU)
+    for name in ("kernel.py", "options.py"):  # beside the tests
+        (checkout / GPU).with_name(name).write_text((checkout / HOST / name).read_text())
+    (checkout / "pytest.ini").write_text(FILES["pytest.ini"] + "addopts = -p runs\n")
+    assert update.update(checkout, kind=record.MADE_UP) == []
+    assert {*record.load(checkout, record.MADE_UP)} == {GPU}
+    return checkout
+
+
+def test_on_the_made_up_driver_the_first_cases_are_run_where_all_is_kept(with_a_gpu):
+    options = *record.MADE_UP.options, "--kept"
+    found, told = outcomes(with_a_gpu, *options, GPU)
+    assert found == RAN
+    assert "kept, not run again: 2 tests of 1 files" in told
+    chosen = outcomes(with_a_gpu, "--made-up-gpu", "-m", "gpu and not slow", "--kept", GPU)[0]
+    assert len(chosen) == 5, "some of a file are all run"
+
+
+def test_there_a_kernel_that_has_changed_is_run_and_judged(with_a_gpu):
+    changed(with_a_gpu, "tests/kernels/kernel.py", "2 * x", "3 * x")
+    assert record.valid(with_a_gpu, record.MADE_UP) == {}
+    found, told = outcomes(with_a_gpu, *record.MADE_UP.options, "--kept", GPU)
+    assert found == RAN | {f"gpu[{x}]": "FAILED" for x in (1, 2, 3)}
+    assert f"not kept as now, with these versions: {GPU}" in told
+
+
 def test_what_is_no_more_is_told_and_dropped(checkout):
     (checkout / OTHER).unlink()
-    file = checkout / record.FILE
+    file = checkout / record.PROOFS.file
     told = json.loads(file.read_text())
     told["runs"][SOME]["proven"][account.HOST]["cupy float32"] += " forgotten"
     file.write_text(json.dumps(told))
