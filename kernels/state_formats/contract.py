@@ -91,7 +91,7 @@ def checked(rule: Rule, arrays: Sequence[Any], remainder: Any, names: Sequence[s
         if not _is_run(array):
             raise ValueError(
                 f"{name} is not one run of memory in C order; expected such an array where states "
-                f"are in 16 or 8 bits. Pass numpy.ascontiguousarray({name})"
+                f"are in 16 or 8 bits. Pass {name}.copy()"
             )
         if name != names[1]:
             check_writeable(name, array)
@@ -128,8 +128,8 @@ def _format(name: str, array: Any, expected: Sequence[str]) -> str:
     found = format_of(array)
     if found == FLOAT32 and array.dtype != np.float32:
         raise TypeError(
-            f"{name} has dtype {array.dtype}; expected {' or '.join(expected)}"
-            + (", or a State8bit" if EIGHT_BIT in expected else "")
+            f"{name} has dtype {array.dtype}; expected "
+            + " or ".join("a State8bit" if each == EIGHT_BIT else each for each in expected)
         )
     return found
 

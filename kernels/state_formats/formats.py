@@ -114,7 +114,8 @@ def decode_state(state: Any) -> Array:
     backend = backend_of(state, names=["state"])
     with backend.scope():
         if is_bfloat16(state):
-            return bfloat16.widened(expressions.word(bits_of(state)))
+            words = expressions.word(bits_of(state)).reshape(-1)
+            return bfloat16.widened(words).reshape(state.shape)
         if state.dtype == np.float32:
             return state.copy()
     raise TypeError(
@@ -174,9 +175,12 @@ def split_param(values: Array) -> tuple[Array, Array]:
     backend = backend_of(values, names=["values"])
     _check_float32("values", values)
     with backend.scope():
-        flat = backend.xp.ascontiguousarray(values)
-        upper = bfloat16.upper_half(flat).astype(np.uint16)
-        return as_bfloat16(upper), bfloat16.lower_half(flat).astype(np.uint16).view(np.int16)
+        flat = backend.xp.ascontiguousarray(values).reshape(-1)
+        upper, lower = (
+            half(flat).astype(np.uint16).reshape(values.shape)
+            for half in (bfloat16.upper_half, bfloat16.lower_half)
+        )
+        return as_bfloat16(upper), lower.view(np.int16)
 
 
 def join_param(param: Array, remainder: Array) -> Array:
@@ -189,8 +193,10 @@ def join_param(param: Array, remainder: Array) -> Array:
     backend = backend_of(param, remainder, names=["param", "remainder"])
     check_halves(param, remainder)
     with backend.scope():
-        upper, lower = expressions.word(bits_of(param)), expressions.word(remainder)
-        return bfloat16.joined(upper, lower)
+        upper, lower = (
+            expressions.word(half).reshape(-1) for half in (bits_of(param), remainder)
+        )
+        return bfloat16.joined(upper, lower).reshape(param.shape)
 
 
 def check_halves(param: Array, remainder: Array) -> None:

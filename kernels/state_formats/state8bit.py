@@ -32,7 +32,7 @@ class State8bit:
         >>> encode_state(np.array([1.0, -0.5, 0.1], np.float32), "8bit")
         State8bit((3,), signed=True, block_size=256)
         >>> encode_state(np.array([1.0, -0.5, 0.1], np.float32), "8bit").decode()
-        array([ 1.        , -0.5       ,  0.10156059], dtype=float32)
+        array([ 0.9999981 , -0.4999981 ,  0.10156059], dtype=float32)
     """
 
     __slots__ = ("block_size", "codes", "scales", "signed")

@@ -43,7 +43,7 @@ class Rounding(NamedTuple):
                 "step; expected seed=, such as the number of the step"
             )
         seed = 0 if self.seed is None else random_word("seed", self.seed)
-        return noise.key_of(seed, self.step or 0)
+        return noise.key_of(seed, int(self.step or 0))
 
 
 def step_one(prepared: Prepared, arrays: Sequence[Any], engine: str, rounding: Rounding) -> None:
