@@ -112,12 +112,14 @@ def numbers(engine: Any, arrays: Mapping[str, Any]) -> dict[str, NDArray[np.floa
     """All arrays in float64, by their own names; a param in two halves is one."""
     found = {}
     for name, array in arrays.items():
+        if name == "remainder":
+            continue
         if name == "param" and "remainder" in arrays:
             array = kernels.join_param(array, arrays["remainder"])
         elif not str(getattr(array, "dtype", "")).startswith("float"):
             array = kernels.decode_state(array)
-        found[name] = wide(engine.to_numpy(array)) if name != "remainder" else np.zeros(0)
-    return {name: array for name, array in found.items() if name != "remainder"}
+        found[name] = wide(engine.to_numpy(array))
+    return found
 
 
 def parts(engine: Any, array: Any) -> list[NDArray[Any]]:

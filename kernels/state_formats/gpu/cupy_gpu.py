@@ -21,16 +21,21 @@ class CupyEngine(EncodedEngine):
     name = "cupy"
 
     def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
-        kernels = []
         with steps[0].call.param.device:
+            made = []
             for step in steps:
-                with Explained(step.call.layout.rule.name, step.call.param, self.name):
-                    kernel = raw_kernel(step.call.layout, step.call.block)
+                with _explained(step):
+                    made.append(raw_kernel(step.call.layout, step.call.block))
+            for kernel, step in zip(made, steps, strict=True) if len(steps) > 1 else ():
+                with _explained(step):
                     kernel.compile()
-                kernels.append(kernel)
-            for kernel, step in zip(kernels, steps, strict=True):
-                with Explained(step.call.layout.rule.name, step.call.param, self.name):
+            for kernel, step in zip(made, steps, strict=True):
+                with _explained(step):
                     _launch(kernel, step)
+
+
+def _explained(step: Step) -> Explained:
+    return Explained(step.call.layout.rule.name, step.call.param, CupyEngine.name)
 
 
 def _launch(kernel: RawKernel, step: Step) -> None:

@@ -28,7 +28,8 @@ def shared_array(self: Any, shape: Any, dtype: Any, alignment: Any = None) -> An
     """`cuda.shared.array`; the simulator's own gives two threads that ask at once an array each."""
     frame = sys._getframe(1)
     place = frame.f_code.co_filename, frame.f_lineno
-    poisoned = np.full(shape, np.nan, str(dtype))
+    kind = np.dtype(str(dtype))
+    poisoned = np.full(shape, np.nan if kind.kind == "f" else np.iinfo(kind).max, kind)
     return self._allocations.setdefault(place, poisoned)
 
 
