@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from unittest import mock
 
-from onepass.kernels.state_formats import noise
+import numpy as np
 from onepass.kernels.state_formats.gpu import numba_cuda_kernels
 
 from proving.host.state_formats import take_steps
@@ -33,26 +32,36 @@ def names() -> list[str]:
 
 @dataclass(frozen=True)
 class Simulated(simulator.Simulated):
+    """Attributes: wrong, whether codes with a sign are decoded to twice what they are."""
+
+    wrong: bool = False
+
     where: ClassVar[str] = "state_formats.step"
 
     def _patches(self) -> Iterable[Any]:
+        right = numba_cuda_kernels.functions()
+
+        def lower_half(x: Any) -> Any:
+            """NumPy's scalars don't wrap around where they are stored, as a GPU's words do."""
+            return right["lower_half"](x).astype(np.uint16).view(np.int16)
+
+        def twice(code: Any, scale: Any) -> Any:
+            return right["signed"](code, scale + scale)
+
+        functions = right | {"lower_half": lower_half} | ({"signed": twice} if self.wrong else {})
         yield from super()._patches()
-        yield mock.patch.object(numba_cuda_kernels, "MOST_THREADS", MOST_THREADS)
+        changed = {"MOST_THREADS": MOST_THREADS, "functions": lambda: functions}
+        yield mock.patch.multiple(numba_cuda_kernels, **changed)
 
 
 def check(name: str) -> Outcome:
     """Steps from the public function down to the simulated threads."""
     case = name if name != CONTROL else "adam_f32_f32_q8_q8"
-    size, block = CASES[case]
-    if not LAYOUTS[case.split()[0]].in_blocks:
+    layout, (size, block) = LAYOUTS[case.split()[0]], CASES[case]
+    if not layout.in_blocks:
         block = 256
-
-    def held(device: simulator.Simulated) -> None:
-        take_steps(device, LAYOUTS[case.split()[0]], size, block)
-
-    wrong = mock.patch.object(noise, "upper", noise.lower)
-    with wrong if name == CONTROL else nullcontext():
-        return outcome(Simulated(), held)
+    device = Simulated(wrong=name == CONTROL)
+    return outcome(device, lambda device: take_steps(device, layout, size, block))
 
 
 if __name__ == "__main__":
