@@ -19,7 +19,10 @@ MODULES = {}  # name -> file
 for path in [*FILES, ROOT / "__init__.py", ROOT / "__main__.py"]:
     parts = path.relative_to(ROOT).with_suffix("").parts
     MODULES[".".join(("onepass", *parts)).removesuffix(".__init__")] = path
-_DOORS = "", ".launch", ".engine_table", ".loss_scale", ".program", ".graph", ".crew.threads"
+_DOORS = (
+    "", ".launch", ".engine_table", ".encoded_states", ".loss_scale", ".program", ".graph",
+    ".crew.threads",
+)  # fmt: skip
 DOORS = {f"onepass.kernels{room}" for room in _DOORS}
 """What nets imports of kernels."""
 

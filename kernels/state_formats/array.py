@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import Array
+from ...backend import Array, backend_of
 from . import bfloat16, eight_bit, noise
 from .words import Number, Word
 
@@ -64,8 +64,4 @@ def _bits(u: Word | int, values: Number) -> Word:
 
 
 def _library(array: Array) -> Any:
-    if isinstance(array, np.ndarray):
-        return np
-    import cupy
-
-    return cupy
+    return np if isinstance(array, np.ndarray) else backend_of(array).xp

@@ -13,7 +13,7 @@ from ...backend.failures import Explained
 from ..rule_engines.array import new_values
 from . import array as expressions
 from . import bfloat16
-from .engines import EncodedEngine, Step
+from .base import EncodedEngine, Step
 from .layout import BFLOAT16, EIGHT_BIT
 
 

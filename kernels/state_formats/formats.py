@@ -107,10 +107,7 @@ def decode_state(state: Any) -> Array:
         TypeError: it is none.
     """
     if isinstance(state, State8bit):
-        with backend_of(state.codes, names=["state"]).scope(), np.errstate(all="ignore"):
-            codes = state.codes.reshape(-1)
-            signed, size = state.signed, state.block_size
-            return expressions.decoded(codes, state.scales, signed, size).reshape(state.shape)
+        return state.decode()
     backend = backend_of(state, names=["state"])
     with backend.scope():
         if is_bfloat16(state):

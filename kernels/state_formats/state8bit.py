@@ -8,6 +8,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ...backend.checks.numbers import count, flag
+from . import array as expressions
 
 BLOCK_SIZES = (64, 128, 256, 512, 1024, 2048)
 
@@ -70,9 +71,10 @@ class State8bit:
 
     def decode(self) -> Array:
         """The numbers, as a new float32 array beside the codes."""
-        from .formats import decode_state
-
-        return decode_state(self)
+        with backend_of(self.codes, names=["codes"]).scope(), np.errstate(all="ignore"):
+            codes = self.codes.reshape(-1)
+            found = expressions.decoded(codes, self.scales, self.signed, self.block_size)
+            return found.reshape(self.shape)
 
     def __repr__(self) -> str:
         return f"State8bit({self.shape}, signed={self.signed}, block_size={self.block_size})"

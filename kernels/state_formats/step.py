@@ -1,4 +1,4 @@
-"""A step with states in 16 or 8 bits, or parameters in two halves: of one call, or of many."""
+"""A step function's call with states in 16 or 8 bits, or with a parameter in two halves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ...backend.failures import Explained
 from ..engine_table import find_engine
 from ..rule import Prepared
 from . import noise
+from .base import EncodedEngine, Step
 from .contract import Call, checked
-from .engines import OPERATION, EncodedEngine, Step
+from .engines import OPERATION
 
 
 class Rounding(NamedTuple):

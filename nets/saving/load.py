@@ -13,6 +13,7 @@ import numpy as np
 from ...backend import EngineUnavailableError, get_backend
 from ..network.sequential import Sequential
 from ..optimizers.by_name import OPTIMIZERS
+from ..optimizers.frame.encoding import DEFAULTS as FORMATS
 from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.frame.tuned import ARRANGEMENT
 from ..optimizers.schedules.by_name import schedule_from
@@ -22,6 +23,7 @@ from ..state_checks import check_keys
 from ..training.history import History
 from ..training.loss_scaler import LossScaler
 from ..types import Device, HostArray
+from .encoded import names, whole
 from .network_json import check_alike, network_from
 from .safetensors_file import read_file
 from .saved import Saved
@@ -94,13 +96,18 @@ def _restored(net: Sequential, tensors: dict[str, HostArray], content: Mapping[s
         state: {name: f"optimizer.{state}.{name}" for name in net.parameters()}
         for state in (kind.states_with(hyper, hyper) if kind else ())
     }
-    check_keys(tensors, [*own, *(key for keys in states.values() for key in keys.values())], "it")
+    formats = {} if kind is None else dict(_mapping(config.get("formats", {})))
+    theirs = [
+        each for keys in states.values() for key in keys.values() for each in names(key, tensors)
+    ]
+    check_keys(tensors, [*own, *theirs], "it")
     optimizer = None
     if kind is not None:
         arranged = {name: config[name] for name in ARRANGEMENT if name in config}
-        optimizer = kind(net.parameters(), **_arranged(arranged))
+        optimizer = kind(net.parameters(), **_arranged(arranged), **_known(formats))
+        block_size = formats.get("block_size", FORMATS["block_size"])
         loaded = {
-            state: {name: tensors[key] for name, key in keys.items()}
+            state: {name: whole(key, state, tensors, block_size) for name, key in keys.items()}
             for state, keys in states.items()
         }
         optimizer.load_state_dict(
@@ -137,7 +144,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _optimizer_kind(config: Any) -> type[Optimizer]:
-    also = [name for name in ARRANGEMENT if isinstance(config, Mapping) and name in config]
+    also = [*ARRANGEMENT, "formats"]
+    also = [name for name in also if isinstance(config, Mapping) and name in config]
     name = check_keys(config, ("type", "step", "hyper", "engine", *also), "optimizer")["type"]
     if not isinstance(name, str) or name not in OPTIMIZERS:
         raise ValueError(
@@ -165,6 +173,11 @@ def _arranged(config: Mapping[str, Any]) -> dict[str, Any]:
             for each in config["groups"]
         ]
     return given
+
+
+def _known(formats: dict[str, Any]) -> dict[str, Any]:
+    """The formats of an optimizer's states, which it is made with."""
+    return dict(check_keys(formats, FORMATS, "its optimizer's formats")) if formats else {}
 
 
 def _schedule(config: Any) -> Schedule | str | None:

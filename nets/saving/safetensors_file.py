@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
 from ...backend.version import __version__
+from ...kernels.encoded_states import is_bfloat16
 from ..types import HostArray
 from .atomic_write import write_atomically
 
 FORMAT = "onepass"
 VERSION = 1
 """Of the format. A file of a newer one is refused: what it means can't be known."""
+
+STATES = "optimizer."
+"""What the names of an optimizer's states begin with, which alone may be bfloat16."""
 
 _LARGEST = 40_000_000
 """Characters of JSON: safetensors reads headers of 100 MB, in which each " becomes two."""
@@ -33,6 +37,8 @@ def write_file(target: Path, tensors: Mapping[str, HostArray], content: dict[str
     """
     # safetensors writes an array's memory as if it were in C order
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    halves = [name for name, array in arrays.items() if is_bfloat16(array)]
+    arrays |= {name: arrays[name].view(np.uint16) for name in halves}
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -45,7 +51,7 @@ def write_file(target: Path, tensors: Mapping[str, HostArray], content: dict[str
             f"{target} was not saved: its JSON has {len(metadata['content'])} characters; expected "
             f"{_LARGEST} at most, which safetensors reads. Save less metadata"
         )
-    write_atomically(target, serialize(arrays, metadata))
+    write_atomically(target, _named_bfloat16(serialize(arrays, metadata), halves))
 
 
 def read_file(path: Path) -> tuple[dict[str, HostArray], dict[str, Any]]:
@@ -62,7 +68,10 @@ def read_file(path: Path) -> tuple[dict[str, HostArray], dict[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             _check_format(path, metadata)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            halves = [name for name in kinds if name.startswith(STATES) and kinds[name] == "BF16"]
+            tensors = {name: file.get_tensor(name) for name in kinds if name not in halves}
+        tensors |= _bfloat16_bits(path, halves)
         for name, tensor in tensors.items():
             if tensor.dtype.isbuiltin == 2:  # where ml_dtypes is installed, safetensors takes its
                 raise TypeError(f"{name} is {tensor.dtype}")
@@ -84,6 +93,36 @@ def read_file(path: Path) -> tuple[dict[str, HostArray], dict[str, Any]]:
         )
     content: dict[str, Any] = json.loads(metadata["content"])
     return tensors, content
+
+
+def _named_bfloat16(file: bytes, names: Sequence[str]) -> bytes:
+    """The same file, which calls these tensors of uint16 bfloat16: NumPy, by which safetensors
+    knows dtypes, has that only beside ml_dtypes."""
+    if not names:
+        return file
+    size = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + size])
+    for name in names:
+        header[name]["dtype"] = "BF16"
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[8 + size :]
+
+
+def _bfloat16_bits(path: Path, names: Sequence[str]) -> dict[str, HostArray]:
+    """Tensors of bfloat16 as uint16."""
+    if not names:
+        return {}
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        found = {}
+        for name in names:
+            start, end = header[name]["data_offsets"]
+            file.seek(8 + size + start)
+            bits = np.frombuffer(bytearray(file.read(end - start)), np.uint16)
+            found[name] = bits.reshape(header[name]["shape"])
+    return found
 
 
 def _check_format(path: Path, metadata: Mapping[str, str]) -> None:

@@ -20,6 +20,7 @@ from ..training.history import History
 from ..training.run import LrSchedule, Run
 from ..types import HostArray
 from .atomic_write import target_of
+from .encoded import parts
 from .network_json import network_config
 from .plain_json import plain
 from .safetensors_file import write_file
@@ -170,6 +171,7 @@ def _optimizer_config(optimizer: Optimizer) -> dict[str, Any]:
         "hyper": plain(hyper, "hyperparameters"),
         "engine": optimizer.engine,
         **plain(optimizer.arrangement(), "groups"),
+        **({"formats": plain(optimizer.formats, "formats")} if optimizer.formats else {}),
     }
 
 
@@ -226,5 +228,6 @@ def _tensors(
     tensors = net.state_dict() if written else {}
     states = {} if optimizer is None else optimizer.copies(written)
     for state, arrays in states.items():
-        tensors |= {f"optimizer.{state}.{name}": array for name, array in arrays.items()}
+        for name, array in arrays.items():
+            tensors |= parts(f"optimizer.{state}.{name}", array)
     return tensors

@@ -11,6 +11,7 @@ import numpy as np
 from ...kernels.launch import AVERAGE
 from ..network.parameters import Parameters
 from ..network.sequential import Sequential
+from ..optimizers.frame.encoding import decoded
 from ..optimizers.frame.groups import Group
 from ..optimizers.frame.optimizer import Optimizer
 from ..optimizers.storage.storage import Key
@@ -110,7 +111,7 @@ def torch_optimizer_state(optimizer: Optimizer, net: Sequential | None = None) -
     for number, group in enumerate(optimizer.param_groups):
         _check_alike(kind, optimizer, number, group)
     kept, steps, numbers = optimizer.state_dict()["state"], optimizer.steps, count()
-    arrays = {theirs: kept[ours] for ours, theirs in kind.states.items() if ours in kept}
+    arrays = {theirs: decoded(kept[ours]) for ours, theirs in kind.states.items() if ours in kept}
     states: dict[int, dict[str, Any]] = {}
     groups = []
     for group in optimizer.param_groups:

@@ -32,7 +32,7 @@ from .told.divergence import diverged
 from .told.interrupt import Interrupt
 from .told.progress import Progress
 from .total import Total
-from .update import NotFiniteError, update
+from .update import NotFiniteError, step, update
 
 Augment: TypeAlias = Callable[[Array, np.random.Generator], Array]
 
@@ -161,8 +161,9 @@ class Loop:
         captured = self.captured.of(len(batch))
         if captured is None:
             return [(len(batch), *self._update(batch))]
-        run, size = self.run, captured.batch_size
-        steps = self._prepared(captured, min(len(rest) // size, self.captured.pace(captured)))
+        run, size, apart = self.run, captured.batch_size, self.captured.apart
+        most = min(len(rest) // size, self.captured.pace(captured))
+        steps = 1 if apart else self._prepared(captured, most)
         x, y = (None, None) if self.augment is None else self._given(captured, batch)
         start = perf_counter()
         try:
@@ -170,11 +171,14 @@ class Loop:
             if captured.unfinished:
                 self._set_lr(captured.taken)
                 captured.finish()
+            if apart:
+                step(run.net, run.optimizer)
         except NotFiniteError as error:
-            run.step += captured.taken
+            taken = 0 if apart else captured.taken
+            run.step += taken
             self._set_lr(0)
             if x is None:
-                x, y = self._rows(rest[captured.taken * size :][:size])
+                x, y = self._rows(rest[taken * size :][:size])
             raise self._diverged(error, x, y) from error
         taken = captured.taken
         self.captured.took(captured, taken, perf_counter() - start)
@@ -186,15 +190,15 @@ class Loop:
     def _prepared(self, captured: Captured, most: int) -> int:
         """How many steps are to run now, `most` at most, each prepared with its learning rate."""
         captured.prepare(0)
-        for step in range(1, 1 if self.watched else most):
+        for ahead in range(1, 1 if self.watched else most):
             if self.interrupt.asked:
-                return step
+                return ahead
             try:
-                self._set_lr(step)
+                self._set_lr(ahead)
             except Exception:  # told when its turn comes
-                return step
-            if not captured.prepare(step):  # captured anew when its turn comes
-                return step
+                return ahead
+            if not captured.prepare(ahead):  # captured anew when its turn comes
+                return ahead
         return 1 if self.watched else most
 
     def _given(self, captured: Captured, batch: Array) -> Pair:

@@ -375,6 +375,15 @@ COMMON = Chapter(
                     Whole("freeze(mask)"),
                 ),
                 Row(
+                    "state_format='float32'",
+                    note="of states: bitsandbytes has Adam8bit beside Adam, torchao AdamW8bit and "
+                    "AdamW4bit",
+                ),
+                Row("state_format_by_name=None", note="bitsandbytes: GlobalOptimManager"),
+                Row("block_size=256", note="as in bitsandbytes and torchao"),
+                Row("min_8bit_size=4096", note="as in bitsandbytes and torchao"),
+                Row("rounding_seed=0", note="of noise: others round to the nearest"),
+                Row(
                     "engine='auto'",
                     Whole("Adam(foreach, fused, capturable, differentiable)"),
                     note="steps take the same numbers on all",

@@ -19,7 +19,7 @@ from documents.optimizer_names import (
     option,
 )
 from onepass import nets
-from onepass.nets.optimizers.frame import options
+from onepass.nets.optimizers.frame import encoding, options
 from onepass.nets.optimizers.frame.optimizer import Common
 
 PLACES = {
@@ -78,6 +78,7 @@ def parameters(library, function):
         names = {
             **common,
             **options.DEFAULTS,
+            **encoding.DEFAULTS,
             **nets.Optimizer.defaults,
             **names,
             **function.defaults,

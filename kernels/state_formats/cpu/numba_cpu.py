@@ -12,7 +12,7 @@ from numba import carray, types
 from ...compiling.jit import cfunc
 from ...crew.atomics import call, pointer
 from ...crew.crew import CHUNKS_PER_THREAD, HELPED, MIN_CHUNK, SHARED, get_crew
-from ..engines import EncodedEngine, Step
+from ..base import EncodedEngine, Step
 from ..state8bit import blocks_of
 from .numba_loops import FIRST_ARRAY, KEY, block_loop
 

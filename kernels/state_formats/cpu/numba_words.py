@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 from ...compiling.specialize import specialize
 from ...simd.loops import inline
 from ..layout import FORMULAS
-from ..llvm_words import intrinsics
+from ..numba_ir import intrinsics
 
 WORDS: dict[str, Any] = intrinsics(intrinsic, types)
 

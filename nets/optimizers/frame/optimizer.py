@@ -14,6 +14,7 @@ from .... import kernels
 from ....backend import device_of
 from ....backend.checks.arrays import check_arrays
 from ....backend.checks.numbers import step_number
+from ....kernels.encoded_states import is_bfloat16, moved
 from ....kernels.engine_table import Kept, find_engine
 from ....kernels.launch import (
     AVERAGE,
@@ -31,7 +32,9 @@ from ..storage.storage import Arrays, Calls, Columns, Key, Storage
 from . import groups as grouping
 from . import options as own
 from .clipping import clipped_scale
-from .groups import Chosen, Named
+from .encoding import DEFAULTS as FORMATS
+from .encoding import NOT_SHARED, REMAINDER, Encoding, Format, check_encoded, decoded, norm_of
+from .groups import Chosen, Group, Named
 from .tuned import ARRANGEMENT, Tuned
 
 
@@ -51,6 +54,11 @@ class Common(TypedDict, total=False):
     groups: Named | None
     no_decay: Chosen | None
     frozen: Chosen | None
+    state_format: Format
+    state_format_by_name: Mapping[str, Format] | None
+    block_size: int
+    min_8bit_size: int
+    rounding_seed: int
     engine: str
 
 
@@ -110,6 +118,16 @@ class Optimizer(Tuned):
             as biases and a norm's gamma and beta; a pattern, a list of patterns, or a function of
             name and array.
         frozen: arrays that stay as they are, told likewise; `clip_norm` does not count them.
+        state_format: "float32", "bfloat16" or "8bit" of all states, or by the state's name, such as
+            {"m": "8bit", "v": "bfloat16"}: 4 or 2 bytes of Adam's states for each parameter in
+            place of 8, and steps that are faster the less of them memory has to carry; noise rounds
+            them so that they are right in the mean. Such steps take each array by itself, of
+            float32; or of bfloat16, whose lower halves are then a state named "remainder".
+        state_format_by_name: other formats of some arrays, by name or pattern: {"*.bias":
+            "float32", "embedding.*": {"m": "8bit"}}; of several that match, the last.
+        block_size: in 8 bits, how many neighbours share a scale: a power of two from 64 to 2048.
+        min_8bit_size: arrays of fewer elements have float32 in place of 8 bits.
+        rounding_seed: of the noise; the same one gives the same states.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Numbers and flags are plain attributes, checked when set: `optimizer.lr = 1e-4` sets that of
@@ -122,7 +140,7 @@ class Optimizer(Tuned):
         EngineUnavailableError: the engine can't be had for these arrays.
     """
 
-    __slots__ = ("_backend", "_engine", "_params", "_pending", "_whole_kept")
+    __slots__ = ("_backend", "_encoding", "_engine", "_params", "_pending", "_whole_kept")
 
     def __init__(
         self,
@@ -135,6 +153,7 @@ class Optimizer(Tuned):
         **hyper: Any,
     ) -> None:
         options = {name: hyper.pop(name, default) for name, default in own.DEFAULTS.items()}
+        formats = {name: hyper.pop(name, default) for name, default in FORMATS.items()}
         hyper = {**hyper, **Tuned.defaults, **self.defaults, **hyper}
         hyper = kernels.validate(self.rule, **hyper)
         self._steps = 0
@@ -142,12 +161,18 @@ class Optimizer(Tuned):
         self._take_options(own.checked(options))
         self._params, given = grouping.taken_apart(params)
         self._storage = storage_of(self._params)
+        states = self.states_with(hyper, options)
+        encoding = Encoding(states, self._storage.arrays(), formats)
+        self._encoding = None if encoding.plain else encoding
+        if self._encoding is not None:
+            self._storage = storage_of(self._params, each=True)
+            self._encoding.check_options(options)
         self._backend = self._storage.backend
         self._arrange(hyper, given, groups, no_decay, frozen)
         self._whole_kept = Kept(0)
         self._pending: Any = None
         self.engine = engine
-        self._state = {name: self._storage.zeros() for name in self._states(hyper)}
+        self._state = {name: self._zeros(name) for name in self._states(hyper)}
 
     @property
     def params(self) -> Arrays:
@@ -169,7 +194,10 @@ class Optimizer(Tuned):
     @engine.setter
     def engine(self, value: str) -> None:
         for target in self._storage.targets():
-            find_engine(value, target, check_arrays(["params"], [target]))
+            if is_bfloat16(target):
+                find_engine(value, target.view(np.float16), True)
+            else:
+                find_engine(value, target, check_arrays(["params"], [target]))
         self._engine = value
 
     def step(self, grads: Arrays | None = None, *, grad_scale: float = 1.0) -> None:
@@ -215,11 +243,13 @@ class Optimizer(Tuned):
 
         Returns:
             whether it is taken, a bool on the GPU; None where nothing was done, since it takes
-            another engine than "cupy", arrays with gaps or of float64, or clip_each_norm.
+            another engine than "cupy", arrays with gaps or of float64, clip_each_norm, or states in
+            16 or 8 bits.
         """
         options, on_cpu = self._options, self._storage.backend.device == "cpu"
         shared = self._storage.share is not None
-        if on_cpu or shared or options["clip_each_norm"] is not None:
+        apart = self._encoding is not None or options["clip_each_norm"] is not None
+        if on_cpu or shared or apart:
             return None
         with self._storage.beside or nullcontext():
             gradients, without = self._storage.gradients(grads)
@@ -260,7 +290,7 @@ class Optimizer(Tuned):
         if not self._plain:
             self._begin()
         columns = (self._storage.targets(), gradients, *self._state.values())
-        calls = self._storage.calls(columns, without)
+        calls, encoding = self._storage.calls(columns, without), self._encoding
         if self._pending is not None:
             self._count_here()
 
@@ -270,7 +300,9 @@ class Optimizer(Tuned):
         if calls.columns[0] or share is not None:  # a rank may have nothing to step
             clip_norm = self._options["clip_norm"]
             if clip_norm is not None or care:
-                if calls.columns[0]:
+                if encoding is not None:
+                    encoding.check(calls, self._prepared(self._steps + 1, 1.0)[0], (*self._state,))
+                elif calls.columns[0]:
                     check_all(calls.columns, self._engine, calls.kept, check)
                 kernels.validate(self.rule, grad_scale=grad_scale)
                 norm = self._norm(columns, calls)
@@ -280,7 +312,9 @@ class Optimizer(Tuned):
                     grad_scale = clipped_scale(norm, grad_scale, clip_norm)
             factors = None if self._plain else self._factors(gradients, grad_scale, without)
             prepared = self._prepared(self._steps + 1, grad_scale, factors)
-            if calls.columns[0]:
+            if encoding is not None:
+                encoding.step(prepared, calls, (*self._state,), self._engine, self._steps + 1)
+            elif calls.columns[0]:
                 launch_all(prepared, calls.columns, self._engine, calls.kept, check)
         if share is not None:
             self._storage.stepped()
@@ -304,11 +338,19 @@ class Optimizer(Tuned):
             norms = self._storage.norms(stepped)
         else:
             views = self._storage.views(gradients)
-            norms = [0.0 if k in without else kernels.global_norm([views[k]]) for k in stepped]
+            norms = [0.0 if k in without else norm_of([views[k]]) for k in stepped]
         return [
             clipped_scale(abs(grad_scale) * norm, 1.0, most, f"grads[{key!r}]")
             for key, norm in zip(stepped, norms, strict=True)
         ]
+
+    @property
+    def remainders(self) -> dict[Key, Array]:
+        """The lower half of each bfloat16 parameter, by name or index, to read and to write: what
+        `kernels.split_param` parts float32 numbers into is `params` and these."""
+        self._follow()
+        halves = self._storage.views(self._state[REMAINDER]) if REMAINDER in self._state else {}
+        return {key: half for key, half in halves.items() if half is not None}
 
     @property
     def averages(self) -> dict[Key, Array]:
@@ -389,6 +431,8 @@ class Optimizer(Tuned):
         """That of the gradients of all parameters that are stepped."""
         if self._storage.share is not None:
             return self._storage.norm(calls.keys)
+        if self._encoding is not None:
+            return norm_of(calls.columns[1])
         if len(calls.keys) == len(self._storage.arrays()):
             whole = calls.kept if calls.columns is columns else self._whole_kept
             return norm_of_all(columns, self._engine, whole)
@@ -414,6 +458,8 @@ class Optimizer(Tuned):
 
     def store(self, storage: FlatStorage) -> None:
         """Go on with the same parameters in another storage, which takes all states over."""
+        if self._encoding is not None:
+            raise ValueError(NOT_SHARED)
         self._count_here()
         self._follow()
         self._begin()
@@ -433,10 +479,13 @@ class Optimizer(Tuned):
 
     def _follow(self) -> None:
         """Bring the states to where the parameters are now."""
-        backend = self._storage.backend
-        if backend != self._backend:
+        backend, old = self._storage.backend, self._backend
+        if backend != old:
             self._state = {
-                name: tuple(backend.asarray(self._backend.to_numpy(array)) for array in arrays)
+                name: tuple(
+                    moved(each, lambda array: backend.asarray(old.to_numpy(array)))
+                    for each in arrays
+                )
                 for name, arrays in self._state.items()
             }
             self._backend = backend
@@ -514,9 +563,10 @@ class Optimizer(Tuned):
         groups = self._arranged(state)
         states = self._states(hyper, groups, options)
         check_keys(state["state"], states, "state['state']")
-        for name, arrays in state["state"].items():
-            check_values(arrays, self._storage.arrays(), f"state['state'][{name!r}]")
-        loaded = {name: self._storage.join(state["state"][name]) for name in states}
+        loaded = {
+            name: self._storage.join(self._checked_state(name, state["state"][name]))
+            for name in states
+        }
 
         self._set_hyper(hyper, groups)
         for group, other in zip(self._groups, groups, strict=True):
@@ -525,6 +575,39 @@ class Optimizer(Tuned):
         self._steps, self._pending = steps, None
         self._take_options(options)
         self._arrange_calls()
+
+    def _zeros(self, state: str) -> tuple[Any, ...]:
+        if self._encoding is None:
+            return self._storage.zeros()
+        with self._storage.backend.scope():
+            return self._encoding.zeros(self._storage.arrays(), state)
+
+    def _checked_state(self, name: str, arrays: Any) -> Mapping[Key, Any]:
+        """A checkpoint's arrays of a state, in the formats that this optimizer has."""
+        what, params = f"state['state'][{name!r}]", self._storage.arrays()
+        if self._encoding is None:
+            return check_values(decoded(arrays), params, what)
+        check_encoded(arrays, params, name, what)
+        return {key: self._encoding.taken(key, name, value) for key, value in arrays.items()}
+
+    def _states(
+        self,
+        hyper: Mapping[str, Any],
+        groups: Sequence[Group] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[str, ...]:
+        halves = self._encoding is not None and self._encoding.halves
+        return (*super()._states(hyper, groups, options), *([REMAINDER] if halves else []))
+
+    @property
+    def formats(self) -> dict[str, Any]:
+        """What it was told about the formats of its states, where that changes any; else empty."""
+        return {} if self._encoding is None else dict(self._encoding.config)
+
+    def __repr__(self) -> str:
+        changed = {k: v for k, v in self.formats.items() if v != FORMATS[k]}
+        told = "".join(f", {name}={value!r}" for name, value in changed.items())
+        return f"{super().__repr__()[:-1]}{told})"
 
     def __getstate__(self) -> Any:
         self._check_outside()
@@ -537,7 +620,10 @@ class Optimizer(Tuned):
         for part in state if isinstance(state, tuple) else (state,):
             for name, value in (part or {}).items():
                 setattr(self, name, _own(value))
-        self._state = {name: tuple(map(_own, arrays)) for name, arrays in self._state.items()}
+        self._state = {
+            name: tuple(moved(each, _own) for each in arrays)
+            for name, arrays in self._state.items()
+        }
         self._groups = tuple(map(copy, self._groups))  # a shallow copy has its own, too
         for group in self._groups:
             group.belong(self)

@@ -7,9 +7,10 @@ from typing import Any
 
 from ....backend import Backend, backend_of
 from ....backend.beside_torch import beside_torch
-from ....backend.checks.arrays import check_arrays
+from ....backend.checks.arrays import check_arrays, check_writeable
 from ....backend.checks.overlap import any_overlap
 from ....backend.foreign import taken_in
+from ....kernels.encoded_states import is_bfloat16, moved
 from ...state_checks import check_keys
 from ...types import Array, HostArray
 from .storage import Calls, Key, Storage, like, listed
@@ -32,7 +33,10 @@ class SeparateStorage(Storage):
         self._backend = backend_of(*arrays, names=names)
         self._as_they_are = frozenset(map(type, arrays))
         for name, array in zip(names, arrays, strict=True):
-            check_arrays([name], [array])
+            if is_bfloat16(array):
+                check_writeable(name, array)
+            else:
+                check_arrays([name], [array])
         if pair := any_overlap(names, arrays):
             raise ValueError(
                 f"{pair[0]} and {pair[1]} overlap in memory; expected separate arrays, since a "
@@ -104,11 +108,19 @@ class SeparateStorage(Storage):
         return dict(zip(self.params, state, strict=True))
 
     def split(self, state: Sequence[Array]) -> dict[Key, HostArray]:
-        arrays = map(self.backend.to_numpy, state)
-        return {key: array.copy() for key, array in zip(self.params, arrays, strict=True)}
+        return {
+            key: moved(array, lambda each: self.backend.to_numpy(each).copy())
+            for key, array in zip(self.params, state, strict=True)
+            if array is not None
+        }
 
     def join(self, state: Mapping[Key, HostArray]) -> tuple[Array, ...]:
-        return tuple(like(target, state[key]) for key, target in self.params.items())
+        return tuple(
+            like(target, state[key])
+            if key in state and getattr(state[key], "dtype", None) == target.dtype
+            else moved(state.get(key), self.backend.asarray)
+            for key, target in self.params.items()
+        )
 
 
 def _items(arrays: Mapping[str, Array] | Sequence[Array]) -> Iterable[tuple[Key, Array]]:

@@ -172,6 +172,8 @@ def _check_optimizer(net: Sequential, optimizer: Optimizer) -> None:
         raise Uncapturable("all of the optimizer's parameters are frozen")
     if optimizer.clip_each_norm is not None:
         raise Uncapturable("clip_each_norm takes a factor for each array")
+    if optimizer.formats:
+        raise Uncapturable("the optimizer's states are in 16 or 8 bits")
     if optimizer.frozen and optimizer.clip_norm is not None:
         raise Uncapturable("clip_norm leaves out the optimizer's frozen parameters")
 

@@ -90,6 +90,7 @@ class CapturedSteps(CapturedBySize):
     Attributes:
         data: x, y and weights as they are written down.
         why_not: why batches go through layer by layer instead; "" where they do not.
+        apart: whether the optimizer's step comes after each, by itself: its states are encoded.
     """
 
     def __init__(
@@ -100,7 +101,9 @@ class CapturedSteps(CapturedBySize):
         gathered: bool,
         why_not: str = "",
     ) -> None:
-        super().__init__(run.net, run.loss, run.optimizer)
+        self.apart = bool(run.optimizer.formats) and run.net.backend.device == "cpu"
+        self._optimizer = None if self.apart else run.optimizer
+        super().__init__(run.net, run.loss, self._optimizer)
         self.why_not = why_not or self.why_not
         self._run, self._regularizers, self._gathered = run, regularizers, gathered
         self._seconds: dict[int, float] = {}
@@ -114,7 +117,7 @@ class CapturedSteps(CapturedBySize):
     def _captured(self, batch_size: int) -> Captured:
         run = self._run
         return captured_step(
-            run.net, run.loss, run.optimizer, batch_size, self.data, self._regularizers,
+            run.net, run.loss, self._optimizer, batch_size, self.data, self._regularizers,
             len(self.data[0]), self._gathered,
         )  # fmt: skip
 

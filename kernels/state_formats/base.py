@@ -1,0 +1,35 @@
+"""What an engine of steps with states in other formats owes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..operation import OperationEngine
+from .contract import Call
+
+
+class Step(NamedTuple):
+    """A call, with what a step makes of it.
+
+    Attributes:
+        coefficients: of the rule.
+        key: of the noise.
+    """
+
+    call: Call
+    coefficients: tuple[float, ...]
+    key: int
+
+
+class EncodedEngine(OperationEngine):
+    """Runs checked calls of one device."""
+
+    @abstractmethod
+    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
+        """Take all of these steps, none of which is empty; on a GPU what can't be compiled or finds
+        no memory is told before the first writes.
+
+        `kept` is what the last call of the same arrays has left, and the engine's to write.
+        """
