@@ -9,9 +9,11 @@ two of t, grown passes four of its own. So under the block's largest value
 
 which is a step of 1.6 to 3.1 % (3 to 6 %) for values above a sixteenth of the largest one, and at
 zero one of 2^-23 (2^-19) of the largest one's power of two. Between neighbours grown is a straight
-line: t rounded up with the probability of its fraction has x for its mean, exactly. Neither a root
-nor a division is taken, and scales are powers of two, so that what was decoded is encoded to the
-same again.
+line: t rounded up with the probability of its fraction has x for its mean, exactly. A code is
+grown(t) - grown(4), so that zero is a number; a fraction is known to 2^-16. Neither a root nor a
+division is taken, and scales are powers of two, so that what was decoded is encoded to the same
+again; but for a block whose largest one was rounded down to its power of two, less the step at
+zero: the next scale is half of it, and its numbers move by no more than that step, to the nearest.
 
 A state that is never negative (the average of squares) is never rounded down to zero: a step that
 is divided by its root would be 31 times as long (beta2 = 0.999). So below 2^-24 of its block's

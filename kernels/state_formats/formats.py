@@ -190,9 +190,7 @@ def join_param(param: Array, remainder: Array) -> Array:
     backend = backend_of(param, remainder, names=["param", "remainder"])
     check_halves(param, remainder)
     with backend.scope():
-        upper, lower = (
-            expressions.word(half).reshape(-1) for half in (bits_of(param), remainder)
-        )
+        upper, lower = (expressions.word(half).reshape(-1) for half in (bits_of(param), remainder))
         return bfloat16.joined(upper, lower).reshape(param.shape)
 
 

@@ -1,4 +1,4 @@
-"""bfloat16 and codes of 8 bits, from their definition: exact integers, and float64 where it is exact.
+"""bfloat16 and codes of 8 bits, from their definition: integers, and float64 where it is exact.
 
 Nothing here is onepass's. A number x lies between two values of a format, `below(x)` and the one
 above it, at a fraction of the way: noise u, one of 2^16, rounds it up where fraction + u / 2^16
