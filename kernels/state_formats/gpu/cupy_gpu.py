@@ -10,7 +10,7 @@ import numpy as np
 from ....backend.failures import Explained
 from ...compiling import cuda_launch
 from ...compiling.cuda_launch import RawKernel, made_once
-from ..engines import EncodedEngine, Step
+from ..base import EncodedEngine, Step
 from ..layout import Layout
 from .cuda_text import EACH, source, symbol, threads_of
 

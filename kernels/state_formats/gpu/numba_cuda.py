@@ -12,7 +12,7 @@ from ....backend.failures import Explained
 from ...compiling import cuda_launch
 from ...compiling.cuda_launch import NumbaKernel, made_once
 from ...compiling.first_launch import is_new, remember
-from ..engines import EncodedEngine, Step
+from ..base import EncodedEngine, Step
 from ..layout import Layout
 from ..state8bit import blocks_of
 

@@ -10,7 +10,7 @@ from ...compiling import python_text
 from ...compiling.cuda_launch import device_functions, made_once
 from .. import array, words
 from ..layout import Layout, Statement
-from ..llvm_words import intrinsics
+from ..numba_ir import intrinsics
 from .functions import in_order
 
 MOST_THREADS = 512

@@ -18,7 +18,7 @@ from proving.compiled.lowered import Lowered
 from proving.layouts import LAYOUTS
 
 ALL = "adam_f32_f32_q8_q8", "adam_f32_f32_q8_b16", "adam_b16_b16_q8_q8"
-_WORDS = "onepass.kernels.state_formats.llvm_words"
+_WORDS = "onepass.kernels.state_formats.numba_ir"
 
 
 def forms(name: str) -> dict[str, tuple[Layout, int]]:
