@@ -142,8 +142,8 @@ def _type(function: Callable[..., Any], annotation: ast.expr | None) -> str:
         case ast.Name(id=name) if name in TYPES:
             return TYPES[name]
     raise TypeError(
-        f"{function.__module__}.{function.__name__} can't be translated to C; expected each argument "
-        f"and what is returned to be annotated as {' or '.join(TYPES)}"
+        f"{function.__module__}.{function.__name__} can't be translated to C; expected each "
+        f"argument and what is returned to be annotated as {' or '.join(TYPES)}"
     )
 
 

@@ -1,7 +1,7 @@
 """The CUDA C text of a step on arrays of a layout, as plain text so that it can be proven without a
 GPU.
 
-A thread takes eight neighbours, loads and stores sixteen bytes of each array (eight of codes) at a
+A thread takes eight neighbours, loads and stores sixteen bytes of an array (eight of codes) at a
 time where addresses allow it, and keeps its new states in registers until the largest one of their
 block is known. The threads of a block of the quantization are neighbours: of a warp, which shuffle
 what they have, or of several, which meet in shared memory.
@@ -10,13 +10,13 @@ what they have, or of several, which meet in shared memory.
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Iterable, Mapping
 
 from ...compiling import c_text
 from ...compiling.dtypes import C_TYPES
 from ...compiling.python_text import scalar_names
 from ..layout import Layout, Statement
-from .functions import in_order
+from .cuda_words import LARGEST, PACKS, functions
 
 EACH = 8
 """Neighbours that a thread takes."""
@@ -27,76 +27,7 @@ RESIDENT, FEWER = 768, 512
 MOST = 5
 """Arrays of a value an element beside which 80 suffice."""
 
-_PRIMITIVES = """
-typedef unsigned int Word;
-__device__ __forceinline__ Word onepass_bits(float x) { return __float_as_uint(x); }
-__device__ __forceinline__ float onepass_number(Word w) { return __uint_as_float(w); }
-__device__ __forceinline__ float onepass_real(Word w) { return (float)(int)w; }
-__device__ __forceinline__ Word onepass_whole(float x) { return (Word)(int)x; }
-__device__ __forceinline__ Word onepass_plus(Word a, Word b) { return a + b; }
-__device__ __forceinline__ Word onepass_minus(Word a, Word b) { return a - b; }
-__device__ __forceinline__ Word onepass_times(Word a, Word b) { return a * b; }
-__device__ __forceinline__ Word onepass_both(Word a, Word b) { return a & b; }
-__device__ __forceinline__ Word onepass_either(Word a, Word b) { return a | b; }
-__device__ __forceinline__ Word onepass_exclusive(Word a, Word b) { return a ^ b; }
-__device__ __forceinline__ Word onepass_left(Word a, Word by) { return a << by; }
-__device__ __forceinline__ Word onepass_right(Word a, Word by) { return a >> by; }
-__device__ __forceinline__ Word onepass_smaller(Word a, Word b) { return min(a, b); }
-__device__ __forceinline__ Word onepass_larger(Word a, Word b) { return max(a, b); }
-__device__ __forceinline__ Word onepass_unless_nan(float x, Word a, Word b) {
-    return x == x ? a : b;
-}
-// What an array holds, with its sign if it has one.
-template <typename T> __device__ __forceinline__ Word onepass_word(T stored) {
-    return (Word)(int)stored;
-}
-"""
-
-# Neighbours in registers. Those behind an array's end are zero, and not written.
-_PACKS = """
-template <typename T> struct __align__(sizeof(T) == 1 ? 8 : 16) Pack {
-    T at[EACH];
-    __device__ __forceinline__ T &operator[](int i) { return at[i]; }
-};
-template <typename T>
-__device__ __forceinline__ Pack<T> packed(const T *array, int count, bool whole) {
-    if (whole) return *(const Pack<T> *)array;
-    Pack<T> found;
-    #pragma unroll
-    for (int i = 0; i < EACH; ++i) found[i] = i < count ? array[i] : T(0);
-    return found;
-}
-template <typename T>
-__device__ __forceinline__ void unpack(Pack<T> pack, T *array, int count, bool whole) {
-    if (whole) {
-        *(Pack<T> *)array = pack;
-        return;
-    }
-    #pragma unroll
-    for (int i = 0; i < EACH; ++i) if (i < count) array[i] = pack[i];
-}
-"""
-
-# The largest word of those of a group of neighbouring threads, to all of them. Where a group has
-# several warps, `parts` has room for all warps of two turns: who has read those of one turn has
-# passed the barrier of the next before they are written again.
-_LARGEST = """
-#define GROUP (BLOCK / EACH)
-#define WARP 32
-__device__ __forceinline__ Word across_lanes(Word most) {
-    #pragma unroll
-    for (int by = (GROUP < WARP ? GROUP : WARP) / 2; by > 0; by /= 2)
-        most = max(most, __shfl_xor_sync(0xffffffffu, most, by));
-    return most;
-}
-__device__ __forceinline__ Word across_warps(const Word *parts) {
-    Word most = 0;
-    #pragma unroll
-    for (int k = 0; k < GROUP / WARP; ++k)
-        most = max(most, parts[threadIdx.x / GROUP * (GROUP / WARP) + k]);
-    return most;
-}
-"""
+_WARP = 32
 
 _KERNEL = """
 extern "C" __global__ __launch_bounds__(THREADS, RESIDENT)
@@ -112,41 +43,52 @@ void SYMBOL(ARRAYS, const long long size, const Word key0, const Word key1, SCAL
         const bool whole = aligned && count == EACH;
         const long long b = begin / BLOCK;
         const bool there = b * BLOCK < size;
-        const Word block = (Word)b;
+        const Word block = (Word)b, place = (Word)(begin % BLOCK);
         WORDS
         SCALES
         LOADS
         FRESH
+        BEGUN
         #pragma unroll
         for (int i = 0; i < EACH; ++i) {
             STEP
+            TURNED
         }
         STORES
-        LARGEST
+        CODED
     }
 }
 """
 
-# Elements behind the end of an array are no part of its last block, whatever became of them.
-_CODES = """if (count < EACH) {
+# Of states in 8 bits. What is behind the end of an array is no part of its last block, whatever
+# became of it.
+_CODES = """MOST
+        if (count < EACH) {
             #pragma unroll
             for (int i = 0; i < EACH; ++i) if (i >= count) { ABSENT }
         }
         #pragma unroll
-        for (int i = 0; i < EACH; ++i) { MOST }
-        ACROSS
-        ENDS
-        if (there && lane == 0) { SCALED }
-        BEGUN
+        for (int i = 0; i < EACH; ++i) { LARGER }
+        LANES
+        WARPS
+        FACTORS
+        if (there && lane == 0) { ENDS }
+        AGAIN
         #pragma unroll
         for (int i = 0; i < EACH; ++i) {
-            CODED
+            CODE
+            TURNED
         }
         STORED"""
 
+# Lanes have read the scales that one of them is to write.
+_ONE_WARP = "__syncwarp();"
+
+# Who has read the parts of one turn has passed the barrier of the next before they are written
+# again.
 _WARPS = """if (threadIdx.x % WARP == 0) { PARTS }
         __syncthreads();
-        MEET
+        JOINED
         turn ^= 1;"""
 
 
@@ -165,126 +107,109 @@ def source(layout: Layout, block: int, threads: int) -> str:
 
     Args:
         block: elements of a block of the quantization.
-        threads: of a GPU's block: a multiple of 32 that `threads_of` gives.
+        threads: of a GPU's block, as `threads_of` gives them for a multiple of 32.
     """
-    numbers = {"BLOCK": block, "THREADS": threads, "EACH": EACH}
-    values = [name for name in layout.arrays() if name.endswith("_at")]
-    numbers["RESIDENT"] = (RESIDENT if len(values) <= MOST else FEWER) // threads
+    resident = RESIDENT if len(_packs(layout)) <= MOST else FEWER
+    numbers = {"BLOCK": block, "THREADS": threads, "EACH": EACH, "RESIDENT": resident // threads}
     defined = "".join(f"#define {name} {number}\n" for name, number in numbers.items())
-    words = {"SYMBOL": symbol(layout, block), **_words(layout, block)}
-    kernel = re.sub(r"[A-Z]{4,}", lambda found: words.get(found[0], found[0]), _KERNEL)
-    return f"{defined}{functions()}{_PACKS}{_LARGEST}{c_text.PREAMBLE}{kernel}"
+    words = {"SYMBOL": symbol(layout, block), **_kernel(layout), "MEETING": "", "CODED": ""}
+    if states := layout.in_blocks:
+        several = block > EACH * _WARP
+        words["CODED"] = _filled(_CODES, _codes(layout, several))
+        if several:
+            parts = f"__shared__ Word parts[2][{len(states)}][THREADS / WARP];"
+            words["MEETING"] = f"{parts}\n    int turn = 0;"
+    kernel = _filled(_KERNEL, words)
+    return f"{defined}{functions()}{PACKS}{LARGEST}{c_text.PREAMBLE}{kernel}"
 
 
-@cache
-def functions() -> str:
-    """The formulas in C, with what they are made of."""
-    return _PRIMITIVES + "".join(map(c_text.typed_function, in_order()))
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    """With what stands for each word in capitals."""
+    return re.sub(r"[A-Z]{4,}", lambda found: words.get(found[0], found[0]), text)
 
 
-def _words(layout: Layout, block: int) -> dict[str, str]:
-    """What stands for each word in capitals of the kernel."""
-    arrays, states = layout.arrays(), layout.in_blocks
-    packs = {name: dtype for name, dtype in arrays.items() if name.endswith("_at")}
-    written = [name for name in packs if name != "g_at"]
-    codes = [f"{name}_at" for name in states]
+def _packs(layout: Layout) -> dict[str, str]:
+    """The dtypes of the arrays of a value an element."""
+    return {name: each for name, each in layout.arrays().items() if name.endswith("_at")}
+
+
+def _kernel(layout: Layout) -> dict[str, str]:
+    """What stands for the words of the kernel."""
+    packs, codes = _packs(layout), [f"{name}_at" for name in layout.in_blocks]
     wide = [name for name in packs if name not in codes]
-    pairs = range(layout.pairs())
-    turned = [(f"word{k}", f"plus(word{k}, pace{k})") for k in pairs]
-
-    def stored(names: list[str]) -> str:
-        return "\n".join(f"unpack({each}, {_to(each)} + begin, count, whole);" for each in names)
-
-    step = _lines([(f"float {target}", value) for target, value in layout.loads()])
-    step += f"\n{{\n{c_text.operation(layout.rule, 'float')}\n}}\n{_lines(layout.stores())}"
-    step += "".join(f"\n{name}_new[i] = {name};" for name in states)
-    words = [(f"const Word {target}", value) for target, value in layout.words()]
-    # The first of a thread: its block's start, and the pace for each place before it.
-    first = [(f"const Word first{k}", f"plus(start{k}, times(pace{k}, place))") for k in pairs]
-    found = {
+    pairs, arrays = range(layout.pairs()), layout.arrays().items()
+    first = [(f"first{k}", f"plus(start{k}, times(pace{k}, place))") for k in pairs]
+    body = c_text.operation(layout.rule, "float")
+    new = [f"{name}_new[i] = {name};" for name in layout.in_blocks]
+    return {
         "ARRAYS": ", ".join(
-            f"{'const ' * (name == 'g_at')}{C_TYPES[dtype]} *{_to(name)}"
-            for name, dtype in arrays.items()
+            f"{'const ' * (name == 'g_at')}{C_TYPES[dtype]} *{_to(name)}" for name, dtype in arrays
         ),
         "SCALARS": ", ".join(f"const float {name}" for name in scalar_names(layout.rule)),
         "ADDRESSES": " | ".join(f"(size_t){_to(name)}" for name in wide),
         "CODES": " | ".join(f"(size_t){_to(name)}" for name in codes) or "0",
-        "WORDS": "\n".join(
-            ["const Word place = (Word)(begin % BLOCK);"] * bool(pairs) + [_lines([*words, *first])]
-        ),
-        "SCALES": "\n".join(
+        "WORDS": _lines([*layout.words(), *first], "const Word "),
+        "SCALES": _joined(
             f"const float {name}_scale = there ? {_to(f'{name}_scales')}[b] : 0.0f;"
-            for name in states
+            for name in layout.in_blocks
         ),
-        "LOADS": "\n".join(
+        "LOADS": _joined(
             f"Pack<{C_TYPES[dtype]}> {name} = packed({_to(name)} + begin, count, whole);"
             for name, dtype in packs.items()
         ),
-        "FRESH": "\n".join(
-            [*(f"Pack<float> {name}_new;" for name in states), *_begun(pairs, "Word ")]
+        "FRESH": _joined(f"Pack<float> {name}_new;" for name in layout.in_blocks),
+        "BEGUN": _joined(f"Word word{k} = first{k};" for k in pairs),
+        "STEP": _joined(
+            [_lines(layout.loads(), "float "), f"{{\n{body}\n}}", _lines(layout.stores()), *new]
         ),
-        "STEP": "\n".join([step, _lines(turned)]),
-        "STORES": stored([name for name in written if name not in codes]),
-        "MEETING": "",
-        "LARGEST": "",
+        "TURNED": _turned(layout),
+        "STORES": _stored(name for name in wide if name != "g_at"),
     }
-    if states:
-        found |= _of_codes(layout, block, _lines(turned), stored(codes))
-    return found
 
 
-def _of_codes(layout: Layout, block: int, turned: str, stored: str) -> dict[str, str]:
-    """What is done to the states in 8 bits once all of a thread's are new."""
-    states, several = layout.in_blocks, block > EACH * 32
-    ends = [
-        (target, value)
-        for target, value in layout.block_ends()
-        if not target.endswith("_scales[b]")
-    ]
-    scales = [each for each in layout.block_ends() if each not in ends]
-    kinds = {"factor": "float", "kept": "Word"}
-    coded = [layout.code(name, f"{name}_new[i]") for name in states]
-    across = "\n".join(f"{name}_most = across_lanes({name}_most);" for name in states)
-    if not several:
-        across += "\n__syncwarp();  // all have read the scales that one of them writes"
-    else:
-        words = {
-            "PARTS": " ".join(
-                f"parts[turn][{k}][threadIdx.x / WARP] = {name}_most;"
-                for k, name in enumerate(states)
-            ),
-            "MEET": "\n".join(
-                f"{name}_most = across_warps(parts[turn][{k}]);" for k, name in enumerate(states)
-            ),
-        }
-        across += "\n" + re.sub(r"[A-Z]{4,}", lambda each: words.get(each[0], each[0]), _WARPS)
-    words = {
-        "ABSENT": " ".join(f"{name}_new[i] = 0.0f;" for name in states),
-        "MOST": _lines(
+def _codes(layout: Layout, several: bool) -> dict[str, str]:
+    """What stands for the words of what becomes of states in 8 bits.
+
+    Args:
+        several: whether their blocks have several warps.
+    """
+    states = layout.in_blocks
+    scales = [each for each in layout.block_ends() if each[0].endswith("_scales[b]")]
+    factors = [each for each in layout.block_ends() if each not in scales]
+    meeting = {
+        "PARTS": _joined(
+            f"parts[turn][{k}][threadIdx.x / WARP] = {name}_most;" for k, name in enumerate(states)
+        ),
+        "JOINED": _joined(
+            f"{name}_most = across_warps(parts[turn][{k}]);" for k, name in enumerate(states)
+        ),
+    }
+    return {
+        "MOST": _joined(f"Word {name}_most = 0;" for name in states),
+        "ABSENT": _joined(f"{name}_new[i] = 0.0f;" for name in states),
+        "LARGER": _lines(
             [(f"{name}_most", f"largest({name}_most, {name}_new[i])") for name in states]
         ),
-        "ACROSS": across,
+        "LANES": _joined(f"{name}_most = across_lanes({name}_most);" for name in states),
+        "WARPS": _filled(_WARPS, meeting) if several else _ONE_WARP,
+        "FACTORS": _lines(factors, "const auto "),
         "ENDS": _lines(
-            [(f"const {kinds[target.rpartition('_')[2]]} {target}", value)
-             for target, value in ends]
-        ),  # fmt: skip
-        "SCALED": _lines([(re.sub(r"(\w+)\[", _scales, target), value) for target, value in scales]),
-        "BEGUN": "\n".join(_begun(range(layout.pairs()), "")),
-        "CODED": "\n".join([_lines(coded), turned]),
-        "STORED": stored,
+            [(f"{_to(target.removesuffix('[b]'))}[b]", value) for target, value in scales]
+        ),
+        "AGAIN": _joined(f"word{k} = first{k};" for k in range(layout.pairs())),
+        "CODE": _lines([layout.code(name, f"{name}_new[i]") for name in states]),
+        "TURNED": _turned(layout),
+        "STORED": _stored(f"{name}_at" for name in states),
     }
-    codes = re.sub(r"[A-Z]{4,}", lambda each: words.get(each[0], each[0]), _CODES)
-    fresh = "\n".join(f"Word {name}_most = 0;" for name in states)
-    meeting = f"__shared__ Word parts[2][{len(states)}][THREADS / WARP];\nint turn = 0;"
-    return {"LARGEST": f"{fresh}\n{codes}", "MEETING": meeting if several else ""}
 
 
-def _begun(pairs: range, declared: str) -> list[str]:
-    return [f"{declared}word{k} = first{k};" for k in pairs]
+def _turned(layout: Layout) -> str:
+    """The noise of the next element."""
+    return _lines([(f"word{k}", f"plus(word{k}, pace{k})") for k in range(layout.pairs())])
 
 
-def _scales(found: re.Match[str]) -> str:
-    return f"{_to(found[1])}["
+def _stored(names: Iterable[str]) -> str:
+    return _joined(f"unpack({name}, {_to(name)} + begin, count, whole);" for name in names)
 
 
 def _to(name: str) -> str:
@@ -292,8 +217,12 @@ def _to(name: str) -> str:
     return f"{name}_all"
 
 
-def _lines(statements: list[Statement]) -> str:
+def _lines(statements: Iterable[Statement], declared: str = "") -> str:
     """As C statements."""
-    return "\n".join(
-        f"{target} = {c_text.typed_expression(value)};" for target, value in statements
+    return _joined(
+        f"{declared}{target} = {c_text.typed_expression(value)};" for target, value in statements
     )
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""The kernel of a layout as a Python function, for `cuda.jit`, the simulator and the compile gate."""
+"""The kernel of a layout as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba import config, cuda, float32, types, uint32
+import numpy as np
 
 from ...compiling import python_text
 from ...compiling.cuda_launch import device_functions, made_once
@@ -28,12 +28,16 @@ def python_kernel(layout: Layout, block: int) -> Any:
     A thread takes an element of a block, or a few, and keeps its new states in registers until the
     largest one is known, which is found in shared memory.
     """
+    from numba import cuda, float32, uint32
+
     rule, threads = layout.rule, threads_of(block)
     given = (*layout.arrays(), "size", "key0", "key1", *python_text.scalar_names(rule))
     text = f"def NAME({', '.join(given)}):\n    t = cuda.threadIdx.x\n"
     states, places = layout.in_blocks, range(0, block, threads)
     text += "".join(f"    {name}_parts = cuda.shared.array({threads}, uint32)\n" for name in states)
-    text += f"    for b in range(cuda.blockIdx.x, (size + {block - 1}) // {block}, cuda.gridDim.x):\n"
+    text += (
+        f"    for b in range(cuda.blockIdx.x, (size + {block - 1}) // {block}, cuda.gridDim.x):\n"
+    )
     body = "block = uint32(b)\n" + _lines(layout.words()) + _lines(layout.blocks())
     body += "".join(f"{name}_most = uint32(0)\n" for name in states)
     for at in places:
@@ -70,15 +74,36 @@ def python_kernel(layout: Layout, block: int) -> Any:
 
 @made_once
 def functions() -> dict[str, Any]:
-    """What statements of a layout call, on the GPU, or in Numba's simulator."""
-    found = {each.__name__: each for each in words.PRIMITIVES} | {"word": array.word}
-    if not config.ENABLE_CUDASIM:
-        from numba.cuda.extending import intrinsic
+    """What statements of a layout call, on the GPU or in Numba's simulator."""
+    from numba import cuda
 
-        found = intrinsics(intrinsic, types)
+    found = _in_python() if simulated() else _compiled()
     for each in in_order():
         found[each.__name__] = cuda.jit(python_text.rebound(each, found), device=True)
+    if simulated():
+        lower_half = found["lower_half"]
+        # NumPy's scalars don't wrap around where they are stored, as a GPU's words do.
+        found["lower_half"] = lambda x: lower_half(x).astype(np.uint16).view(np.int16)
     return found
+
+
+def simulated() -> bool:
+    """Whether kernels run as Python."""
+    from numba import config
+
+    return bool(config.ENABLE_CUDASIM)
+
+
+def _compiled() -> dict[str, Any]:
+    """What formulas are made of."""
+    from numba import types
+    from numba.cuda.extending import intrinsic
+
+    return intrinsics(intrinsic, types)
+
+
+def _in_python() -> dict[str, Any]:
+    return {each.__name__: each for each in words.PRIMITIVES} | {"word": array.word}
 
 
 def _words(layout: Layout, at: int) -> str:

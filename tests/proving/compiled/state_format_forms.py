@@ -41,9 +41,7 @@ def _with(layout: Layout, rule: Rule) -> Layout:
 
 def texts(name: str) -> dict[str, nvrtc.Text]:
     """What CuPy compiles, by form."""
-    return {
-        form: nvrtc.launched(cupy_gpu.raw_kernel, *made) for form, made in forms(name).items()
-    }
+    return {form: nvrtc.launched(cupy_gpu.raw_kernel, *made) for form, made in forms(name).items()}
 
 
 class _OfWords(Lowered):

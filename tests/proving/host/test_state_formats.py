@@ -121,13 +121,11 @@ def test_elements_behind_the_end_are_no_part_of_the_last_block():
 
 
 def test_launches_are_as_planned():
-    for block, size, threads, blocks in (
-        (64, 1, 256, 1), (256, 2048, 256, 1), (256, 2049, 256, 2), (2048, 5000, 256, 3),
-    ):  # fmt: skip
+    for block, size, grid in ((64, 1, 1), (256, 2048, 1), (256, 2049, 2), (2048, 5000, 3)):
         device = Device(threads=256, blocks=cuda_launch.MAX_BLOCKS)
         stepped(device, LAYOUTS[ALL], arrays_of(device, LAYOUTS[ALL], size, block))
         (call,) = device.calls
-        assert (call.grid, call.block) == ((blocks,), (threads,))
+        assert (call.grid, call.block) == ((grid,), (256,))
     device = Device()
     stepped(device, LAYOUTS[ALL], arrays_of(device, LAYOUTS[ALL], SIZE, 2048))
     assert device.calls[0].block == (256,), "as many threads as a block of 2048 takes"
@@ -135,7 +133,9 @@ def test_launches_are_as_planned():
 
 
 # --- sanitizers -----------------------------------------------------------------------------------
-@pytest.mark.parametrize(("name", "block"), [(name, 64) for name in LAYOUTS if LAYOUTS[name].in_blocks])
+@pytest.mark.parametrize(
+    ("name", "block"), [(name, 64) for name in LAYOUTS if LAYOUTS[name].in_blocks]
+)
 def test_a_step_is_clean(name, block, kind):
     Device(kind).prove_steps(LAYOUTS[name], 64 * 13 + 5, block)
 
@@ -154,7 +154,7 @@ def test_so_are_blocks_of_several_warps(block, kind):
 PLANTED = {  # what is there, what is there instead, elements of a block, words
     "a lane's own largest": ("by < WARP", "by < 1", 64, None),
     "a warp's own largest": ("k < GROUP / WARP", "k < 1", 1024, None),
-    "the noise of another block": ("(Word)b;", "(Word)b + 1u;", 64, "codes differ"),
+    "the noise of another block": ("(Word)b,", "(Word)b + 1u,", 64, "codes differ"),
     "the noise of another place": ("(begin % BLOCK)", "(begin % BLOCK) + 1u", 64, "codes differ"),
     "the halves of a word changed": ("onepass_upper(word0)", "onepass_lower(word0)", 64, "differ"),
     "no noise": ("onepass_lower(word0)", "0x8000u", 64, "codes differ"),

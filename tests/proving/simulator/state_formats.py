@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from unittest import mock
 
-import numpy as np
 from onepass.kernels.state_formats.gpu import numba_cuda_kernels
 
 from proving.host.state_formats import take_steps
@@ -17,7 +16,7 @@ from proving.simulator.simulator import CONTROL, outcome, tell
 from proving.simulator.tools import Outcome
 
 MOST_THREADS = 16  # so that threads take several elements of a block
-SMALL = {name: (2 * 64 + 17, 64) for name in LAYOUTS}
+SMALL = dict.fromkeys(LAYOUTS, (2 * 64 + 17, 64))
 CASES = {
     **SMALL,
     "adam_f32_f32_q8_q8 in blocks of 128": (3 * 128 + 1, 128),
@@ -41,14 +40,10 @@ class Simulated(simulator.Simulated):
     def _patches(self) -> Iterable[Any]:
         right = numba_cuda_kernels.functions()
 
-        def lower_half(x: Any) -> Any:
-            """NumPy's scalars don't wrap around where they are stored, as a GPU's words do."""
-            return right["lower_half"](x).astype(np.uint16).view(np.int16)
-
         def twice(code: Any, scale: Any) -> Any:
             return right["signed"](code, scale + scale)
 
-        functions = right | {"lower_half": lower_half} | ({"signed": twice} if self.wrong else {})
+        functions = right | ({"signed": twice} if self.wrong else {})
         yield from super()._patches()
         changed = {"MOST_THREADS": MOST_THREADS, "functions": lambda: functions}
         yield mock.patch.multiple(numba_cuda_kernels, **changed)
