@@ -193,9 +193,7 @@ def _codes(layout: Layout, several: bool) -> dict[str, str]:
         "LANES": _joined(f"{name}_most = across_lanes({name}_most);" for name in states),
         "WARPS": _filled(_WARPS, meeting) if several else _ONE_WARP,
         "FACTORS": _lines(factors, "const auto "),
-        "ENDS": _lines(
-            [(f"{_to(target.removesuffix('[b]'))}[b]", value) for target, value in scales]
-        ),
+        "ENDS": _lines([(f"{_to(target[:-3])}[b]", value) for target, value in scales]),
         "AGAIN": _joined(f"word{k} = first{k};" for k in range(layout.pairs())),
         "CODE": _lines([layout.code(name, f"{name}_new[i]") for name in states]),
         "TURNED": _turned(layout),

@@ -8,6 +8,8 @@ import pytest
 from cases.state_formats import CASES, bits, same_bits
 from onepass import kernels
 from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.c_text import typed_function
+from onepass.kernels.state_formats.words import Number, Word, plus
 from oracles.rules import RULES as ORACLES
 
 from proving.host import elementwise as hostcuda
@@ -191,3 +193,59 @@ def test_a_sanitizer_sees_a_planted_mistake(mistake):
     device = Device(usable(kind), blocks=1, edit=planted("", right, wrong))
     with pytest.raises(AssertionError, match=words):
         device.prove_steps(LAYOUTS[ALL], 4 * block + 5, block, off=int("not aligned" in mistake))
+
+
+# --- what can't be translated ---------------------------------------------------------------------
+def literal(a: Word) -> Word:
+    return plus(a, 1)
+
+
+def named_again(a: Word) -> Word:
+    a = plus(a, a)
+    return a
+
+
+def branch(a: Word) -> Word:
+    if a:
+        return a
+    return plus(a, a)
+
+
+def method(x: Number) -> Number:
+    return np.exp(x)
+
+
+def divided(x: Number, y: Number) -> Number:
+    return x / y
+
+
+def unknown_name(a: Word) -> Word:
+    return plus(a, SIZE)
+
+
+def no_annotation(a) -> Word:
+    return a
+
+
+def another_annotation(a: Word) -> int:
+    return a
+
+
+FUNCTIONS = {
+    literal: "`1`",
+    named_again: "`a = plus(a, a)`",
+    branch: "`if a:",
+    method: "`np.exp(x)`",
+    divided: "`x / y`",
+    unknown_name: "`SIZE`",
+    no_annotation: "annotated as Word or Number",
+    another_annotation: "annotated as Word or Number",
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_what_a_typed_function_can_not_hold_is_named(function):
+    with pytest.raises(TypeError) as caught:
+        typed_function(function)
+    assert FUNCTIONS[function] in str(caught.value)
+    assert f"{__name__}.{function.__name__}" in str(caught.value)

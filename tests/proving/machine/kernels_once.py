@@ -58,6 +58,7 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 EXTRAS = ({}, {"weight_decay": 0.05, "maximize": True, "grad_scale": 0.7})
 SIZES = (1, 31, 257, 1023)
+ENCODED = (257, 5003)
 # a thread's, some lanes', a warp's and a block's rows; the last one is read again
 SOFTMAX_WIDTHS = (1, 3, 10, 33, 100, 257, 1000, 1025, 5000, 40_000)
 # long and short runs of a channel, whole and cut into parts; channels that fill no warp
@@ -293,7 +294,7 @@ def encoded(where: Where, dtype: str) -> Iterator[str]:
     for name, layout in format_layouts.LAYOUTS.items():
         case, formats = format_cases.CASES[layout.rule.name], format_layouts.formats(layout)
         for block in format_layouts.blocks(layout):
-            for size in (1, 257, 5003):
+            for size in ENCODED:
                 arrays = format_cases.call_arrays(where, case, formats, size, block_size=block)
                 for step in (1, 2):
                     format_cases.assert_encoded_step(where, case, arrays, step, 7, block)
