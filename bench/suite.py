@@ -28,6 +28,7 @@ from .workloads.first_call import PROGRAMS, FirstCall
 from .workloads.growth import growths
 from .workloads.optimizer_options import OptimizerOptions
 from .workloads.ranks import Exchange, Meeting, Overlap, RankedStep, Update
+from .workloads.state_formats import FormatStep
 from .workloads.step_parts import PARTS, WHOLE, StepPart
 from .workloads.steps import Step
 from .workloads.tensors import FewTensors, Tensors
@@ -145,6 +146,17 @@ def _optimizers(choice: Choice) -> list[Workload]:
     every = {"1e4": 10**4, "1e5": 10**5, "1e6": 10**6, "1e7": 10**7}
     chosen = choice.one(small=small.items(), quick=quick.items(), default=every.items())
     return [OptimizerOptions(label, size, choice.device) for label, size in chosen]
+
+
+def _state_formats(choice: Choice) -> list[Workload]:
+    names = choice.one(small=("adam", "lion"), quick=("adam",), default=sizes.FORMATS)
+    labels = choice.one(small=("1e3",), quick=("1e6",), default=sizes.FORMATS_BY_SIZE)
+    return [
+        FormatStep(CASES[name], label, sizes.STEPS[label], choice.device)
+        for name in names
+        for label in labels
+        if name == "adam" or label not in ("1e4", "1e5")
+    ]
 
 
 def _growth(choice: Choice) -> list[Workload]:
@@ -305,6 +317,7 @@ ON_ANY_DEVICE: dict[str, Maker] = {
     "elementwise": _elementwise,
     "tensors": _tensors,
     "optimizers": _optimizers,
+    "state-formats": _state_formats,
     "growth": _growth,
 }
 ON_THE_CPU: dict[str, Maker] = {
@@ -323,7 +336,7 @@ ON_A_GPU: dict[str, Maker] = {
     "training-steps": _training_steps,
 }
 SECTIONS = (*ON_ANY_DEVICE, *ON_THE_CPU, *ON_A_GPU)
-LONG = ("busy", "estimators", "ranks")
+LONG = ("busy", "estimators", "ranks", "state-formats")
 """Sections of a full run, and of those that name them."""
 
 

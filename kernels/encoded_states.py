@@ -23,7 +23,7 @@ from .state_formats.formats import is_bfloat16 as is_bfloat16
 from .state_formats.layout import BFLOAT16
 from .state_formats.layout import EIGHT_BIT as EIGHT_BIT
 from .state_formats.layout import FLOAT32 as FLOAT32
-from .state_formats.noise import key_of
+from .state_formats.noise import keys_of
 from .state_formats.state8bit import State8bit
 from .state_formats.state8bit import checked_block_size as checked_block_size
 from .state_formats.step import engine_for
@@ -108,7 +108,8 @@ def step_all(
     if full:
         first = calls[full[0]]
         chosen = engine_for(first, engine)
-        steps = [Step(calls[k], of[groups[k]], key_of(*noise, k)) for k in full]
+        keys = keys_of(*noise, len(calls))
+        steps = [Step(calls[k], of[groups[k]], keys[k]) for k in full]
         with Explained(prepared[0].name, first.param, chosen.name):
             chosen.run(steps, kept.bundle.of_engine)
 

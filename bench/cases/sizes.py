@@ -23,6 +23,12 @@ STEPS_BY_MODE = {
     "full": tuple(STEPS),
 }
 
+FORMATS = ("adam", "rmsprop", "momentum", "amsgrad", "lion")
+"""Rules whose states are measured in each format."""
+
+FORMATS_BY_SIZE = ("1e4", "1e5", "1e6", "1e7", "1e8")
+"""The sizes of these; the rules after the first leave out the two smallest."""
+
 STEPS_ON_A_GPU = {"1e3": 1_000, "1e6": 1_000_000, "6.4e7": 64_000_000, "1e8": 100_000_000}
 """The same on a GPU: at 6.4e7 a launch is nothing beside moving memory."""
 

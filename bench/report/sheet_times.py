@@ -12,6 +12,7 @@ from .sheet import Sheet, once
 from .sheet_busy import busy
 from .sheet_estimators import estimators
 from .sheet_ranks import ranks
+from .sheet_state_formats import state_formats
 from .words import short_ratio, short_seconds
 
 COMPARED = ("steps", "batch-norm", "elementwise")
@@ -37,6 +38,10 @@ def times(report: Report) -> Iterator[Sheet]:
                 yield from estimators(title, works, report)
             elif section == "ranks":
                 yield from ranks(title, works, report)
+            elif section == "state-formats":
+                yield state_formats(title, works)
+                detail = _by_path(f"{section} paths", f"{title}: every path", works)
+                yield replace(detail, detail=True)
             elif section in COMPARED:
                 yield _compared(section, title, works)
                 detail = _by_path(f"{section} paths", f"{title}: every path", works)

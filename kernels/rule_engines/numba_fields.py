@@ -46,9 +46,14 @@ def _table() -> np.ndarray:
     """Where fields lie, the addresses of types, and a word of each dtype; zeros if unknown."""
     start, ends = object.__basicsize__ - 8, (object.__basicsize__, tuple.__basicsize__)
     places = start, *ends, float.__basicsize__ - 8
-    kinds = [_word(id(dtype) + start + 16) & KIND for dtype in DTYPES]
+    kinds = [word_of_dtype(dtype) for dtype in DTYPES]
     table = np.array([*places, id(tuple), id(np.ndarray), id(float), *kinds])
     return table if fields_known(*places) else np.zeros_like(table)
+
+
+def word_of_dtype(dtype: np.dtype[Any]) -> int:
+    """What tells a dtype from others: a word of each of its objects, of which KIND masks bits."""
+    return _word(id(dtype) + object.__basicsize__ - 8 + 16) & KIND
 
 
 def fields_known(start: int, count: int, items: int, value: int) -> bool:

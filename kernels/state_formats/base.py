@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..operation import OperationEngine
+from ..rule import Rule
 from .contract import Call
 
 
@@ -25,6 +26,18 @@ class Step(NamedTuple):
 
 class EncodedEngine(OperationEngine):
     """Runs checked calls of one device."""
+
+    def quick(
+        self, rule: Rule, arrays: tuple[Any, ...], coefficients: tuple[float, ...], key: int
+    ) -> bool:
+        """Step one call of unchecked arrays, not all of them plain, if that is safe; False if
+        nothing was done, and the checks are to explain.
+
+        Args:
+            arrays: param, grad and states.
+            key: of the noise.
+        """
+        return False
 
     @abstractmethod
     def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:

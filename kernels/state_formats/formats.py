@@ -131,7 +131,11 @@ def format_of(state: Any) -> str:
 def is_bfloat16(array: Any) -> bool:
     """Whether an array is of `ml_dtypes.bfloat16`, or of uint16, which is taken for its bits."""
     dtype = getattr(array, "dtype", None)
-    return dtype == np.uint16 or getattr(dtype, "name", "") == BFLOAT16
+    if not isinstance(dtype, np.dtype):
+        return False
+    if dtype.kind == "u":
+        return dtype.itemsize == 2
+    return dtype.kind == "V" and dtype.name == BFLOAT16  # whose name is put together each time
 
 
 def bits_of(array: Array) -> Array:

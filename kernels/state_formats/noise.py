@@ -58,9 +58,15 @@ def lower(word: Word) -> Word:
     return both(word, LOWER)
 
 
-def key_of(seed: int, step: int, number: int = 0) -> int:
-    """The 64-bit key of a step, and of an array of those that are stepped together."""
-    return _split(_split(_split(seed) + step) + number)
+def key_of(seed: int, step: int) -> int:
+    """The 64-bit key of a step of a single array, or of the first of several."""
+    return _split(_split(_split(seed) + step))
+
+
+def keys_of(seed: int, step: int, arrays: int) -> list[int]:
+    """Those of as many arrays that are stepped together."""
+    base = _split(_split(seed) + step)
+    return [_split(base + number) for number in range(arrays)]
 
 
 def _split(state: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,9 +46,12 @@ class Rounding(NamedTuple):
         return noise.key_of(seed, int(self.step or 0))
 
 
-def step_one(prepared: Prepared, arrays: Sequence[Any], engine: str, rounding: Rounding) -> None:
+def step_one(prepared: Prepared, arrays: tuple[Any, ...], engine: str, rounding: Rounding) -> None:
     """A rule's step in place on arrays of which some are encoded."""
     rule, coefficients = prepared
+    at_once = OPERATION.at_once(engine, arrays[0]) if rounding.remainder is None else None
+    if at_once is not None and at_once.quick(rule, arrays, coefficients, rounding.key()):
+        return
     made = checked(rule, arrays, rounding.remainder)
     key = rounding.key() if made.layout.pairs() else 0
     chosen = engine_for(made, engine)

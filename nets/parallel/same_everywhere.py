@@ -9,6 +9,7 @@ from typing import Any
 from ...backend.version import __version__
 from ..layers.batch_norm import BatchNorm
 from ..network.sequential import Sequential
+from ..optimizers.frame.encoding import NOT_SHARED
 from ..optimizers.frame.optimizer import Optimizer
 from .agreement import Agreement
 
@@ -66,6 +67,8 @@ def check_alone(net: Sequential, optimizer: Optimizer) -> None:
     if optimizer.params is not net.parameters():
         name = type(optimizer).__name__
         raise ValueError(f"optimizer updates other arrays; expected {name}(net.parameters())")
+    if optimizer.formats:
+        raise ValueError(NOT_SHARED)
     if optimizer.storage.share is not None:
         raise ValueError(
             "optimizer is stepped by ranks together already; expected their DataParallel to be "

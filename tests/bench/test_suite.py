@@ -212,7 +212,9 @@ def test_a_wrong_section_is_told_with_those_there_are():
 
 
 def test_what_takes_long_is_for_full_runs_and_for_those_that_name_it():
-    others = [name for name in SECTIONS if name not in ("busy", "estimators", "ranks")]
+    others = [
+        name for name in SECTIONS if name not in ("busy", "estimators", "ranks", "state-formats")
+    ]
     for mode in ("quick", "default"):
         assert run._sections([], mode) == others
         assert run._sections(["busy", "steps"], mode) == ["steps", "busy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from operator import is_
 from typing import Any
 
@@ -12,10 +13,16 @@ from numba import carray, types
 from ...compiling.jit import cfunc
 from ...crew.atomics import call, pointer
 from ...crew.crew import CHUNKS_PER_THREAD, HELPED, MIN_CHUNK, SHARED, get_crew
+from ...rule import AVERAGE, Rule
 from ..base import EncodedEngine, Step
-from ..state8bit import blocks_of
+from ..contract import BLOCK
+from ..formats import bits_of, is_bfloat16
+from ..layout import BFLOAT16, EIGHT_BIT, FLOAT32, Layout
+from ..state8bit import State8bit, blocks_of
+from .numba_entry import DONE, LARGE, Plan, step_one, write_job
 from .numba_loops import FIRST_ARRAY, KEY, block_loop
 
+_FLOAT32 = np.dtype("float32")
 WORDS = 3
 """Of a call in the table of a walk: how many blocks it and those before it have, the address of its
 loop, and that of its job."""
@@ -82,26 +89,74 @@ class Table:
 
 
 class NumbaEngine(EncodedEngine):
-    """All calls in one walk."""
+    """All calls in one walk; a single one by itself."""
 
     name = "numba"
+
+    def quick(
+        self, rule: Rule, arrays: tuple[Any, ...], coefficients: tuple[float, ...], key: int
+    ) -> bool:
+        flat: list[Any] = [arrays[0], arrays[1]]
+        formats, block, sizes = [], BLOCK, 0
+        for state, name in zip(arrays[2:], rule.state, strict=True):
+            if type(state) is State8bit:
+                if state.signed == (name in rule.unsigned) or (sizes and state.block_size != block):
+                    return False
+                block, sizes = state.block_size, sizes + 1
+                flat += [state.codes, state.scales]
+                formats.append(EIGHT_BIT)
+            elif type(state) is np.ndarray and state.dtype is _FLOAT32:
+                flat.append(state)
+                formats.append(FLOAT32)
+            elif is_bfloat16(state) and name != AVERAGE:
+                flat.append(bits_of(state))
+                formats.append(BFLOAT16)
+            else:
+                return False
+        plan = _plan(rule, tuple(formats))
+        given, signed = tuple(flat), key - (key >> 63 << 64)
+        found = step_one(id(given), id(coefficients), signed, block, plan.address)
+        return found == DONE or (
+            found == LARGE and self._share(plan, given, coefficients, signed, block)
+        )
+
+    @staticmethod
+    def _share(
+        plan: Plan, arrays: tuple[Any, ...], coefficients: tuple[float, ...], key: int, block: int
+    ) -> bool:
+        """Run the loop by the crew."""
+        job = np.empty(plan.words, np.int64)
+        address = job.ctypes.data
+        if not write_job(id(arrays), id(coefficients), key, block, plan.address, address):
+            return False
+        nbytes, size = sum(each.nbytes for each in arrays), arrays[0].size
+        _run(plan.function, blocks_of(size, block), job, arrays, size, nbytes)
+        return True
 
     def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
         table = kept.get("table")
         if table is None or not table.follow(steps):
             kept["table"] = table = Table(steps)
         table.tell(steps)
-        crew = get_crew()
-        if table.nbytes < HELPED:
-            crew.alone(walk.address, table.blocks, table.walk)
-            return
-        wake = table.nbytes >= SHARED
-        each = -(-table.elements // table.blocks)
-        least = (MIN_CHUNK if wake else MIN_CHUNK // 4) // each
-        chunk = max(1, least, -(-table.blocks // (crew.threads * CHUNKS_PER_THREAD)))
-        crew.run(
-            walk.address, table.blocks, table.walk, table, chunk, elements=table.elements, wake=wake
-        )
+        _run(walk.address, table.blocks, table.walk, table, table.elements, table.nbytes)
+
+
+def _run(function: int, blocks: int, job: np.ndarray, kept: Any, size: int, nbytes: int) -> None:
+    """`function` over blocks, by the crew where so many bytes are worth it."""
+    crew = get_crew()
+    if nbytes < HELPED:
+        crew.alone(function, blocks, job)
+        return
+    wake = nbytes >= SHARED
+    least = (MIN_CHUNK if wake else MIN_CHUNK // 4) * blocks // size
+    chunk = max(1, least, -(-blocks // (crew.threads * CHUNKS_PER_THREAD)))
+    crew.run(function, blocks, job, kept, chunk, elements=size, wake=wake)
+
+
+@cache
+def _plan(rule: Rule, states: tuple[str, ...]) -> Plan:
+    """Of a call whose parameter and gradient are float32; it lives as long as the process."""
+    return Plan(Layout(rule, FLOAT32, FLOAT32, states))
 
 
 def _address(array: Any) -> int:

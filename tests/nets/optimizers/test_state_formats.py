@@ -434,3 +434,12 @@ def test_a_scaled_loss_steps_them_on_the_cpu():
     exact = parameters()
     RMSprop(exact, state_format="8bit").step(gradients(0))
     assert np.allclose(params.flat, exact.flat, rtol=1e-5, atol=1e-6)
+
+
+def test_ranks_tell_that_they_share_float32_alone():
+    from onepass.nets.parallel.same_everywhere import check_alone
+
+    net = Sequential(Dense(96, 64))
+    check_alone(net, Adam(net.parameters()))
+    with pytest.raises(ValueError, match="not shared by ranks"):
+        check_alone(net, Adam(net.parameters(), state_format="8bit"))
