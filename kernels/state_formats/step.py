@@ -49,7 +49,10 @@ class Rounding(NamedTuple):
 def step_one(prepared: Prepared, arrays: tuple[Any, ...], engine: str, rounding: Rounding) -> None:
     """A rule's step in place on arrays of which some are encoded."""
     rule, coefficients = prepared
-    at_once = OPERATION.at_once(engine, arrays[0]) if rounding.remainder is None else None
+    noisy = rounding.seed is not None or rounding.step is not None
+    at_once = None
+    if noisy and rounding.remainder is None:  # else the checks come first
+        at_once = OPERATION.at_once(engine, arrays[0])
     if at_once is not None and at_once.quick(rule, arrays, coefficients, rounding.key()):
         return
     made = checked(rule, arrays, rounding.remainder)

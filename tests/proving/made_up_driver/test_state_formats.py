@@ -45,7 +45,7 @@ def on_gpu(arrays):
 
 def steps_of(layouts, size=SIZE):
     """Steps on arrays of several layouts on the GPU."""
-    found = []
+    found, keys = [], noise.keys_of(3, 1, len(layouts))
     for k, layout in enumerate(layouts):
         case = CASES[layout.rule.name]
         arrays = on_gpu(call_arrays(Host(), case, formats(layout), size + k))
@@ -53,7 +53,7 @@ def steps_of(layouts, size=SIZE):
         call = checked(layout.rule, [*arrays.values()], rest)
         assert call.layout == layout
         coefficients = tuple(0.5 for _ in layout.rule.scalars)
-        found.append(Step(call, coefficients, noise.key_of(3, 1, k)))
+        found.append(Step(call, coefficients, keys[k]))
     return found
 
 
