@@ -134,7 +134,7 @@ def is_bfloat16(array: Any) -> bool:
     if not isinstance(dtype, np.dtype):
         return False
     if dtype.kind == "u":
-        return dtype.itemsize == 2
+        return dtype.itemsize == 2 and dtype.isnative
     return dtype.kind == "V" and dtype.name == BFLOAT16  # whose name is put together each time
 
 
