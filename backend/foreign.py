@@ -120,6 +120,13 @@ def _on_gpu(value: Any, name: str) -> Array:
     return cupy.asarray(value)
 
 
+def _bits(value: Any) -> str:
+    """What to do with PyTorch's bfloat16."""
+    if str(getattr(value, "dtype", "")) != "torch.bfloat16":
+        return ""
+    return ". kernels take the bits of bfloat16 as uint16: pass tensor.view(torch.uint16)"
+
+
 def _on_cpu(value: Any, name: str) -> np.ndarray:
     has_numpys = hasattr(value, "__array__") or hasattr(value, "__array_interface__")
     try:
@@ -129,7 +136,7 @@ def _on_cpu(value: Any, name: str) -> np.ndarray:
     except TypeError as error:  # a dtype that NumPy does not have
         raise TypeError(
             f"{name} is a {type(value).__name__} of {getattr(value, 'dtype', 'unknown dtype')}, "
-            f"which NumPy can't see ({error}); expected float16, float32 or float64"
+            f"which NumPy can't see ({error}); expected float16, float32 or float64{_bits(value)}"
         ) from error
     if array.dtype.isbuiltin == 2:  # ml_dtypes' bfloat16 and its like, which JAX brings
         raise TypeError(

@@ -14,9 +14,13 @@ from .activation.arguments import check_options
 from .batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engine_table import find_engine
 from .inverted_dropout import dropout as run_dropout
+from .rule import Rule
 from .rules import RULES
 from .softmax import softmax_cross_entropy
 from .softmax.gpu.plan import every_width
+from .state_formats.formats import check_format, zero_state
+from .state_formats.layout import FLOAT32
+from .state_formats.step import Rounding, step_one
 
 
 def warmup(
@@ -27,26 +31,32 @@ def warmup(
     softmax: bool = False,
     dropout: bool = False,
     activations: Iterable[str] = (),
+    captured: bool = False,
+    state_formats: Iterable[str] = (),
 ) -> None:
     """Compile rules, and what else is asked for, now instead of at the first call.
 
     It takes seconds, batch normalization longest, and once: the machine code is kept on disk. What
-    captured steps on a GPU have for themselves is compiled when they are captured; what decides on
-    those of a `LossScaler`, at the first.
+    decides on the steps of a `LossScaler` is compiled at the first.
 
     Args:
         dtypes: one or several of "float16", "float32", "float64".
         engine: one engine's name; "auto" means the one that "auto" picks on the current device.
         rules: names of rules; all by default.
         batch_norm: forward, backward and inference, with and without ReLU, too; by "cupy" those of
-            small arrays, since others have code of their own.
+            small arrays whose rows or images are multiples of sixteen bytes, or odd, since others
+            have code of their own.
         softmax: softmax cross-entropy too, of any number of classes, without smoothed labels.
         dropout: dropout too.
         activations: kinds of `activation_forward` too, such as "relu": both ways, with a bias and
             without.
+        captured: what captured steps have for themselves too, by "cupy": the choice of a batch's
+            rows, and what decides on a step of one group of parameters, with `clip_norm` too.
+        state_formats: "bfloat16", "8bit", or both: rules with all of their states so, too, for
+            parameters of float32; on a GPU in blocks of 256.
 
     Raises:
-        ValueError: an unknown rule, dtype, activation or engine.
+        ValueError: an unknown rule, dtype, activation, format or engine.
         EngineUnavailableError: the engine can't be used here.
     """
     names = list(RULES if rules is None else rules)
@@ -60,9 +70,13 @@ def warmup(
     flag("batch_norm", batch_norm)
     flag("softmax", softmax)
     flag("dropout", dropout)
+    flag("captured", captured)
     kinds = [activations] if isinstance(activations, str) else list(activations)
     for kind in kinds:
         check_options(kind, 0.01, "activations")
+    formats = [state_formats] if isinstance(state_formats, str) else list(state_formats)
+    for each in formats:
+        check_format("state_formats", each)
     backend = get_backend("auto" if engine == "auto" else _device_for(engine))
     for dtype in dtypes:
         chosen = find_engine(engine, backend.asarray(np.zeros(1, dtype)), contiguous=True)
@@ -70,6 +84,11 @@ def warmup(
             for name in names:
                 chosen.warmup(RULES[name], dtype)
                 chosen.warmup(RULES[name].without_decay, dtype)
+            for name in names if dtype == FLOAT32 else ():
+                for each in formats:
+                    _warm_format(backend, RULES[name], each, engine)
+            if captured and chosen.name == "cupy":
+                _warm_captured(names, dtype)
             if batch_norm:
                 _warm_batch_norm(backend, dtype, engine)
             if softmax:
@@ -80,11 +99,24 @@ def warmup(
                 _warm_activation(backend, kind, dtype, engine)
 
 
+def _warm_format(backend: Backend, rule: Rule, state_format: str, engine: str) -> None:
+    """Step one number, with L2 weight decay and without."""
+    for each in (rule, rule.without_decay) if rule.state else ():
+        param, grad = (backend.asarray(np.zeros(1, np.float32)) for _ in range(2))
+        states = [
+            zero_state(param, state_format, signed=name not in rule.unsigned) for name in rule.state
+        ]
+        prepared = each, tuple(1.0 for _ in each.scalars)
+        step_one(prepared, (param, grad, *states), engine, Rounding("warmup", 0, 1, None))
+
+
 def _warm_batch_norm(backend: Backend, dtype: str, engine: str) -> None:
-    """Run it on small arrays, with short and with long runs of a channel."""
-    for inner in (1, 64):
-        x = backend.asarray(np.ones((2, 1, inner), dtype))
-        vectors = [backend.asarray(np.full(1, value, dtype)) for value in (1, 0, 0, 1)]
+    """Run it on small arrays, with short and with long runs of a channel; on a GPU with those that
+    are multiples of sixteen bytes, and with odd ones."""
+    on_gpu = backend.device != "cpu"
+    for channels, inner in ((1, 1), (1, 64), *(((8, 1), (1, 33)) if on_gpu else ())):
+        x = backend.asarray(np.ones((2, channels, inner), dtype))
+        vectors = [backend.asarray(np.full(channels, value, dtype)) for value in (1, 0, 0, 1)]
         for activation in (None, "relu"):
             options: dict[str, Any] = {"activation": activation, "engine": engine}
             _, saved = batch_norm_forward(x, *vectors, **options)
@@ -102,11 +134,31 @@ def _warm_softmax(backend: Backend, dtype: str, engine: str) -> None:
 
 
 def _warm_activation(backend: Backend, kind: str, dtype: str, engine: str) -> None:
-    """Run it on small arrays."""
-    x, vector = (backend.asarray(np.zeros(shape, dtype)) for shape in ((2, 2), 2))
-    for bias in (vector, None):
-        y = activation_forward(x, kind, bias=bias, engine=engine)
-        activation_backward(x, y, kind, bias_grad=bias, engine=engine)
+    """Run it on small arrays; on a GPU in rows of every length that takes new code."""
+    for width in (8, 4, 2, 1) if backend.device != "cpu" else (2,):
+        x, vector = (backend.asarray(np.zeros(shape, dtype)) for shape in ((2, width), width))
+        for bias in (vector, None):
+            y = activation_forward(x, kind, bias=bias, engine=engine)
+            activation_backward(x, y, kind, bias_grad=bias, engine=engine)
+
+
+def _warm_captured(names: Iterable[str], dtype: str) -> None:
+    """Compile what graphs launch beside rules and the operations of a step."""
+    from .compiling import cuda_squares
+    from .compiling.python_text import scalar_names
+    from .graph.cupy_graph import decide_kernel, take_kernel
+
+    take_kernel().compile()
+    rules = [rule for name in names for rule in (RULES[name], RULES[name].without_decay)]
+    for columns in {len(scalar_names(rule)) for rule in rules}:
+        for metric in _METRICS:
+            decide_kernel(metric, columns).compile()
+    for kernel in ("squares_array", "squares_total"):
+        cuda_squares.raw_kernel(kernel, dtype).compile()
+
+
+_METRICS = "int64", "float64"
+"""The dtypes of what a loss's metric is, summed up over the rows of a batch."""
 
 
 def _device_for(engine: str) -> str:

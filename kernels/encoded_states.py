@@ -15,15 +15,17 @@ from .rule import Prepared as Prepared
 from .rule import Rule
 from .rules import RULES
 from .state_formats.base import Step
-from .state_formats.contract import Call, checked
+from .state_formats.contract import Call as Call
+from .state_formats.contract import checked
 from .state_formats.formats import as_bfloat16, bits_of
 from .state_formats.formats import check_format as check_format
 from .state_formats.formats import format_of as format_of
 from .state_formats.formats import is_bfloat16 as is_bfloat16
+from .state_formats.formats import seen_as_bits as seen_as_bits
 from .state_formats.layout import BFLOAT16
 from .state_formats.layout import EIGHT_BIT as EIGHT_BIT
 from .state_formats.layout import FLOAT32 as FLOAT32
-from .state_formats.noise import keys_of
+from .state_formats.noise import keys_of as keys_of
 from .state_formats.state8bit import State8bit
 from .state_formats.state8bit import checked_block_size as checked_block_size
 from .state_formats.step import engine_for

@@ -6,6 +6,7 @@ Both keep a table of 256 values and a scale for each block of 256, and round to 
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,11 +35,8 @@ def why_no_eight_bit(path: str, device: str) -> str:
 
 
 def _optimizer_class(path: str) -> Any:
-    if path == "bitsandbytes":
-        from bitsandbytes import optim
-    else:
-        from torchao import optim
-    return optim.Adam8bit
+    package = import_module(f"{PACKAGES[path]}.optim")
+    return package.Adam8bit
 
 
 def eight_bit_step(path: str, param: Array, grad: Array) -> Candidate:

@@ -53,8 +53,8 @@ def activation_backward(
 
     Conventions: the derivative of "relu" at z = 0 is 0, that of "leaky_relu" is slope. Where "relu"
         stops a gradient it stops NaN and inf too. Rows are added up in float64 on the CPU, a few of
-        them at a time in float32. On a GPU the sum is a second launch, and `out` takes a copy of dz
-        after it. float16 computes in float32.
+        them at a time in float32. On a GPU the sum is a second launch, in float32 but for float64;
+        of what has gaps `out` takes a copy after it. float16 computes in float32.
         dz lies in memory in y's order; "numba" and "numba-cuda" copy what lies in another one.
         Arrays of other libraries are taken in as `as_array` does; dz is a NumPy or CuPy array.
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, sections 6.3 and 6.5.

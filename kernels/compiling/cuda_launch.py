@@ -31,6 +31,7 @@ NULL = np.uint64(0)
 THREADS = 256
 _MULTIPROCESSORS = 16  # cudaDevAttrMultiProcessorCount
 MAX_BLOCKS = 1 << 16  # beyond that, each thread takes several elements
+ZEROS = 1 << 10  # more than a GPU's processors hold blocks
 
 observers: list[Callable[[str, str, Array, tuple[Any, ...]], None]] = []
 """Called after each launch with engine, kernel's name, the array that chose device and dtype, and
@@ -129,8 +130,8 @@ def _launcher(kernel: Any, blocks: Blocks, threads: int, stream: int) -> Any:
 
 
 def zero_between_launches(like: Array) -> Array:
-    """A number, unsigned in 32 bits, on the device of `like`, for kernels whose blocks count
-    themselves, so that the last one goes on: they leave it 0. Each of CuPy's streams has its own,
+    """ZEROS numbers, unsigned in 32 bits, on the device of `like`, for kernels whose blocks count
+    themselves, so that the last one goes on: they leave them 0. Each of CuPy's streams has its own,
     since launches there follow one another.
 
     Raises:
@@ -146,7 +147,7 @@ def zero_between_launches(like: Array) -> Array:
                 "before that, on this stream. Run the step once before its capture"
             )
         with like.device:
-            found = _counts[key] = cupy.zeros(1, "uint32")
+            found = _counts[key] = cupy.zeros(ZEROS, "uint32")
     return found
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
 from ...backend import Array, backend_of
 from ...backend.checks.arrays import check_writeable
 from ...backend.failures import Explained
 from ..activation import activation_forward
 from ..activation.arguments import check_options
-from ..activation.gpu.sums import add_rows
 from ..array_arguments import check_input, check_overlap
+from ..compiling.cuda_columns import column_sums
 from . import cublaslt as lt
 from .cupy_device import NoRoomError
 from .cupy_plan import Plan
@@ -148,12 +153,21 @@ def _apart(
     with backend.scope():
         if alone:
             return backend.xp.matmul(a, b, out=out)
+        if bias_grad is not None and bias_grad.size:
+            add_up = _column_sums(b, bias_grad)
         y = matmul(a, b, out)
         if bias is not None or activation != "linear":
             activation_forward(y, activation, bias=bias, slope=slope, out=y)
         if bias_grad is not None and bias_grad.size:
-            add_rows(b, bias_grad)
+            add_up()
     return y
+
+
+def _column_sums(b: Array, sums: Array) -> Callable[[], object]:
+    """What writes the sums of b's columns."""
+    if isinstance(b, np.ndarray):
+        return partial(b.sum, axis=0, out=sums)
+    return column_sums(b if b.flags.c_contiguous else b.copy(), sums)
 
 
 def _check(

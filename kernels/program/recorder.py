@@ -6,7 +6,7 @@ refuse was refused when the arrays were made: only layers and losses call them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..crew.board import STOP
 from ..groups import Runs
 from ..inverted_dropout.arguments import mask_of
 from ..rule import Rule
+from ..state_formats.contract import Call
 from . import (
     numba_activation,
     numba_batch_norm,
@@ -199,6 +200,12 @@ class Recorder:
         clip_norm: float | None,
     ) -> None:  # fmt: skip
         numba_rule.step(self.program, self.words, rule, arrays, runs, table, clip_norm)
+
+    def encoded_step(self, calls: Sequence[Call], groups: np.ndarray, most: int) -> Any:
+        """The same of arrays whose states are in 16 or 8 bits: an `EncodedStep`."""
+        from .numba_encoded import EncodedStep  # which compiles when it is first needed
+
+        return EncodedStep(self.program, self.words, calls, groups, most)
 
     def take(self, source: np.ndarray, out: np.ndarray) -> int:
         """Rows of `source`; the number of the changing word that says where their numbers are."""

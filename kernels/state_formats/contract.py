@@ -11,7 +11,7 @@ from ...backend import Array, backend_of
 from ...backend.checks.arrays import check_writeable
 from ...backend.checks.overlap import any_overlap
 from ..rule import AVERAGE, Rule
-from .formats import bits_of, check_halves, format_of, is_bfloat16
+from .formats import bits_of, check_halves, format_of, is_bfloat16, seen_as_bits
 from .layout import BFLOAT16, EIGHT_BIT, FLOAT32, Layout
 from .state8bit import State8bit, check_parts
 
@@ -40,7 +40,8 @@ class Call(NamedTuple):
 def is_encoded(arrays: Sequence[Any], remainder: Any) -> bool:
     """Whether a step takes arrays of other formats than its own."""
     return remainder is not None or any(
-        isinstance(each, State8bit) or is_bfloat16(each) for each in arrays
+        isinstance(each, State8bit) or is_bfloat16(each) or seen_as_bits(each) is not each
+        for each in arrays
     )
 
 

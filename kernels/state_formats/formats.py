@@ -138,6 +138,16 @@ def is_bfloat16(array: Any) -> bool:
     return dtype.kind == "V" and dtype.name == BFLOAT16  # whose name is put together each time
 
 
+def seen_as_bits(array: Any) -> Any:
+    """A tensor of PyTorch's in bfloat16, which NumPy can't see, as its bits; anything else as it
+    is."""
+    if str(getattr(array, "dtype", "")) != "torch.bfloat16":
+        return array
+    import torch  # which is there, since the tensor is
+
+    return array.detach().view(torch.uint16)
+
+
 def bits_of(array: Array) -> Array:
     """The same memory as uint16."""
     return array if array.dtype == np.uint16 else array.view(np.uint16)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...backend.beside_torch import beside_torch
 from ...backend.checks.numbers import random_word
 from ...backend.failures import Explained
+from ...backend.foreign import taken_in
 from ..engine_table import find_engine
 from ..rule import Prepared
 from . import noise
 from .base import EncodedEngine, Step
 from .contract import Call, checked
 from .engines import OPERATION
+from .formats import seen_as_bits
 
 
 class Rounding(NamedTuple):
@@ -31,13 +35,18 @@ class Rounding(NamedTuple):
     step: int | None
     remainder: Any
 
+    @property
+    def told(self) -> bool:
+        """Whether there is something to tell the noise of a step by."""
+        return self.seed is not None or self.step is not None
+
     def key(self) -> int:
         """That of the noise.
 
         Raises:
             TypeError, ValueError: seed and step are left out, or seed is none.
         """
-        if self.seed is None and self.step is None:
+        if not self.told:
             raise TypeError(
                 f"{self.function} rounds states in 16 or 8 bits by noise that is another at each "
                 "step; expected seed=, such as the number of the step"
@@ -49,18 +58,20 @@ class Rounding(NamedTuple):
 def step_one(prepared: Prepared, arrays: tuple[Any, ...], engine: str, rounding: Rounding) -> None:
     """A rule's step in place on arrays of which some are encoded."""
     rule, coefficients = prepared
-    noisy = rounding.seed is not None or rounding.step is not None
-    at_once = None
-    if noisy and rounding.remainder is None:  # else the checks come first
+    if rounding.remainder is None and rounding.told:
         at_once = OPERATION.at_once(engine, arrays[0])
-    if at_once is not None and at_once.quick(rule, arrays, coefficients, rounding.key()):
-        return
-    made = checked(rule, arrays, rounding.remainder)
-    key = rounding.key() if made.layout.pairs() else 0
-    chosen = engine_for(made, engine)
-    if made.param.size:
-        with Explained(rule.name, made.param, chosen.name):
-            chosen.run([Step(made, coefficients, key)], {})
+        if at_once is not None and at_once.quick(rule, arrays, coefficients, rounding.key()):
+            return
+    names = (*rule.arguments, "remainder")
+    given = [*map(seen_as_bits, (*arrays, rounding.remainder))]
+    with beside_torch(given) or nullcontext():
+        *taken, remainder = taken_in(names, given)
+        made = checked(rule, taken, remainder)
+        key = rounding.key() if made.layout.pairs() else 0
+        chosen = engine_for(made, engine)
+        if made.param.size:
+            with Explained(rule.name, made.param, chosen.name):
+                chosen.run([Step(made, coefficients, key)], {})
 
 
 def engine_for(call: Call, engine: str) -> EncodedEngine:

@@ -310,6 +310,8 @@ def numba_machine(machine, monkeypatch):
         cupy.cuda.get_current_stream = lambda: SimpleNamespace(ptr=0)
         monkeypatch.setitem(sys.modules, "numba_cuda", package)
         monkeypatch.setattr("numba.cuda", cuda, raising=False)
+        loaded = "numba.cuda.np.arrayobj"  # which is loaded first where NumPy is 2.5 or newer
+        monkeypatch.setitem(sys.modules, loaded, ModuleType(loaded))
         monkeypatch.setattr(cuda_launch, "_launchers", {})
         numba_cuda._missing.cache_clear()
         return cupy

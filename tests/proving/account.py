@@ -51,6 +51,7 @@ def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
     from onepass.kernels.batch_norm.gpu import cuda_text, numba_cuda
+    from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
     from onepass.kernels.compiling.cuda_squares import KERNELS as SQUARES
     from onepass.kernels.graph.cuda_text import DECIDE, TAKE
     from onepass.kernels.rule_engines.cuda_scaling import KERNEL as SCALE_DECIDE
@@ -64,7 +65,7 @@ def shipped() -> Iterator[Kernel]:
     both = (*RULES, "dropout", *activations, *SOFTMAX)
     other_ways = [f"{name}_{way}" for name in RULES for way in ("chunks", "by_table")]
     names = {
-        "cupy": (*both, *cuda_text.KERNELS, *other_ways, *SQUARES, TAKE),
+        "cupy": (*both, *cuda_text.KERNELS, *other_ways, *SQUARES, COLUMNS, TAKE),
         "numba-cuda": (*both, *numba_cuda.KERNELS, "softmax_mean"),
     }
     for decision in (DECIDE, SCALE_DECIDE):

@@ -9,7 +9,7 @@ from ...compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
 from ...compiling.cuda_packs import launch_packed
 from ...compiling.dtypes import NAMES
 from .cuda_text import elementwise, source, symbol
-from .sums import GpuActivation
+from .cupy_sums import GpuActivation
 
 
 class CupyActivation(GpuActivation):

@@ -15,7 +15,7 @@ from ...compiling.dtypes import compute_dtype
 from ...compiling.python_text import rebound
 from ..formula import FORMULAS, KINDS
 from . import numba_cuda_kernels
-from .sums import GpuActivation
+from .cupy_sums import GpuActivation
 
 
 class NumbaCudaActivation(GpuActivation):

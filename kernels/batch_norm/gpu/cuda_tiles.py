@@ -3,9 +3,9 @@
 Memory is (outer, channel, inner). Where runs of a channel are long (RUNS), a block takes a part of
 the runs of one channel. Where they are short, memory is rows of `channels * inner` columns, and a
 block takes a part of the rows of a tile: of so many neighbouring channels that a row of it is whole
-items. An item is EACH elements, which are read and written at once: of sixteen bytes, or one where
-memory is not aligned. A thread takes every so many-th item of its block: always of the same
-columns, so that their channels are looked up once.
+items. An item is EACH elements, which are read and written at once: sixteen bytes, or as many of
+them as memory and runs are multiples of. A thread takes every so many-th item of its block: always
+of the same columns, so that their channels are looked up once.
 
 The grid is (blocks side by side, parts), and a part is `share` items of a channel, or rows of a
 tile. Threads join in the same order at every run, and so do parts.

@@ -24,6 +24,7 @@ __device__ __forceinline__ void take(const T *array, Index at, C *values) {
 __device__ __forceinline__ void give(T *array, Index at, const C *values) {
     Item made;
     EVERY_ELEMENT made.at[j] = T(values[j]);
+    asm("" : "+r"(at));  // else the compiler sees through some places, and stores parts of items
     put(array, at, made);
 }
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -222,13 +223,13 @@ def _cut(layout: Layout, arrays: tuple[Array, ...], whole: bool = True) -> Cut:
     for array in arrays:
         places |= start_of(array)
     shape = layout.outer, layout.channels, layout.inner
-    return cut_of(*shape, x.dtype, places % BYTES == 0, processors(x.device.id), whole)
+    return cut_of(*shape, x.dtype, gcd(places, BYTES), processors(x.device.id), whole)
 
 
 def _cut_at(layout: Layout, x: Array, places: int, whole: bool = True) -> Cut:
     """Of CuPy arrays, one of which is x, whose addresses have the bits `places`."""
     shape = layout.outer, layout.channels, layout.inner
-    return cut_of(*shape, x.dtype, places % BYTES == 0, processors(x.data.device_id), whole)
+    return cut_of(*shape, x.dtype, gcd(places, BYTES), processors(x.data.device_id), whole)
 
 
 @made_lately
@@ -237,7 +238,7 @@ def cut_of(
     channels: int,
     inner: int,
     dtype: np.dtype[Any],
-    aligned: bool,
+    aligned: int,
     processors: int,
     whole: bool = True,
 ) -> Cut:

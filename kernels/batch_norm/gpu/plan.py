@@ -1,8 +1,8 @@
 """How the engine "cupy" cuts arrays of (outer, channel, inner) into blocks.
 
 Where a channel's runs are long, a block has one channel, else a tile of neighbouring ones, whose
-rows are whole items: sixteen bytes, or one element where memory is not aligned (cuda_tiles.py), or
-where an index takes 64 bits.
+rows are whole items: sixteen bytes, or as many of them as memory and runs are multiples of
+(cuda_tiles.py); one element where an index takes 64 bits.
 
 One block has all of its channels' values where these fit the registers of MORE threads, KEPT
 elements each: then they are read once, and there is one launch. A tile is then as narrow as 32
@@ -21,8 +21,8 @@ from ...compiling.cuda_packs import BYTES
 THREADS = 256  # of a block
 MORE = 512  # of one that has all of its channels' values
 RUN = 32  # values from which a channel's run is long
-LANES = (8, 4, 2)  # items across a tile, where they have BYTES
-SINGLES = (32, 16, 8)  # where they are elements
+ACROSS = (128, 64, 32)  # bytes of a tile's row
+LANES = 32  # items of it at most
 KEPT = {2: 32, 4: 32, 8: 16}  # elements of an array that a thread keeps, by their bytes
 MOST_KEPT = {2: 16, 4: 16, 8: 8}  # items
 RESIDENT = 4  # blocks of THREADS that a processor holds: a thread then has 64 registers
@@ -83,20 +83,24 @@ def plan_of(
     channels: int,
     inner: int,
     itemsize: int,
-    aligned: bool,
+    aligned: int,
     processors: int,
     whole: bool = True,
 ) -> Plan:
-    """The plan for one shape, whose arrays begin at multiples of BYTES or not, on a GPU of so many
-    processors; `whole`: of a block's values may be kept."""
-    runs, each = inner >= RUN, BYTES // itemsize
-    large = _reach(outer, channels, inner, each) >= WIDE
-    if large or not aligned or (inner if runs else channels * inner) % each:
-        each = 1
+    """The plan for one shape on a GPU of so many processors.
+
+    Args:
+        aligned: bytes, BYTES at most, of which all arrays begin at multiples.
+        whole: whether a block may keep values.
+    """
+    runs = inner >= RUN
+    large = _reach(outer, channels, inner, BYTES // itemsize) >= WIDE
+    row = (inner if runs else channels * inner) * itemsize
+    each = 1 if large else gcd(aligned, row) // itemsize
     if runs:
         tiles, length = [_Tile(1, 1)], outer * inner // each
     else:
-        widths = LANES if each > 1 else SINGLES
+        widths = (min(row // (each * itemsize), LANES) for row in ACROSS)
         tiles = [_tile(channels, inner, each, lanes) for lanes in widths]
         length = outer
     if whole and not large:

@@ -11,16 +11,17 @@ import numpy as np
 from numba import carray, types
 
 from ...compiling.jit import cfunc
+from ...compiling.python_text import scalar_names
 from ...crew.atomics import call, pointer
 from ...crew.crew import CHUNKS_PER_THREAD, HELPED, MIN_CHUNK, SHARED, get_crew
 from ...rule import AVERAGE, Rule
 from ..base import EncodedEngine, Step
-from ..contract import BLOCK
+from ..contract import BLOCK, Call
 from ..formats import bits_of, is_bfloat16
 from ..layout import BFLOAT16, EIGHT_BIT, FLOAT32, Layout
 from ..state8bit import State8bit, blocks_of
 from .numba_entry import DONE, LARGE, Plan, step_one, write_job
-from .numba_loops import FIRST_ARRAY, KEY, block_loop
+from .numba_loops import FIRST_ARRAY, block_loop
 
 _FLOAT32 = np.dtype("float32")
 WORDS = 3
@@ -35,32 +36,32 @@ class Table:
         walk: the argument of `walk`.
         blocks: of all calls together.
         elements, nbytes: likewise.
+        varied: of each job the words that are others at each step: the key, then coefficients.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self.arrays = [step.call.arrays for step in steps]
-        sizes = [FIRST_ARRAY + len(s.call.arrays) + len(s.coefficients) for s in steps]
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.arrays = [each.arrays for each in calls]
+        self._layouts = [each.layout for each in calls]
+        places = [FIRST_ARRAY + len(arrays) for arrays in self.arrays]
+        widths = [len(scalar_names(layout.rule)) for layout in self._layouts]
+        sizes = [at + 1 + width for at, width in zip(places, widths, strict=True)]
         ends = np.cumsum(sizes)
         self._words = np.zeros(ends[-1], np.int64)
         self._jobs = np.split(self._words, ends[:-1])
-        self._table = np.zeros((len(steps), WORDS), np.int64)
-        self.elements = sum(step.call.param.size for step in steps)
+        self._table = np.zeros((len(calls), WORDS), np.int64)
+        self.elements = sum(each.param.size for each in calls)
         self.nbytes = sum(each.nbytes for arrays in self.arrays for each in arrays)
         done = 0
-        for job, row, step in zip(self._jobs, self._table, steps, strict=True):
-            made, size = step.call, step.call.param.size
-            done += blocks_of(size, made.block)
-            job[:KEY] = size, made.block
+        for job, row, made in zip(self._jobs, self._table, calls, strict=True):
+            done += blocks_of(made.param.size, made.block)
+            job[:FIRST_ARRAY] = made.param.size, made.block
             job[FIRST_ARRAY : FIRST_ARRAY + len(made.arrays)] = [*map(_address, made.arrays)]
             row[:] = done, block_loop(made.layout).address, job.ctypes.data
         self.blocks = done
-        self.walk = np.array([len(steps), self._table.ctypes.data], np.int64)
-        self._keys = [job[KEY : KEY + 1].view(np.uint64) for job in self._jobs]
-        self._coefficients = [
-            job.view(np.float64)[FIRST_ARRAY + len(arrays) :]
-            for job, arrays in zip(self._jobs, self.arrays, strict=True)
-        ]
-        self._layouts = [step.call.layout for step in steps]
+        self.walk = np.array([len(calls), self._table.ctypes.data], np.int64)
+        self.varied = [job[at:] for job, at in zip(self._jobs, places, strict=True)]
+        self._keys = [each[:1].view(np.uint64) for each in self.varied]
+        self._coefficients = [each[1:].view(np.float64) for each in self.varied]
 
     def follow(self, steps: Sequence[Step]) -> bool:
         """Whether these calls are of the same arrays, but for gradients, which may be others."""
@@ -74,7 +75,7 @@ class Table:
                 return False
             same = [*map(is_, arrays, last)]
             if not all(same):
-                at = 2 if layout.param == "bfloat16" else 1
+                at = 2 if layout.param == BFLOAT16 else 1
                 if not all(same[:at]) or not all(same[at + 1 :]):
                     return False
                 job[FIRST_ARRAY + at] = _address(arrays[at])
@@ -136,7 +137,7 @@ class NumbaEngine(EncodedEngine):
     def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
         table = kept.get("table")
         if table is None or not table.follow(steps):
-            kept["table"] = table = Table(steps)
+            kept["table"] = table = Table([step.call for step in steps])
         table.tell(steps)
         _run(walk.address, table.blocks, table.walk, table, table.elements, table.nbytes)
 

@@ -37,7 +37,7 @@ from ...rule_engines.numba_fields import (
 from ...rule_engines.numba_fields import KIND as BITS
 from ..layout import Layout
 from .numba_loops import BLOCK as BLOCK_WORD
-from .numba_loops import FIRST_ARRAY, KEY, SIZE, block_loop
+from .numba_loops import FIRST_ARRAY, SIZE, block_loop
 
 DONE, UNFIT, LARGE = range(3)
 # Words of a plan: where TABLE lies, numbers of arrays and coefficients, the loop; then for each
@@ -60,7 +60,7 @@ class Plan:
 
     def __init__(self, layout: Layout) -> None:
         arrays, coefficients = layout.arrays(), len(scalar_names(layout.rule))
-        self.words = FIRST_ARRAY + len(arrays) + coefficients
+        self.words = FIRST_ARRAY + len(arrays) + 1 + coefficients
         self.function: int = block_loop(layout).address
         self._words = np.zeros(FIRST + 3 * len(arrays) + self.words, np.int64)
         self._words[:FIRST] = TABLE.ctypes.data, len(arrays), coefficients, self.function
@@ -115,11 +115,13 @@ def _fill(arrays: Any, coefficients: Any, key: Any, block: Any, plan: Any, job: 
         for b in range(count):
             if a != b and addresses[a] <= addresses[b] < end:
                 return -1
-    values = carray(pointer(job + 8 * (FIRST_ARRAY + count)), head[COEFFICIENTS], FLOAT64)
+    varied = job + 8 * (FIRST_ARRAY + count)
+    values = carray(pointer(varied + 8), head[COEFFICIENTS], FLOAT64)
     if not read_floats(known, coefficients, values):
         return -1
     own_job = carray(pointer(job), FIRST_ARRAY, INT64)
-    own_job[SIZE], own_job[BLOCK_WORD], own_job[KEY] = size, block, key
+    own_job[SIZE], own_job[BLOCK_WORD] = size, block
+    carray(pointer(varied), 1, INT64)[0] = key
     return size
 
 

@@ -16,10 +16,9 @@ from ...simd.loops import c_function, inline
 from ..layout import Layout, Statement
 from .numba_words import NAMES
 
-SIZE, BLOCK, KEY = range(3)
-"""Words of a job: elements, elements of a block, the key of the noise; then come the addresses of
-the layout's arrays, and the rule's coefficients."""
-FIRST_ARRAY = 3
+SIZE, BLOCK, FIRST_ARRAY = range(3)
+"""Words of a job: elements, elements of a block, the addresses of the layout's arrays; then comes
+what is another at each step, the key of the noise and the rule's coefficients."""
 
 
 @once
@@ -32,10 +31,11 @@ def block_loop(layout: Layout) -> Any:
     rule, arrays = layout.rule, layout.arrays()
     scalars, buffers = python_text.scalar_names(rule), layout.in_blocks
     text = "def NAME(low, high, job):\n"
-    text += f"    words = carray(job, ({FIRST_ARRAY + len(arrays)},), int64)\n"
-    text += f"    scalars = carray(job, ({FIRST_ARRAY + len(arrays) + len(scalars)},), float64)\n"
-    text += f"    key0, key1 = uint32(words[{KEY}]), uint32(words[{KEY}] >> 32)\n"
-    for k, name in enumerate(scalars, FIRST_ARRAY + len(arrays)):
+    key = FIRST_ARRAY + len(arrays)
+    text += f"    words = carray(job, ({key + 1},), int64)\n"
+    text += f"    scalars = carray(job, ({key + 1 + len(scalars)},), float64)\n"
+    text += f"    key0, key1 = uint32(words[{key}]), uint32(words[{key}] >> 32)\n"
+    for k, name in enumerate(scalars, key + 1):
         text += f"    {name} = float32(scalars[{k}])\n"
     text += f"    before = {flush_text(rule)}\n"
     text += f"    size, elements = words[{SIZE}], words[{BLOCK}]\n"

@@ -12,12 +12,14 @@ from ....backend.checks.numbers import count, random_word
 from ....kernels.encoded_states import (
     EIGHT_BIT,
     FLOAT32,
+    Call,
     Prepared,
     calls_of,
     check_format,
     checked_block_size,
     format_of,
     is_bfloat16,
+    keys_of,
     step_all,
     unsigned_states,
 )
@@ -127,24 +129,31 @@ class Encoding:
         if state == REMAINDER:
             return value.copy()
         kind, signed = self.format(key, state), state not in self._unsigned
-        same = format_of(value) == kind
-        if same and (kind != EIGHT_BIT or value.block_size == self._block):
+        alike = format_of(value) == kind
+        if alike and kind == EIGHT_BIT:
+            alike = (value.block_size, value.signed) == (self._block, signed)
+        if alike:
             return value.copy()
         values = kernels.decode_state(value)
         return kernels.encode_state(values, kind, signed=signed, block_size=self._block)
-
-    def check(self, calls: Calls, rule: Any, states: Sequence[str]) -> None:
-        """Raise where a step can't take these arrays."""
-        self._calls(calls, rule, states)
 
     def step(
         self, prepared: Prepared, calls: Calls, states: Sequence[str], engine: str, step: int
     ) -> None:
         """Take it."""
-        made = self._calls(calls, prepared[0], states)
+        made = self.calls(calls, prepared[0], states)
         step_all(prepared, made, engine, (self._seed, step), calls.kept)
 
-    def _calls(self, calls: Calls, rule: Any, states: Sequence[str]) -> Any:
+    def keys(self, step: int, arrays: int) -> list[int]:
+        """Of the noise of a step, one for each array that is stepped."""
+        return keys_of(self._seed, step, arrays)
+
+    def calls(self, calls: Calls, rule: Any, states: Sequence[str]) -> list[Call]:
+        """The checked calls of a step on these arrays.
+
+        Raises:
+            TypeError, ValueError: one is not fit.
+        """
         columns: Sequence[Sequence[Any]] = calls.columns
         halves: Sequence[Any] = [None] * len(columns[0])
         if states and states[-1] == REMAINDER:

@@ -14,7 +14,7 @@ from .... import kernels
 from ....backend import device_of
 from ....backend.checks.arrays import check_arrays
 from ....backend.checks.numbers import step_number
-from ....kernels.encoded_states import is_bfloat16, moved
+from ....kernels.encoded_states import Call, is_bfloat16, moved
 from ....kernels.engine_table import Kept, find_engine
 from ....kernels.launch import (
     AVERAGE,
@@ -301,7 +301,7 @@ class Optimizer(Tuned):
             clip_norm = self._options["clip_norm"]
             if clip_norm is not None or care:
                 if encoding is not None:
-                    encoding.check(calls, self._prepared(self._steps + 1, 1.0)[0], (*self._state,))
+                    encoding.calls(calls, self._prepared(self._steps + 1, 1.0)[0], (*self._state,))
                 elif calls.columns[0]:
                     check_all(calls.columns, self._engine, calls.kept, check)
                 kernels.validate(self.rule, grad_scale=grad_scale)
@@ -445,6 +445,18 @@ class Optimizer(Tuned):
         if not self._plain:
             self._begin()
         return (self._storage.targets(), self._storage.network_gradients(), *self._state.values())
+
+    def encoded_calls(self) -> tuple[Sequence[Call], np.ndarray]:
+        """The calls of a step with the network's own gradients, where states are encoded, and the
+        group of each; none where all are of the first."""
+        assert self._encoding is not None
+        calls, rule = self._storage.calls(self.columns(), frozenset()), self.prepared()[0]
+        return self._encoding.calls(calls, rule, (*self._state,)), calls.kept.groups
+
+    def noise_keys(self, ahead: int, arrays: int) -> list[int]:
+        """The keys of their noise in the step after that many more."""
+        assert self._encoding is not None
+        return self._encoding.keys(self.steps + 1 + ahead, arrays)
 
     def runs(self) -> Runs:
         """Which of their elements are stepped, by which group."""

@@ -10,7 +10,7 @@ from ....backend.beside_torch import beside_torch
 from ....backend.checks.arrays import check_arrays, check_writeable
 from ....backend.checks.overlap import any_overlap
 from ....backend.foreign import taken_in
-from ....kernels.encoded_states import is_bfloat16, moved
+from ....kernels.encoded_states import is_bfloat16, moved, seen_as_bits
 from ...state_checks import check_keys
 from ...types import Array, HostArray
 from .storage import Calls, Key, Storage, like, listed
@@ -26,7 +26,7 @@ class SeparateStorage(Storage):
             raise ValueError("params are empty; expected at least one array")
         names = [f"params[{key!r}]" for key in given]
         self.params: dict[Key, Array] = dict(
-            zip(given, taken_in(names, given.values()), strict=True)
+            zip(given, taken_in(names, map(seen_as_bits, given.values())), strict=True)
         )
         self.beside = beside_torch(given.values())
         self._targets = arrays = tuple(self.params.values())
@@ -68,7 +68,8 @@ class SeparateStorage(Storage):
         given = dict(zip(self.params, grads, strict=True))
         without = frozenset(key for key, grad in given.items() if grad is None)
         there = [key for key in given if key not in without]
-        taken = taken_in((f"grads[{key!r}]" for key in there), (given[key] for key in there))
+        bits = (seen_as_bits(given[key]) for key in there)
+        taken = taken_in((f"grads[{key!r}]" for key in there), bits)
         given.update(zip(there, taken, strict=True))
         return tuple(given.values()), without
 

@@ -16,6 +16,8 @@ def check_graphs(net: Sequential, optimizer: Optimizer | None) -> None:
     """Raise Uncapturable with the reason where there are no graphs, or not of these."""
     if optimizer is None:
         raise Uncapturable("gradients alone are not captured on a GPU")
+    if optimizer.formats:
+        raise Uncapturable("the optimizer's states are in 16 or 8 bits")
     if reason := why_no_graphs():
         raise Uncapturable(reason)
     check_engine(optimizer, "cupy")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ....kernels.program import new_recorder
 from ...network.captured_forward import Uncapturable, check_programs
+from ...optimizers.frame.optimizer import Optimizer
 from ...types import Array
 from .step import MOST, Batch, Captured, check_engine
 
 
 class CapturedProgram(Captured):
     """A program of kernels/program/."""
+
+    _encoded: Any = None
+    """The optimizer's step, where its states are in 16 or 8 bits."""
 
     def _write_down(self, data: Batch, gathered: bool) -> None:
         check_programs(self._net)
@@ -27,8 +33,23 @@ class CapturedProgram(Captured):
         except NotImplementedError as error:
             raise Uncapturable(str(error)) from error
         if self._optimizer is not None:
-            arrays = tuple(column[0] for column in self._optimizer.columns())
+            self._write_step(self._optimizer)
+
+    def _write_step(self, optimizer: Optimizer) -> None:
+        recorder = self._recorder
+        if optimizer.formats:
+            calls, groups = optimizer.encoded_calls()
+            self._calls, self._encoded = len(calls), recorder.encoded_step(calls, groups, MOST)
+        else:
+            arrays = tuple(column[0] for column in optimizer.columns())
             recorder.step(self._rule, arrays, self._runs, self._table, self._clip_norm)
+
+    def prepare(self, number: int) -> bool:
+        same = super().prepare(number)
+        if self._encoded is not None and self._optimizer is not None:
+            keys = self._optimizer.noise_keys(number, self._calls)
+            self._encoded.prepare(number, self._table[number], keys)
+        return same
 
     def _record(self, batch: Batch) -> None:
         """All but the optimizer's step."""

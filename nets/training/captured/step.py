@@ -100,7 +100,7 @@ class Captured(ABC):
         own = settings(self._net, self._loss, *self._regularizers)
         if (optimizer := self._optimizer) is None:
             return [*own, self._net.parameters().flat, self._net.parameters().flat_grads]
-        arrays = (column[0] for column in optimizer.columns())
+        arrays = (array for column in optimizer.columns() for array in column)
         rule = optimizer.prepared()[0]
         own += [optimizer.storage, *arrays, rule, *optimizer.options.values(), optimizer.engine]
         return own
@@ -172,8 +172,8 @@ def _check_optimizer(net: Sequential, optimizer: Optimizer) -> None:
         raise Uncapturable("all of the optimizer's parameters are frozen")
     if optimizer.clip_each_norm is not None:
         raise Uncapturable("clip_each_norm takes a factor for each array")
-    if optimizer.formats:
-        raise Uncapturable("the optimizer's states are in 16 or 8 bits")
+    if optimizer.formats and optimizer.clip_norm is not None:
+        raise Uncapturable("clip_norm stands beside states in 16 or 8 bits")
     if optimizer.frozen and optimizer.clip_norm is not None:
         raise Uncapturable("clip_norm leaves out the optimizer's frozen parameters")
 

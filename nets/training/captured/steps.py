@@ -90,7 +90,8 @@ class CapturedSteps(CapturedBySize):
     Attributes:
         data: x, y and weights as they are written down.
         why_not: why batches go through layer by layer instead; "" where they do not.
-        apart: whether the optimizer's step comes after each, by itself: its states are encoded.
+        apart: whether the optimizer's step comes after each, by itself, as clip_norm needs it where
+            states are encoded.
     """
 
     def __init__(
@@ -101,7 +102,8 @@ class CapturedSteps(CapturedBySize):
         gathered: bool,
         why_not: str = "",
     ) -> None:
-        self.apart = bool(run.optimizer.formats) and run.net.backend.device == "cpu"
+        optimizer, on_cpu = run.optimizer, run.net.backend.device == "cpu"
+        self.apart = bool(optimizer.formats) and on_cpu and optimizer.clip_norm is not None
         self._optimizer = None if self.apart else run.optimizer
         super().__init__(run.net, run.loss, self._optimizer)
         self.why_not = why_not or self.why_not

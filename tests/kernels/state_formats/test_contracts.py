@@ -417,19 +417,6 @@ def test_unaligned_arrays(engine, formats):
         refusals.arrays[name] = before
 
 
-def test_tensors_of_torch_are_told_how_to_be_seen(engine):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    for name, dtype in (("param", "float32"), ("grad", "float32"), ("grad", "bfloat16"),
-                        ("m", "bfloat16"), ("v", "uint8")):  # fmt: skip
-        refusals = Refusals(engine)
-        refusals.arrays[name] = torch.ones(SIZE, dtype=getattr(torch, dtype))
-        others = {key: each for key, each in refusals.arrays.items() if key != name}
-        before = bits(engine, others)
-        with pytest.raises(TypeError, match=name):
-            refusals.call()
-        assert same_bits(before, bits(engine, others))
-
-
 # --- several devices ------------------------------------------------------------------------------
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["param", "grad", "m", "v", "m.scales", "v.codes"])

@@ -285,13 +285,14 @@ def test_the_mixing_function_is_the_source_s():
 
 def test_keys_differ_by_seed_step_and_array():
     keys = {
-        noise.key_of(seed, step, number)
+        key
         for seed in (0, 1, 2, 2**64 - 1)
         for step in (0, 1, 2, 3, 10**6)
-        for number in (0, 1, 2)
+        for key in noise.keys_of(seed, step, 3)
     }
     assert len(keys) == 60
-    assert noise.key_of(2**64 - 1, 7, 3) == oracle.key(2**64 - 1, 7, 3)
+    assert noise.keys_of(2**64 - 1, 7, 4)[3] == oracle.key(2**64 - 1, 7, 3)
+    assert noise.keys_of(5, 7, 1) == [noise.key_of(5, 7)]
 
 
 @pytest.mark.parametrize("distance", [1, 2, 3, 64, 100, 255])

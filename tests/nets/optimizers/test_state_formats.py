@@ -443,3 +443,34 @@ def test_ranks_tell_that_they_share_float32_alone():
     check_alone(net, Adam(net.parameters()))
     with pytest.raises(ValueError, match="not shared by ranks"):
         check_alone(net, Adam(net.parameters(), state_format="8bit"))
+
+
+# --- captured steps -------------------------------------------------------------------------------
+@pytest.mark.parametrize("options", [{}, {"groups": {"*.bias": {"lr": 0.05}}}, {"frozen": "0.*"}])
+def test_captured_steps_are_those_of_step_after_captured_gradients(options):
+    x = np.random.default_rng(0).standard_normal((300, 96)).astype("float32")
+    y = (x[:, 0] > 0).astype(int)
+    found = []
+    for more in ({}, {"clip_norm": 1e9}):  # which no norm reaches: steps go apart, the same way
+        net = Sequential(Dense(96, 64), ReLU(), Dense(64, 2))
+        net.parameters().flat[...] = np.random.default_rng(1).normal(0, 0.1, 6338)
+        optimizer = AdamW(net.parameters(), state_format="8bit", **options, **more)
+        data = {"loss": SoftmaxCrossEntropy(), "progress": False, "batch_size": 64}
+        history = fit(net, (x, y), optimizer=optimizer, epochs=3, **data)
+        assert history.path == "captured"
+        found.append((net.parameters().flat.copy(), states_of(optimizer), optimizer.steps))
+    (flat, states, steps), (other, others, count) = found
+    assert (flat == other).all()
+    assert steps == count == 15
+    assert all(same(states[name][key], others[name][key]) for name in states for key in states["m"])
+
+
+def test_a_captured_step_of_ones_own_takes_them():
+    net = Sequential(Dense(96, 64), ReLU(), Dense(64, 2))
+    optimizer = Adam(net.parameters(), state_format="bfloat16")
+    step = nets.capture(net, SoftmaxCrossEntropy(), optimizer)
+    x = np.random.default_rng(0).standard_normal((64, 96)).astype("float32")
+    y = (x[:, 0] > 0).astype(int)
+    before = [float(step(x, y)) for _ in range(20)]
+    assert before[-1] < 0.6 * before[0]
+    assert optimizer.steps == 20

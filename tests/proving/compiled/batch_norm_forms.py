@@ -1,5 +1,5 @@
 """Every form in which the engine "cupy" compiles batch normalization: for long runs of a channel or
-columns of many, sixteen bytes at a time or one element, with ReLU or without."""
+columns of many, sixteen bytes at a time or fewer, with ReLU or without."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ RUNS = {"runs": True, "columns": False}
 
 def items(dtype: str) -> dict[str, int]:
     """Elements of an item, by form."""
-    return {"packs": BYTES // np.dtype(dtype).itemsize, "singles": 1}
+    most = BYTES // np.dtype(dtype).itemsize
+    parts = {"packs": most, "halves": most // 2, "quarters": most // 4}
+    return {name: each for name, each in parts.items() if each > 1} | {"singles": 1}
 
 
 def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:

@@ -18,7 +18,7 @@ from onepass.kernels.activation.gpu import cupy_gpu as activation_cupy
 from onepass.kernels.activation.gpu import numba_cuda as activation_numba
 from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
-from onepass.kernels.compiling import cuda_launch, cuda_squares
+from onepass.kernels.compiling import cuda_columns, cuda_launch, cuda_squares
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype
 from onepass.kernels.graph import cupy_graph
@@ -80,6 +80,9 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
         return _activation(ACTIVATIONS[name], dtype, _biases(name))
     if name in SQUARES:
         return {"": nvrtc.launched(cuda_squares.raw_kernel, name, dtype)}
+    if name == cuda_columns.KERNEL:
+        items = batch_norm_forms.items(dtype).items()
+        return {form: nvrtc.launched(cuda_columns.raw_kernel, dtype, each) for form, each in items}
     if name in CHUNKS:
         rules = with_options(CHUNKS[name]).items()
         return {form: nvrtc.launched(cupy_gpu.chunks_kernel, rule, dtype) for form, rule in rules}

@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
+from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
 from onepass.kernels.rules import RULES
 
 from proving.account import ARCHITECTURES, Kernel, shipped
@@ -126,8 +127,9 @@ def budget(kernel: Kernel, form: str = "") -> int:
         *cuda_forms.CHUNKS,
         *cuda_forms.BY_TABLE,
         *cuda_forms.ACTIVATIONS,
+        COLUMNS,
     }:
-        return 64  # each has 16 bytes of every array under way
+        return 64  # each has 16 bytes of every array under way, or four times that of one
     sums = cuda_forms.SUMMED if engine == "numba-cuda" else cuda_forms.SQUARES
     return 48 if name in sums else 40
 

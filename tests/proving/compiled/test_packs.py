@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 from onepass.kernels.batch_norm.gpu.plan import kept
+from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
 from onepass.kernels.compiling.cuda_packs import each
 from onepass.kernels.compiling.cuda_squares import AT_ONCE
 from onepass.kernels.compiling.python_text import array_names
@@ -27,6 +28,7 @@ MOST_OF_ACTIVATIONS = {
     "relu_gradient": 8, "leaky_relu_gradient": 8, "sigmoid_gradient": 9, "tanh_gradient": 10,
 }  # fmt: skip
 MOST_OF_SQUARES = {"float16": 5, "float32": 5, "float64": 4}  # instructions an element
+MOST_OF_COLUMNS = {"float16": 3, "float32": 2.5, "float64": 4}
 BIAS = 8  # instructions more: the place in a row
 HALF, DOUBLE = 1.1, 1.7  # times as many: conversions, and more steps to a root and a quotient
 FACTORS = dict(zip(DTYPES, (HALF, 1.0, DOUBLE), strict=True))
@@ -70,6 +72,16 @@ def test_a_sum_of_squares_has_four_packs_under_way(name, dtype):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_so_has_a_sum_of_columns(dtype):
+    gate.needed_for_code()
+    loop = gate.code(forms.texts(COLUMNS, dtype)["packs"]).first_loop(128)
+    assert loop.loads == Counter({128: 4})
+    assert not loop.stores
+    assert loop.instructions / (4 * each(dtype)) <= MOST_OF_COLUMNS[dtype]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("name", forms.ACTIVATIONS)
 def test_so_is_each_array_of_an_activation(name, dtype):
@@ -87,6 +99,8 @@ def test_so_is_each_array_of_an_activation(name, dtype):
         assert loop.instructions / each(dtype) <= limit
 
 
+BITS = {"packs": 128, "halves": 64, "quarters": 32}  # of an item, by form
+STORED = ("normalize", "differentiate", "infer")
 MOST_OF_BATCH_NORM = {  # arrays read, arrays written, items of each under way, instructions
     "moments": (1, 0, 4, 6), "products": (2, 0, 2, 9), "normalize": (1, 1, 4, 8),
     "differentiate": (2, 1, 2, 12), "infer": (1, 1, 4, 8),
@@ -109,14 +123,42 @@ def test_batch_norm_has_several_of_an_array_under_way(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["whole_forward", "whole_backward"])
 def test_where_a_block_keeps_all_of_its_channels_each_array_is_read_once(name):
-    """For some of its stores the compiler takes four of four bytes; at least half are whole."""
+    """Whole items are read and stored, of sixteen bytes or of fewer."""
     gate.needed_for_code()
     arrays = 1 if name == "whole_forward" else 2
-    for form, text in forms.texts(name, "float32").items():
-        if "packs" in form:
-            code = gate.code(text).straight
-            assert code.loads[128] == arrays * kept(each("float32"), 4), form
-            assert code.stores[128] >= kept(each("float32"), 4) // 2, form
+    for dtype in ("float16", "float32"):
+        size = 2 if dtype == "float16" else 4
+        for form, text in forms.texts(name, dtype).items():
+            bits = next((bits for word, bits in BITS.items() if word in form), 8 * size)
+            code, items = gate.code(text).straight, kept(bits // 8 // size, size)
+            assert code.loads[bits] >= arrays * items, form
+            assert code.stores[bits] >= items, form
+            assert code.stores.total() <= items + 5, form  # and what is a channel's
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("name", [*MOST_OF_BATCH_NORM, COLUMNS])
+def test_runs_that_are_no_multiples_go_by_eight_bytes_or_four(name, dtype):
+    """In at most seven tenths of the instructions that one element at a time takes."""
+    gate.needed_for_code()
+    texts, own = forms.texts(name, dtype), 16 if dtype == "float16" else 32
+    for form, text in texts.items():
+        for word in ("halves", "quarters"):
+            if word in form:
+                single = texts[form.replace(word, "singles")]
+                parts, alone = (
+                    an_element(gate.code(of), bits, own, stores=name in STORED)
+                    for of, bits in ((text, BITS[word]), (single, own))
+                )
+                assert parts <= 0.7 * alone, form
+
+
+def an_element(code, bits, own, *, stores):
+    """Instructions of the first loop that moves so many bits at a time."""
+    loops = ((loop, (loop.stores if stores else loop.loads)[bits]) for loop in code.loops)
+    loop, items = next((loop, items) for loop, items in loops if items)
+    return loop.instructions * own / (items * bits)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from cases.activation import KINDS, check, check_backward, check_forward, make
 from onepass import kernels
 from onepass.kernels.activation.gpu.cuda_text import source
 from onepass.kernels.compiling import c_text as ctext
+from onepass.kernels.compiling.cuda_columns import KERNEL
 from oracles import activation as oracle
 from tolerances import DTYPES, assert_close
 
@@ -44,7 +45,7 @@ def test_text_follows_the_oracle(kind, dtype, build):
         for biased in (True, False):
             for out in (False, True):
                 device.prove(check, make(shape, kind, dtype, biased=biased), out=out)
-    names = (f"activation_{kind}", f"activation_{kind}_gradient")
+    names = (f"activation_{kind}", f"activation_{kind}_gradient", KERNEL)
     assert set(device.launched) == {(name, dtype) for name in names}
 
 
@@ -99,7 +100,9 @@ def test_text_is_clean_under_the_sanitizers(kind, dtype, sanitizer):
             bias=None if case.bias is None else dry.asarray(case.bias),
         )
     for case in cases[:2]:
-        dry.kernel("activation_backward")(*map(dry.asarray, (case.dy, case.dy)), kind)
+        sums = dry.asarray(np.empty(case.dy.shape[-1], dtype))
+        given = map(dry.asarray, (case.dy, case.dy))
+        dry.kernel("activation_backward")(*given, kind, bias_grad=sums)
     compile_all(sanitizer, (each.kernel for each in dry.calls))
     device = Device(sanitizer, **THREADS)
     for case in cases:
@@ -165,7 +168,7 @@ def test_only_the_text_that_ships_is_proven(monkeypatch):
     Device(edit=lambda name, text: f"{text}\n").prove(check, case)
     assert noted == []
     Device().prove(check, case)
-    names = ("activation_relu", "activation_relu_gradient")
+    names = ("activation_relu", "activation_relu_gradient", KERNEL)
     assert set(noted) == {(proof.HOST, "cupy", name, "float16") for name in names}
 
 

@@ -3,7 +3,9 @@ the engine's own launches, in several orders of threads. test_sanitizers.py sani
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 import pytest
@@ -91,16 +93,33 @@ def test_fewer_values_than_threads(shape):
 @pytest.mark.parametrize("dtype", DTYPES)
 @EITHER
 def test_arrays_that_do_not_begin_at_sixteen_bytes(plan, dtype):
-    """Element by element; the same shape goes by sixteen bytes where they do."""
+    """By as many bytes as they begin at multiples of; by sixteen where they do."""
     for shape, axis in PACKS:
         case = make(shape, axis, dtype=dtype, activation="relu")
-        for off in (0, 1):
+        for off in (0, 1, 2, 4):
             device = Beside(plan=plan, off=off)
             check(device, case)
             infer(device, case)
-            texts = [call.kernel.text for call in device.calls]
-            each = 1 if off else 16 // case.x.itemsize
-            assert all(f"#define EACH {each}\n" in text for text in texts)
+            assert items_of(device) == {gcd(16, off * case.x.itemsize) // case.x.itemsize}
+
+
+def items_of(device):
+    """Elements of the items in all launches."""
+    texts = [call.kernel.text for call in device.calls]
+    return {int(re.search(r"#define EACH (\d+)\n", text)[1]) for text in texts}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@EITHER
+def test_runs_that_are_no_multiples_of_sixteen_bytes(plan, dtype):
+    """By eight bytes, or four, where they are multiples of these."""
+    for shape, row in (((9, 3, 36), 36), ((9, 3, 34), 34), ((150, 36), 36), ((150, 42), 42),
+                       ((20, 6, 7), 42)):  # fmt: skip
+        case = make(shape, dtype=dtype, activation="relu")
+        device = Device(plan=plan)
+        check(device, case)
+        infer(device, case)
+        assert items_of(device) == {gcd(16, row * case.x.itemsize) // case.x.itemsize}
 
 
 @dataclass(frozen=True)
@@ -208,7 +227,7 @@ DENSE = [(n, c) for n in (32, 64, 128, 256, 512, 1024, 2048) for c in (16, 128, 
 @pytest.mark.parametrize("shape", [*DENSE, (128, 512, 7, 7), (64, 256, 14, 14), (2, 3)])
 def test_small_shapes_are_read_once(shape):
     outer, channels, *rest = shape
-    plan = plan_of(outer, channels, int(np.prod(rest)), 4, True, H200)
+    plan = plan_of(outer, channels, int(np.prod(rest)), 4, 16, H200)
     assert plan.whole
     assert plan.across * plan.tile >= channels > (plan.across - 1) * plan.tile
     assert plan.parts == 1
@@ -220,7 +239,7 @@ def test_small_shapes_are_read_once(shape):
      ((1, 1, 16 << 20), 528), ((1_000_000, 16, 1), 528), ((8, 64, 112 * 112), 576)],
 )  # fmt: skip
 def test_few_channels_make_as_many_blocks_as_many(shape, blocks):
-    plan = plan_of(*shape, 4, True, H200)
+    plan = plan_of(*shape, 4, 16, H200)
     assert not plan.whole
     assert plan.across * plan.parts == pytest.approx(blocks, rel=0.02)
     assert plan.share * (plan.parts - 1) < plan_length(shape, plan) <= plan.share * plan.parts
@@ -232,7 +251,7 @@ def plan_length(shape, plan):
 
 
 def test_an_index_takes_64_bits_before_what_is_looked_ahead_passes_32():
-    wide = [plan_of(n, 1 << 15, 1, 4, True, H200).wide for n in (1 << 15, 65535, 65536)]
+    wide = [plan_of(n, 1 << 15, 1, 4, 16, H200).wide for n in (1 << 15, 65535, 65536)]
     assert wide == [False, True, True]
     assert gpu_plan.WIDE == 1 << 31
 

@@ -109,11 +109,13 @@ VARIANTS = {  # shape, activation, plan, from how many elements an index takes 6
     "planes of packs, relu, 32 bits": ((9, 3, 192), "relu", PARTS, WIDE, 2),
     "planes, whole": (PLANES, None, FEW, WIDE, 3),
     "planes of packs, relu, whole": (PACKS, "relu", FEW, WIDE, "reverse"),
+    "planes of half packs": ((5, 3, 66), None, PARTS, WIDE, 1),
     "neighbours, 64 bits": (NEIGHBOURS, None, PARTS, WIDE, 0),
     "neighbours, relu, 64 bits": (NEIGHBOURS, "relu", PARTS, 0, 1),
     "rows of packs, 32 bits": (ROWS, None, PARTS, WIDE, 4),
     "neighbours, relu, whole": (NEIGHBOURS, "relu", FEW, WIDE, "forward"),
     "rows of packs, whole": (ROWS, None, FEW, WIDE, 5),
+    "rows of half packs, relu, whole": ((70, 42), "relu", FEW, WIDE, 6),
 }
 
 

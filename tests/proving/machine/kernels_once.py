@@ -71,6 +71,8 @@ SHAPES = {
     "images in parts": ((9, 3, 31, 33), 1),
     "images of packs": ((3, 5, 8, 8), 1),
     "images of packs in parts": ((9, 3, 64, 64), 1),
+    "images of half packs": ((3, 5, 6, 6), 1),
+    "rows of half packs in parts": ((2100, 50), 1),
     "short runs": ((5, 33, 2, 3), 1),
     "channels last": ((6, 11, 33), -1),
 }
@@ -217,7 +219,7 @@ def drops(where: Where, dtype: str) -> Iterator[str]:
 def activations(where: Where, dtype: str) -> Iterator[str]:
     """Run every activation both ways, with a bias and without, in place too; each run's name."""
     for kind in activation_cases.KINDS:
-        for shape in ((1, 31), (33, 7), (1023,)):
+        for shape in ((1, 31), (33, 7), (1023,), (5000, 32)):  # the last one's sums in parts
             for biased in (True, False):
                 case = activation_cases.make(shape, kind, dtype, biased=biased)
                 for out in (False, True):

@@ -93,6 +93,7 @@ _OPERATIONS = {
     "whole_backward": Values(2, 1),
     "squares_array": Values(1, 0),
     "squares_chunks": Values(1, 0),
+    "column_sums": Values(1, 0),
     "graph_take": Values(1, 1),
     "dropout": Values(1, 1),
     "softmax_lanes": Values(1, 1),
@@ -152,6 +153,10 @@ def calls() -> dict[str, Callable[[Machine], Callable[[], Any]]]:
         dy, y = rows(m), rows(m)
         return lambda: kernels.activation_backward(dy, y, "relu", engine="cupy")
 
+    def gradients(m: Machine) -> Callable[[], Any]:
+        dy, y, sums = rows(m), rows(m), vectors(m)[0]
+        return lambda: kernels.activation_backward(dy, y, "relu", bias_grad=sums, engine="cupy")
+
     def dropout(m: Machine) -> Callable[[], Any]:
         x = rows(m)
         return lambda: kernels.dropout(x, 0.5, seed=1, draw=2, engine="cupy")
@@ -167,6 +172,7 @@ def calls() -> dict[str, Callable[[Machine], Callable[[], Any]]]:
         "batch norm at inference": inference,
         "an activation with its bias": activation,
         "an activation's gradient": gradient,
+        "an activation's gradient with its bias'": gradients,
         "dropout": dropout,
         "softmax cross-entropy with its gradient": softmax,
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from ....backend import Array, backend_of
+from ....backend import Array
+from ...compiling.cuda_columns import column_sums
 from ..contract import ActivationEngine
 
 
@@ -25,25 +26,21 @@ class GpuActivation(ActivationEngine):
         slope: float,
         fresh: bool,
     ) -> None:
-        """Where bias_grad is wanted, dz stays in new memory until its sums are there.
+        """Where bias_grad is wanted, its launch is made ready before that which writes dz.
 
-        The sum may be compiled at its launch, or find no memory; nothing is written by then. What
-        follows is a transfer.
+        What has gaps gets dz by a transfer, once the sums are there.
         """
+        from cupy import empty
+
         if bias_grad is None:
             self.differentiate(dy, y, dz, kind, slope)
             return
         result = dz
-        if not fresh:
-            result = backend_of(dz).empty_like(dz)
-            if dz.strides != result.strides:
-                dz[...] = dz.copy()  # its own values: what copies to this layout is compiled now
+        if not dz.flags.c_contiguous:
+            result = empty(dz.shape, dz.dtype)
+            dz[...] = dz.copy()  # its own values: what copies to this layout is compiled now
+        add_up = column_sums(result, bias_grad)
         self.differentiate(dy, y, result, kind, slope)
-        add_rows(result, bias_grad)
-        if not fresh:
+        add_up()
+        if result is not dz:
             dz[...] = result
-
-
-def add_rows(dz: Array, bias_grad: Array) -> None:
-    """bias_grad = sum of dz over all rows; CuPy adds float16 up in float32."""
-    dz.reshape(-1, bias_grad.size).sum(axis=0, out=bias_grad)
