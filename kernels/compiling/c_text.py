@@ -1,4 +1,5 @@
-"""A rule's Python statements as C text, so that CUDA C code and the rule can't drift apart."""
+"""Python statements as C text, so that CUDA C code and the formulas can't drift apart: those of a
+rule, of formulas of numbers, and of annotated functions of words and numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ import textwrap
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from ..rule import Rule
 
@@ -90,6 +93,91 @@ def device_function(function: Callable[..., Any], compute: str) -> str:
     body = "\n".join(f"    {line}" for line in lines)
     name = function.__name__
     return f"__device__ __forceinline__ void {name}({', '.join(parameters)}) {{\n{body}\n}}\n"
+
+
+TYPES = {"Word": "unsigned int", "Number": "float"}
+"""What C calls the annotations of functions that `typed_function` takes."""
+
+_LITERALS = {np.uint32: "{:#x}u", np.float32: "{!r}f"}
+
+
+def typed_function(function: Callable[..., Any]) -> str:
+    """A Python function of words and numbers as a C function, called `called(its name)`.
+
+    Arguments and what is returned are annotated. The function holds assignments to names and one
+    return; expressions are + - * and calls by name, of other such functions; its module's constants
+    of type uint32 and float32 are literals.
+    """
+    definition, constants = _definition(function), function.__globals__
+    parameters = [f"{_type(function, each.annotation)} {each.arg}" for each in definition.args.args]
+    known, lines = {each.arg for each in definition.args.args}, []
+    for node in definition.body[ast.get_docstring(definition) is not None :]:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target not in known:
+                lines.append(f"const auto {target} = {_typed(function, value, known, constants)};")
+                known.add(target)
+            case ast.Return(value=ast.expr() as value):
+                lines.append(f"return {_typed(function, value, known, constants)};")
+            case _:
+                raise _not_typed(function, node)
+    body = "".join(f"    {line}\n" for line in lines)
+    returned = _type(function, definition.returns)
+    head = f"{returned} {called(function.__name__)}({', '.join(parameters)})"
+    return f"__device__ __forceinline__ {head} {{\n{body}}}\n"
+
+
+def typed_expression(text: str) -> str:
+    """An expression of such functions, of names and of what stands at a place of an array."""
+    node = ast.parse(text, mode="eval").body
+    return _typed(typed_expression, node, {*_names(node)}, {})
+
+
+def called(function: str) -> str:
+    """What C calls a function of words and numbers: some have names that mean more in C."""
+    return f"onepass_{function}"
+
+
+def _type(function: Callable[..., Any], annotation: ast.expr | None) -> str:
+    match annotation:
+        case ast.Name(id=name) if name in TYPES:
+            return TYPES[name]
+    raise TypeError(
+        f"{function.__module__}.{function.__name__} can't be translated to C; expected each "
+        f"argument and what is returned to be annotated as {' or '.join(TYPES)}"
+    )
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def _typed(
+    function: Callable[..., Any], node: ast.expr, known: set[str], constants: Mapping[str, Any]
+) -> str:
+    def of(each: ast.expr) -> str:
+        return _typed(function, each, known, constants)
+
+    match node:
+        case ast.Name(id=name) if name in known:
+            return name
+        case ast.Name(id=name) if type(constants.get(name)) in _LITERALS:
+            value = constants[name]
+            return _LITERALS[type(value)].format(value.item())
+        case ast.Subscript(value=array, slice=place):
+            return f"{of(array)}[{of(place)}]"
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() as op, right=right):
+            return f"({of(left)} {_OPERATORS[type(op)]} {of(right)})"
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+            return f"{called(name)}({', '.join(map(of, args))})"
+    raise _not_typed(function, node)
+
+
+def _not_typed(function: Callable[..., Any], node: ast.AST) -> TypeError:
+    return TypeError(
+        f"{function.__module__}.{function.__name__}: `{ast.unparse(node)}` can't be translated to "
+        "C; such a function holds assignments to new names, + - *, calls by name, constants of "
+        "type uint32 and float32, and one return"
+    )
 
 
 def _definition(function: Callable[..., Any]) -> ast.FunctionDef:

@@ -59,6 +59,8 @@ def shipped() -> Iterator[Kernel]:
     from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
+    from proving import layouts
+
     activations = [f"activation_{name}" for name in FORMULAS]
     both = (*RULES, "dropout", *activations, *SOFTMAX)
     other_ways = [f"{name}_{way}" for name in RULES for way in ("chunks", "by_table")]
@@ -72,6 +74,8 @@ def shipped() -> Iterator[Kernel]:
         for dtype in DTYPES:
             for name in names[engine]:
                 yield Kernel(engine, name, dtype)
+        for name, layout in layouts.LAYOUTS.items():
+            yield Kernel(engine, name, layouts.dtype(layout))
 
 
 def missing(rung: str) -> list[Kernel]:

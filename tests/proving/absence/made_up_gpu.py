@@ -27,10 +27,12 @@ from onepass.kernels.engine_table import _TABLE as ENGINES
 from onepass.kernels.engine_table import get_engine
 from onepass.kernels.rule_engines import numba_cuda
 from onepass.kernels.softmax import engines as softmax_engines
+from onepass.kernels.state_formats import engines as state_engines
+from onepass.kernels.state_formats.gpu import numba_cuda_kernels
 from onepass.nets.training.captured import graph as captured_graph
 
 from proving.host import elementwise as hostcuda
-from proving.host.device import forgotten, raw_kernel
+from proving.host.device import forgotten, poisoned, raw_kernel
 
 NUMBA_PLAN = {"BLOCKS": 6, "LEAST": 1, "MOST_PARTS": 3, "NEIGHBOURS": 1}
 PLAN = {"THREADS": 32, "MORE": 32, "LEAST": 1}  # of "cupy": few threads
@@ -126,7 +128,8 @@ class Machine:
     @contextmanager
     def installed(self) -> Iterator[Machine]:
         """In the place of CuPy and of Numba's CUDA; nothing that was compiled before is known."""
-        for get in (get_engine, batchnorm_engines.get, softmax_engines.get):
+        finders = batchnorm_engines.get, softmax_engines.get, state_engines.OPERATION.get
+        for get in (get_engine, *finders):
             for name in ENGINES:
                 get(name)  # imports its module
         with ExitStack() as stack:
@@ -137,6 +140,7 @@ class Machine:
                 mock.patch.object(captured_graph, "why_no_graphs", return_value="made up"),
                 mock.patch.object(cuda_launch, "THREADS", 1),  # all that a block of Numba's has
                 mock.patch.multiple(numba_cuda_plan, **NUMBA_PLAN),
+                mock.patch.multiple(numba_cuda_kernels, MOST_THREADS=1, simulated=lambda: True),
                 mock.patch.multiple(plan, **PLAN, **({} if self.whole else IN_PARTS)),
             ):
                 stack.enter_context(patch)
@@ -204,7 +208,7 @@ class Array(NDArrayOperatorsMixin):
         if name == "T" or name in VIEWS:
             view = getattr(self.values, name)
             return self._like(view) if name == "T" else lambda *a: self._like(view(*a))
-        if name in ("mean", "sum", "max", "take", "argmax"):
+        if name in ("mean", "sum", "max", "take", "argmax", "repeat"):
             return partial(self.machine.cupy.call, name, self)
         raise AttributeError(name)
 
@@ -309,8 +313,7 @@ class CuPy(ModuleType):
         return self.ndarray(self.machine, copy)
 
     def empty(self, shape: Any, dtype: Any) -> Array:
-        dtype = np.dtype(dtype)
-        values = np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).max, dtype)
+        values = poisoned(shape, dtype)
         self.machine.take(values.nbytes)
         return self.ndarray(self.machine, values)
 
@@ -380,7 +383,7 @@ class NumbaCuda:
         self.threadIdx = SimpleNamespace(x=0)
         self.blockIdx, self.gridDim = SimpleNamespace(x=0, y=0), SimpleNamespace(x=1, y=1)
         self.shared = self.local = SimpleNamespace(
-            array=lambda shape, kind: np.full(shape, np.nan, str(kind))
+            array=lambda shape, kind: poisoned(shape, str(kind))
         )
 
     def jit(self, function: Any, device: bool = False, launch_bounds: Any = None) -> Any:

@@ -1,6 +1,6 @@
 """Every form in which a kernel of the GPU engines is compiled: with weight decay or without, with
-ReLU or without, with a bias or without; those of softmax and of batch normalization by the engine
-"cupy" are in softmax_forms.py and batch_norm_forms.py."""
+ReLU or without, with a bias or without; those of softmax, of batch normalization by the engine
+"cupy" and of encoded states are in softmax_forms.py, batch_norm_forms.py, state_format_forms.py."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from onepass.kernels.rule_engines import cupy_gpu, cupy_pending, numba_cuda
 from onepass.kernels.rule_engines.cuda_scaling import KERNEL as SCALE_DECIDE
 from onepass.kernels.rules import RULES
 
-from proving.compiled import batch_norm_forms, nvrtc, softmax_forms
+from proving.compiled import batch_norm_forms, nvrtc, softmax_forms, state_format_forms
 from proving.compiled.lowered import Lowered
+from proving.layouts import LAYOUTS
 from proving.simulator.batch_norm import Simulated
 
 CHUNKS = {f"{name}_chunks": name for name in RULES}  # a rule on many arrays, by "cupy" alone
@@ -69,6 +70,8 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
     """What CuPy compiles for a kernel, by form."""
     if name in RULES:
         return _rule(name, dtype)
+    if name in LAYOUTS:
+        return state_format_forms.texts(name)
     if name in batchnorm_text.KERNELS:
         return batch_norm_forms.texts(name, dtype)
     if name == "dropout":
@@ -121,6 +124,8 @@ def _activation(name: str, dtype: str, biases: dict[str, bool]) -> dict[str, nvr
 @cache
 def lowered(name: str, dtype: str) -> dict[str, Lowered]:
     """What Numba compiles for a kernel, by form."""
+    if name in LAYOUTS:
+        return state_format_forms.lowered(name)
     if name in softmax_forms.KERNELS:
         return {
             form: _softmax(name, dtype, form) for form in softmax_forms.numba_forms(name, dtype)

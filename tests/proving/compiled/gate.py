@@ -12,11 +12,20 @@ from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
 from onepass.kernels.rules import RULES
 
 from proving.account import ARCHITECTURES, Kernel, shipped
-from proving.compiled import batch_norm_forms, kept, nvrtc, ptxas, sass, softmax_forms
+from proving.compiled import (
+    batch_norm_forms,
+    kept,
+    nvrtc,
+    ptxas,
+    sass,
+    softmax_forms,
+    state_format_forms,
+)
 from proving.compiled import forms as cuda_forms
 from proving.compiled.kept import Figures
 from proving.compiled.lowered import Lowered
 from proving.compiled.ptxas import Report
+from proving.layouts import LAYOUTS
 from proving.simulator import tools as numba_cuda_tools
 
 
@@ -97,6 +106,8 @@ def budget(kernel: Kernel, form: str = "") -> int:
     """The registers that a thread may take: with 40, 12 warps are resident on each scheduler of a
     GPU, with 48 there are 10, with 64 there are 8, with 80 there are 6."""
     engine, name, dtype = kernel
+    if name in LAYOUTS:
+        return state_format_forms.budget(engine, name, form)
     if name in softmax_forms.KERNELS:
         return softmax_forms.budget(*kernel)
     if form.startswith(cuda_forms.OPTIONS):  # an array more, and four scalars

@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 from tolerances import DTYPES
 
+from proving import layouts
 from proving.account import ARCHITECTURES, Kernel, shipped
 from proving.compiled import gate as cuda_gate
 from proving.compiled import kept
 from proving.compiled.versions import compilers
+from proving.layouts import LAYOUTS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- registers -->\n", "<!-- end of registers -->\n"
@@ -40,11 +42,13 @@ def heading(versions: dict[str, str]) -> str:
 
 
 def markdown() -> str:
-    """A row for each engine and kernel; the most of any form for each GPU in turn."""
+    """A row for each engine and kernel; the most of any form for each GPU in turn. Those of encoded
+    states compute in float32, whatever their arrays are."""
     head = ["engine", "kernel", *DTYPES]
     lines = [head, ["---"] * len(head)]
     for engine, name in dict.fromkeys(kernel[:2] for kernel in shipped()):
-        cells = [_cell(Kernel(engine, name, dtype)) for dtype in DTYPES]
+        dtypes = DTYPES if name not in LAYOUTS else ("", layouts.dtype(LAYOUTS[name]), "")
+        cells = [_cell(Kernel(engine, name, dtype)) for dtype in dtypes]
         lines.append([f"`{engine}`", name.replace("_", " "), *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -12,9 +12,11 @@ from onepass.kernels.compiling.cuda_squares import AT_ONCE
 from onepass.kernels.compiling.python_text import array_names
 from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES
+from onepass.kernels.state_formats.gpu.cuda_text import EACH
 from tolerances import DTYPES
 
 from proving.compiled import forms, gate, nvrtc, sass
+from proving.layouts import LAYOUTS
 
 MOST = {  # instructions an element in float32; about nine tenths are there
     "sgd": 9, "momentum": 13, "nesterov": 15, "adagrad": 35, "rmsprop": 37,
@@ -170,6 +172,30 @@ def test_an_elementwise_kernel_moves_an_element_at_a_time_in_more(name, least):
     loop = code.first_loop()
     assert loop.loads == Counter({32: len(names)})
     assert loop.instructions >= least
+
+
+MOST_OF_ENCODED = {  # instructions an element, those of a last block's single ones with them
+    "adam_f32_f32_q8_q8": 131, "adam_f32_f32_b16_b16": 84, "adam_f32_f32_q8_b16": 112,
+    "adam_b16_b16_q8_q8": 156, "momentum_f32_f32_q8": 67, "lion_f32_f32_q8": 76,
+    "amsgrad_f32_f32_q8_q8_q8": 175, "sgd_b16_b16": 45,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOST_OF_ENCODED)
+def test_encoded_states_are_moved_in_as_few_accesses_as_there_can_be(name):
+    """Eight neighbours: two of sixteen bytes of float32, one of bfloat16, one of eight of codes."""
+    gate.needed_for_code()
+    layout = LAYOUTS[name]
+    arrays = {each: kind for each, kind in layout.arrays().items() if each.endswith("_at")}
+    codes = sum(kind == "uint8" for kind in arrays.values())
+    wide = {each: 2 if kind == "float32" else 1 for each, kind in arrays.items() if kind != "uint8"}
+    for form in {"", "256"} & forms.texts(name, "").keys():
+        loop = gate.code(forms.texts(name, "")[form]).busiest_loop()
+        assert loop.loads[128] == sum(wide.values())
+        assert loop.stores[128] == sum(wide.values()) - wide["g_at"]
+        assert loop.loads[64] == loop.stores[64] == codes
+        assert loop.instructions / EACH <= MOST_OF_ENCODED[name]
 
 
 LINES = """

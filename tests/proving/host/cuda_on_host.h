@@ -75,6 +75,13 @@ template <typename T> T __ldg(const T *address) { return *address; }
 inline bool __isGlobal(const void *) { return true; }
 #define __builtin_assume(what) ((void)0)
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
+#define SAME_BITS(name, From, To)                                                                  \
+    inline To name(From x) {                                                                       \
+        To y;                                                                                      \
+        memcpy(&y, &x, sizeof y);                                                                  \
+        return y;                                                                                  \
+    }
+SAME_BITS(__float_as_uint, float, unsigned) SAME_BITS(__uint_as_float, unsigned, float)
 
 // --- fibers and memory ---------------------------------------------------------------------------
 #define QUIET __attribute__((no_sanitize("address", "thread", "undefined")))  // not looked into

@@ -119,6 +119,12 @@ class OnHost:
         return ()
 
 
+def poisoned(shape: Any, dtype: Any) -> Any:
+    """Memory that nobody has written: NaN, or the largest integer."""
+    dtype = np.dtype(dtype)
+    return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).max, dtype)
+
+
 def _read_only(array: Any) -> Any:
     """A copy that no kernel may write."""
     copy = on_host(array)

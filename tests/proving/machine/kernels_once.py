@@ -22,6 +22,7 @@ import numpy as np
 from cases import activation as activation_cases
 from cases import lists as list_cases
 from cases import softmax as softmax_cases
+from cases import state_formats as format_cases
 from cases.batch_norm import assert_batch_norm, assert_summed, make
 from oracles import batch_norm as batchnorm
 from oracles import dropout as dropout_oracle
@@ -29,6 +30,7 @@ from oracles.rules import RULES
 from tolerances import DTYPES, GPU_FACTOR, assert_close, assert_step, signed
 
 from proving import account as proof
+from proving import layouts as format_layouts
 
 # rule -> the public function that runs it, and the options that choose the rule
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -56,6 +58,7 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 EXTRAS = ({}, {"weight_decay": 0.05, "maximize": True, "grad_scale": 0.7})
 SIZES = (1, 31, 257, 1023)
+ENCODED = (257, 5003)
 # a thread's, some lanes', a warp's and a block's rows; the last one is read again
 SOFTMAX_WIDTHS = (1, 3, 10, 33, 100, 257, 1000, 1025, 5000, 40_000)
 # long and short runs of a channel, whole and cut into parts; channels that fill no warp
@@ -286,7 +289,21 @@ def _stepped(device: str, dtype: str, optimizer: str, options: dict[str, Any]) -
     return net.backend.to_numpy(net.parameters().flat).astype("float64")
 
 
-WORKS = (steps, lists, norms, drops, activations, softmaxes, captured)
+def encoded(where: Where, dtype: str) -> Iterator[str]:
+    """Run steps on states in 16 and 8 bits; they compute in float32. The name of each run."""
+    if dtype != "float32":
+        return
+    for name, layout in format_layouts.LAYOUTS.items():
+        case, formats = format_cases.CASES[layout.rule.name], format_layouts.formats(layout)
+        for block in format_layouts.blocks(layout):
+            for size in ENCODED:
+                arrays = format_cases.call_arrays(where, case, formats, size, block_size=block)
+                for step in (1, 2):
+                    format_cases.assert_encoded_step(where, case, arrays, step, 7, block)
+                yield f"{name} {size} in blocks of {block}"
+
+
+WORKS = (steps, lists, norms, drops, activations, softmaxes, captured, encoded)
 """A kernel that ships and that none of these launches fails the program."""
 
 PLANTED = {
@@ -359,8 +376,9 @@ Kernels = list[list[str]]
 
 def _launched(engine: str, dtypes: list[str]) -> tuple[Kernels, Kernels]:
     """The engine's kernels of these dtypes that were launched so far, and the others."""
-    absent = {kernel for kernel in proof.missing(proof.GPU) if kernel.dtype in dtypes}
-    mine = [each for each in proof.shipped() if each.engine == engine and each.dtype in dtypes]
+    of = {*dtypes, *(["uint16"] if "float32" in dtypes else [])}  # the upper halves of float32
+    absent = {kernel for kernel in proof.missing(proof.GPU) if kernel.dtype in of}
+    mine = [each for each in proof.shipped() if each.engine == engine and each.dtype in of]
     launched = [list(kernel) for kernel in mine if kernel not in absent]
     return launched, [list(kernel) for kernel in mine if kernel in absent]
 

@@ -20,6 +20,7 @@ from onepass.kernels.rules import RULES
 from programs import PYTHONPATH, TESTS, alive
 
 from proving import account as proof
+from proving.layouts import LAYOUTS, blocks
 from proving.machine import each_kernel as gpu_kernels
 from proving.machine import figures as gpu_figures
 from proving.machine import kernels_once as once
@@ -504,6 +505,7 @@ def test_the_program_holds_the_engines_of_the_cpu_to_the_oracle(engine, tmp_path
     runs += 3 * len(once.SIZES)  # of dropout
     runs += len(once.activation_cases.KINDS) * 3 * 2
     runs += 2 * len(once.SOFTMAX_WIDTHS) - sum(width >= 2000 for width in once.SOFTMAX_WIDTHS)
+    runs += len(once.ENCODED) * sum(len(blocks(layout)) for layout in LAYOUTS.values())
     assert json.loads((tmp_path / "json").read_text())["runs"] == runs
     assert f"{runs} runs" in capsys.readouterr().out
 

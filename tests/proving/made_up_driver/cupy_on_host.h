@@ -22,12 +22,6 @@ inline bool isnan(float16 x) { return __builtin_isnan((float)x); }
 inline bool isinf(float16 x) { return __builtin_isinf((float)x); }
 inline bool isfinite(float16 x) { return __builtin_isfinite((float)x); }
 
-#define SAME_BITS(name, From, To)                                                                  \
-    inline To name(From x) {                                                                       \
-        To y;                                                                                      \
-        memcpy(&y, &x, sizeof y);                                                                  \
-        return y;                                                                                  \
-    }
 SAME_BITS(__int_as_float, int, float) SAME_BITS(__float_as_int, float, int)
 SAME_BITS(__longlong_as_double, long long, double) SAME_BITS(__double_as_longlong, double, long long)
 template <typename T> struct complex { T x, y; };  // named in texts, but no kernel's here

@@ -16,6 +16,7 @@ from proving.absence.made_up_gpu import Machine
 from proving.account import Kernel, shipped
 from proving.compiled import forms, gate, nvrtc
 from proving.compiled.sass import Loop
+from proving.layouts import LAYOUTS
 
 DTYPE, ITEMSIZE = "float32", 4
 _LEFT_OUT = ("strided", "wide")  # forms of arrays with gaps, and of 2^30 elements and more
@@ -101,9 +102,9 @@ _OPERATIONS = {
 
 
 def names() -> list[str]:
-    """Every kernel of the engine that has a loop over elements."""
+    """Every kernel of the engine that has a loop over elements of one size."""
     found = [each.name for each in shipped() if each[::2] == ("cupy", DTYPE)]
-    return [name for name in found if name not in _OF_FEW]
+    return [name for name in found if name not in _OF_FEW and name not in LAYOUTS]
 
 
 def counted(name: str) -> Iterator[Counted]:

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from unittest import mock
 
-import numpy as np
 from onepass.kernels.compiling import cuda_launch
 
-from proving.host.device import STREAM, OnHost
+from proving.host.device import STREAM, OnHost, poisoned
 from proving.simulator.tools import Outcome
 
 CONTROL = "control"  # a formula that isn't what it is compared with
@@ -28,8 +27,7 @@ def shared_array(self: Any, shape: Any, dtype: Any, alignment: Any = None) -> An
     """`cuda.shared.array`; the simulator's own gives two threads that ask at once an array each."""
     frame = sys._getframe(1)
     place = frame.f_code.co_filename, frame.f_lineno
-    poisoned = np.full(shape, np.nan, str(dtype))
-    return self._allocations.setdefault(place, poisoned)
+    return self._allocations.setdefault(place, poisoned(shape, str(dtype)))
 
 
 @dataclass(frozen=True)

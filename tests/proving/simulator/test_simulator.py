@@ -14,6 +14,7 @@ from proving.simulator import dropout as cudasim_dropout
 from proving.simulator import rules as cudasim_rules
 from proving.simulator import simulator
 from proving.simulator import softmax as cudasim_softmax
+from proving.simulator import state_formats as cudasim_state_formats
 from proving.simulator import tools as numba_cuda_tools
 
 SCRIPTS = {
@@ -22,6 +23,7 @@ SCRIPTS = {
     "batch norm": cudasim_batchnorm,
     "dropout": cudasim_dropout,
     "softmax": cudasim_softmax,
+    "state formats": cudasim_state_formats,
 }
 
 
