@@ -141,7 +141,7 @@ def is_bfloat16(array: Any) -> bool:
 def seen_as_bits(array: Any) -> Any:
     """A tensor of PyTorch's in bfloat16, which NumPy can't see, as its bits; anything else as it
     is."""
-    if str(getattr(array, "dtype", "")) != "torch.bfloat16":
+    if not hasattr(array, "detach") or str(array.dtype) != "torch.bfloat16":
         return array
     import torch  # which is there, since the tensor is
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from cases.reports import full_report
 from documents import measured_tables
-from documents.measured_tables import BEGIN, END, TABLES
+from documents.measured_tables import BEGIN, END, ROOT, TABLES
 
 ESTIMATORS, RANKS = TABLES["estimators"], TABLES["ranks"]
 each = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
@@ -64,3 +67,19 @@ def test_the_last_result_is_the_one_with_the_latest_date(table, tmp_path, monkey
         full_report().write(tmp_path / f"{name}.json")
     assert table.newest().name == f"2026-12-01-b-{own}.json"
     assert f"2026-12-01-b-{own}.json" in table.document(f"{BEGIN}{END}")
+
+
+def test_accuracies_of_state_formats_are_those_of_their_result():
+    file = ROOT / "kernels" / "state_formats" / "README.md"
+    if not file.exists():
+        pytest.skip("documents are not part of an installed wheel")
+    page = file.read_text(encoding="utf-8")
+    (name,) = {*re.findall(r"bench/results/([\w-]*accuracy-state-formats[\w-]*\.json)", page)}
+    found = json.loads((ROOT / "bench" / "results" / name).read_text(encoding="utf-8"))["accuracy"]
+    for data, label in (("digits", "digits"), ("mnist", "MNIST"), ("embedding", "10 million")):
+        cells = []
+        for kind in ("float32", "bfloat16", "8bit"):
+            each = [100 * row["accuracy"] for row in found[data] if row["state_format"] == kind]
+            assert len(each) == 5
+            cells.append(f"{sum(each) / 5:.2f} ({min(each):.2f})")
+        assert re.search(rf"\| {label}[^|]* \| {re.escape(' | '.join(cells))} \|", page)
