@@ -145,7 +145,10 @@ def test_steps_are_those_of_the_function_on_each_array(state_format):
     assert all(same(states[state], states_of(optimizer)[state][name]) for state in states)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind is Adam else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
+)
 @pytest.mark.parametrize("state_format", ["bfloat16", "8bit"])
 def test_every_optimizer_goes_nearly_as_in_float32(kind, state_format):
     if kind is SGD:
