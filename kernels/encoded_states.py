@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import is_
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+from weakref import ref
+
+from numpy import float32, ndarray
 
 from ..backend import Array
 from ..backend.checks.overlap import any_overlap
@@ -22,11 +25,12 @@ from .state_formats.formats import check_format as check_format
 from .state_formats.formats import format_of as format_of
 from .state_formats.formats import is_bfloat16 as is_bfloat16
 from .state_formats.formats import seen_as_bits as seen_as_bits
-from .state_formats.layout import BFLOAT16
+from .state_formats.layout import BFLOAT16, Layout
 from .state_formats.layout import EIGHT_BIT as EIGHT_BIT
 from .state_formats.layout import FLOAT32 as FLOAT32
 from .state_formats.noise import keys_of as keys_of
 from .state_formats.state8bit import State8bit
+from .state_formats.state8bit import check_parts as check_parts
 from .state_formats.state8bit import checked_block_size as checked_block_size
 from .state_formats.step import engine_for
 
@@ -51,69 +55,135 @@ Halves: TypeAlias = Sequence[Any]
 """The remainder of each parameter, or None for those in float32."""
 
 
-def calls_of(
-    rule: Rule, columns: Sequence[Sequence[Any]], halves: Halves, names: Names, kept: Kept
-) -> list[Call]:
-    """The checked calls of many arrays: all params, all grads, and all of each state.
+class Kind(NamedTuple):
+    """What a call has from step to step: all but its gradient, which is not kept alive: whoever
+    makes new ones each step needs their memory again.
 
-    Arrays that are the very objects of the last step are not looked at again.
+    Attributes:
+        given: the very objects, as columns and halves have them.
+        grad: finds the last gradient, if it is on a GPU and there still.
+        before, after: the arrays of the layout that come before the gradient, and after it.
+    """
+
+    given: tuple[Any, ...]
+    grad: Callable[[], Any]
+    layout: Layout
+    before: tuple[Array, ...]
+    after: tuple[Array, ...]
+    block: int
+
+    def call(self, grad: Array) -> Call:
+        """With this gradient."""
+        bits = bits_of(grad) if is_bfloat16(grad) else grad
+        return Call(self.layout, (*self.before, bits, *self.after), self.block)
+
+
+class Last:
+    """What a step leaves for the next one of the same arrays."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.kinds: list[Kind] = []
+        self.of_engine: dict[str, Any] = {}
+
+
+def check_calls(
+    rule: Rule, columns: Sequence[Sequence[Any]], halves: Halves, names: Names
+) -> list[Call]:
+    """The calls of many arrays, all of which are looked at.
 
     Args:
+        columns: all params, all grads, and all of each state.
         names: what errors call the arrays of a call, by its number.
-        kept: of the last step; written.
 
     Raises:
         TypeError, ValueError, MixedBackendsError: arrays are not fit, or those of different calls
             share memory.
     """
-    last: Last | None = kept.bundle if isinstance(kept.bundle, Last) else None
     given = [*zip(*columns, halves, strict=True)]
-    if last is not None and last.rule is rule and len(last.given) == len(given):
-        calls = [
-            call if all(map(is_, now, before)) else checked(rule, now[:-1], now[-1], names(k))
-            for k, (now, before, call) in enumerate(zip(given, last.given, last.calls, strict=True))
-        ]
-        if all(map(is_, calls, last.calls)):
-            return calls
-    else:
-        last = Last(rule)
-        calls = [checked(rule, now[:-1], now[-1], names(k)) for k, now in enumerate(given)]
+    calls = [checked(rule, now[:-1], now[-1], names(k)) for k, now in enumerate(given)]
     _check_apart(calls, names)
-    last.given, last.calls = given, calls
-    kept.bundle = last
     return calls
 
 
-class Last:
-    """What a step leaves for the next one of the same arrays: as given, as calls, and what engines
-    keep of them."""
+def _calls_of(
+    rule: Rule, columns: Sequence[Sequence[Any]], halves: Halves, names: Names, kept: Kept,
+    looks: bool,
+) -> list[Call]:  # fmt: skip
+    """`check_calls`, which leaves out what was looked at in the last step, if it is the same: on a
+    GPU the very objects; on the CPU nothing but what the engine `looks` at anew before it writes.
+    """
+    last = kept.bundle if isinstance(kept.bundle, Last) and kept.bundle.rule is rule else None
+    if last is None or len(last.kinds) != len(columns[0]):
+        last = Last(rule)
+    calls, kinds, new = [], [], False
+    for k, (param, grad, *rest) in enumerate(zip(*columns, halves, strict=True)):
+        kind = last.kinds[k] if last.kinds else None
+        if kind is not None and all(map(is_, (param, *rest), kind.given)):
+            on_gpu = type(param) is not ndarray and kind.grad() is grad
+            if on_gpu or (looks and _is_like(kind, grad)):
+                calls.append(kind.call(grad))
+                kinds.append(kind)
+                continue
+        new = True
+        call = checked(rule, (param, grad, *rest[:-1]), rest[-1], names(k))
+        at = 2 if call.layout.param == BFLOAT16 else 1
+        before, after = call.arrays[:at], call.arrays[at + 1 :]
+        calls.append(call)
+        found = _nothing if type(grad) is ndarray else ref(grad)
+        kinds.append(Kind((param, *rest), found, call.layout, before, after, call.block))
+    if new and not looks:
+        _check_apart(calls, names)
+    last.kinds, kept.bundle = kinds, last
+    return calls
 
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self.given: list[tuple[Any, ...]] = []
-        self.calls: list[Call] = []
-        self.of_engine: dict[str, Any] = {}
+
+def _nothing() -> None:
+    return None
+
+
+def _is_like(kind: Kind, grad: Any) -> bool:
+    """Whether a gradient is an array of the kind's format; compiled code looks at the rest."""
+    if type(grad) is not ndarray or not grad.flags.c_contiguous:
+        return False
+    return is_bfloat16(grad) if kind.layout.grad == BFLOAT16 else grad.dtype == float32
 
 
 def step_all(
-    prepared: Prepared, calls: Sequence[Call], engine: str, noise: tuple[int, int], kept: Kept
+    prepared: Prepared,
+    columns: Sequence[Sequence[Any]],
+    halves: Halves,
+    names: Names,
+    engine: str,
+    noise: tuple[int, int],
+    kept: Kept,
 ) -> None:
-    """The steps of these calls, as `calls_of` made them: all of them, or none.
+    """The steps of many calls: all of them, or none.
 
     Args:
         prepared: for one group of calls, or `joined` for those that `kept.groups` tells of.
+        columns, halves, names: as `check_calls` takes them.
         noise: its seed, and the number of the step.
+
+    Raises:
+        TypeError, ValueError, MixedBackendsError: as `check_calls`; nothing was written.
     """
+    if not columns[0]:
+        return
+    chosen = engine_for(columns[0][0], engine)
+    calls = _calls_of(prepared[0], columns, halves, names, kept, chosen.looks)
     groups = kept.groups.tolist() or [0] * len(calls)
     of = [of_group(prepared, group)[1] for group in range(groups_of(prepared))]
+    keys = keys_of(*noise, len(calls))
     full = [k for k, call in enumerate(calls) if call.param.size]
     if full:
-        first = calls[full[0]]
-        chosen = engine_for(first, engine)
-        keys = keys_of(*noise, len(calls))
         steps = [Step(calls[k], of[groups[k]], keys[k]) for k in full]
-        with Explained(prepared[0].name, first.param, chosen.name):
-            chosen.run(steps, kept.bundle.of_engine)
+        with Explained(prepared[0].name, calls[full[0]].param, chosen.name):
+            fits = chosen.run(steps, kept.bundle.of_engine)
+        if not fits:  # the checks tell why; where they don't, it goes by array expressions
+            calls = check_calls(prepared[0], columns, halves, names)
+            steps = [step._replace(call=calls[k]) for k, step in zip(full, steps, strict=True)]
+            engine_for(columns[0][0], "array").run(steps, {})
 
 
 def _check_apart(calls: Sequence[Call], names: Names) -> None:

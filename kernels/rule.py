@@ -87,6 +87,8 @@ class Rule:
         floor: the least that `update` divides by, an expression of its coefficients such as "eps";
             empty where it divides by nothing.
         unsigned: the states that are never negative, and by whose roots or values it divides.
+        exact: the states of whose difference it takes a root, of which rounding leaves noise:
+            optimizers keep them in float32.
         scalars: names of a step's coefficients in order: of `prelude`, `update`, and `after`.
         arguments: what users call its arrays, in order.
     """
@@ -98,6 +100,7 @@ class Rule:
     after: Callable[..., tuple[Any]] | None = None
     floor: str = ""
     unsigned: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
     scalars: tuple[str, ...] = field(init=False)
     arguments: tuple[str, ...] = field(init=False)
 

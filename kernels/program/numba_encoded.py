@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..compiling.python_text import scalar_names
+from ..state_formats.base import Step
 from ..state_formats.contract import Call
 from ..state_formats.cpu.numba_cpu import Table, walk
 from .numba_rule import CHUNK, SHARED
@@ -30,13 +31,15 @@ class EncodedStep:
         self._groups = groups if groups.size else np.zeros(len(calls), np.int64)
         self._width = len(scalar_names(rule))
         self._rows = np.zeros((most, len(calls), 1 + self._width), np.int64)
-        table = Table(calls)
+        table, nothing = Table(calls), tuple(0.0 for _ in range(self._width))
+        if not table.tell([Step(each, nothing, 0) for each in calls]):
+            raise NotImplementedError("the optimizer's arrays are not of the plainest kind")
         for row, varied in zip(self._rows[0], table.varied, strict=True):
             given = copy(program, row, varied, rule.name)
             words.add(given, 0, row.ctypes.data, self._rows.strides[0])
         each = max(1, table.elements // table.blocks)
         chunk = -(-CHUNK // each) if table.elements >= SHARED else 0
-        kept = table, self._rows
+        kept = table, self._rows, calls
         program.add(walk.address, table.walk, kept, size=table.blocks, chunk=chunk, name=rule.name)
 
     def prepare(self, number: int, coefficients: np.ndarray, keys: Sequence[int]) -> None:

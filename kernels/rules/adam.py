@@ -111,7 +111,8 @@ def adam_step(
         decoupled: AdamW's weight decay instead of L2.
         maximize: go up the gradient instead of down.
         grad_scale: factor on the gradient, for clipping or loss unscaling without another pass.
-        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); 0 by default.
+        seed: of the noise that rounds states in 16 or 8 bits (`zero_state`); 0 by default. Arrays
+            that are stepped with the same one are rounded alike: give each another.
         remainder: that of a bfloat16 `param`, as in `sgd_step`.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 

@@ -48,6 +48,7 @@ def update_centered_with_momentum(
 
 _FLOOR = "outside + sqrt(inside)"  # of which one is 0
 _UNSIGNED = ("square_avg",)
+_DIFFERENCE = "square_avg", "grad_avg"
 RMSPROP = Rule("rmsprop", update, ("square_avg",), floor=_FLOOR, unsigned=_UNSIGNED)
 RMSPROP_MOMENTUM = Rule(
     "rmsprop-momentum",
@@ -62,6 +63,7 @@ RMSPROP_CENTERED = Rule(
     ("square_avg", "grad_avg"),
     floor=_FLOOR,
     unsigned=_UNSIGNED,
+    exact=_DIFFERENCE,
 )
 RMSPROP_CENTERED_MOMENTUM = Rule(
     "rmsprop-centered-momentum",
@@ -69,6 +71,7 @@ RMSPROP_CENTERED_MOMENTUM = Rule(
     ("square_avg", "momentum_buffer", "grad_avg"),
     floor=_FLOOR,
     unsigned=_UNSIGNED,
+    exact=_DIFFERENCE,
 )
 _RULES = {  # momentum, centered
     (False, False): RMSPROP,
@@ -173,6 +176,8 @@ def rmsprop_step(
         Keras have lr in the buffer. Where gradients stay the same, rounding takes s - a^2 below 0,
         which counts as 0 here and makes NaN in PyTorch. No bias correction. Tiny or no eps: as in
         `adam_step`, below 4e-12 (float64: 3e-138), or inside the root below 2e-23 (1e-275).
+        Centered, keep square_avg and grad_avg in float32: of their difference rounding to 16 or 8
+        bits leaves noise, and a step of lr g / eps where it is below 0.
     Source: Tieleman and Hinton (2012), Coursera lecture 6.5.
     """
     prepared = prepare(

@@ -21,8 +21,9 @@ def noise_of(
 ) -> list[tuple[Word, Word]]:
     """The random bits of each element, for an even and for an odd state, of each pair of states."""
     xp = _library(like)
-    place = xp.arange(size, dtype=np.uint32)
-    block, within = place // np.uint32(block_size), place % np.uint32(block_size)
+    place = xp.arange(size)
+    block = (place // block_size).astype(np.uint32)
+    within = (place % block_size).astype(np.uint32)
     keys = [np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32)]
     found, of = [], block
     for _ in range(pairs):

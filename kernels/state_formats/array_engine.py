@@ -23,7 +23,7 @@ class ArrayEngine(EncodedEngine):
 
     name = "array"
 
-    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
+    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> bool:
         results: list[tuple[Array, Array]] = []
         first = steps[0].call.param
         place = nullcontext() if isinstance(first, np.ndarray) else first.device
@@ -37,6 +37,7 @@ class ArrayEngine(EncodedEngine):
                         results.append((old, ready))
             for old, ready in results:
                 old[...] = ready
+        return True
 
 
 def _results(step: Step) -> dict[str, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..operation import OperationEngine
 from ..rule import Rule
@@ -27,6 +27,9 @@ class Step(NamedTuple):
 class EncodedEngine(OperationEngine):
     """Runs checked calls of one device."""
 
+    looks: ClassVar[bool] = False
+    """Whether `run` looks at all arrays itself before it writes to any."""
+
     def quick(
         self, rule: Rule, arrays: tuple[Any, ...], coefficients: tuple[float, ...], key: int
     ) -> bool:
@@ -40,9 +43,10 @@ class EncodedEngine(OperationEngine):
         return False
 
     @abstractmethod
-    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
+    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> bool:
         """Take all of these steps, none of which is empty; on a GPU what can't be compiled or finds
-        no memory is told before the first writes.
+        no memory is told before the first writes. False where nothing was done, since arrays are
+        not what they were, or not of the plainest kind.
 
         `kept` is what the last call of the same arrays has left, and the engine's to write.
         """

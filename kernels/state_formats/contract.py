@@ -67,7 +67,10 @@ def checked(rule: Rule, arrays: Sequence[Any], remainder: Any, names: Sequence[s
             given |= {f"{name}.codes": state.codes, f"{name}.scales": state.scales}
         else:
             given[name] = state
-    backend_of(*given.values(), names=[*given])
+    backend = backend_of(*given.values(), names=[*given])
+    if grad.ndim and not grad.flags.c_contiguous:  # which is only read
+        with backend.scope():
+            given[names[1]] = grad = backend.xp.ascontiguousarray(grad)
     _check_param(where, param, remainder)
     grad_format = _format(names[1], grad, (FLOAT32, BFLOAT16))
     if grad_format == BFLOAT16 and remainder is None:
@@ -105,7 +108,7 @@ def checked(rule: Rule, arrays: Sequence[Any], remainder: Any, names: Sequence[s
         )
     param_format = FLOAT32 if remainder is None else BFLOAT16
     layout = Layout(rule, param_format, grad_format, tuple(formats))
-    flat = tuple(bits_of(each) if is_bfloat16(each) else each for each in given.values())
+    flat = tuple(map(_plain, given.values()))
     return Call(layout, flat, next(iter(sizes.values()), BLOCK))
 
 
@@ -152,6 +155,12 @@ def _check_state(name: str, kind: str, state: Any, rule: Rule) -> str:
                 f"signed={not state.signed} for that of {rule.name}"
             )
     return found
+
+
+def _plain(array: Array) -> Array:
+    """The same memory as compiled code takes it: the bits of bfloat16, and no subclass."""
+    bits = bits_of(array) if is_bfloat16(array) else array
+    return np.asarray(bits) if isinstance(bits, np.ndarray) else bits
 
 
 def _is_run(array: Array) -> bool:

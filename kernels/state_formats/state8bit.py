@@ -1,4 +1,4 @@
-"""A state of an optimizer in 8 bits, and states of any format: made, and turned into another."""
+"""A state of an optimizer in 8 bits."""
 
 from __future__ import annotations
 
@@ -98,6 +98,11 @@ def check_parts(name: str, state: State8bit) -> None:
     """Raise TypeError or ValueError where codes and scales don't fit each other; `name` is that of
     an argument, which errors begin with."""
     of = f"{name}." if name else ""
+    if state.block_size not in BLOCK_SIZES:
+        raise ValueError(
+            f"{of}block_size is {state.block_size!r}; expected a power of two: "
+            f"{', '.join(map(str, BLOCK_SIZES))}"
+        )
     for part, array, dtype in (
         ("codes", state.codes, "uint8"),
         ("scales", state.scales, "float32"),

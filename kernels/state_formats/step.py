@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...backend import Array
 from ...backend.beside_torch import beside_torch
 from ...backend.checks.numbers import random_word
 from ...backend.failures import Explained
@@ -15,7 +16,7 @@ from ..engine_table import find_engine
 from ..rule import Prepared
 from . import noise
 from .base import EncodedEngine, Step
-from .contract import Call, checked
+from .contract import checked
 from .engines import OPERATION
 from .formats import seen_as_bits
 
@@ -68,18 +69,18 @@ def step_one(prepared: Prepared, arrays: tuple[Any, ...], engine: str, rounding:
         *taken, remainder = taken_in(names, given)
         made = checked(rule, taken, remainder)
         key = rounding.key() if made.layout.pairs() else 0
-        chosen = engine_for(made, engine)
+        chosen, step = engine_for(made.param, engine), Step(made, coefficients, key)
         if made.param.size:
             with Explained(rule.name, made.param, chosen.name):
-                chosen.run([Step(made, coefficients, key)], {})
+                if not chosen.run([step], {}):
+                    OPERATION.get("array").run([step], {})
 
 
-def engine_for(call: Call, engine: str) -> EncodedEngine:
-    """The engine that runs a call: the one of float32, or of what has as many bytes.
+def engine_for(param: Array, engine: str) -> EncodedEngine:
+    """The engine that steps such a parameter: the one of float32, or of what has as many bytes.
 
     Raises:
         EngineUnavailableError, TypeError, ValueError: as `find_engine`.
     """
-    param = call.param
     like = param if param.dtype == np.float32 else param.view(np.float16)
     return OPERATION.get(find_engine(engine, like, True).name)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from operator import is_
 from typing import Any
 
 import numpy as np
 from numba import carray, types
 
 from ...compiling.jit import cfunc
-from ...compiling.python_text import scalar_names
 from ...crew.atomics import call, pointer
 from ...crew.crew import CHUNKS_PER_THREAD, HELPED, MIN_CHUNK, SHARED, get_crew
 from ...rule import AVERAGE, Rule
@@ -19,9 +17,9 @@ from ..base import EncodedEngine, Step
 from ..contract import BLOCK, Call
 from ..formats import bits_of, is_bfloat16
 from ..layout import BFLOAT16, EIGHT_BIT, FLOAT32, Layout
-from ..state8bit import State8bit, blocks_of
+from ..state8bit import BLOCK_SIZES, State8bit, blocks_of
 from .numba_entry import DONE, LARGE, Plan, step_one, write_job
-from .numba_loops import FIRST_ARRAY, block_loop
+from .numba_loops import FIRST_ARRAY, SIZE
 
 _FLOAT32 = np.dtype("float32")
 WORDS = 3
@@ -30,7 +28,7 @@ loop, and that of its job."""
 
 
 class Table:
-    """The jobs of several calls, made once for the same arrays.
+    """The jobs of several calls; between steps they hold addresses alone, and no array alive.
 
     Attributes:
         walk: the argument of `walk`.
@@ -40,59 +38,77 @@ class Table:
     """
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        self.arrays = [each.arrays for each in calls]
-        self._layouts = [each.layout for each in calls]
-        places = [FIRST_ARRAY + len(arrays) for arrays in self.arrays]
-        widths = [len(scalar_names(layout.rule)) for layout in self._layouts]
-        sizes = [at + 1 + width for at, width in zip(places, widths, strict=True)]
-        ends = np.cumsum(sizes)
+        self.layouts = [each.layout for each in calls]
+        self._sizes = [each.param.size for each in calls]
+        self._block_sizes = [each.block for each in calls]
+        self._plans = [_plan_of(layout) for layout in self.layouts]
+        ends = np.cumsum([plan.words for plan in self._plans])
         self._words = np.zeros(ends[-1], np.int64)
         self._jobs = np.split(self._words, ends[:-1])
+        self._places = [job.ctypes.data for job in self._jobs]
         self._table = np.zeros((len(calls), WORDS), np.int64)
-        self.elements = sum(each.param.size for each in calls)
-        self.nbytes = sum(each.nbytes for arrays in self.arrays for each in arrays)
+        self.elements = sum(self._sizes)
+        self.nbytes = sum(each.nbytes for made in calls for each in made.arrays)
         done = 0
-        for job, row, made in zip(self._jobs, self._table, calls, strict=True):
-            done += blocks_of(made.param.size, made.block)
-            job[:FIRST_ARRAY] = made.param.size, made.block
-            job[FIRST_ARRAY : FIRST_ARRAY + len(made.arrays)] = [*map(_address, made.arrays)]
-            row[:] = done, block_loop(made.layout).address, job.ctypes.data
+        for k, (row, plan) in enumerate(zip(self._table, self._plans, strict=True)):
+            done += blocks_of(self._sizes[k], self._block_sizes[k])
+            row[:] = done, plan.function, self._places[k]
         self.blocks = done
         self.walk = np.array([len(calls), self._table.ctypes.data], np.int64)
-        self.varied = [job[at:] for job, at in zip(self._jobs, places, strict=True)]
-        self._keys = [each[:1].view(np.uint64) for each in self.varied]
-        self._coefficients = [each[1:].view(np.float64) for each in self.varied]
+        counts = [FIRST_ARRAY + len(layout.arrays()) for layout in self.layouts]
+        self.varied = [job[at:] for job, at in zip(self._jobs, counts, strict=True)]
+        self._addresses = [job[FIRST_ARRAY:at] for job, at in zip(self._jobs, counts, strict=True)]
+        self._lengths, self._written = self._told()
+        self._apart: np.ndarray | None = None
 
-    def follow(self, steps: Sequence[Step]) -> bool:
-        """Whether these calls are of the same arrays, but for gradients, which may be others."""
-        if len(steps) != len(self.arrays):
-            return False
-        for job, last, layout, step in zip(
-            self._jobs, self.arrays, self._layouts, steps, strict=True
-        ):
-            arrays = step.call.arrays
-            if step.call.layout != layout or len(arrays) != len(last):
+    def is_of(self, steps: Sequence[Step]) -> bool:
+        """Whether it is one of such calls."""
+        return len(steps) == len(self.layouts) and all(
+            step.call.layout == layout and step.call.block == block
+            for step, layout, block in zip(steps, self.layouts, self._block_sizes, strict=True)
+        )
+
+    def tell(self, steps: Sequence[Step]) -> bool:
+        """Look at all arrays, and write where they are and what is another at each step. False
+        where one is not as its call has it, or two of which one is written share memory."""
+        for k, step in enumerate(steps):
+            plan, key = self._plans[k], step.key - (step.key >> 63 << 64)
+            given, numbers = step.call.arrays, step.coefficients
+            told = id(given), id(numbers), key, self._block_sizes[k], plan.address
+            if not write_job(*told, self._places[k]) or self._jobs[k][SIZE] != self._sizes[k]:
                 return False
-            same = [*map(is_, arrays, last)]
-            if not all(same):
-                at = 2 if layout.param == BFLOAT16 else 1
-                if not all(same[:at]) or not all(same[at + 1 :]):
-                    return False
-                job[FIRST_ARRAY + at] = _address(arrays[at])
-        self.arrays = [step.call.arrays for step in steps]
-        return True
+        return len(steps) == 1 or self._are_apart()
 
-    def tell(self, steps: Sequence[Step]) -> None:
-        """Write what is another at each step."""
-        for key, numbers, step in zip(self._keys, self._coefficients, steps, strict=True):
-            key[0] = step.key
-            numbers[:] = step.coefficients
+    def _told(self) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes of each array of all jobs, and whether it is written."""
+        lengths, written = [], []
+        for layout, size, block in zip(self.layouts, self._sizes, self._block_sizes, strict=True):
+            for name, dtype in layout.arrays().items():
+                count = blocks_of(size, block) if name.endswith("_scales") else size
+                lengths.append(count * np.dtype(dtype).itemsize)
+                written.append(name != "g_at")
+        return np.array(lengths), np.array(written)
+
+    def _are_apart(self) -> bool:
+        """Looked at where an address is another than in the last step."""
+        starts = np.concatenate(self._addresses)
+        if self._apart is not None and (starts == self._apart).all():
+            return True
+        order = starts.argsort(kind="stable")
+        ends, written = (starts + self._lengths)[order], self._written[order]
+        reach = np.maximum.accumulate(ends)[:-1]
+        written_reach = np.maximum.accumulate(np.where(written, ends, 0))[:-1]
+        later = starts[order][1:]
+        shared = (later < written_reach) | ((later < reach) & written[1:])
+        self._apart = None if shared.any() else starts
+        return self._apart is not None
 
 
 class NumbaEngine(EncodedEngine):
     """All calls in one walk; a single one by itself."""
 
     name = "numba"
+    looks = True
 
     def quick(
         self, rule: Rule, arrays: tuple[Any, ...], coefficients: tuple[float, ...], key: int
@@ -102,6 +118,8 @@ class NumbaEngine(EncodedEngine):
         for state, name in zip(arrays[2:], rule.state, strict=True):
             if type(state) is State8bit:
                 if state.signed == (name in rule.unsigned) or (sizes and state.block_size != block):
+                    return False
+                if state.block_size not in BLOCK_SIZES:
                     return False
                 block, sizes = state.block_size, sizes + 1
                 flat += [state.codes, state.scales]
@@ -134,12 +152,16 @@ class NumbaEngine(EncodedEngine):
         _run(plan.function, blocks_of(size, block), job, arrays, size, nbytes)
         return True
 
-    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
+    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> bool:
         table = kept.get("table")
-        if table is None or not table.follow(steps):
+        if table is None or not table.is_of(steps):
             kept["table"] = table = Table([step.call for step in steps])
-        table.tell(steps)
-        _run(walk.address, table.blocks, table.walk, table, table.elements, table.nbytes)
+        if not table.tell(steps):
+            del kept["table"]
+            return False
+        alive = table, steps
+        _run(walk.address, table.blocks, table.walk, alive, table.elements, table.nbytes)
+        return True
 
 
 def _run(function: int, blocks: int, job: np.ndarray, kept: Any, size: int, nbytes: int) -> None:
@@ -156,12 +178,14 @@ def _run(function: int, blocks: int, job: np.ndarray, kept: Any, size: int, nbyt
 
 @cache
 def _plan(rule: Rule, states: tuple[str, ...]) -> Plan:
-    """Of a call whose parameter and gradient are float32; it lives as long as the process."""
-    return Plan(Layout(rule, FLOAT32, FLOAT32, states))
+    """Of a call whose parameter and gradient are float32."""
+    return _plan_of(Layout(rule, FLOAT32, FLOAT32, states))
 
 
-def _address(array: Any) -> int:
-    return int(array.ctypes.data)
+@cache
+def _plan_of(layout: Layout) -> Plan:
+    """It lives as long as the process."""
+    return Plan(layout)
 
 
 @cfunc("void(int64, int64, voidptr)", error_model="numpy")

@@ -20,7 +20,7 @@ class CupyEngine(EncodedEngine):
 
     name = "cupy"
 
-    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
+    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> bool:
         with steps[0].call.param.device:
             made = []
             for step in steps:
@@ -32,6 +32,7 @@ class CupyEngine(EncodedEngine):
             for kernel, step in zip(made, steps, strict=True):
                 with _explained(step):
                     _launch(kernel, step)
+        return True
 
 
 def _explained(step: Step) -> Explained:

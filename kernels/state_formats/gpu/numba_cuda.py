@@ -22,13 +22,14 @@ class NumbaCudaEngine(EncodedEngine):
 
     name = "numba-cuda"
 
-    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> None:
+    def run(self, steps: Sequence[Step], kept: dict[str, Any]) -> bool:
         new = {code: step for step in steps if is_new(code := _code(step))}
         for step in new.values() if len(steps) > 1 else ():
             _run(step, 0)
         remember(new)
         for step in steps:
             _run(step, step.call.param.size)
+        return True
 
 
 def _code(step: Step) -> Hashable:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import hypot
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from .... import kernels
-from ....backend.checks.numbers import count, random_word
+from ....backend.checks.numbers import random_word
 from ....kernels.encoded_states import (
     EIGHT_BIT,
     FLOAT32,
     Call,
     Prepared,
-    calls_of,
+    check_calls,
     check_format,
+    check_parts,
     checked_block_size,
     format_of,
     is_bfloat16,
@@ -23,7 +26,8 @@ from ....kernels.encoded_states import (
     step_all,
     unsigned_states,
 )
-from ....kernels.launch import AVERAGE
+from ....kernels.engine_table import Kept
+from ....kernels.launch import AVERAGE, norm_of_all
 from ...state_checks import check_keys
 from ...types import Array
 from ..storage.storage import Calls, Key
@@ -56,6 +60,7 @@ class Encoding:
 
     Args:
         states: the optimizer's, by name.
+        exact: those of them that stay in float32.
         arrays: its parameters.
         options: as DEFAULTS has them.
 
@@ -68,21 +73,23 @@ class Encoding:
     def __init__(
         self,
         states: Sequence[str],
+        exact: Sequence[str],
         arrays: Mapping[Key, Array],
         options: Mapping[str, Any],
     ) -> None:
-        self.config = dict(options)
+        self.config: dict[str, Any] = {name: _own(value) for name, value in options.items()}
+        self._exact = exact
         self.halves = any(map(is_bfloat16, arrays.values()))
         self._unsigned = unsigned_states()
         self._block = checked_block_size(options["block_size"])
         self._least = _least("min_8bit_size", options["min_8bit_size"])
         self._seed = random_word("rounding_seed", options["rounding_seed"])
         self._sizes = {key: array.size for key, array in arrays.items()}
-        common = _checked("state_format", options["state_format"], states)
+        common = self._checked("state_format", options["state_format"], states)
         self._chosen: dict[Key, list[Format]] = {key: [common] for key in arrays}
         by_name = options["state_format_by_name"]
         for pattern, value in ({} if by_name is None else _mapping(by_name)).items():
-            own = _checked(f"state_format_by_name[{pattern!r}]", value, states)
+            own = self._checked(f"state_format_by_name[{pattern!r}]", value, states)
             for key in grouping.chosen(arrays, pattern, "state_format_by_name"):
                 self._chosen[key].append(own)
         self.plain = not self.halves and all(
@@ -94,15 +101,35 @@ class Encoding:
                     f"params[{key!r}] has dtype {array.dtype}; expected float32, or bfloat16, "
                     "where states are in 16 or 8 bits"
                 )
+            if not array.flags.c_contiguous:
+                raise ValueError(
+                    f"params[{key!r}] is not one run of memory in C order; expected such an array "
+                    "where states are in 16 or 8 bits"
+                )
 
     def format(self, key: Key, state: str) -> str:
         """That of an array's state."""
-        if state == AVERAGE:
+        if state == AVERAGE or state in self._exact:
             return FLOAT32
         found = FLOAT32
         for own in self._chosen[key]:
             found = own if isinstance(own, str) else own.get(state, found)
         return FLOAT32 if found == EIGHT_BIT and self._sizes[key] < self._least else found
+
+    def _checked(self, what: str, value: Any, states: Sequence[str]) -> Format:
+        """A format, or one for some of the states by name."""
+        if not isinstance(value, Mapping):
+            return check_format(what, value)
+        for name, kind in value.items():
+            if name not in states or name == AVERAGE:
+                own = ", ".join(repr(each) for each in states if each != AVERAGE) or "none"
+                raise ValueError(f"{what} has the state {name!r}; expected some of {own}")
+            if check_format(f"{what}[{name!r}]", kind) != FLOAT32 and name in self._exact:
+                raise ValueError(
+                    f"{what}[{name!r}] is {kind!r}; expected 'float32': a difference is taken of "
+                    f"{' and '.join(self._exact)}, of which rounding leaves noise"
+                )
+        return dict(value)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """ValueError where options don't go with what is encoded."""
@@ -141,8 +168,8 @@ class Encoding:
         self, prepared: Prepared, calls: Calls, states: Sequence[str], engine: str, step: int
     ) -> None:
         """Take it."""
-        made = self.calls(calls, prepared[0], states)
-        step_all(prepared, made, engine, (self._seed, step), calls.kept)
+        noise = self._seed, step
+        step_all(prepared, *self._told(calls, states), engine, noise, calls.kept)
 
     def keys(self, step: int, arrays: int) -> list[int]:
         """Of the noise of a step, one for each array that is stepped."""
@@ -154,6 +181,11 @@ class Encoding:
         Raises:
             TypeError, ValueError: one is not fit.
         """
+        return check_calls(rule, *self._told(calls, states))
+
+    @staticmethod
+    def _told(calls: Calls, states: Sequence[str]) -> tuple[Any, Any, Any]:
+        """Columns, remainders, and what errors call the arrays of each call."""
         columns: Sequence[Sequence[Any]] = calls.columns
         halves: Sequence[Any] = [None] * len(columns[0])
         if states and states[-1] == REMAINDER:
@@ -165,19 +197,7 @@ class Encoding:
             key = keys[number]
             return [f"params[{key!r}]", f"grads[{key!r}]", *states]
 
-        return calls_of(rule, columns, halves, names, calls.kept)
-
-
-def _checked(what: str, value: Any, states: Sequence[str]) -> Format:
-    """A format, or one for some of the states by name."""
-    if not isinstance(value, Mapping):
-        return check_format(what, value)
-    for name, kind in value.items():
-        if name not in states or name == AVERAGE:
-            own = ", ".join(repr(each) for each in states if each != AVERAGE) or "none"
-            raise ValueError(f"{what} has the state {name!r}; expected some of {own}")
-        check_format(f"{what}[{name!r}]", kind)
-    return dict(value)
+        return columns, halves, names
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -189,20 +209,57 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value
 
 
+def _own(value: Any) -> Any:
+    """A copy of an option, of plain dicts."""
+    return {key: _own(each) for key, each in value.items()} if isinstance(value, Mapping) else value
+
+
 def _least(name: str, value: Any) -> int:
-    return 0 if type(value) is int and value == 0 else count(name, value)
+    """An integer from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); expected an integer >= 0")
+    if value < 0:
+        raise ValueError(f"{name} is {value!r}; expected an integer >= 0")
+    return int(value)
 
 
-def decoded(arrays: Any) -> Any:
-    """A checkpoint's arrays of one state in float32; what is none of a format is left as it is."""
+def decoded(arrays: Any, what: str = "") -> Any:
+    """A checkpoint's arrays of one state in float32; what is none of a format is left as it is.
+
+    Raises:
+        TypeError, ValueError: one in 8 bits is damaged; `what` is what errors call them.
+    """
     if not isinstance(arrays, Mapping):
         return arrays
+    for key, each in arrays.items():
+        if isinstance(each, kernels.State8bit):
+            check_parts(f"{what}[{key!r}]", each)
     return {
         key: kernels.decode_state(each)
         if isinstance(each, kernels.State8bit) or is_bfloat16(each)
         else each
         for key, each in arrays.items()
     }
+
+
+def check_halves_of(found: Any, states: Sequence[str]) -> None:
+    """Tell of bfloat16 parameters on one side alone, in a checkpoint or here, what to do.
+
+    Raises:
+        ValueError: the lower halves are there, or here, alone.
+    """
+    if not isinstance(found, Mapping) or (REMAINDER in found) == (REMAINDER in states):
+        return
+    if REMAINDER in found:
+        raise ValueError(
+            "state is of bfloat16 parameters with their lower halves, and params are float32; "
+            "expected bfloat16. kernels.join_param makes float32 of both: then leave 'remainder'"
+        )
+    raise ValueError(
+        "state is of float32 parameters, and params are bfloat16; expected float32. Add to "
+        "state['state'] a 'remainder': by name or index the second of what kernels.split_param "
+        "makes of them"
+    )
 
 
 def check_encoded(arrays: Any, params: Mapping[Key, Array], state: str, what: str) -> Any:
@@ -222,15 +279,20 @@ def check_encoded(arrays: Any, params: Mapping[Key, Array], state: str, what: st
             raise TypeError(f"{name} is a {type(value).__name__}; expected a state of some format")
         if value.shape != param.shape:
             raise ValueError(f"{name} has shape {value.shape}; expected {tuple(param.shape)}")
-        if isinstance(value, kernels.State8bit) or state == REMAINDER or is_bfloat16(value):
+        if isinstance(value, kernels.State8bit):
+            check_parts(name, value)
+            continue
+        if state == REMAINDER or is_bfloat16(value):
             continue
         if value.dtype != np.float32:
             raise TypeError(f"{name} has dtype {value.dtype}; expected float32, or a format")
     return arrays
 
 
-def norm_of(grads: Sequence[Array]) -> float:
-    """The norm of gradients, which may be bfloat16."""
-    return kernels.global_norm(
-        [kernels.decode_state(each) if is_bfloat16(each) else each for each in grads]
-    )
+def norm_of(grads: Sequence[Array], engine: str) -> float:
+    """The norm of gradients, of which some may be bfloat16: these are decoded one by one."""
+    norms = [kernels.global_norm(kernels.decode_state(each)) for each in grads if is_bfloat16(each)]
+    others = tuple(each for each in grads if not is_bfloat16(each))
+    if others:
+        norms.append(norm_of_all((others, others), engine, Kept(0)))
+    return hypot(*norms)

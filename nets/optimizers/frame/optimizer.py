@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy
+from copy import copy, deepcopy
 from math import isfinite
 from typing import Any, Protocol, TypedDict
 
@@ -14,6 +14,7 @@ from .... import kernels
 from ....backend import device_of
 from ....backend.checks.arrays import check_arrays
 from ....backend.checks.numbers import step_number
+from ....kernels import in_order, prepare
 from ....kernels.encoded_states import Call, is_bfloat16, moved
 from ....kernels.engine_table import Kept, find_engine
 from ....kernels.launch import (
@@ -33,7 +34,16 @@ from . import groups as grouping
 from . import options as own
 from .clipping import clipped_scale
 from .encoding import DEFAULTS as FORMATS
-from .encoding import NOT_SHARED, REMAINDER, Encoding, Format, check_encoded, decoded, norm_of
+from .encoding import (
+    NOT_SHARED,
+    REMAINDER,
+    Encoding,
+    Format,
+    check_encoded,
+    check_halves_of,
+    decoded,
+    norm_of,
+)
 from .groups import Chosen, Group, Named
 from .tuned import ARRANGEMENT, Tuned
 
@@ -162,7 +172,8 @@ class Optimizer(Tuned):
         self._params, given = grouping.taken_apart(params)
         self._storage = storage_of(self._params)
         states = self.states_with(hyper, options)
-        encoding = Encoding(states, self._storage.arrays(), formats)
+        exact = prepare(self.rule, 1, in_order(self.rule, hyper), 1.0)[0].exact
+        encoding = Encoding(states, exact, self._storage.arrays(), formats)
         self._encoding = None if encoding.plain else encoding
         if self._encoding is not None:
             self._storage = storage_of(self._params, each=True)
@@ -338,7 +349,7 @@ class Optimizer(Tuned):
             norms = self._storage.norms(stepped)
         else:
             views = self._storage.views(gradients)
-            norms = [0.0 if k in without else norm_of([views[k]]) for k in stepped]
+            norms = [0.0 if k in without else norm_of([views[k]], self._engine) for k in stepped]
         return [
             clipped_scale(abs(grad_scale) * norm, 1.0, most, f"grads[{key!r}]")
             for key, norm in zip(stepped, norms, strict=True)
@@ -432,7 +443,7 @@ class Optimizer(Tuned):
         if self._storage.share is not None:
             return self._storage.norm(calls.keys)
         if self._encoding is not None:
-            return norm_of(calls.columns[1])
+            return norm_of(calls.columns[1], self._engine)
         if len(calls.keys) == len(self._storage.arrays()):
             whole = calls.kept if calls.columns is columns else self._whole_kept
             return norm_of_all(columns, self._engine, whole)
@@ -574,6 +585,7 @@ class Optimizer(Tuned):
         hyper = kernels.validate(self.rule, **hyper)
         groups = self._arranged(state)
         states = self._states(hyper, groups, options)
+        check_halves_of(state["state"], states)
         check_keys(state["state"], states, "state['state']")
         loaded = {
             name: self._storage.join(self._checked_state(name, state["state"][name]))
@@ -598,7 +610,7 @@ class Optimizer(Tuned):
         """A checkpoint's arrays of a state, in the formats that this optimizer has."""
         what, params = f"state['state'][{name!r}]", self._storage.arrays()
         if self._encoding is None:
-            return check_values(decoded(arrays), params, what)
+            return check_values(decoded(arrays, what), params, what)
         check_encoded(arrays, params, name, what)
         return {key: self._encoding.taken(key, name, value) for key, value in arrays.items()}
 
@@ -614,7 +626,7 @@ class Optimizer(Tuned):
     @property
     def formats(self) -> dict[str, Any]:
         """What it was told about the formats of its states, where that changes any; else empty."""
-        return {} if self._encoding is None else dict(self._encoding.config)
+        return {} if self._encoding is None else deepcopy(self._encoding.config)
 
     def __repr__(self) -> str:
         changed = {k: v for k, v in self.formats.items() if v != FORMATS[k]}
@@ -628,7 +640,7 @@ class Optimizer(Tuned):
 
     def __setstate__(self, state: Any) -> None:
         """States that are maps of a file become arrays: joblib maps large ones for its workers."""
-        self._pending = None
+        self._pending = self._encoding = None  # what is of an older version may lack it
         for part in state if isinstance(state, tuple) else (state,):
             for name, value in (part or {}).items():
                 setattr(self, name, _own(value))

@@ -78,8 +78,8 @@ def test_nor_is_one_of_many_arrays_in_several_layouts(engine):
         prepared = prepare("adam", 2, (1e-3, (0.9, 0.999), 1e-8, False, 0.0, False, False), 1.0)
         columns = [*zip(*(arrays for arrays, _ in things.calls), strict=True)]
         kept, halves = Kept(12), [rest for _, rest in things.calls]
-        calls = encoded_states.calls_of(prepared[0], columns, halves, lambda k: NAMES, kept)
-        encoded_states.step_all(prepared, calls, engine, (3, 2), kept)
+        given = columns, halves, lambda k: NAMES
+        encoded_states.step_all(prepared, *given, engine, (3, 2), kept)
 
     tried = check_every_failure(
         lambda machine: Things(machine, kinds), Things.seen, run, f"engine '{engine}'"

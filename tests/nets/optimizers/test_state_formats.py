@@ -477,3 +477,120 @@ def test_a_captured_step_of_ones_own_takes_them():
     before = [float(step(x, y)) for _ in range(20)]
     assert before[-1] < 0.6 * before[0]
     assert optimizer.steps == 20
+
+
+# --- arrays that change between steps -------------------------------------------------------------
+def changed_size(arrays, grads):
+    grads[0].resize(10, refcheck=False)
+
+
+def read_only(arrays, grads):
+    arrays[0].flags.writeable = False
+
+
+def other_shape(arrays, grads):
+    arrays[1].shape = (100, 70)
+
+
+def other_dtype(arrays, grads):
+    grads[0].dtype = "i4"
+
+
+@pytest.mark.parametrize("engine", ["auto", "array"])
+@pytest.mark.parametrize("change", [changed_size, read_only, other_shape, other_dtype])
+def test_the_same_objects_are_looked_at_in_each_step(engine, change):
+    arrays = [np.zeros(9000, np.float32), np.zeros((70, 100), np.float32)]
+    grads = [np.ones_like(array) for array in arrays]
+    optimizer = Adam(arrays, state_format="8bit", engine=engine)
+    optimizer.step(grads)
+    change(arrays, grads)
+    before = [array.copy() for array in arrays]
+    with pytest.raises((TypeError, ValueError), match=r"(params|grads)\[[01]\]"):
+        optimizer.step(grads)
+    assert all((array == kept).all() for array, kept in zip(arrays, before, strict=True))
+
+
+def test_gradients_that_come_to_overlap_are_told():
+    memory = np.zeros(20_000, np.float32)
+    arrays = [np.ones(5000, np.float32), memory[:5000]]
+    optimizer = Adam(arrays, state_format="8bit")
+    optimizer.step([np.ones(5000, np.float32), np.ones(5000, np.float32)])
+    before = memory.copy()
+    with pytest.raises(ValueError, match="overlap"):
+        optimizer.step([memory[2000:7000], np.ones(5000, np.float32)])
+    assert (memory == before).all()
+
+
+def test_gradients_are_not_kept_alive():
+    import weakref
+
+    optimizer = Adam([np.ones(5000, np.float32) for _ in range(3)], state_format="8bit")
+    held = []
+    for left_out in range(3):
+        grads = [np.ones(5000, np.float32) for _ in range(3)]
+        held += map(weakref.ref, grads)
+        grads[left_out] = None
+        optimizer.step(grads)
+        del grads
+    assert not any(each() is not None for each in held)
+
+
+def test_gradients_of_another_order_are_copied():
+    params, exact = parameters(), parameters()
+    straight, turned = (Adam(each, state_format="8bit") for each in (exact, params))
+    for number in range(3):
+        straight.step(gradients(number))
+        turned.step({name: np.asfortranarray(each) for name, each in gradients(number).items()})
+    assert (params.flat == exact.flat).all()
+
+
+def test_parameters_of_another_order_are_told_at_once():
+    with pytest.raises(ValueError, match=r"params\[0\] is not one run"):
+        Adam([np.ones((80, 70), np.float32).T], state_format="8bit")
+
+
+def test_differences_of_states_are_taken_of_float32():
+    optimizer = RMSprop(parameters(), centered=True, momentum=0.9, state_format="8bit", lr=1e-3)
+    kinds = {state: told(optimizer, state)["0.weight"] for state in states_of(optimizer)}
+    assert kinds == {"square_avg": "float32", "momentum_buffer": "8bit", "grad_avg": "float32"}
+    for number in range(60):  # noise a third of the mean: the difference is a tenth of either
+        before = optimizer.params.flat.copy()
+        noise = np.random.default_rng(number)
+        optimizer.step({
+            name: (1 + 0.3 * noise.standard_normal(shape)).astype("float32")
+            for name, shape in SHAPES.items()
+        })  # fmt: skip
+        assert np.abs(optimizer.params.flat - before).max() < 0.2
+    with pytest.raises(ValueError, match="difference"):
+        RMSprop(parameters(), centered=True, state_format={"grad_avg": "bfloat16"})
+
+
+def test_options_are_the_optimizers_own():
+    asked = {"v": "8bit"}
+    optimizer = Adam(parameters(), state_format=asked)
+    asked["v"] = "bfloat16"
+    optimizer.formats["state_format"]["v"] = "float32"
+    assert optimizer.formats["state_format"] == {"v": "8bit"}
+    assert copy.deepcopy(optimizer).formats == optimizer.formats
+
+
+def test_a_checkpoint_of_halves_tells_what_to_do():
+    values = np.ones((80, 80), np.float32)
+    param, _ = split_param(values)
+    whole, half = Adam([values]), Adam([param])
+    with pytest.raises(ValueError, match="join_param"):
+        whole.load_state_dict(half.state_dict())
+    state = whole.state_dict()
+    with pytest.raises(ValueError, match="split_param"):
+        half.load_state_dict(state)
+    state["state"]["remainder"] = {0: split_param(values)[1]}
+    half.load_state_dict(state)
+
+
+def test_a_damaged_state_is_told_by_its_name():
+    optimizer = Adam(parameters(), state_format="8bit")
+    state = optimizer.state_dict()
+    state["state"]["m"]["0.weight"].scales = np.zeros(3, np.float32)
+    for target in (optimizer, Adam(parameters())):
+        with pytest.raises(ValueError, match=r"\['m'\]\['0.weight'\].scales has shape"):
+            target.load_state_dict(state)
