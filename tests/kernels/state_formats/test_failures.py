@@ -52,8 +52,10 @@ def bits_as_uint16(monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kind", [(EIGHT_BIT, EIGHT_BIT), (BFLOAT16, EIGHT_BIT)])
-@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize(
+    "kind", [(BFLOAT16, EIGHT_BIT), pytest.param((EIGHT_BIT, EIGHT_BIT), marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("halves", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_step_is_never_half(kind, halves, engine):
     def run(things):
         for arrays, rest in things.calls:

@@ -76,7 +76,16 @@ def test_formats_mix(reference, name, mix):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adam", "rmsprop-centered-momentum", "amsgrad"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adam",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("rmsprop-centered-momentum", "amsgrad")
+        ),
+    ],
+)
 def test_compiled_formats_mix(engine, name):
     states = CASES[name].states
     for first in range(3):
