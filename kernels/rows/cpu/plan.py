@@ -1,0 +1,39 @@
+"""How the CPU engine cuts rows into tasks. Shapes alone decide, so results don't depend on threads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..skeleton import Shape
+
+PLANE = 64  # elements of a column from which it is walked alone, its value in a register
+TASKS = 64
+SUMMED = 32  # tasks at most that sum columns, each by itself
+LEAST = 1 << 14  # elements of a task
+
+
+class Plan(NamedTuple):
+    """How many rows a task takes, how many tasks there are, and the shape that loops see.
+
+    Attributes:
+        repeated: how often each value of a vector stands for that: vectors are as long as rows then.
+    """
+
+    height: int
+    tasks: int
+    shape: Shape
+    repeated: int
+
+    @property
+    def in_planes(self) -> bool:
+        return self.shape.inner > 1
+
+
+def plan(shape: Shape, summed: bool) -> Plan:
+    """`summed`: whether columns are."""
+    rows, groups, columns, inner = shape
+    most = SUMMED if summed else TASKS
+    height = max(-(-rows // most), -(-LEAST // shape.width))
+    repeated = inner if inner < PLANE else 1
+    seen = Shape(rows, groups, columns * repeated, inner // repeated)
+    return Plan(height, -(-rows // height), seen, repeated)
