@@ -20,6 +20,18 @@ sums of tasks, `added`; then come the numbers of the call, in double."""
 KNOWN: int = TABLE.ctypes.data
 
 
+@njit()
+def run(job: Any, function: int, join: int) -> None:
+    result = job[FIRST + job[RESULT]]
+    job[IN_PLACE] = 0
+    for k in range(job[RESULT]):
+        if job[FIRST + k] == result:
+            job[IN_PLACE] = 1
+    call(function, 0, job[TASKS], job.ctypes.data)
+    if join != 0:
+        call(join, 0, 1, job.ctypes.data)
+
+
 @njit("boolean(int64, int64, int64[::1], int64, int64)")
 def take(known: int, arrays: int, job: Any, function: int, join: int) -> bool:
     """Write the addresses of a tuple of arrays, by its `id`, into a job, and run it in this thread
@@ -35,15 +47,3 @@ def take(known: int, arrays: int, job: Any, function: int, join: int) -> bool:
     if function != 0:
         run(job, function, join)
     return True
-
-
-@njit()
-def run(job: Any, function: int, join: int) -> None:
-    result = job[FIRST + job[RESULT]]
-    job[IN_PLACE] = 0
-    for k in range(job[RESULT]):
-        if job[FIRST + k] == result:
-            job[IN_PLACE] = 1
-    call(function, 0, job[TASKS], job.ctypes.data)
-    if join != 0:
-        call(join, 0, 1, job.ctypes.data)
