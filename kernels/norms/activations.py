@@ -34,7 +34,14 @@ def gelu_gradient(dy, z, half, density):
     return (dz,)
 
 
-CONSTANTS = {"zero": 0.0, "one": 1.0, "half": 0.5, "density": 0.3989422804014327, "slope": 1.0}
+CONSTANTS = {
+    "zero": 0.0,
+    "one": 1.0,
+    "four": 4.0,
+    "half": 0.5,
+    "density": 0.3989422804014327,
+    "slope": 1.0,
+}
 
 FORWARD = {None: plain, "relu": relu, "silu": silu, "gelu": gelu}
 

@@ -9,7 +9,6 @@ from numbers import Integral
 from typing import Any
 
 from ...backend import Array, backend_of
-from ...backend.checks.numbers import count
 from ..array_arguments import check_input, check_out, check_overlap, same_memory
 from ..compiling.dtypes import compute_dtype
 from ..rows.skeleton import Shape
@@ -31,18 +30,18 @@ def check_last_axes(x: Array, normalized_shape: Any) -> tuple[int, ...]:
         raise ValueError("x has no axes; expected at least 1, such as (samples, features)")
     if normalized_shape is None:
         return tuple(x.shape[-1:])
-    whole = _is_integer(normalized_shape)
     try:
-        shape = (normalized_shape,) if whole else tuple(normalized_shape)
+        whole = _is_integer(normalized_shape)
+        shape: tuple[Any, ...] = (normalized_shape,) if whole else tuple(normalized_shape)
     except TypeError:
-        shape = ()
-    if not shape or not all(map(_is_integer, shape)):
+        shape = (None,)
+    if not all(map(_is_integer, shape)) or isinstance(normalized_shape, str):
         raise TypeError(
             f"normalized_shape is {normalized_shape!r}; expected the lengths of x's last axes, such "
             f"as {x.shape[-1]} or {x.shape[-1:]}"
         )
     shape = tuple(map(int, shape))
-    if len(shape) > x.ndim or x.shape[x.ndim - len(shape) :] != shape:
+    if not shape or len(shape) > x.ndim or x.shape[x.ndim - len(shape) :] != shape:
         raise ValueError(
             f"normalized_shape is {normalized_shape!r} but x has shape {x.shape}; expected the "
             f"lengths of x's last axes, such as {x.shape[-1:]}"
@@ -72,11 +71,16 @@ def check_groups(x: Array, groups: Any) -> Shape:
         raise ValueError(
             f"x has shape {x.shape}; expected at least 2 axes, (samples, channels, ...)"
         )
-    groups = count("groups", groups)
-    if x.shape[1] % groups:
+    if not _is_integer(groups):
+        raise TypeError(
+            f"groups is {groups!r} ({type(groups).__name__}); expected an integer that divides the "
+            f"{x.shape[1]} channels of x"
+        )
+    groups = int(groups)
+    if groups < 1 or x.shape[1] % groups:
         raise ValueError(
             f"groups is {groups} but x has shape {x.shape}, {x.shape[1]} channels; expected a "
-            "number that divides them"
+            "number from 1 on that divides them"
         )
     shape = shape_of_groups(x.shape, groups)
     if x.size and shape.width < 2:

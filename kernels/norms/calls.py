@@ -204,5 +204,3 @@ def _vector(vector: Array | None, dtype: str) -> Array | None:
     if vector.dtype.name == dtype and _is_run(vector):
         return vector.reshape(-1)
     return vector.astype(dtype, order="C", copy=True).reshape(-1)
-
-

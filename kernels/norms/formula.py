@@ -1,9 +1,10 @@
 """Layer norm and RMS norm, forward and backward: the arithmetic of a row, written once.
 
-Engines run these functions as ../rows/skeleton.py says. The mean is kept in two parts, as batch
-normalization keeps it: `center` is a number of the computation, `rest` what rounding took from it.
-Squares are those of differences from `center`, so that a mean that is large beside the deviation
-costs no digits (Chan, Golub and LeVeque, 1983, the corrected two-pass algorithm).
+Engines run these functions as ../rows/skeleton.py says. The mean is kept in two parts: `center`, near
+it, and `rest`, what it is off. Sums are those of differences from `center`, so that a mean that is
+large beside the deviation costs no digits (Chan, Golub and LeVeque, 1983, the shifted algorithm with
+their correction): the mean of a row's first elements is near enough unless one of them is an outlier,
+and a row whose is not is walked twice.
 """
 
 from __future__ import annotations
@@ -12,14 +13,8 @@ from numpy import maximum, sqrt
 
 
 # --- layer norm, forward --------------------------------------------------------------------------
-def from_first(x, x_first):
-    """Near zero where the mean is large beside the deviation."""
-    d = x - x_first
-    return (d,)
-
-
-def center_of(total, x_first, share):
-    center = x_first + total * share
+def guessed(x_lead):
+    center = x_lead
     return (center,)
 
 
@@ -27,6 +22,14 @@ def deviations(x, center):
     d = x - center
     square = d * d
     return d, square
+
+
+def recentered(total_d, total_square, center, share, four):
+    """The mean, needed if `center` is off it by more than two deviations."""
+    rest = total_d * share
+    mean = center + rest
+    far = rest * rest - four * (total_square * share - rest * rest)
+    return mean, far
 
 
 def moments_of(total_d, total_square, share, eps, zero, one):

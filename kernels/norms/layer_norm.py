@@ -84,9 +84,7 @@ def layer_norm_forward(
     if residual is not None:
         check_like("residual", residual, x)
     shape = shape_of_rows(x.shape, len(row))
-    return forward(
-        LAYER_NORM, x, shape, gamma, beta, eps, residual, activation, out, engine
-    )
+    return forward(LAYER_NORM, x, shape, gamma, beta, eps, residual, activation, out, engine)
 
 
 def layer_norm_backward(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ...backend import Array
-from ..rows.skeleton import Function, Rows, Shape, Step, Walk
+from ..rows.skeleton import Function, Guess, Rows, Shape, Step, Walk
 from . import formula
 from .activations import BACKWARD, CONSTANTS, FORWARD
 
@@ -38,18 +38,16 @@ class Norm:
     gradients: Function
 
 
-_LAYER_WALKS = (
-    Walk(formula.from_first, ("total",), formula.center_of, ("center",)),
-    Walk(
-        formula.deviations,
-        ("total_d", "total_square"),
-        formula.moments_of,
-        ("rest", "inv_std"),
-    ),
+_MOMENTS = Walk(
+    formula.deviations,
+    ("total_d", "total_square"),
+    formula.moments_of,
+    ("rest", "inv_std"),
+    Guess("center", formula.guessed, formula.recentered),
 )
 _LAYER = (
     {"gamma": 1.0, "beta": 0.0},
-    _LAYER_WALKS,
+    (_MOMENTS,),
     ("center", "rest", "inv_std"),
     formula.normalized,
     formula.affine,

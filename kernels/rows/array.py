@@ -9,7 +9,7 @@ import numpy as np
 from ...backend import Array
 from ..compiling.dtypes import compute_dtype
 from .contract import Arrays, RowsEngine
-from .skeleton import Function, Rows, Shape, names
+from .skeleton import LEAD, Function, Rows, Shape, Walk, names
 
 _ROW, _COLUMN = (2, 3), (0, 3)
 """Axes of (rows / groups, groups, columns, inner) within a row, and within a column."""
@@ -37,15 +37,15 @@ class ArrayRows(RowsEngine):
             for name in rows.elements:
                 wide = held.get(name, by_name[name]).astype(dtype, copy=False)
                 known[name] = wide.reshape(full)
-                known[f"{name}_first"] = known[name][:, :, :1, :1]
+                row = known[name].reshape(*full[:2], shape.width, 1)
+                lead = LEAD if shape.width >= LEAD else 1
+                known[f"{name}_lead"] = row[:, :, :lead].mean(axis=_ROW, keepdims=True)
             for walk in rows.walks:
-                terms = _worked_out(rows, walk.terms, known)
-                double = {
-                    name: _wide(known[name]) for name in names(walk.finish) if name in known
-                }
-                for name, term in zip(walk.sums, terms, strict=True):
-                    double[name] = term.sum(axis=_ROW, dtype="float64", keepdims=True)
-                found = walk.finish(**{name: double[name] for name in names(walk.finish)})
+                if walk.guess is not None:  # a better one is always taken
+                    number, start, better = walk.guess
+                    (known[number],) = start(*(known[name] for name in names(start)))
+                    known[number] = _finished(rows, walk, better, known)[0].astype(dtype)
+                found = _finished(rows, walk, walk.finish, known)
                 for name, value in zip(walk.numbers, found, strict=True):
                     known[name] = value.astype(dtype)
             result, *terms = _worked_out(rows, rows.update, known)
@@ -84,7 +84,14 @@ def _worked_out(rows: Rows, function: Function, known: dict[str, Any]) -> tuple[
     return function(*(values[name] for name in names(function)))
 
 
+def _finished(rows: Rows, walk: Walk, finish: Function, known: dict[str, Any]) -> tuple[Any, ...]:
+    """`finish` of the sums of a walk, in double."""
+    terms = _worked_out(rows, walk.terms, known)
+    double = {name: _wide(known[name]) for name in names(finish) if name in known}
+    for name, term in zip(walk.sums, terms, strict=True):
+        double[name] = term.sum(axis=_ROW, dtype="float64", keepdims=True)
+    return finish(*(double[name] for name in names(finish)))
+
+
 def _wide(value: Any) -> Any:
     return value if isinstance(value, float) else value.astype("float64")
-
-

@@ -6,7 +6,8 @@ and `normal_cdf` too. Their arguments are told by their names. A name stands for
     an element of an array that is read, or of the one that is `stored` before all walks;
     what a `Step` makes of an element;
     the value of a vector in the element's column;
-    a number of the row: `<array>_first`, its first element; `given`; what a walk's `finish` made;
+    a number of the row: `<array>_lead`, the mean of its first eight elements, or of fewer the
+        first; `given`; what a walk's `finish` made;
     a number of the call: "share", one over the elements of a row, and `numbers`;
     a constant.
 
@@ -20,6 +21,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+LEAD = 8
+"""Elements of a lead, at most."""
+
 Function = Callable[..., tuple[Any, ...]]
 
 
@@ -30,6 +34,21 @@ class Step(NamedTuple):
     makes: tuple[str, ...]
 
 
+class Guess(NamedTuple):
+    """A number of the row that a walk needs before it is known: it is guessed, and if the sums say
+    that this was far off, the walk is done once more with a better one.
+
+    Attributes:
+        number: what it is called.
+        start: the guess.
+        better: of the sums, in double: a better one, and a number above 0 if it is needed.
+    """
+
+    number: str
+    start: Function
+    better: Function
+
+
 class Walk(NamedTuple):
     """Sums over a row, then numbers of the row.
 
@@ -38,12 +57,14 @@ class Walk(NamedTuple):
         sums: what `finish` calls them.
         finish: of the sums, in double.
         numbers: what it returns.
+        guess: None, or what is guessed before.
     """
 
     terms: Function
     sums: tuple[str, ...]
     finish: Function
     numbers: tuple[str, ...]
+    guess: Guess | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from ...compiling import python_text
 from ...compiling.dtypes import COMPUTED, STORED
 from ...compiling.jit import once
 from ...compiling.specialize import specialize
+from ...simd import apart
 from ...simd.denormals import flush_denormals, restore_denormals
 from ...simd.exp import clamped_exp
 from ...simd.half import load, store
@@ -28,7 +29,7 @@ from ...simd.loops import c_function, copy, fill, inline, reduction
 from ...simd.memory import memory, span
 from ...simd.normal_cdf import normal_cdf
 from ...simd.tanh import tanh
-from ..skeleton import Function, Rows, names
+from ..skeleton import LEAD, Function, Rows, names
 from .numba_job import (
     COLUMNS,
     FIRST,
@@ -57,6 +58,18 @@ def _add(total: Any, part: Any) -> None:
         total[i] += part[i]
 
 
+@inline
+def _lead(row: Any, eighth: Any) -> Any:
+    """The mean of the first eight elements, or the first; no step is larger than they are."""
+    if row.size < LEAD:
+        return load(row, 0)
+    a = load(row, 0) * eighth + load(row, 1) * eighth
+    b = load(row, 2) * eighth + load(row, 3) * eighth
+    c = load(row, 4) * eighth + load(row, 5) * eighth
+    d = load(row, 6) * eighth + load(row, 7) * eighth
+    return (a + b) + (c + d)
+
+
 SCALARS = {
     "absolute": abs,
     "exp": clamped_exp,
@@ -70,6 +83,7 @@ SCALARS = {
 
 _COMMON = {
     "add": _add,
+    "add_apart": apart.add,
     "carray": carray,
     "copy": copy,
     "empty": np.empty,
@@ -77,12 +91,15 @@ _COMMON = {
     "float64": np.float64,
     "flush_denormals": flush_denormals,
     "int64": types.int64,
+    "lead": _lead,
     "load": load,
+    "load_apart": apart.load,
     "memory": memory,
     "real64": types.float64,
     "restore_denormals": restore_denormals,
     "span": span,
     "store": store,
+    "store_apart": apart.store,
 }
 
 
@@ -93,6 +110,12 @@ class _Texts:
         self.rows, self.planes = rows, planes
         number = COMPUTED[char]
         constants = {name: number(value) for name, value in rows.constants.items()}
+        self.asked = {
+            name
+            for walk in rows.walks
+            if walk.guess is not None
+            for name in names(walk.guess.start)
+        }
         self.names: dict[str, Any] = {**_COMMON, **constants, "T": number, "S": STORED[char]}
 
     def formula(self, function: Function) -> str:
@@ -114,7 +137,9 @@ class _Texts:
         arrays = [each for each in others if each in rows.elements]
         vectors = [each for each in others if each in rows.vectors]
         numbers = [
-            each for each in others if each not in (*arrays, *vectors) and each not in rows.constants
+            each
+            for each in others
+            if each not in (*arrays, *vectors) and each not in rows.constants
         ]
         columns = bool(target) and not self.planes
         summed = [each for each in makes if each != target]
@@ -124,16 +149,20 @@ class _Texts:
         if not columns:
             text += "".join(f"    {each}_sum = T(0)\n" for each in summed)
         text += f"    for i in range({given[0]}.size):\n"
-        text += "".join(f"        {each} = load({each}_at, i)\n" for each in (*arrays, *vectors))
+        for each in (*arrays, *vectors):
+            text += f"        {each} = load_apart({each}_at, i)\n"
         for step in steps:
             text += f"        {_call(self.formula(step.function), step.makes, step.function)}"
         values = tuple(f"new_{each}" for each in makes)
         text += f"        {_call(self.formula(function), values, function)}"
         if target:
-            text += f"        store({target}_at, i, new_{target})\n"
+            text += f"        store_apart({target}_at, i, new_{target})\n"
         for each in summed:
-            place = f"{each}_sums[i]" if columns else f"{each}_sum"
-            text += f"        {place} += new_{each}\n"
+            text += (
+                f"        add_apart({each}_sums, i, new_{each})\n"
+                if columns
+                else (f"        {each}_sum += new_{each}\n")
+            )
         if not columns and summed:
             text += f"    return {' '.join(f'{each}_sum,' for each in summed)}\n"
         built = python_text.build(rows, name, text, self.names)
@@ -184,19 +213,25 @@ class _Texts:
         if rows.store is not None:
             text += self._store()
         for name in rows.elements:
-            text += f"{name}_first = load({name}_row, 0)\n"
+            if f"{name}_lead" in self.asked:
+                text += f"{name}_lead = lead({name}_row, T(0.125))\n"
         for k, name in enumerate(rows.given):
             text += f"{name} = given_all[{k} * rows + row]\n"
         for k, walk in enumerate(rows.walks):
             used = self.loop(f"walk{k}", walk.terms, walk.sums)
-            text += "".join(f"{name} = 0.0\n" for name in walk.sums)
-            text += self.over_row(f"walk{k}", used, walk.sums)
-            wide = (
-                repr(float(rows.constants[name])) if name in rows.constants else f"float64({name})"
-                for name in names(walk.finish)
-            )
-            call = f"{self.formula(walk.finish)}({', '.join(wide)})"
-            text += f"{' '.join(f'{name},' for name in walk.numbers)} = {call}\n"
+            summed = "".join(f"{name} = 0.0\n" for name in walk.sums)
+            summed += self.over_row(f"walk{k}", used, walk.sums)
+            if walk.guess is None:
+                text += summed
+            else:
+                number, start, better = walk.guess
+                text += _call(self.formula(start), (number,), start)
+                text += "for attempt in range(2):\n" + _indented(1, summed)
+                text += "    if attempt == 0:\n"
+                text += f"        better_guess, far = {self.wide(better)}\n"
+                text += "        if not far > 0.0:\n            break\n"
+                text += f"        {number} = T(better_guess)\n"
+            text += f"{' '.join(f'{name},' for name in walk.numbers)} = {self.wide(walk.finish)}\n"
             text += "".join(f"{name} = T({name})\n" for name in walk.numbers)
         makes = (rows.written, *rows.added)
         used = self.loop("update", rows.update, makes, rows.written)
@@ -204,6 +239,15 @@ class _Texts:
         for k, name in enumerate(rows.kept):
             text += f"kept_all[{k} * rows + row] = {name}\n"
         return text
+
+    def wide(self, finish: Function) -> str:
+        """The call of a function in double."""
+        constants = self.rows.constants
+        given = (
+            repr(float(constants[name])) if name in constants else f"float64({name})"
+            for name in names(finish)
+        )
+        return f"{self.formula(finish)}({', '.join(given)})"
 
     def _store(self) -> str:
         assert self.rows.store is not None
@@ -296,5 +340,3 @@ def _call(name: str, makes: Iterable[str], function: Function) -> str:
 
 def _indented(depth: int, text: str) -> str:
     return "".join(f"{'    ' * depth}{line}\n" for line in text.splitlines())
-
-
