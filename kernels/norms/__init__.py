@@ -1,7 +1,7 @@
-"""Layer norm, RMS norm and group norm, with a residual before and an activation after, in one pass.
+"""Layer norm, RMS norm and group norm, a residual before and an activation after, in one pass.
 
-formula.py is the arithmetic, norm.py puts it into `Rows` (../rows/), one file each is a norm's public
-functions.
+formula.py is the arithmetic, norm.py puts it into `Rows` (../rows/), one file each is a norm's
+public functions.
 """
 
 from .group_norm import group_norm_backward, group_norm_forward

@@ -37,8 +37,8 @@ def check_last_axes(x: Array, normalized_shape: Any) -> tuple[int, ...]:
         shape = (None,)
     if not all(map(_is_integer, shape)) or isinstance(normalized_shape, str):
         raise TypeError(
-            f"normalized_shape is {normalized_shape!r}; expected the lengths of x's last axes, such "
-            f"as {x.shape[-1]} or {x.shape[-1:]}"
+            f"normalized_shape is {normalized_shape!r}; expected the lengths of x's last axes, "
+            f"such as {x.shape[-1]} or {x.shape[-1:]}"
         )
     shape = tuple(map(int, shape))
     if not shape or len(shape) > x.ndim or x.shape[x.ndim - len(shape) :] != shape:
@@ -85,8 +85,8 @@ def check_groups(x: Array, groups: Any) -> Shape:
     shape = shape_of_groups(x.shape, groups)
     if x.size and shape.width < 2:
         raise ValueError(
-            f"x has shape {x.shape}, which is 1 value in each of {groups} groups; expected at least "
-            "2 to take a variance of. Take fewer groups"
+            f"x has shape {x.shape}, which is 1 value in each of {groups} groups; expected at "
+            "least 2 to take a variance of. Take fewer groups"
         )
     return shape
 

@@ -18,7 +18,7 @@ from ..rows.contract import Arrays
 from ..rows.engines import choose, get
 from ..rows.skeleton import Shape
 from .activations import FORWARD
-from .arguments import check_activation, check_saved, check_target, shape_of_rows
+from .arguments import check_activation, check_like, check_saved, check_target, shape_of_rows
 from .norm import Norm, Saved, backward_rows, forward_rows
 
 Results = tuple[Array, Array | None, Array | None]
@@ -144,8 +144,9 @@ def forward(
 
 
 def backward(norm: Norm, dy: Array, saved: Saved, out: Array | None, engine: str) -> Results:
-    """dx and the gradients of gamma and beta, of a `dy` and `saved` that are checked."""
+    """dx and the gradients of gamma and beta, if `dy` and `saved` are right."""
     check_saved(norm, saved)
+    check_like("dy", dy, saved.x, "saved.x")
     x, gamma, beta, shape = saved.x, saved.gamma, saved.beta, saved.shape
     if out is not None:
         read = ("saved.gamma", gamma), ("saved.beta", beta), ("saved.kept", saved.kept)

@@ -1,10 +1,10 @@
 """Layer norm and RMS norm, forward and backward: the arithmetic of a row, written once.
 
-Engines run these functions as ../rows/skeleton.py says. The mean is kept in two parts: `center`, near
-it, and `rest`, what it is off. Sums are those of differences from `center`, so that a mean that is
-large beside the deviation costs no digits (Chan, Golub and LeVeque, 1983, the shifted algorithm with
-their correction): the mean of a row's first elements is near enough unless one of them is an outlier,
-and a row whose is not is walked twice.
+Engines run these functions as ../rows/skeleton.py says. The mean is kept in two parts: `center`,
+near it, and `rest`, what it is off. Sums are of differences from `center`, so that a mean that
+is large beside the deviation costs no digits (Chan, Golub and LeVeque, 1983, the shifted algorithm
+with their correction). The mean of a row's first elements is near enough, unless one of them is an
+outlier: such a row is walked twice.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...backend import Array
@@ -32,7 +34,7 @@ def group_norm_forward(
         xhat = (h - mu) / sqrt(sigma^2 + eps)
         z = gamma xhat + beta        y = f(z)
 
-    with gamma and beta of each channel, and f as in `layer_norm_forward`. groups=C is instance norm.
+    with gamma and beta of each channel, and f as in `layer_norm_forward`. groups=C: instance norm.
 
     Args:
         x: input, float16/32/64, (N, C, ...); left untouched unless it is `out`.
@@ -60,12 +62,11 @@ def group_norm_forward(
     Source: Wu and He (2018), Group Normalization, section 3.1; Ulyanov, Vedaldi and Lempitsky
         (2016), Instance Normalization.
     """
-    if out is None and asks_for_cpu(engine) and type(x) is np.ndarray and type(groups) is int:
-        if x.ndim >= 2 and groups > 0 and not x.shape[1] % groups and _channels(x, gamma, beta):
-            shape = shape_of_groups(x.shape, groups)
-            given = (x, shape, gamma, beta, eps, residual, activation)
-            if shape.width > 1 and (done := quick_forward(GROUP_NORM, *given)):
-                return done
+    if out is None and asks_for_cpu(engine) and _plain(x, groups, gamma, beta):
+        shape = shape_of_groups(x.shape, groups)
+        given = (x, shape, gamma, beta, eps, residual, activation)
+        if shape.width > 1 and (done := quick_forward(GROUP_NORM, *given)):
+            return done
     names = "x", "gamma", "beta", "residual", "out"
     x, gamma, beta, residual, out = taken_in(names, (x, gamma, beta, residual, out))
     check_input("x", x)
@@ -78,8 +79,13 @@ def group_norm_forward(
     return forward(GROUP_NORM, x, shape, gamma, beta, eps, residual, activation, out, engine)
 
 
-def _channels(x: Array, *vectors: Array | None) -> bool:
-    return all(v is None or getattr(v, "shape", None) == x.shape[1:2] for v in vectors)
+def _plain(x: Any, groups: Any, *vectors: Any) -> bool:
+    """Whether x has so many groups, and vectors may belong to it."""
+    if type(x) is not np.ndarray or type(groups) is not int or x.ndim < 2:
+        return False
+    if groups < 1 or x.shape[1] % groups:
+        return False
+    return all(v is None or (type(v) is np.ndarray and v.ndim == 1) for v in vectors)
 
 
 def group_norm_backward(

@@ -1,4 +1,4 @@
-"""Operations over rows: sums over each row, numbers of the row made of them, an element of the result.
+"""Operations over rows: sums over a row, numbers of the row made of them, elements made of these.
 
 `Rows` (skeleton.py) says what is computed, in functions of scalars, as a rule does for elements.
 "array" calls them on whole arrays; "numba" makes loops of them (cpu/), compiled once for each

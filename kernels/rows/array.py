@@ -1,4 +1,4 @@
-"""Engine "array": operations over rows in NumPy or CuPy expressions, the functions on whole arrays."""
+"""Engine "array": operations over rows in NumPy or CuPy expressions, formulas on whole arrays."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class ArrayRows(RowsEngine):
                 known[name] = wide.reshape(full)
                 row = known[name].reshape(*full[:2], shape.width, 1)
                 lead = LEAD if shape.width >= LEAD else 1
-                known[f"{name}_lead"] = row[:, :, :lead].mean(axis=_ROW, keepdims=True)
+                known[f"{name}_lead"] = (
+                    row[:, :, :lead].mean(axis=_ROW, dtype="float64", keepdims=True).astype(dtype)
+                )
             for walk in rows.walks:
                 if walk.guess is not None:  # a better one is always taken
                     number, start, better = walk.guess

@@ -1,1 +1,1 @@
-"""The CPU's fused engine, "numba": the loops of operations over rows, and how threads share them."""
+"""The CPU's fused engine, "numba": loops of operations over rows, and how threads share them."""

@@ -1,4 +1,4 @@
-"""How the CPU engine cuts rows into tasks. Shapes alone decide, so results don't depend on threads."""
+"""How the CPU engine cuts rows into tasks: by shapes alone, so threads change no result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Plan(NamedTuple):
     """How many rows a task takes, how many tasks there are, and the shape that loops see.
 
     Attributes:
-        repeated: how often each value of a vector stands for that: vectors are as long as rows then.
+        repeated: how often each value of a vector stands there, as long as it is one row's.
     """
 
     height: int
