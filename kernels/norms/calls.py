@@ -172,7 +172,8 @@ def _gradient(vector: Array | None, added: Array, k: int) -> Array | None:
     """The gradient of a vector, of its shape and dtype."""
     if vector is None:
         return None
-    return added[k].reshape(vector.shape).astype(vector.dtype.newbyteorder("="), copy=False)
+    with np.errstate(all="ignore"):
+        return added[k].reshape(vector.shape).astype(vector.dtype.newbyteorder("="), copy=False)
 
 
 def _native(x: Array) -> np.dtype[Any]:

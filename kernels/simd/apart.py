@@ -17,8 +17,8 @@ from numba.extending import intrinsic, overload
 
 from .half import rounded, widened
 
-MOST = 4  # results, and sums
-_RESULTS = tuple(f"result{k}" for k in range(MOST))
+MOST = 4
+_RESULT = "result"
 _SUMS = tuple(f"sums{k}" for k in range(MOST))
 
 
@@ -26,7 +26,7 @@ def _tell(builder: Any, instruction: Any, scope: str = "") -> Any:
     """Put an instruction into a scope, apart from the others."""
     module = builder.module
     domain = module.add_metadata([ir.MetaDataString(module, "onepass")])
-    for kind, names in (("alias.scope", [scope]), ("noalias", [*_RESULTS, *_SUMS])):
+    for kind, names in (("alias.scope", [scope]), ("noalias", [_RESULT, *_SUMS])):
         chosen = [name for name in names if name and (kind == "alias.scope" or name != scope)]
         if chosen:
             scopes = [
@@ -72,6 +72,11 @@ def load(array: Any, i: int) -> Any:
     raise NotImplementedError("compiled code only")
 
 
+def store(array: Any, i: int, value: Any) -> None:
+    """array[i] = value of the result, as half.py's `store`."""
+    raise NotImplementedError("compiled code only")
+
+
 @overload(load)
 def _load(array, i):
     if isinstance(array, types.Number):
@@ -81,27 +86,18 @@ def _load(array, i):
     return lambda array, i: _read(array, i)
 
 
-def _storer(scope: str) -> Any:
-    @intrinsic
-    def write(typing: Any, array: Any, i: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place = _place(context, builder, signature, args)
-            _tell(builder, builder.store(args[2], place), scope)
-            return context.get_dummy_value()
+@intrinsic
+def _write(typing: Any, array: Any, i: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _place(context, builder, signature, args)
+        _tell(builder, builder.store(args[2], place), _RESULT)
+        return context.get_dummy_value()
 
-        return types.void(array, types.intp, array.dtype), generate
-
-    def store(array: Any, i: int, value: Any) -> None:
-        raise NotImplementedError("compiled code only")
-
-    @overload(store)
-    def _store(array, i, value):
-        if array.dtype == types.uint16:
-            return lambda array, i, value: write(array, i, rounded(value))
-        return lambda array, i, value: write(array, i, value)
-
-    return store
+    return types.void(array, types.intp, array.dtype), generate
 
 
-STORES = tuple(map(_storer, _RESULTS))
-"""`store(array, i, value)`: array[i] = value, of one of several results, as half.py's `store`."""
+@overload(store)
+def _store(array, i, value):
+    if array.dtype == types.uint16:
+        return lambda array, i, value: _write(array, i, rounded(value))
+    return lambda array, i, value: _write(array, i, value)

@@ -29,9 +29,8 @@ from .numba_job import (
     ROWS,
     TASKS,
 )
-from .numba_text import TOGETHER, Texts, add, indented
+from .numba_text import TILE, Texts, add, indented
 
-TILE = 1024  # elements of a result that replaces what is read: worked out aside, then copied
 FLUSHED = 32  # rows
 
 
@@ -39,7 +38,6 @@ FLUSHED = 32  # rows
 def loops(rows: Rows, char: str, planes: bool) -> int:
     """The address of the C function void(low, high, job) for tasks low to high."""
     texts, count = Texts(rows, char, planes), len(rows.added)
-    together = TOGETHER if not planes else 1
     arrays = [f"{name}_all" for name in (*rows.arrays, *rows.vectors)]
     first = FIRST + len(arrays) + 4
     length = first + 1 + len(rows.numbers)
@@ -49,7 +47,6 @@ def loops(rows: Rows, char: str, planes: bool) -> int:
     head += f"columns, inner = words[{COLUMNS}], words[{INNER}]\n"
     head += f"tasks, in_place = words[{TASKS}], words[{IN_PLACE}] != 0\n"
     head += "width, period = columns * inner, groups * columns\n"
-    head += f"step = {together} if groups == 1 and not in_place else 1\n"
     for k, name in enumerate(("share", *rows.numbers), first):
         head += f"{name} = reals[{k}]\n"
     for k, name in enumerate(arrays, FIRST):
@@ -59,7 +56,6 @@ def loops(rows: Rows, char: str, planes: bool) -> int:
     head += f"given_all = memory(words[{first - 4}], {len(rows.given)} * rows, T)\n"
     head += f"kept_all = memory(words[{first - 3}], {len(rows.kept)} * rows, T)\n"
     head += f"sums_all = memory(words[{first - 2}], tasks * {count} * period, float64)\n"
-    head += f"tile = {TILE} if in_place else max(width, 1)\n"
     head += f"scratch = empty({TILE} if in_place else 0, S)\n"
     if not planes:
         for name in rows.added:
@@ -70,23 +66,13 @@ def loops(rows: Rows, char: str, planes: bool) -> int:
         task += f"{name}_own = span(sums_all, (task * {count} + {k}) * period, "
         task += f"(task * {count} + {k + 1}) * period)\nfill({name}_own, 0.0)\n"
     task += "top, bottom = task * height, min((task + 1) * height, rows)\n"
-    task += "for first in range(top, bottom, step):\n    count = min(step, bottom - first)\n"
     row = "start = row * width\nbase = 0 if groups == 1 else (row % groups) * columns\n"
-    row += texts.walks()
-    task += "    for row in range(first, first + count):\n"
-    if planes:
-        task += indented(2, row + texts.update())
-    else:
-        numbers, held = texts.held()
-        head += f"held = empty({TOGETHER * numbers}, T)\n"
-        row += f"if count == {TOGETHER}:\n{indented(1, held)}    continue\n" + texts.update()
-        task += indented(2, row)
-        task += f"    if count == {TOGETHER}:\n{indented(2, texts.update_together())}"
-        if rows.added:
-            task += "    done = first + count - top\n"
-            task += f"    if first + count == bottom or done % ({FLUSHED} * groups) == 0:\n"
-            for name in rows.added:
-                task += f"        add({name}_own, {name}_sums)\n        fill({name}_sums, T(0))\n"
+    row += texts.walks() + texts.update()
+    if rows.added and not planes:
+        row += f"if row + 1 == bottom or (row + 1 - top) % ({FLUSHED} * groups) == 0:\n"
+        for name in rows.added:
+            row += f"    add({name}_own, {name}_sums)\n    fill({name}_sums, T(0))\n"
+    task += "for row in range(top, bottom):\n" + indented(1, row)
     head += "before = flush_denormals()\nfor task in range(low, high):\n"
     text += indented(1, head) + indented(2, task) + "    restore_denormals(before)\n"
     suffix = "planes" if planes else "rows"

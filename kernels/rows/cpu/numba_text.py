@@ -6,8 +6,8 @@ Functions of `Rows` are compiled before they get there: sums may be taken in any
 summed may not.
 
 Where runs of elements share a column ("planes"), its value comes as a number, else vectors come as
-arrays beside those of elements. The results of TOGETHER rows are then worked out in one loop, for
-which vectors and sums over columns go through the nearest cache once.
+arrays beside those of elements. To take sums over columns for two rows at once, or to work out two
+rows at once, was measured, and slower where rows come from memory.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ...simd import apart
 from ...simd.denormals import flush_denormals, restore_denormals
 from ...simd.exp import clamped_exp
 from ...simd.half import load, store
-from ...simd.loops import copy, fill, inline, reduction
+from ...simd.loops import copy, fill, inline, loop, reduction_loop
 from ...simd.memory import address, memory, span
 from ...simd.normal_cdf import normal_cdf
 from ...simd.tanh import tanh
 from ..skeleton import LEAD, Function, Rows, names
 
 PIECE = 1024  # elements
-TOGETHER = 2  # rows
+TILE = 1024  # elements of a result that replaces what is read: worked out aside, then copied
 LINE = 64  # bytes
 
 
@@ -96,7 +96,7 @@ _COMMON = {
     "restore_denormals": restore_denormals,
     "span": span,
     "store": store,
-    **{f"store{k}": store for k, store in enumerate(apart.STORES)},
+    "store_apart": apart.store,
     **{f"add{k}": add for k, add in enumerate(apart.ADDERS)},
 }
 
@@ -135,88 +135,76 @@ class Texts:
         return Used(arrays, vectors, [each for each in others if each not in known], call)
 
     def loop(
-        self,
-        name: str,
-        function: Function,
-        makes: tuple[str, ...],
-        target: str = "",
-        count: int = 1,
-    ) -> None:
-        """Make the loop over part of a row, or of `count` of them, that calls `function`.
+        self, name: str, function: Function, makes: tuple[str, ...], target: str = "",
+        added: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        """Make the loop over part of a row that calls `function`, which makes so many names.
 
-        It takes [targets,] arrays, vectors, numbers of rows and of the call, and, where there is a
-        target and no planes, sums over columns, to which it adds; else it returns the sums of what
-        `function` makes, but for the target.
+        It takes [the target,] arrays, vectors, numbers of the row and the call; then sums over
+        columns, to which it adds. In planes it returns their parts instead, and without a target
+        the sums of all that is made.
         """
         arrays, vectors, row, call = self.used(function)
         steps, _ = self.rows.needed(function)
-        adds = bool(target) and not self.planes
-        summed = [each for each in makes if each != target]
-        suffixes = [f"_{k}" for k in range(count)] if count > 1 else [""]
-        given = [
-            f"{each}_at{suffix}" for each in ([target] if target else []) for suffix in suffixes
-        ]
-        given += [f"{each}_at{suffix}" for each in arrays for suffix in suffixes]
-        given += [f"{each}_at" for each in vectors]
-        given += [f"{each}{suffix}" for each in row for suffix in suffixes] + call
+        summed = added if target else makes
+        adds = bool(added) and not self.planes
+        given = [f"{target}_at"] if target else []
+        given += [f"{each}_at" for each in (*arrays, *vectors)] + row + call
         given += [f"{each}_sums" for each in summed] if adds else []
         text = f"def NAME({', '.join(given)}):\n"
         if not adds:
             text += "".join(f"    {each}_sum = T(0)\n" for each in summed)
         text += f"    for i in range({given[0]}.size):\n"
-        inside = "".join(f"{each} = load_apart({each}_at, i)\n" for each in vectors)
-        shared = (*vectors, *call, *self.rows.constants)
-        for number, suffix in enumerate(suffixes):
-            for each in arrays:
-                inside += f"{each}{suffix} = load_apart({each}_at{suffix}, i)\n"
-            for step in steps:
-                formula = self.formula(step.function)
-                inside += called(formula, step.makes, step.function, suffix, shared)
-            values = tuple(f"new_{each}" for each in makes)
-            inside += called(self.formula(function), values, function, suffix, shared)
-            if target:
-                inside += f"store{number}({target}_at{suffix}, i, new_{target}{suffix})\n"
+        inside = "".join(f"{each} = load_apart({each}_at, i)\n" for each in (*arrays, *vectors))
+        for step in steps:
+            inside += called(self.formula(step.function), step.makes, step.function)
+        inside += called(self.formula(function), [f"new_{each}" for each in makes], function)
+        if target:
+            inside += f"store_apart({target}_at, i, new_{target})\n"
         for k, each in enumerate(summed):
-            term = " + ".join(f"new_{each}{suffix}" for suffix in suffixes)
+            term = f"new_{each}"
             inside += f"add{k}({each}_sums, i, {term})\n" if adds else f"{each}_sum += {term}\n"
         text += indented(2, inside)
         if not adds and summed:
             text += f"    return {' '.join(f'{each}_sum,' for each in summed)}\n"
         built = python_text.build(self.rows, name, text, self.names)
-        self.names[name] = (inline if adds or not summed else reduction)(built)
+        self.names[name] = (loop if adds or not summed else reduction_loop)(built)
 
     def over_row(
-        self, name: str, function: Function, makes: tuple[str, ...], target: str = ""
-    ) -> str:
+        self, name: str, function: Function, makes: tuple[str, ...], target: str = "",
+        added: tuple[str, ...] = (), in_place: bool = False,
+    ) -> str:  # fmt: skip
         """The statements that call a loop for all pieces of a row."""
-        self.loop(name, function, makes, target)
         arrays, vectors, row, call = self.used(function)
-        length = "tile" if target else str(PIECE)
-        summed = [each for each in makes if each != target]
-        planes = self.planes and bool(vectors or (target and summed))
-        given = ["piece"] if target else []
+        length = str(TILE if in_place else PIECE)
+        planes = self.planes and bool(vectors or added)
+        place = f"span({target}_row, k, end)"
+        given = ["piece" if in_place else place] if target else []
         given += [f"span({each}_row, k, end)" for each in arrays]
         for each in vectors:
             column = f"{each}_all[base + column]"
             given.append(column if planes else f"span({each}_all, base + k, base + end)")
         given += [f"T({each})" for each in (*row, *call)]
-        results = " ".join(f"{each}_part," for each in summed)
-        if target and not self.planes:
-            given += [f"span({each}_sums, base + k, base + end)" for each in summed]
-            results = ""
-        inside = f"{results} = " if results else ""
+        summed = added if target else makes
+        if added and not self.planes:
+            given += [f"span({each}_sums, base + k, base + end)" for each in added]
+            summed = ()
+        inside = f"{' '.join(f'{each}_part,' for each in summed)} = " if summed else ""
         inside += f"{name}({', '.join(given)})\n"
-        if target:
-            place = f"span({target}_row, k, end)"
-            inside = f"piece = span(scratch, 0, end - k) if in_place else {place}\n{inside}"
-            inside += f"if in_place:\n    copy(piece, {place})\n"
-        for each in summed if results else ():
+        if in_place:
+            inside = f"piece = span(scratch, 0, end - k)\n{inside}copy(piece, {place})\n"
+        for each in summed:
             total = f"{each}_own[base + column]" if target else each
             inside += f"{total} += {each}_part\n"
+        whole = bool(target) and not in_place and not summed
         if planes:
             text = "for column in range(columns):\n    last = (column + 1) * inner\n"
+            if whole:
+                return text + indented(1, "k, end = column * inner, last\n" + inside)
             text += f"    for k in range(column * inner, last, {length}):\n"
             return text + indented(2, f"end = min(k + {length}, last)\n" + inside)
+        if whole:
+            return "k, end = 0, width\n" + inside
         text = f"for k in range(0, width, {length}):\n"
         return text + indented(1, f"end = min(k + {length}, width)\n" + inside)
 
@@ -231,6 +219,7 @@ class Texts:
             text += f"{name} = given_all[{k} * rows + row]\n"
         for k, walk in enumerate(rows.walks):
             summed = "".join(f"{name} = 0.0\n" for name in walk.sums)
+            self.loop(f"walk{k}", walk.terms, walk.sums)
             summed += self.over_row(f"walk{k}", walk.terms, walk.sums)
             if walk.guess is None:
                 text += summed
@@ -252,29 +241,12 @@ class Texts:
         return text
 
     def update(self) -> str:
-        """The statements that work out the result of one row."""
-        return self.over_row("update", self.rows.update, self.makes, self.rows.written)
-
-    def held(self) -> tuple[int, str]:
-        """How many numbers of a row are held for `update_together`, and statements that do."""
-        row = self.used(self.rows.update).row
-        text = "".join(f"held[(row - first) * {len(row)} + {k}] = {n}\n" for k, n in enumerate(row))
-        return len(row), text
-
-    def update_together(self) -> str:
-        """The statement that works out the results of TOGETHER rows, from row `first` on."""
+        """The statements that work out the result of one row, and add to sums over columns."""
         rows = self.rows
-        self.loop("update_together", rows.update, self.makes, rows.written, TOGETHER)
-        arrays, vectors, row, call = self.used(rows.update)
-        given = [
-            f"span({each}_all, (first + {k}) * width, (first + {k + 1}) * width)"
-            for each in (rows.written, *arrays)
-            for k in range(TOGETHER)
-        ]
-        given += [f"{each}_all" for each in vectors]
-        given += [f"held[{k * len(row) + n}]" for n in range(len(row)) for k in range(TOGETHER)]
-        given += [f"T({each})" for each in call] + [f"{each}_sums" for each in rows.added]
-        return f"update_together({', '.join(given)})\n"
+        self.loop("update", rows.update, self.makes, rows.written, rows.added)
+        direct = self.over_row("update", rows.update, self.makes, rows.written, rows.added)
+        tiles = self.over_row("update", rows.update, self.makes, rows.written, rows.added, True)
+        return f"if in_place:\n{indented(1, tiles)}else:\n{indented(1, direct)}"
 
     def wide(self, finish: Function) -> str:
         """The call of a function in double."""
@@ -298,16 +270,9 @@ class Texts:
         return f"store_row({', '.join(f'{name}_row' for name in (stored, *read))})\n"
 
 
-def called(
-    name: str,
-    makes: Iterable[str],
-    function: Function,
-    suffix: str = "",
-    shared: Iterable[str] = (),
-) -> str:
-    """The call of a function; all names have a suffix but for those that are shared."""
-    given = ", ".join(each if each in shared else each + suffix for each in names(function))
-    return f"{' '.join(f'{each}{suffix},' for each in makes)} = {name}({given})\n"
+def called(name: str, makes: Iterable[str], function: Function) -> str:
+    """The call of a function with arguments of its names."""
+    return f"{' '.join(f'{each},' for each in makes)} = {name}({', '.join(names(function))})\n"
 
 
 def indented(depth: int, text: str) -> str:
