@@ -6,7 +6,7 @@ from numpy import exp
 
 from ..activation.formula import relu, relu_gradient
 from ..normal_cdf import normal_cdf
-from ..rows.skeleton import Step
+from ..rows.skeleton import Function, Step
 from .formula import passed, plain
 
 
@@ -43,7 +43,7 @@ CONSTANTS = {
     "slope": 1.0,
 }
 
-FORWARD = {None: plain, "relu": relu, "silu": silu, "gelu": gelu}
+FORWARD: dict[str | None, Function] = {None: plain, "relu": relu, "silu": silu, "gelu": gelu}
 
 BACKWARD: dict[str | None, tuple[Step, ...]] = {
     None: (Step(passed, ("dz",)),),

@@ -117,7 +117,9 @@ def check_like(name: str, array: Array, x: Array, other: str = "x") -> None:
             f"it with {name}.astype({x.dtype.name!r})"
         )
     if array.shape != x.shape:
-        raise ValueError(f"{name} has shape {array.shape} but {other} has {x.shape}; expected it")
+        raise ValueError(
+            f"{name} has shape {array.shape} but {other} has {x.shape}; expected the same"
+        )
 
 
 def check_target(

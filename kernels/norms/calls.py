@@ -23,7 +23,7 @@ from .norm import Norm, Saved, backward_rows, forward_rows
 
 Results = tuple[Array, Array | None, Array | None]
 _READABLE = 0x1 | 0x100  # NumPy's C_CONTIGUOUS | ALIGNED
-_EMPTY = {"f": np.empty((0, 0), np.float32), "d": np.empty((0, 0), np.float64)}
+_EMPTY: dict[str, Any] = {"f": np.empty((0, 0), np.float32), "d": np.empty((0, 0), np.float64)}
 
 
 def quick_rows(x: Any, gamma: Any, beta: Any) -> Shape | None:
@@ -52,7 +52,7 @@ def quick_forward(
     if not (_fits(gamma, x, shape) and _fits(beta, x, shape)):
         return None
     y = empty_as(x)
-    elements = x, y
+    elements: tuple[Any, ...] = (x, y)
     if residual is not None:
         if not _alike(residual, x):
             return None

@@ -53,13 +53,13 @@ class ArrayRows(RowsEngine):
             result, *terms = _worked_out(rows, rows.update, known)
             sums = [term.sum(axis=_COLUMN, dtype="float64") for term in terms]
             result = result.astype(stored, copy=False)
-            for name, array in held.items():
-                by_name[name][...] = array
-            by_name[rows.written][...] = result.reshape(by_name[rows.written].shape)
             for name, place in zip(rows.kept, arrays.kept, strict=True):
                 place[...] = known[name].reshape(-1)
             for total, place in zip(sums, arrays.added, strict=True):
                 place[...] = total.reshape(-1)
+            for name, array in held.items():
+                by_name[name][...] = array
+            by_name[rows.written][...] = result.reshape(by_name[rows.written].shape)
 
 
 def _store(

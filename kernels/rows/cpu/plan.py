@@ -9,6 +9,7 @@ from ..skeleton import Shape
 PLANE = 64  # elements of a column from which it is walked alone, its value in a register
 TASKS = 64
 SUMMED = 32  # tasks at most that sum columns, each by itself
+FEW, MANY = 8, 32  # tasks enough to take more rows, and rows enough, beside sums that are joined
 LEAST = 1 << 14  # elements of a task
 
 
@@ -32,8 +33,8 @@ class Plan(NamedTuple):
 def plan(shape: Shape, summed: bool) -> Plan:
     """`summed`: whether columns are."""
     rows, groups, columns, inner = shape
-    most = SUMMED if summed else TASKS
-    height = max(-(-rows // most), -(-LEAST // shape.width))
+    least = max(-(-rows // SUMMED), min(MANY, -(-rows // FEW))) if summed else -(-rows // TASKS)
+    height = max(least, -(-LEAST // shape.width))
     repeated = inner if inner < PLANE else 1
     seen = Shape(rows, groups, columns * repeated, inner // repeated)
     return Plan(height, -(-rows // height), seen, repeated)
