@@ -37,7 +37,7 @@ def formula(z, terms, zero, half, one, four):
     series = terms[0]
     for k in range(1, len(terms)):
         series = series * s + terms[k]
-    below = exp(zero - half * a * a) * (t * series)
+    below = exp(-(half * z * z)) * (t * series)  # as phi(z) has it: compilers take it once
     return where(z > zero, one - below, below)
 
 
