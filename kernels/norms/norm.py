@@ -37,6 +37,10 @@ class Norm:
     dx: Function
     gradients: Function
 
+    def __reduce__(self) -> str:
+        """Copies and pickles are the constant of this module itself."""
+        return self.name.upper()
+
 
 _MOMENTS = Walk(
     formula.deviations,
