@@ -13,6 +13,14 @@ from .engine_table import EngineStatus, engines
 from .gradient_norm import global_norm
 from .hyperparameters import validate
 from .inverted_dropout import dropout
+from .norms import (
+    group_norm_backward,
+    group_norm_forward,
+    layer_norm_backward,
+    layer_norm_forward,
+    rms_norm_backward,
+    rms_norm_forward,
+)
 from .products import matmul as matmul
 from .rules import in_order as in_order
 from .rules import prepare as prepare
@@ -58,11 +66,17 @@ __all__ = [
     "engines",
     "get_num_threads",
     "global_norm",
+    "group_norm_backward",
+    "group_norm_forward",
     "join_param",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "lion_step",
     "momentum_step",
     "nadam_step",
     "radam_step",
+    "rms_norm_backward",
+    "rms_norm_forward",
     "rmsprop_step",
     "set_num_threads",
     "sgd_step",

@@ -8,9 +8,9 @@ that of an older loop).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 from ..rule import Rule
 from .specialize import specialize
@@ -52,11 +52,22 @@ def element_source(rule: Rule, at: str = "[i]") -> str:
     return text + "".join(f"{name}{at} = new_{name}\n" for name in ("p", *rule.state))
 
 
-def build(rule: Rule, suffix: str, source: str, namespace: Mapping[str, Any]) -> FunctionType:
+class Written(Protocol):
+    """A rule, or what else is written as functions of scalars."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def update(self) -> Callable[..., tuple[Any, ...]]: ...
+
+
+def build(rule: Written, suffix: str, source: str, namespace: Mapping[str, Any]) -> FunctionType:
     """The function that `source` defines as NAME, as if it stood in the rule's own file."""
     name = f"{rule.name.replace('-', '_')}_{suffix}"
-    scope: dict[str, Any] = {"__name__": rule.update.__module__}
-    exec(compile(source.replace("NAME", name), rule.update.__code__.co_filename, "exec"), scope)
+    update: Any = rule.update
+    scope: dict[str, Any] = {"__name__": update.__module__}
+    exec(compile(source.replace("NAME", name), update.__code__.co_filename, "exec"), scope)
     return specialize(scope[name], **namespace)
 
 

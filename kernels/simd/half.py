@@ -35,7 +35,9 @@ def why_no_half(kind: str) -> str:
 
 
 @intrinsic
-def _widened(typing: Any, bits: Any) -> Any:
+def widened(typing: Any, bits: Any) -> Any:
+    """The float32 of the bits of a float16."""
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         half = builder.bitcast(args[0], ir.HalfType())
         return builder.fpext(half, ir.FloatType())
@@ -44,7 +46,9 @@ def _widened(typing: Any, bits: Any) -> Any:
 
 
 @intrinsic
-def _rounded(typing: Any, value: Any) -> Any:
+def rounded(typing: Any, value: Any) -> Any:
+    """The bits of a float32 rounded to float16."""
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         half = builder.fptrunc(args[0], ir.HalfType())
         return builder.bitcast(half, ir.IntType(16))
@@ -67,14 +71,14 @@ def _load(array, i):
     if isinstance(array, types.Number):
         return lambda array, i: array
     if array.dtype == types.uint16:
-        return lambda array, i: _widened(array[i])
+        return lambda array, i: widened(array[i])
     return lambda array, i: array[i]
 
 
 @overload(store)
 def _store(array, i, value):
     def store_half(array, i, value):
-        array[i] = _rounded(value)
+        array[i] = rounded(value)
 
     def store_float(array, i, value):
         array[i] = value

@@ -20,7 +20,9 @@ _INNER: dict[str, Any] = {
 inline = numba.njit(**OPTIONS, **_INNER)
 loop = numba.njit(**OPTIONS, **_INNER, forceinline=True)  # a call costs what a short loop does
 part = part_with(**OPTIONS)
-reduction = numba.njit(error_model="numpy", fastmath={"contract", "reassoc"}, **_INNER)
+_SUMS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}, **_INNER}
+reduction = numba.njit(**_SUMS)
+reduction_loop = numba.njit(**_SUMS, forceinline=True)
 
 _CALL = types.void(types.int64, types.int64, types.voidptr)
 

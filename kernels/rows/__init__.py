@@ -1,0 +1,7 @@
+"""Operations over rows: sums over a row, numbers of the row made of them, elements made of these.
+
+`Rows` (skeleton.py) says what is computed, in functions of scalars, as a rule does for elements.
+"array" calls them on whole arrays; "numba" makes loops of them (cpu/), compiled once for each
+operation and dtype. To write an operation, make its `Rows` and call `run` of an engine from
+engines.py; norms/ are the example.
+"""
