@@ -138,13 +138,13 @@ class Norm:
         return Gradients(self.whole(dx), self.columns(dz * away / root), self.columns(dz))
 
     def terms(self, dy: Any, x: Any, gamma: Any, beta: Any, activation: str | None) -> Terms:
-        """The mean is exact to eps of its size, and xhat to that over the root; the slope of an
+        """The mean is exact to eps of mean |x|, and xhat to that over the root; the slope of an
         activation to eps, and to what z is off."""
         values, slope = self.rows(x), np.abs(self.rows(dy))
         away, root = self.center(values)
         xhat = np.abs(away / root)
         if self.centered:
-            xhat = xhat + np.abs(self.mean(values)) / root
+            xhat = xhat + self.mean(np.abs(values)) / root
         scale = np.abs(self.over_all(gamma, 1.0))
         y = scale * xhat + np.abs(self.over_all(beta, 0.0))
         if activation in ("silu", "gelu"):
