@@ -104,7 +104,7 @@ def make(
     x = rng.uniform(-offset, offset, rows) + rng.uniform(0.5, 2.0, rows) * rng.standard_normal(
         norm.rows(like).shape
     )
-    x, other = x.reshape(shape), rng.standard_normal(shape)
+    x, other, dy = x.reshape(shape), *rng.standard_normal((2, *shape))
     if residual:
         x, other = (np.clip(np.round(a * 64) / 64, -8, 8) for a in (x, other))
     gamma = rng.uniform(0.5, 2.0, norm.vector) * rng.choice([-1, 1], norm.vector)
@@ -112,7 +112,7 @@ def make(
     case = Case(
         operation,
         x.astype(dtype),
-        rng.standard_normal(shape).astype(dtype),
+        dy.astype(dtype),
         gamma.astype(dtype) if "gamma" in vectors else None,
         beta.astype(dtype) if "beta" in vectors and operation != "rms_norm" else None,
         other.astype(dtype) if residual else None,
