@@ -166,9 +166,9 @@ def run(engine: Any, case: Case) -> list[Any]:
 
 
 def assert_right(case: Case, results: list[Any], factor: float = 1.0) -> None:
-    """Holds y, dx, dgamma and dbeta to the oracle."""
-    dtype, norm = case.x.dtype.name, case.norm
-    slack = 8 if dtype == "float64" else 128  # in float64 there is no wider type to add in
+    """Holds y, dx, dgamma and dbeta to the oracle, the latter in the dtypes of gamma and beta."""
+    norm = case.norm
+    slack = 8 if case.x.dtype == "float64" else 128  # in float64 there is no wider type to add in
     along, across = (factor * max(1.0, n**0.5 / slack) for n in (norm.values, norm.count))
     with np.errstate(all="ignore"):
         y = oracle.forward(case.operation, **case.arrays, **case.options).y
@@ -187,7 +187,7 @@ def assert_right(case: Case, results: list[Any], factor: float = 1.0) -> None:
         assert found.dtype.name == vector.dtype.name, f"{name} has dtype {found.dtype}"
         native = np.asarray(found, found.dtype.newbyteorder("="))
         limit = max(along, across) if vector is not case.x else along
-        assert_summed(native, want, size, dtype, limit, name)
+        assert_summed(native, want, size, vector.dtype.name, limit, name)
 
 
 def check(engine: Any, case: Case, factor: float = 1.0) -> None:

@@ -85,6 +85,45 @@ def test_results_in_the_place_of_what_is_given(engine, operation, residual):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+def test_y_in_the_place_of_what_was_added(engine, operation):
+    """Of x or of the residual: backward has the sum, and is right after it."""
+    case = make(operation, residual=True, activation="gelu")
+    wanted = run(engine, case)
+    for place in ("x", "residual"):
+        arguments = given(engine, case)
+        y, saved = engine.kernel(f"{operation}_forward")(**arguments, out=arguments[place])
+        assert y is arguments[place]
+        back = engine.kernel(f"{operation}_backward")(engine.asarray(case.dy), saved)
+        norms.assert_same(list(map(engine.to_numpy, (y, *back))), wanted)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_after_y_in_the_place_of_x_there_is_no_backward(engine, operation):
+    needs(engine, operation)
+    case = make(operation)
+    arguments = given(engine, case)
+    y, saved = engine.kernel(f"{operation}_forward")(**arguments, out=arguments["x"])
+    dy = engine.asarray(case.dy)
+    with engine.refuses(ValueError, {"y": y, "dy": dy}, "saved"):
+        engine.kernel(f"{operation}_backward")(dy, saved)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_dx_in_the_place_of_saved_x_uses_saved_up(engine, operation, residual):
+    case = make(operation, residual=residual, activation="silu")
+    wanted = run(engine, case)
+    y, saved = engine.kernel(f"{operation}_forward")(**given(engine, case))
+    backward, dy = engine.kernel(f"{operation}_backward"), engine.asarray(case.dy)
+    place = saved.x
+    dx, *sums = backward(dy, saved, out=place)
+    assert dx is place
+    norms.assert_same(list(map(engine.to_numpy, (y, dx, *sums))), wanted)
+    with engine.refuses(ValueError, {"dx": dx, "dy": dy}, "saved"):
+        backward(dy, saved)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("name", CPU)
 def test_results_with_gaps(name, operation):
     case = make(operation, residual=True)

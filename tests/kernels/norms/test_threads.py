@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from cases.norms import Cpu, check, make, run
+from onepass.kernels.crew.crew import ENDED, UNENDED, Crew
 
 # operation, shape, options: all large enough to be shared
 SHARED = {
@@ -44,18 +45,32 @@ def cases():
     return case
 
 
+@pytest.fixture
+def posted(monkeypatch):
+    """What became of each loop that was posted."""
+    states, post = [], Crew.post
+
+    def noted(self, *args, **options):
+        states.append(post(self, *args, **options))
+        return states[-1]
+
+    monkeypatch.setattr(Crew, "post", noted)
+    return states
+
+
 def digest(case):
     results = run(Cpu("numba"), case)
     return hashlib.sha256(b"".join(a.tobytes() for a in results if a is not None)).hexdigest()
 
 
 @pytest.mark.parametrize("name", [*map(named, SHARED)])
-def test_every_number_of_threads_gives_the_same_bits_at_every_run(set_threads, cases, name):
+def test_every_number_of_threads_gives_the_same_bits_at_every_run(set_threads, cases, posted, name):
     case, digests = cases(name), set()
     for threads in (1, 2, 3, 7):
         set_threads(threads)
         digests |= {digest(case), digest(case)}
     assert len(digests) == 1
+    assert {ENDED, UNENDED} & set(posted), "nothing was shared"
 
 
 @pytest.mark.slow

@@ -46,6 +46,36 @@ def test_without_gamma_or_beta(engine, operation, vectors, activation):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_float16_beside_gamma_in_float32(engine, operation, activation, residual):
+    """Whose gradients then are, too."""
+    case = make(operation, dtype="float16", activation=activation, residual=residual)
+    single = {"gamma": (case.gamma + case.gamma * np.float32(2**-13)).astype("float32")}
+    if case.beta is not None:
+        single["beta"] = case.beta.astype("float32") * np.float32(1 + 2**-13)
+    check(engine, case._replace(**single))
+    check(engine, case._replace(beta=single.get("beta")))
+
+
+LENGTHS = [*range(1, 70), *(n + k for n in (128, 256, 1024, 2048, 4096) for k in (-1, 0, 1))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", [None, "gelu"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_rows_of_every_length(engine, operation, activation):
+    """About the lengths of vectors and blocks, and as many rows."""
+    for n in LENGTHS:
+        for shape in ((3, n), (n, 3)):
+            cut = {"groups": 1} if operation == "group_norm" else {}
+            if shape == (3, 1) and cut:
+                continue
+            check(engine, make(operation, shape, activation=activation, seed=n, **cut))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_many_short_rows(engine, operation, dtype):
@@ -141,3 +171,18 @@ def test_instance_norm_is_group_norm_of_as_many_groups(engine):
     want = (case.x - mean) / np.sqrt(case.x.var(axis=(2, 3), keepdims=True, dtype="float64") + 1e-2)
     want = want * case.gamma.reshape(3, 1, 1) + case.beta.reshape(3, 1, 1)
     np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_saved_holds_the_sum_for_what_comes_after(engine, operation, dtype):
+    """x + residual, rounded to x's dtype; x itself where there is no residual."""
+    needs(engine, operation, dtype)
+    case, forward = make(operation, dtype=dtype), engine.kernel(f"{operation}_forward")
+    other = make(operation, dtype=dtype, seed=1).x
+    arguments = given(engine, case._replace(residual=other))
+    _, saved = forward(**arguments)
+    np.testing.assert_array_equal(engine.to_numpy(saved.x), case.x + other)
+    assert saved.x is not arguments["x"]
+    arguments["residual"] = None
+    assert forward(**arguments)[1].x is arguments["x"]
