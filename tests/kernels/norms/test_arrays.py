@@ -216,6 +216,7 @@ def test_results_are_numpys_arrays_where_others_are_given(operation):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_results_of_engines_are_in_x_s_dtype_and_shape(engine):
     for operation in OPERATIONS:
         for dtype in DTYPES:

@@ -91,6 +91,7 @@ def test_huge_and_tiny_variances(engine, operation, dtype):
         check(engine, case._replace(x=(case.x * np.float64(size[dtype])).astype(dtype)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_squares_beyond_float16_are_none_beyond_float32(engine, operation):
     """Values near the largest of float16, whose sums and squares it can't hold."""
@@ -167,6 +168,7 @@ def test_many_rows_cost_the_sums_no_digits(engine, operation, width):
         assert_close(each, want.dbeta, "float32", what="dbeta")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_sums_beyond_float16_are_inf_and_nothing_else_is(engine, operation):
     shape, cut = ((3000, 4), {}) if operation != "group_norm" else ((3000, 4), {"groups": 2})

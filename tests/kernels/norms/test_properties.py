@@ -41,6 +41,7 @@ def test_shift_and_scale_of_x_leave_y_alone(engine, operation, data, seed, shift
         assert_close(found, want, "float32", scale=16.0, limit=MANY * engine.factor, what="y")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 @given(data=st.data(), seed=st.integers(0, 999))
 def test_dx_is_orthogonal_to_what_y_does_not_see(operation, data, seed):

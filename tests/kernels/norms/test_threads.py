@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import threading
 
 import pytest
-from cases.norms import Cpu, check, make, run
-from onepass.kernels.crew.crew import ENDED, UNENDED, Crew
+from cases.norms import Cpu, assert_same, check, make, run
+from onepass.kernels.crew.crew import Crew
 
-# operation, shape, options: all large enough to be shared
+CALL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+# operation, shape, options: all large enough to be shared, but for one row
 SHARED = {
     "layer norm": ("layer_norm", (4_001, 769), {}),
     "layer norm, many short rows": ("layer_norm", (300_007, 5), {"activation": "gelu"}),
@@ -26,10 +28,7 @@ SHARED = {
     "group norm of rows": ("group_norm", (20_011, 96), {"groups": 32}),
 }
 QUICK = "layer norm"
-
-
-def named(name):
-    return pytest.param(name, marks=[] if name == QUICK else [pytest.mark.slow])
+NAMES = [pytest.param(name, marks=[] if name == QUICK else [pytest.mark.slow]) for name in SHARED]
 
 
 @pytest.fixture(scope="module")
@@ -45,32 +44,37 @@ def cases():
     return case
 
 
-@pytest.fixture
-def posted(monkeypatch):
-    """What became of each loop that was posted."""
-    states, post = [], Crew.post
-
-    def noted(self, *args, **options):
-        states.append(post(self, *args, **options))
-        return states[-1]
-
-    monkeypatch.setattr(Crew, "post", noted)
-    return states
-
-
 def digest(case):
     results = run(Cpu("numba"), case)
     return hashlib.sha256(b"".join(a.tobytes() for a in results if a is not None)).hexdigest()
 
 
-@pytest.mark.parametrize("name", [*map(named, SHARED)])
-def test_every_number_of_threads_gives_the_same_bits_at_every_run(set_threads, cases, posted, name):
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_of_threads_gives_the_same_bits_at_every_run(set_threads, cases, name):
     case, digests = cases(name), set()
     for threads in (1, 2, 3, 7):
         set_threads(threads)
         digests |= {digest(case), digest(case)}
     assert len(digests) == 1
-    assert {ENDED, UNENDED} & set(posted), "nothing was shared"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shared_work_may_end_in_any_order(set_threads, cases, monkeypatch, name):
+    """The crew runs a job's chunks one by one, backwards."""
+    set_threads(1)
+    want, jobs = run(Cpu("numba"), cases(name)), []
+
+    def backwards(self, function, size, job, kept, chunk=None, elements=None, wake=True):
+        length, call = chunk or 1024, CALL(function)
+        jobs.append(-(-size // length))
+        for low in reversed(range(0, size, length)):
+            call(low, min(low + length, size), job.ctypes.data)
+
+    monkeypatch.setattr(Crew, "run", backwards)
+    set_threads(5)
+    assert_same(run(Cpu("numba"), cases(name)), want)
+    alone = cases(name).norm.rows(cases(name).x).shape[0] == 1
+    assert alone or max(jobs, default=0) > 1, "nothing was shared: this test has shown nothing"
 
 
 @pytest.mark.slow
@@ -78,6 +82,15 @@ def test_every_number_of_threads_gives_the_same_bits_at_every_run(set_threads, c
 def test_shared_work_follows_the_oracle(set_threads, cases, name):
     set_threads(3)
     check(Cpu("numba"), cases(name))
+
+
+def test_small_arrays_are_not_shared(set_threads, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(Crew, "run", lambda self, *given, **named: jobs.append(given))
+    set_threads(2)
+    for operation in ("layer_norm", "rms_norm", "group_norm"):
+        check(Cpu("numba"), make(operation))
+    assert jobs == []
 
 
 @pytest.mark.slow

@@ -119,6 +119,7 @@ def test_forms_of_normalized_shape(engine, operation):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("activation", ["silu", "gelu", None])
 @pytest.mark.parametrize("operation", OPERATIONS)
