@@ -54,6 +54,17 @@ PLAIN = {
 """Where the shape does not matter."""
 
 
+_QUICK = ((None, False), ("gelu", True))
+KINDS = [  # activation, residual: each is compiled, so that the quick tests have two
+    pytest.param(
+        activation, residual, id=f"{activation}{' residual' * residual}",
+        marks=[] if (activation, residual) in _QUICK else [pytest.mark.slow],
+    )
+    for activation in ACTIVATIONS
+    for residual in (False, True)
+]  # fmt: skip
+
+
 class Case(NamedTuple):
     """Arguments of a pass each way, on the host."""
 

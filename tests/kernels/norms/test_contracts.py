@@ -61,7 +61,8 @@ def good(operation):
     arguments |= {"residual": ones(shape), "out": np.full(shape, 7, "float32")}
     if operation == "rms_norm":
         del arguments["beta"]
-    return arguments | ({"groups": 2} if operation == "group_norm" else {})
+    options = {"groups": 2} if operation == "group_norm" else {}
+    return arguments | {"activation": "gelu"} | options
 
 
 BAD = {  # name: (what is changed, the error, words of its message)
@@ -316,7 +317,7 @@ def test_backward_refuses_what_no_forward_saved(engine, operation):
     backward = engine.kernel(f"{operation}_backward")
     others = [passed(engine, other)[3] for other in OPERATIONS if other != operation]
     rows = engine.asarray(ones((4, 6)))
-    others.append(engine.kernel("batch_norm_forward")(rows, None, None)[1])
+    others.append(kernels.batch_norm_forward(rows, None, None, engine="array")[1])
     for wrong in (x, None, (x, dy), "saved", object(), *others):
         with engine.refuses((TypeError, ValueError), {"x": x, "dy": dy, "out": out}, "saved"):
             backward(dy, wrong, out=out)
@@ -348,7 +349,7 @@ def test_backward_does_not_write_over_what_saved_holds(engine, operation, other)
     arguments = {name: on_device(engine, value) for name, value in good(operation).items()}
     if other not in arguments:
         pytest.skip("RMS norm has no beta")
-    del arguments["residual"], arguments["out"]
+    arguments |= {"residual": None, "activation": None, "out": None}
     room, like = engine.asarray(ones(200)), arguments[other]
     arguments[other] = room[1 : 1 + like.size].reshape(like.shape)
     _, saved = engine.kernel(f"{operation}_forward")(**arguments)

@@ -73,6 +73,7 @@ def test_y_has_mean_0_and_mean_square_1(engine, operation):
         np.testing.assert_allclose(y.mean(axis=1), 0, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(seed=SEED, activation=st.sampled_from([None, "relu", "silu", "gelu"]))
 def test_one_group_is_layer_norm_of_a_sample(engine, seed, activation):
     """Without gamma and beta, which have other shapes."""
@@ -84,6 +85,7 @@ def test_one_group_is_layer_norm_of_a_sample(engine, seed, activation):
     assert_right(layer, [y, dx], engine.factor)
 
 
+@pytest.mark.slow
 @given(seed=SEED)
 def test_layer_norm_is_rms_norm_of_what_has_mean_0(engine, seed):
     half = np.random.default_rng(seed).integers(-64, 64, (4, 8)) / 8
@@ -117,7 +119,7 @@ def test_a_row_does_not_depend_on_the_others(engine, operation, data, seed):
 def test_gradients_are_linear_in_dy(engine, operation, data, seed, size):
     """Exactly, in powers of two."""
     shape, cut = data.draw(SHAPES[operation])
-    case = make(operation, shape, seed=seed, activation="silu", residual=True, **cut)
+    case = make(operation, shape, seed=seed, activation="gelu", residual=True, **cut)
     one = run(engine, case)[1:]
     two = run(engine, case._replace(dy=case.dy * np.float32(size)))[1:]
     for a, b in zip(one, two, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases.norms import ACTIVATIONS, OPERATIONS, Cpu, make, run
+from cases.norms import KINDS, OPERATIONS, Cpu, make, run
 from oracles import norms as oracle
 from tolerances import LIMITS, assert_close
 
@@ -42,8 +42,7 @@ def theirs(case):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("activation", "residual"), KINDS)
 @pytest.mark.parametrize(("operation", "shape", "cut"), CUTS)
 def test_values_and_gradients(operation, shape, cut, activation, residual, dtype):
     case = make(operation, shape, dtype=dtype, activation=activation, residual=residual, **cut)
