@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from cases.norms import OPERATIONS, assert_right, make
+from tolerances import DTYPES
 
 from oracles import norms as oracle
 
@@ -137,3 +139,89 @@ def test_a_constant_row_gives_beta_and_no_gradient():
     found = oracle.backward("layer_norm", dy, x)
     np.testing.assert_allclose(found.dx.sum(axis=1), 0, atol=1e-12)
     assert (found.dgamma == 0).all()
+
+
+# --- proof that the limits catch mistakes ---------------------------------------------------------
+def results(case, **changed):
+    """The oracle's own y, dx, dgamma and dbeta, of changed arrays or options."""
+    given = {**case.arrays, **case.options} | changed
+    y = oracle.forward(case.operation, **given).y
+    return [y, *oracle.backward(case.operation, case.dy, **given)]
+
+
+def without_eps(case):
+    return results(case, eps=1e-30)
+
+
+def unbiased(case):
+    """n - 1 in place of n, in y."""
+    n = case.norm.values
+    return results(case, gamma=case.gamma * math.sqrt((n - 1) / n))[:1]
+
+
+def eps_of_the_root(case):
+    """Added to the deviation, in y."""
+    x = case.norm.rows(case.x) + (0 if case.residual is None else case.norm.rows(case.residual))
+    away, root = case.norm.center(x)
+    wrong = np.sqrt(root**2 - case.norm.eps) + case.norm.eps
+    z = case.norm.over_all(case.gamma, 1.0) * away / wrong + case.norm.over_all(case.beta, 0.0)
+    return [case.norm.whole(oracle.activated(z, case.options["activation"]))]
+
+
+def approximate_gelu(case):
+    z = oracle.forward(case.operation, **case.arrays, **case.options).z
+    inner = math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)
+    return [0.5 * z * (1 + np.tanh(inner))]
+
+
+def root_taken_for_a_constant(case):
+    """dx without the gradient that comes by the deviation."""
+    y, norm = results(case)[0], case.norm
+    _, root = norm.center(norm.rows(case.x))
+    g = norm.rows(case.dy) * norm.over_all(case.gamma, 1.0) / root
+    return [y, norm.whole(g - norm.mean(g) if norm.centered else g)]
+
+
+def gradient_past_the_activation(case):
+    return results(case)[:1] + results(case, activation=None)[1:]
+
+
+def beta_left_out(case):
+    return results(case, beta=None)[:1]
+
+
+def row_left_out(case):
+    """Of the sums over rows."""
+    found, less = results(case), case._replace(dy=case.dy.copy())
+    less.dy[-1] = 0
+    return found[:2] + results(less)[2:]
+
+
+def results_of(mistake, case):
+    found = mistake(case)[: 3 if case.operation == "rms_norm" else 4]
+    return [np.asarray(each).astype(case.x.dtype) for each in found]
+
+
+MISTAKES = {
+    without_eps: (None, "y"),
+    unbiased: (None, "y"),
+    eps_of_the_root: (None, "y"),
+    approximate_gelu: ("gelu", "y"),
+    root_taken_for_a_constant: (None, "dx"),
+    gradient_past_the_activation: ("silu", "dx"),
+    beta_left_out: (None, "y"),
+    row_left_out: (None, "dgamma"),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_is_seen(mistake, operation, dtype):
+    if mistake is beta_left_out and operation == "rms_norm":
+        pytest.skip("RMS norm has no beta")
+    activation, where = MISTAKES[mistake]
+    case = make(operation, dtype=dtype, activation=activation)
+    assert_right(case, results_of(results, case))
+    with pytest.raises(AssertionError, match=f"^{where}: element"):
+        assert_right(case, results_of(mistake, case))
