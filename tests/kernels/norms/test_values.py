@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
-from cases.norms import ACTIVATIONS, KINDS, OPERATIONS, SHAPES, check, given, make, needs, run
+from cases.norms import ACTIVATIONS, KINDS, OPERATIONS, SHAPES, Cpu, check, given, make, needs, run
 from tolerances import DTYPES, GRADIENT_RATIO
 
 
@@ -190,3 +193,31 @@ def test_saved_holds_the_sum_for_what_comes_after(engine, operation, dtype):
     arguments["residual"] = None
     arguments["activation"] = None
     assert forward(**arguments)[1].x is arguments["x"]
+
+
+def pickled(protocol):
+    return lambda saved: pickle.loads(pickle.dumps(saved, protocol))
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deep copy": copy.deepcopy,
+    **{
+        f"pickle {protocol}": pickled(protocol)
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_copied_saved_gives_the_same_gradients(operation, way):
+    case = make(operation, residual=True, activation="gelu")
+    for name in ("array", "numba"):
+        forward, backward = (
+            Cpu(name).kernel(f"{operation}_{each}") for each in ("forward", "backward")
+        )
+        _, saved = forward(**given(Cpu(name), case))
+        want = backward(case.dy, saved)
+        for one, other in zip(backward(case.dy, COPIES[way](saved)), want, strict=True):
+            np.testing.assert_array_equal(one, other)
