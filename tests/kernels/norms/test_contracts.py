@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 import onepass
 import pytest
+from cases.norm_arguments import GROUPED, SHAPE, good, on_device, ones, passed
 from cases.norms import OPERATIONS, needs
 from onepass import kernels
 
@@ -19,7 +20,6 @@ SIGNATURES = {
     "activation=None out=None engine=auto",
     **{f"{operation}_backward": "dy saved * out=None engine=auto" for operation in OPERATIONS},
 }
-SHAPE, GROUPED = (4, 6), (3, 4, 5)
 LAST = ("layer_norm", "rms_norm")
 
 
@@ -50,21 +50,6 @@ def test_docstrings_follow_the_template(name):
 
 
 # --- what forward refuses -------------------------------------------------------------------------
-def ones(shape, dtype="float32"):
-    return np.ones(shape, dtype)
-
-
-def good(operation):
-    shape = GROUPED if operation == "group_norm" else SHAPE
-    width = 4 if operation == "group_norm" else 6
-    arguments = {"x": ones(shape), "gamma": ones(width), "beta": ones(width)}
-    arguments |= {"residual": ones(shape), "out": np.full(shape, 7, "float32")}
-    if operation == "rms_norm":
-        del arguments["beta"]
-    options = {"groups": 2} if operation == "group_norm" else {}
-    return arguments | {"activation": "gelu"} | options
-
-
 BAD = {  # name: (what is changed, the error, words of its message)
     "x list": ({"x": [[1.0]]}, TypeError, ["x is a list"]),
     "x none": ({"x": None}, TypeError, ["x is None"]),
@@ -131,10 +116,6 @@ NORMALIZED = {  # of x (4, 6)
     "flag": (True, TypeError, ["True"]),
     "text": ("6", TypeError, ["'6'"]),
 }
-
-
-def on_device(engine, value):
-    return engine.asarray(value) if type(value) is np.ndarray else value
 
 
 def refused(engine, operation, changed, error, words):
@@ -272,93 +253,7 @@ def test_out_that_overlaps_itself(operation):
     assert (room == 1).all()
 
 
-# --- backward -------------------------------------------------------------------------------------
-def passed(engine, operation):
-    """x, dy, out and saved."""
-    needs(engine, operation)
-    arguments = {name: on_device(engine, value) for name, value in good(operation).items()}
-    del arguments["out"]
-    _, saved = engine.kernel(f"{operation}_forward")(**arguments)
-    x = arguments["x"]
-    dy, out = (engine.asarray(np.full(x.shape, n, "float32")) for n in (3, 7))
-    return x, dy, out, saved
-
-
-DY = {
-    "list": ([1.0], TypeError, "is a list"),
-    "none": (None, TypeError, "is None"),
-    "float64": (lambda shape: ones(shape, "float64"), TypeError, "float64"),
-    "float16": (lambda shape: ones(shape, "float16"), TypeError, "float16"),
-    "int": (lambda shape: ones(shape, "int32"), TypeError, "int32"),
-    "other rows": (lambda shape: ones((shape[0] + 1, *shape[1:])), ValueError, "shape"),
-    "broadcastable": (lambda shape: ones((1, *shape[1:])), ValueError, "shape"),
-    "turned": (lambda shape: ones(shape[::-1]), ValueError, "shape"),
-}
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("bad", DY)
-def test_backward_refuses_dy_and_out(engine, bad, operation):
-    value, error, words = DY[bad]
-    x, dy, out, saved = passed(engine, operation)
-    backward = engine.kernel(f"{operation}_backward")
-    wrong = on_device(engine, value(x.shape)) if callable(value) else value
-    with engine.refuses(error, {"x": x, "out": out}, "dy", words):
-        backward(wrong, saved, out=out)
-    if wrong is not None:
-        with engine.refuses(error, {"x": x, "dy": dy}, "out", words):
-            backward(dy, saved, out=wrong)
-    assert backward(dy, saved)[0].shape == x.shape, "a refused call has used saved up"
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_backward_refuses_what_no_forward_saved(engine, operation):
-    x, dy, out, _ = passed(engine, operation)
-    backward = engine.kernel(f"{operation}_backward")
-    others = [passed(engine, other)[3] for other in OPERATIONS if other != operation]
-    rows = engine.asarray(ones((4, 6)))
-    others.append(kernels.batch_norm_forward(rows, None, None, engine="array")[1])
-    for wrong in (x, None, (x, dy), "saved", object(), *others):
-        with engine.refuses((TypeError, ValueError), {"x": x, "dy": dy, "out": out}, "saved"):
-            backward(dy, wrong, out=out)
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_backward_refuses_a_read_only_out(engine, operation):
-    if engine.device == "cuda":
-        pytest.skip("CuPy has no read-only arrays")
-    x, dy, out, saved = passed(engine, operation)
-    out.flags.writeable = False
-    with engine.refuses(ValueError, {"x": x, "dy": dy, "out": out}, "out is read-only"):
-        engine.kernel(f"{operation}_backward")(dy, saved, out=out)
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_backward_refuses_an_out_that_overlaps(engine, operation):
-    x, _, _, saved = passed(engine, operation)
-    room = engine.asarray(ones(200))
-    shifted, out = (room[k : k + x.size].reshape(x.shape) for k in (0, 1))
-    with engine.refuses(ValueError, {"room": room}, "out", "dy", "overlap"):
-        engine.kernel(f"{operation}_backward")(shifted, saved, out=out)
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("other", ["x", "gamma", "beta"])
-def test_backward_does_not_write_over_what_saved_holds(engine, operation, other):
-    needs(engine, operation)
-    arguments = {name: on_device(engine, value) for name, value in good(operation).items()}
-    if other not in arguments:
-        pytest.skip("RMS norm has no beta")
-    arguments |= {"residual": None, "activation": None, "out": None}
-    room, like = engine.asarray(ones(200)), arguments[other]
-    arguments[other] = room[1 : 1 + like.size].reshape(like.shape)
-    _, saved = engine.kernel(f"{operation}_forward")(**arguments)
-    x = arguments["x"]
-    out, dy = room[: x.size].reshape(x.shape), engine.asarray(ones(x.shape))
-    with engine.refuses(ValueError, {"room": room, "dy": dy}, "out", other, "overlap"):
-        engine.kernel(f"{operation}_backward")(dy, saved, out=out)
-
-
+# --- engines --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_engine_that_can_t_run_is_refused(engine, operation):
     _, dy, out, saved = passed(engine, operation)
