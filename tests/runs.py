@@ -15,7 +15,9 @@ from proving.made_up_driver import only_a_gpu
 _gpu_tests: set[str] = set()
 _passed: set[str] = set()
 _kept: dict[str, int] = {}  # file -> how many of its tests are left out, since a run is kept
-_OPERATIONS = {"activation", "batch_norm", "inverted_dropout", "products", "program", "softmax"}
+_OPERATIONS = {
+    "activation", "batch_norm", "inverted_dropout", "norms", "products", "program", "softmax",
+}  # fmt: skip
 _ROOMS = _OPERATIONS | {"layers", "saving"}  # whose tests compile operations
 _LONG = {  # of few tests, so that they would come last, and a process would wait for them
     "tests/bench/page/test_page.py",
