@@ -119,7 +119,7 @@ def backward_rows(norm: Norm, activation: str | None, summed: bool) -> Rows:
     )
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, repr=False)
 class Saved:
     """What a norm's backward needs of its forward.
 
@@ -146,3 +146,6 @@ class Saved:
     axes: tuple[int, ...]
     activation: str | None
     overwritten: bool = False
+
+    def __repr__(self) -> str:
+        return f"Saved({self.norm.name!r}, {self.axes}, activation={self.activation!r})"

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from onepass import kernels
 from tolerances import DTYPES
 
+pytestmark = pytest.mark.slow  # each layout and variant compiles
+
 VIEWS = {
     "F": np.asfortranarray,
     "every other value": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],

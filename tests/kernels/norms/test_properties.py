@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from oracles import norms as oracle
 from tolerances import LIMITS, assert_close
 
+pytestmark = pytest.mark.slow  # each layout and variant compiles
+
 SHAPES = {
     "layer_norm": st.sampled_from([((4, 6), {}), ((2, 3, 4), {"normalized_shape": (3, 4)})]),
     "rms_norm": st.sampled_from([((4, 6), {}), ((2, 3, 4), {"normalized_shape": (3, 4)})]),
