@@ -146,6 +146,19 @@ def test_every_schedule_has_its_rates_and_a_plateau_is_left(reference, tmp_path)
     assert "ReduceOnPlateau: from 0.3 to 0.09 in epoch " in text
 
 
+def test_an_average_falls_by_noise_and_stands_still_to_the_nearest(tmp_path, reference):
+    text = run("state_formats.py", tmp_path, reference.device)
+    found = numbers(r"(.*): ([\d.]+), ([\d.]+), ([\d.]+) of float64 after", text)
+    assert {*found} == {
+        f"{kind} {how}" for kind in ("bfloat16", "8bit") for how in ("nearest", "noise")
+    }
+    for kind in ("bfloat16", "8bit"):
+        assert found[f"{kind} noise"] == pytest.approx([1, 1, 1], abs=0.1)
+        shares = found[f"{kind} nearest"]
+        assert 1.5 < shares[0] < shares[1] < shares[2]
+        assert shares[2] > 20
+
+
 def test_more_ranks_pay_for_larger_networks_and_faster_links(tmp_path):
     text = run("scale_on_paper.py", tmp_path)
     last = {
