@@ -158,9 +158,8 @@ def _check_state(name: str, kind: str, state: Any, rule: Rule) -> str:
 
 
 def _plain(array: Array) -> Array:
-    """The same memory as compiled code takes it: the bits of bfloat16, and no subclass."""
-    bits = bits_of(array) if is_bfloat16(array) else array
-    return np.asarray(bits) if isinstance(bits, np.ndarray) else bits
+    """The same memory as compiled code takes it: the bits of bfloat16."""
+    return bits_of(array) if is_bfloat16(array) else array
 
 
 def _is_run(array: Array) -> bool:

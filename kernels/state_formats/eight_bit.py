@@ -50,8 +50,7 @@ TWO_OCTAVES = np.uint32(2 << 23)
 NAN = np.uint32(0x00C00000)
 MAGNITUDE = np.uint32(0x7FFFFFFF)
 INVERSE = np.uint32(254 << 23)
-ONE, TWO, SEVEN, SIXTEEN = (np.uint32(k) for k in (1, 2, 7, 16))
-FOUR = np.float32(4)
+ONE, TWO, FOUR, SEVEN, SIXTEEN = (np.uint32(k) for k in (1, 2, 4, 7, 16))
 TO_SIGN, SIGN = np.uint32(24), np.uint32(31)
 CODE, SIGN_OF_CODE = np.uint32(127), np.uint32(128)
 FIRST_CODE = np.float32(4 << 16)
@@ -86,19 +85,19 @@ def factor_of(most: Word) -> Number:
     return number(both(minus(INVERSE, both(most, EXPONENT)), kept_of(most)))
 
 
-def grown(code: Word, up: Number) -> Number:
-    """The value of a code plus 4, which is t."""
-    return number(left(bits(real(code) * up + FOUR * up), TWO))
+def grown(t: Word, up: Number) -> Number:
+    """The value of t."""
+    return number(left(bits(real(t) * up), TWO))
 
 
 def unsigned(code: Word, scale: Number) -> Number:
-    """The number that a code is: exact in each product, and so in a fused sum."""
-    return grown(code, UP) * scale - FIRST * scale
+    """The number that a code is."""
+    return (grown(plus(code, FOUR), UP) - FIRST) * scale
 
 
 def signed(code: Word, scale: Number) -> Number:
     """The number that a code is, whose bit 7 is the sign."""
-    value = grown(both(code, CODE), SIGNED_UP) * scale - SIGNED_FIRST * scale
+    value = (grown(plus(both(code, CODE), FOUR), SIGNED_UP) - SIGNED_FIRST) * scale
     return number(either(bits(value), left(both(code, SIGN_OF_CODE), TO_SIGN)))
 
 

@@ -49,6 +49,8 @@ WRONG_SHAPES = [(4,), (6,), (0,), (), (1,), (5, 1), (1, 5)]
 @pytest.mark.parametrize("kind", NOT_ARRAYS)
 @pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
 def test_not_an_array(engine, name, argument, kind):
+    if kind == "bfloat16 tensor" and argument not in ("param", "grad"):
+        pytest.skip("a state may be in bfloat16, PyTorch's too")
     arrays = engine.arrays(RULES[name])
     arrays[argument] = NOT_ARRAYS[kind](arrays[argument])
     with engine.refuses(TypeError, arrays, argument):

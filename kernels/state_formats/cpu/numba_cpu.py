@@ -73,7 +73,7 @@ class Table:
         where one is not as its call has it, or two of which one is written share memory."""
         for k, step in enumerate(steps):
             plan, key = self._plans[k], step.key - (step.key >> 63 << 64)
-            given, numbers = step.call.arrays, step.coefficients
+            given, numbers = tuple(map(np.asarray, step.call.arrays)), step.coefficients
             told = id(given), id(numbers), key, self._block_sizes[k], plan.address
             if not write_job(*told, self._places[k]) or self._jobs[k][SIZE] != self._sizes[k]:
                 return False
