@@ -49,7 +49,8 @@ def quick_forward(
         return None
     if activation is not None and (type(activation) is not str or activation not in FORWARD):
         return None
-    if not (_fits(gamma, x, shape) and _fits(beta, x, shape)):
+    period = shape.period
+    if not (_fits(gamma, x, period) and _fits(beta, x, period)):
         return None
     y = empty_as(x)
     elements: tuple[Any, ...] = (x, y)
@@ -79,13 +80,14 @@ def quick_backward(norm: Norm, dy: Any, saved: Any) -> Results | None:
         return None
     if kept.dtype is not x.dtype or kept.flags.num & _READABLE != _READABLE:
         return None
-    if not (_fits(gamma, x, shape) and _fits(beta, x, shape)):
+    period = shape.period
+    if not (_fits(gamma, x, period) and _fits(beta, x, period)):
         return None
     dx = empty_as(x)
     added = _EMPTY[char]
     summed = gamma is not None or beta is not None
     if summed:
-        added = np.empty((len(norm.vectors), shape.period), x.dtype)
+        added = np.empty((len(norm.vectors), period), x.dtype)
     vectors = (gamma, beta)[: len(norm.vectors)]
     rows = backward_rows(norm, saved.activation, summed)
     get("numba").run(rows, shape, Arrays((dy, x, dx), vectors, kept, _EMPTY[char], added), ())
@@ -96,11 +98,11 @@ def quick_backward(norm: Norm, dy: Any, saved: Any) -> Results | None:
     )
 
 
-def _fits(vector: Any, x: Any, shape: Shape) -> bool:
+def _fits(vector: Any, x: Any, period: int) -> bool:
     return vector is None or (
         type(vector) is np.ndarray
         and vector.dtype is x.dtype
-        and vector.size == shape.period
+        and vector.size == period
         and vector.flags.num & _READABLE == _READABLE
     )
 

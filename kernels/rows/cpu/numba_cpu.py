@@ -34,7 +34,7 @@ class NumbaRows(RowsEngine):
         char = elements[0].dtype.char
         job, ready = _prepared(rows, shape, char, numbers)
         job = job.copy()
-        if rows.vectors:
+        if ready.repeated > 1 or not all(each is not None for each in vectors):
             columns = zip(rows.vectors.values(), vectors, strict=True)
             vectors = tuple([_vector(each, ready, char, value) for value, each in columns])
         sums = np.empty(ready.sums) if ready.sums else _NO_SUMS
