@@ -10,6 +10,7 @@ from numpy import ndarray
 from ..backend import Array
 from ..backend.beside_torch import beside_torch
 from ..backend.checks.arrays import check_arrays
+from ..backend.checks.numbers import random_word
 from ..backend.failures import Explained
 from ..backend.foreign import taken_in
 from .engine_table import Engine, Kept, cpu_engine, find_engine, gpu_engine
@@ -47,6 +48,8 @@ def launch(
         function, seed, step, remainder: as `Rounding` has them, for arrays that are encoded.
     """
     rule, coefficients = prepared
+    if seed is not None:  # beside states in float32, too
+        random_word("seed", seed)
     at_once = _at_once(arrays[0], engine) if remainder is None else None
     if at_once is not None and at_once.quick(rule, arrays, coefficients):
         return

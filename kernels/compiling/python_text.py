@@ -8,7 +8,7 @@ that of an older loop).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any, Protocol
 
@@ -75,3 +75,13 @@ def rebound(function: Any, replacements: Mapping[str, Any]) -> FunctionType:
     """A copy of `function` that finds `replacements` in place of its own globals."""
     scope = {**function.__globals__, **replacements}
     return FunctionType(function.__code__, scope, function.__name__)
+
+
+def indented(depth: int, text: str) -> str:
+    """Lines, so many levels further in."""
+    return "".join(f"{'    ' * depth}{line}\n" for line in text.splitlines())
+
+
+def assigned(statements: Iterable[tuple[str, str]]) -> str:
+    """A line for each of what is written, and the expression for it."""
+    return "".join(f"{target} = {expression}\n" for target, expression in statements)

@@ -10,6 +10,7 @@ from numba import carray, types
 
 from ..compiling import python_text
 from ..compiling.jit import njit, once
+from ..compiling.python_text import indented
 from ..compiling.specialize import specialize
 from ..crew import atomics
 from ..rule import Rule, undecayed
@@ -102,13 +103,13 @@ def _loop_of_lanes(rule: Rule) -> Any:
     text += "    whole = p.size - (p.size - head) % count(p)\n"
     text += "    for low, high in ((0, head), (whole, p.size)):\n"
     text += "        chosen = mask(p, high - low)\n"
-    text += "        for i in range(low, high, count(p)):\n" + _indented(3, ends)
+    text += "        for i in range(low, high, count(p)):\n" + indented(3, ends)
     if rule.prelude is undecayed:
-        text += "    if scale == 1.0 and keep == 1.0:\n" + _indented(2, every)
-        text += _indented(3, inner.replace("prelude", "untouched")) + "    else:\n"
-        text += _indented(2, every) + _indented(3, inner)
+        text += "    if scale == 1.0 and keep == 1.0:\n" + indented(2, every)
+        text += indented(3, inner.replace("prelude", "untouched")) + "    else:\n"
+        text += indented(2, every) + indented(3, inner)
     else:
-        text += _indented(1, every) + _indented(2, inner)
+        text += indented(1, every) + indented(2, inner)
     text += "    restore_denormals(before)\n"
     namespace = {
         "untouched": inline(_untouched),
@@ -140,10 +141,6 @@ def _stepped(names: tuple[str, ...], element: str, some: str = "", chosen: str =
     text = "".join(f"{name}_i = load{some}({name}, i{chosen})\n" for name in names) + element
     written = (name for name in names if name != "g")
     return text + "".join(f"store{some}({name}, i, {name}_i{chosen})\n" for name in written)
-
-
-def _indented(depth: int, text: str) -> str:
-    return "".join(f"{'    ' * depth}{line}\n" for line in text.splitlines())
 
 
 def _untouched(p, g, scale, decay, keep):

@@ -85,13 +85,13 @@ def encode_state(
     check_format("state_format", state_format)
     signed, block_size = flag("signed", signed), checked_block_size(block_size)
     _check_float32("values", values)
+    key = None if seed is None else noise.key_of(random_word("seed", seed), 0)
     with backend.scope(), np.errstate(all="ignore"):
         if state_format == FLOAT32:
             return values.copy()
         flat = backend.xp.ascontiguousarray(values).reshape(-1)
         u: Any = noise.NEAREST
-        if seed is not None:
-            key = noise.key_of(random_word("seed", seed), 0)
+        if key is not None:
             u = expressions.noise_of(flat.size, block_size, key, 1, flat)[0][0]
         if state_format == BFLOAT16:
             return as_bfloat16(expressions.rounded(flat, u).reshape(values.shape))

@@ -9,11 +9,12 @@ from numba import carray, types
 
 from ...compiling import python_text
 from ...compiling.jit import once
+from ...compiling.python_text import assigned, indented
 from ...crew.atomics import pointer
 from ...rule_engines.numba_loops import flush_text, formulas
 from ...simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
 from ...simd.loops import c_function, inline
-from ..layout import Layout, Statement
+from ..layout import Layout
 from .numba_words import NAMES
 
 SIZE, BLOCK, FIRST_ARRAY = range(3)
@@ -48,23 +49,23 @@ def block_loop(layout: Layout) -> Any:
             at, count = "number", "1"
         step = np.dtype(dtype).itemsize
         body += f"{name} = carray(pointer(words[{k}] + {step} * {at}), {count}, {dtype})\n"
-    body += "block = uint32(number)\n" + _lines(layout.words()) + _lines(layout.blocks())
+    body += "block = uint32(number)\n" + assigned(layout.words()) + assigned(layout.blocks())
     body += "".join(f"{name}_most = uint32(0)\n" for name in buffers)
     pairs = range(layout.pairs())
     begin = "".join(f"word{k} = start{k}\n" for k in pairs)
     go_on = "".join(f"    word{k} = plus(word{k}, pace{k})\n" for k in pairs)
-    body += begin + "for i in range(n):\n" + _indented(1, _lines(layout.loads()))
-    body += _indented(1, python_text.element_source(rule, "")) + _indented(
-        1, _lines(layout.stores())
+    body += begin + "for i in range(n):\n" + indented(1, assigned(layout.loads()))
+    body += indented(1, python_text.element_source(rule, "")) + indented(
+        1, assigned(layout.stores())
     )
     for name in buffers:
         body += f"    {name}_new[i] = {name}\n    {name}_most = largest({name}_most, {name})\n"
     body += go_on
     if buffers:
-        body += _lines(layout.block_ends()) + begin + "for i in range(n):\n"
+        body += assigned(layout.block_ends()) + begin + "for i in range(n):\n"
         codes = [layout.code(name, f"{name}_new[i]") for name in buffers]
-        body += _indented(1, _lines(codes)) + go_on
-    text += _indented(2, body) + "    restore_denormals(before)\n"
+        body += indented(1, assigned(codes)) + go_on
+    text += indented(2, body) + "    restore_denormals(before)\n"
     namespace = {
         **NAMES,
         **formulas(rule, maximum=inline(python_text.maximum), sign=inline(python_text.sign)),
@@ -81,11 +82,3 @@ def block_loop(layout: Layout) -> Any:
         "T": np.float32,
     }
     return c_function(python_text.build(rule, f"blocks_{layout.name}", text, namespace))
-
-
-def _lines(statements: list[Statement]) -> str:
-    return "".join(f"{target} = {expression}\n" for target, expression in statements)
-
-
-def _indented(depth: int, text: str) -> str:
-    return "".join(f"{'    ' * depth}{line}\n" for line in text.splitlines())

@@ -8,8 +8,9 @@ import numpy as np
 
 from ...compiling import python_text
 from ...compiling.cuda_launch import device_functions, made_once
+from ...compiling.python_text import assigned, indented
 from .. import array, words
-from ..layout import Layout, Statement
+from ..layout import Layout
 from ..numba_ir import intrinsics
 from .functions import in_order
 
@@ -38,24 +39,24 @@ def python_kernel(layout: Layout, block: int) -> Any:
     text += (
         f"    for b in range(cuda.blockIdx.x, (size + {block - 1}) // {block}, cuda.gridDim.x):\n"
     )
-    body = "block = uint32(b)\n" + _lines(layout.words()) + _lines(layout.blocks())
+    body = "block = uint32(b)\n" + assigned(layout.words()) + assigned(layout.blocks())
     body += "".join(f"{name}_most = uint32(0)\n" for name in states)
     for at in places:
         body += "".join(f"{name}_new{at} = float32(0)\n" for name in states)
-        body += f"i = b * {block} + t + {at}\nif i < size:\n" + _indented(1, _words(layout, at))
-        body += _indented(1, _lines(layout.loads()) + python_text.element_source(rule, ""))
-        body += _indented(1, _lines(layout.stores()))
+        body += f"i = b * {block} + t + {at}\nif i < size:\n" + indented(1, _words(layout, at))
+        body += indented(1, assigned(layout.loads()) + python_text.element_source(rule, ""))
+        body += indented(1, assigned(layout.stores()))
         for name in states:
             body += f"    {name}_new{at} = {name}\n"
             body += f"    {name}_most = largest({name}_most, {name})\n"
     if states:
         body += _reduced(states, threads) + _ends(layout)
         for at in places:
-            body += f"i = b * {block} + t + {at}\nif i < size:\n" + _indented(1, _words(layout, at))
+            body += f"i = b * {block} + t + {at}\nif i < size:\n" + indented(1, _words(layout, at))
             codes = [layout.code(name, f"{name}_new{at}") for name in states]
-            body += _indented(1, _lines(codes))
+            body += indented(1, assigned(codes))
         body += "cuda.syncthreads()\n"
-    text += _indented(2, body)
+    text += indented(2, body)
     formulas = (("prelude", rule.prelude), ("update", rule.update), ("after", rule.after))
     namespace = {
         **functions(),
@@ -109,7 +110,7 @@ def _in_python() -> dict[str, Any]:
 def _words(layout: Layout, at: int) -> str:
     """The noise of a thread's element at this place and its own number."""
     place = f"uint32(t + {at})"
-    return _lines(
+    return assigned(
         [(f"word{k}", f"plus(start{k}, times(pace{k}, {place}))") for k in range(layout.pairs())]
     )
 
@@ -131,11 +132,3 @@ def _ends(layout: Layout) -> str:
         one = "if t == 0:\n    " if target.endswith("[b]") else ""
         text += f"{one}{target} = {value}\n"
     return text
-
-
-def _lines(statements: list[Statement]) -> str:
-    return "".join(f"{target} = {expression}\n" for target, expression in statements)
-
-
-def _indented(depth: int, text: str) -> str:
-    return "".join(f"{'    ' * depth}{line}\n" for line in text.splitlines())
