@@ -121,3 +121,39 @@ def test_an_adam_run_ends_where_float32_s_does(engine, kind):
         ends.append(engine.to_numpy(param).astype(float))
     assert np.sqrt((ends[0] ** 2).mean()) < 0.1
     assert np.sqrt(((ends[1] - ends[0]) ** 2).mean()) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "least", "most"), [("bfloat16", 0.03, 0.07), ("8bit", 0.12, 0.28)]
+)
+def test_v_varies_as_much_as_the_page_says(kind, least, most):
+    """Of gradients whose scales differ in a block by e each way, after it has settled."""
+    size, steps = 256 * 8, 4000
+    rng = np.random.default_rng(0)
+    scales = np.exp(rng.standard_normal(size)).astype("f4")
+    param, exact, shares = np.zeros(size, "f4"), np.zeros(size), []
+    states = [kernels.zero_state(param, kind, signed=signed) for signed in (True, False)]
+    for step in range(1, steps + 1):
+        grad = (rng.standard_normal(size) * scales).astype("f4")
+        kernels.adam_step(param, grad, *states, step=step)
+        exact = BETA2 * exact + (1 - BETA2) * grad.astype(float) ** 2
+        if step > 3000 and step % 100 == 0:
+            shares.append(kernels.decode_state(states[1]) / exact)
+    assert least < np.std(shares) < most
+    assert np.mean(shares) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "most"), [("bfloat16", 0.06), ("8bit", 0.4)])
+def test_amsgrads_maximum_is_above_the_exact_one_as_the_page_says(kind, most):
+    size, rng = 256 * 8, np.random.default_rng(0)
+    param, exact, top = np.zeros(size, "f4"), np.zeros(size), np.zeros(size)
+    states = [kernels.zero_state(param, kind, signed=name == "m") for name in ("m", "v", "v_max")]
+    for step in range(1, 4001):
+        grad = rng.standard_normal(size).astype("f4")
+        kernels.amsgrad_step(param, grad, *states, step=step)
+        exact = BETA2 * exact + (1 - BETA2) * grad.astype(float) ** 2
+        top = np.maximum(top, exact)
+    above = float(np.mean(kernels.decode_state(states[2]) / top)) - 1
+    assert (0.1 if kind == "8bit" else 0.005) < above < most
