@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy, deepcopy
+from copy import copy
 from math import isfinite
 from typing import Any, Protocol, TypedDict
 
@@ -15,7 +15,7 @@ from ....backend import device_of
 from ....backend.checks.arrays import check_arrays
 from ....backend.checks.numbers import step_number
 from ....kernels import in_order, prepare
-from ....kernels.encoded_states import Call, is_bfloat16, moved
+from ....kernels.encoded_states import is_bfloat16, moved
 from ....kernels.engine_table import Kept, find_engine
 from ....kernels.launch import (
     AVERAGE,
@@ -25,7 +25,7 @@ from ....kernels.launch import (
     norm_of_all,
 )
 from ....kernels.loss_scale import Changes, pending_steps, tables_of_all
-from ...state_checks import check_keys, check_values
+from ...state_checks import check_keys
 from ...types import Array, HostArray
 from ..storage.flat_storage import FlatStorage
 from ..storage.kinds import storage_of
@@ -36,15 +36,13 @@ from .clipping import clipped_scale
 from .encoding import DEFAULTS as FORMATS
 from .encoding import (
     NOT_SHARED,
-    REMAINDER,
     Encoding,
     Format,
-    check_encoded,
     check_halves_of,
-    decoded,
     norm_of,
 )
-from .groups import Chosen, Group, Named
+from .formatted import Formatted
+from .groups import Chosen, Named
 from .tuned import ARRANGEMENT, Tuned
 
 
@@ -89,7 +87,7 @@ class Scaled(Protocol):
         """The scale, and for how many steps."""
 
 
-class Optimizer(Tuned):
+class Optimizer(Formatted):
     """Updates arrays in place by one kernel, and keeps the states between steps.
 
     In place: after W_old = W, a step changes W_old too, and every view such as W.T; keep W.copy().
@@ -150,7 +148,7 @@ class Optimizer(Tuned):
         EngineUnavailableError: the engine can't be had for these arrays.
     """
 
-    __slots__ = ("_backend", "_encoding", "_engine", "_params", "_pending", "_whole_kept")
+    __slots__ = ("_backend", "_engine", "_params", "_pending", "_whole_kept")
 
     def __init__(
         self,
@@ -356,14 +354,6 @@ class Optimizer(Tuned):
         ]
 
     @property
-    def remainders(self) -> dict[Key, Array]:
-        """The lower half of each bfloat16 parameter, by name or index, to read and to write: what
-        `kernels.split_param` parts float32 numbers into is `params` and these."""
-        self._follow()
-        halves = self._storage.views(self._state[REMAINDER]) if REMAINDER in self._state else {}
-        return {key: half for key, half in halves.items() if half is not None}
-
-    @property
     def averages(self) -> dict[Key, Array]:
         """The average of each parameter, by name or index: views of what a step writes; of a frozen
         one the parameter itself. Copies, which all ranks are to ask for, where each has a part.
@@ -456,18 +446,6 @@ class Optimizer(Tuned):
         if not self._plain:
             self._begin()
         return (self._storage.targets(), self._storage.network_gradients(), *self._state.values())
-
-    def encoded_calls(self) -> tuple[Sequence[Call], np.ndarray]:
-        """The calls of a step with the network's own gradients, where states are encoded, and the
-        group of each; none where all are of the first."""
-        assert self._encoding is not None
-        calls, rule = self._storage.calls(self.columns(), frozenset()), self.prepared()[0]
-        return self._encoding.calls(calls, rule, (*self._state,)), calls.kept.groups
-
-    def noise_keys(self, ahead: int, arrays: int) -> list[int]:
-        """The keys of their noise in the step after that many more."""
-        assert self._encoding is not None
-        return self._encoding.keys(self.steps + 1 + ahead, arrays)
 
     def runs(self) -> Runs:
         """Which of their elements are stepped, by which group."""
@@ -599,39 +577,6 @@ class Optimizer(Tuned):
         self._steps, self._pending = steps, None
         self._take_options(options)
         self._arrange_calls()
-
-    def _zeros(self, state: str) -> tuple[Any, ...]:
-        if self._encoding is None:
-            return self._storage.zeros()
-        with self._storage.backend.scope():
-            return self._encoding.zeros(self._storage.arrays(), state)
-
-    def _checked_state(self, name: str, arrays: Any) -> Mapping[Key, Any]:
-        """A checkpoint's arrays of a state, in the formats that this optimizer has."""
-        what, params = f"state['state'][{name!r}]", self._storage.arrays()
-        if self._encoding is None:
-            return check_values(decoded(arrays, what), params, what)
-        check_encoded(arrays, params, name, what)
-        return {key: self._encoding.taken(key, name, value) for key, value in arrays.items()}
-
-    def _states(
-        self,
-        hyper: Mapping[str, Any],
-        groups: Sequence[Group] | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> tuple[str, ...]:
-        halves = self._encoding is not None and self._encoding.halves
-        return (*super()._states(hyper, groups, options), *([REMAINDER] if halves else []))
-
-    @property
-    def formats(self) -> dict[str, Any]:
-        """What it was told about the formats of its states, where that changes any; else empty."""
-        return {} if self._encoding is None else deepcopy(self._encoding.config)
-
-    def __repr__(self) -> str:
-        changed = {k: v for k, v in self.formats.items() if v != FORMATS[k]}
-        told = "".join(f", {name}={value!r}" for name, value in changed.items())
-        return f"{super().__repr__()[:-1]}{told})"
 
     def __getstate__(self) -> Any:
         self._check_outside()
