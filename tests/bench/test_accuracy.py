@@ -18,7 +18,7 @@ def test_a_row_for_each_seed_is_written(tmp_path, capsys):
     assert [row["seed"] for row in rows] == [0, 1]
     assert all(0.97 <= row["accuracy"] <= 1 and row["seconds"] > 0 for row in rows)
     assert {"date", "versions", "hardware"} <= set(result)
-    assert f"digits, seed 1: {rows[1]['accuracy']:.2%}" in capsys.readouterr().out
+    assert f"digits, float32, seed 1: {rows[1]['accuracy']:.2%}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["--data", "mnist:"], ["--data", "x"], ["--seeds", "0"]])

@@ -59,6 +59,7 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 EXTRAS = ({}, {"weight_decay": 0.05, "maximize": True, "grad_scale": 0.7})
 SIZES = (1, 31, 257, 1023)
 ENCODED = (257, 5003)
+ACTIVATION_SHAPES = ((1, 31), (33, 7), (1023,), (5000, 32))  # the last one's sums in parts
 # a thread's, some lanes', a warp's and a block's rows; the last one is read again
 SOFTMAX_WIDTHS = (1, 3, 10, 33, 100, 257, 1000, 1025, 5000, 40_000)
 # long and short runs of a channel, whole and cut into parts; channels that fill no warp
@@ -219,7 +220,7 @@ def drops(where: Where, dtype: str) -> Iterator[str]:
 def activations(where: Where, dtype: str) -> Iterator[str]:
     """Run every activation both ways, with a bias and without, in place too; each run's name."""
     for kind in activation_cases.KINDS:
-        for shape in ((1, 31), (33, 7), (1023,), (5000, 32)):  # the last one's sums in parts
+        for shape in ACTIVATION_SHAPES:
             for biased in (True, False):
                 case = activation_cases.make(shape, kind, dtype, biased=biased)
                 for out in (False, True):

@@ -503,7 +503,7 @@ def test_the_program_holds_the_engines_of_the_cpu_to_the_oracle(engine, tmp_path
     runs = len(RULES) * len(once.EXTRAS) * len(once.SIZES) * 3 + 2 * len(once.SHAPES)
     runs += len(RULES) + 2  # of lists, and of norms
     runs += 3 * len(once.SIZES)  # of dropout
-    runs += len(once.activation_cases.KINDS) * 3 * 2
+    runs += len(once.activation_cases.KINDS) * len(once.ACTIVATION_SHAPES) * 2
     runs += 2 * len(once.SOFTMAX_WIDTHS) - sum(width >= 2000 for width in once.SOFTMAX_WIDTHS)
     runs += len(once.ENCODED) * sum(len(blocks(layout)) for layout in LAYOUTS.values())
     assert json.loads((tmp_path / "json").read_text())["runs"] == runs
