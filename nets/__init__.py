@@ -60,7 +60,10 @@ from .layers.dropout import Dropout
 from .layers.first_weights import DEVIATIONS
 from .layers.first_weights import deviation as deviation
 from .layers.first_weights import initialize as initialize
+from .layers.group_norm import GroupNorm
 from .layers.layer import Layer
+from .layers.layer_norm import LayerNorm
+from .layers.rms_norm import RMSNorm
 from .losses.binary_cross_entropy import BinaryCrossEntropy
 from .losses.huber import Huber
 from .losses.loss import Loss
@@ -178,11 +181,13 @@ __all__ = [
     "ExponentialAverage",
     "ExponentialDecay",
     "GradientCheck",
+    "GroupNorm",
     "History",
     "Huber",
     "InverseSqrtDecay",
     "InverseTimeDecay",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LinearDecay",
@@ -202,6 +207,7 @@ __all__ = [
     "Poisson",
     "Polynomial",
     "RAdam",
+    "RMSNorm",
     "RMSprop",
     "RankFailedError",
     "ReLU",

@@ -10,7 +10,10 @@ from ..layers.activations import LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
 from ..layers.dropout import Dropout
+from ..layers.group_norm import GroupNorm
 from ..layers.layer import Layer
+from ..layers.layer_norm import LayerNorm
+from ..layers.rms_norm import RMSNorm
 from ..network.sequential import Sequential
 from ..state_checks import check_keys
 from ..types import DTYPES, Device
@@ -22,8 +25,11 @@ LAYERS: dict[str, type[Layer]] = {
         BatchNorm,
         Dense,
         Dropout,
+        GroupNorm,
+        LayerNorm,
         LeakyReLU,
         Linear,
+        RMSNorm,
         ReLU,
         Sigmoid,
         Softmax,
