@@ -29,8 +29,8 @@ def validate(stem: str, **hyper: Any) -> dict[str, Any]:
             "adamax", "adadelta" or "lion", of `<stem>_step`; "activation", "batch_norm",
             "dropout", "layer_norm", "rms_norm" or "group_norm".
         hyper: any of a step function's keyword arguments except arrays, step and engine; kind, also
-            called activation, and slope; momentum, eps, activation and running_var_ddof; keep_prob;
-            normalized_shape or groups, eps and activation of a norm.
+            called activation, slope, alpha, beta and threshold; momentum, eps, activation and
+            running_var_ddof; keep_prob; normalized_shape or groups, eps and activation of a norm.
 
     Raises:
         ValueError, TypeError: as that function; TypeError for a name that it doesn't take.

@@ -53,7 +53,19 @@ from .diagnosis.bias_variance import BiasVariance
 from .diagnosis.bias_variance import bias_variance as bias_variance
 from .diagnosis.gradient_check import GradientCheck
 from .diagnosis.gradient_check import gradient_check as gradient_check
-from .layers.activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
+from .layers.activations import (
+    ELU,
+    GELU,
+    Activation,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from .layers.batch_norm import BatchNorm
 from .layers.dense import Dense
 from .layers.dropout import Dropout
@@ -148,6 +160,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEVIATIONS",
+    "ELU",
+    "GELU",
     "L1",
     "L2",
     "LAYERS",
@@ -218,9 +232,11 @@ __all__ = [
     "Saved",
     "Schedule",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "Softplus",
     "Staircase",
     "Table",
     "Tanh",

@@ -11,7 +11,7 @@ from numba.extending import overload
 from .. import normal_cdf as formulas
 from ..compiling.specialize import specialize
 from .exp import clamped_exp
-from .loops import inline
+from .loops import OPTIONS, inline, loop
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
@@ -23,11 +23,11 @@ def normal_cdf(z: Any) -> Any:
     raise NotImplementedError("compiled code only")
 
 
-@overload(normal_cdf, jit_options={"error_model": "numpy", "fastmath": {"contract"}})
+@overload(normal_cdf, jit_options={**OPTIONS, "forceinline": True})
 def _normal_cdf(z):
     number = np.float32 if z == types.float32 else np.float64
-    terms = tuple(map(number, formulas.FLOAT32 if z == types.float32 else formulas.FLOAT64))
-    zero, half, one, four = map(number, (0.0, 0.5, 1.0, 4.0))
+    terms, others = (tuple(map(number, half)) for half in formulas.terms_of(z == types.float64))
+    zero, half, one, four = map(number, formulas.NUMBERS.values())
     names = {"exp": clamped_exp, "absolute": abs, "where": inline(_where)}
-    compiled = inline(specialize(formulas.formula, **names))
-    return lambda z: compiled(z, terms, zero, half, one, four)
+    compiled = loop(specialize(formulas.formula, **names))  # long enough to stay a call otherwise
+    return lambda z: compiled(z, terms, others, zero, half, one, four)

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-from ..layers.activations import LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
+from ..layers.activations import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
 from ..layers.dropout import Dropout
@@ -22,6 +33,8 @@ from .plain_json import plain
 LAYERS: dict[str, type[Layer]] = {
     kind.__name__: kind
     for kind in (
+        ELU,
+        GELU,
         BatchNorm,
         Dense,
         Dropout,
@@ -31,8 +44,10 @@ LAYERS: dict[str, type[Layer]] = {
         Linear,
         RMSNorm,
         ReLU,
+        SiLU,
         Sigmoid,
         Softmax,
+        Softplus,
         Tanh,
     )
 }
