@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 from onepass.nets import (
+    ELU,
+    GELU,
     BatchNorm,
     Dense,
     Dropout,
@@ -17,7 +19,9 @@ from onepass.nets import (
     ReLU,
     RMSNorm,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 
@@ -28,6 +32,11 @@ LAYERS: dict[str, Callable[[], Layer]] = {
     "dense-leaky-relu": lambda: Dense(4, 3, activation="leaky_relu", slope=0.2),
     "dense-sigmoid": lambda: Dense(4, 3, activation="sigmoid"),
     "dense-tanh-without-bias": lambda: Dense(4, 3, bias=False, activation="tanh"),
+    "dense-elu": lambda: Dense(4, 3, activation="elu", alpha=0.7),
+    "dense-gelu": lambda: Dense(4, 3, activation="gelu"),
+    "dense-softplus-without-bias": lambda: Dense(
+        4, 3, bias=False, activation="softplus", beta=2.0, threshold=3.0
+    ),
     "batch-norm": lambda: BatchNorm(4),
     "batch-norm-relu": lambda: BatchNorm(4, activation="relu"),
     "dropout": lambda: Dropout(0.6),
@@ -36,10 +45,15 @@ LAYERS: dict[str, Callable[[], Layer]] = {
     "layer-norm-gelu": lambda: LayerNorm(4, activation="gelu"),
     "rms-norm": lambda: RMSNorm(4),
     "relu": ReLU,
+    "elu": lambda: ELU(0.7),
+    "gelu": GELU,
+    "gelu-tanh": lambda: GELU("tanh"),
     "leaky-relu": lambda: LeakyReLU(0.2),
     "linear": Linear,
     "sigmoid": Sigmoid,
+    "silu": SiLU,
     "softmax": Softmax,
+    "softplus": lambda: Softplus(2.0, 3.0),
     "tanh": Tanh,
 }
 

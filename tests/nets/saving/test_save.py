@@ -15,6 +15,8 @@ from cases.six_gradients import KINDS
 from cases.training import data
 from onepass import get_backend, nets
 from onepass.nets import (
+    ELU,
+    GELU,
     LAYERS,
     OPTIMIZERS,
     SCHEDULES,
@@ -35,8 +37,10 @@ from onepass.nets import (
     Run,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
     SoftmaxCrossEntropy,
+    Softplus,
     Staircase,
     Tanh,
     load,
@@ -75,14 +79,18 @@ LAYER_CASES = [
     lambda: Dense(4, 4),
     lambda: Dense(np.int64(4), 4, bias=False, init="glorot"),
     lambda: Dense(4, 4, activation="leaky_relu", slope=0.2),
+    lambda: Dense(4, 4, activation="softplus", beta=2.0, threshold=3.0),
     lambda: Dropout(0.7),
+    lambda: ELU(0.3),
+    lambda: GELU("tanh"),
+    lambda: Softplus(2.0, 3.0),
     lambda: GroupNorm(2, 4, eps=1e-3),
     lambda: LayerNorm(4),
     lambda: LayerNorm((4,), eps=1e-3, bias=False, activation="gelu"),
     lambda: RMSNorm(4),
     lambda: RMSNorm(4, eps=1e-3, affine=False),
     lambda: LeakyReLU(0.3),
-    Linear, ReLU, Sigmoid, Softmax, Tanh,
+    Linear, ReLU, Sigmoid, SiLU, Softmax, Tanh,
 ]  # fmt: skip
 
 
