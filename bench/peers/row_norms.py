@@ -23,7 +23,7 @@ def torch_row_norm(arrays: dict[str, Array], case: RowNormCase, what: str) -> Ca
 
     def normalized(x: Any, *vectors: Any) -> Any:
         if case.kind == "group_norm":
-            return functional.group_norm(x, case.groups, *vectors, eps=EPS)
+            return functional.group_norm(x, case.groups, vectors[0], vectors[1], EPS)
         function = getattr(functional, case.kind)
         return function(x, x.shape[-1:], *vectors, eps=EPS)
 
