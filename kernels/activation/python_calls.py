@@ -28,6 +28,7 @@ def with_places(
         number: makes a number of the computation.
         compiled: compiles a formula.
     """
+    given: tuple[str, ...]
     kind, formula = name.removesuffix("_gradient"), FORMULAS[name]
     if name in KINDS:
         head, given = "z", ("z",)

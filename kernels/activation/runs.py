@@ -62,7 +62,8 @@ def backward_in_runs(
     fresh = fresh or place is not dz
     dy, y = run_like(dy, place, fresh or on_cpu), run_like(y, place, fresh=False)
     bias = None if bias is None else _repeated(bias, _inner(place))
-    width = 0 if bias is None and sums is None else (bias if sums is None else sums).size
+    row = bias if sums is None else sums
+    width = 0 if row is None else row.size
     dy, y, rows = (_rows(array, width) for array in (dy, y, place))
     engine.backward(dy, y, rows, bias, sums, kind, numbers, fresh=fresh)
     results = [] if place is dz else [(dz, place)]

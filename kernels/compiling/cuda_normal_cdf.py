@@ -15,7 +15,8 @@ from .python_text import rebound
 def c_function(compute: str, name: str) -> str:
     """The text of `onepass_normal_cdf`, computing in a dtype that the text calls `name`."""
     terms, others = normal_cdf.terms_of(compute == "float64")
-    fixed = {"terms": terms, "others": others, **normal_cdf.NUMBERS}
+    fixed: dict[str, float | tuple[float, ...]] = {"terms": terms, "others": others}
+    fixed.update(normal_cdf.NUMBERS)
     return c_text.number_function(normal_cdf.formula, name, "onepass_normal_cdf", fixed)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from ...backend import Array
 
@@ -27,7 +28,7 @@ def matmul(
     bias: Array | None = None,
     bias_grad: Array | None = None,
     activation: str = "linear",
-    **options: float,
+    **options: Any,
 ) -> Array:
     """out = f(a b + bias), for networks on a GPU: in one launch where cuBLASLt can; returns out.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def matmul(
     bias: Array | None = None,
     bias_grad: Array | None = None,
     activation: str = "linear",
-    **options: float,
+    **options: Any,
 ) -> Array:
     """As this room's `matmul`, whose docstring tells what it takes and gives."""
     try:
@@ -142,7 +143,7 @@ def _apart(
     bias: Array | None,
     bias_grad: Array | None,
     activation: str,
-    options: Mapping[str, float],
+    options: Mapping[str, Any],
 ) -> Array:
     """The same by a launch for each part."""
     check_options(activation, name="activation", **options)

@@ -123,7 +123,7 @@ class Recorder:
 
     def activation_forward(
         self, x: np.ndarray, kind: str, *, out: np.ndarray, bias: np.ndarray | None = None,
-        **options: float,
+        **options: Any,
     ) -> np.ndarray:  # fmt: skip
         _, numbers = check_options(kind, **options)
         numba_activation.forward(self.program, x, out, kind, bias, numbers)
@@ -131,7 +131,7 @@ class Recorder:
 
     def activation_backward(
         self, dy: np.ndarray, y: np.ndarray, kind: str, *, out: np.ndarray,
-        bias: np.ndarray | None = None, bias_grad: np.ndarray | None = None, **options: float,
+        bias: np.ndarray | None = None, bias_grad: np.ndarray | None = None, **options: Any,
     ) -> np.ndarray:  # fmt: skip
         _, numbers = check_options(kind, **options)
         bias = bias if KINDS[kind].from_x else None

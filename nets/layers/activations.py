@@ -59,7 +59,7 @@ class Activation(Layer):
         return y, backward
 
 
-def activation_options(layer: Any, kind: str) -> dict[str, float]:
+def activation_options(layer: Any, kind: str) -> dict[str, Any]:
     """The options of that activation, as a layer has them now."""
     return {name: getattr(layer, name) for name in ACTIVATIONS[kind].options}
 

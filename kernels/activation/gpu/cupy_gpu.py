@@ -36,8 +36,7 @@ def _launch(
     dtype, vectors = NAMES[result.dtype], () if bias is None else (bias,)
     if _without_gaps(*read, result, *vectors):
         row = () if bias is None else (bias, np.int64(bias.size))
-        kernel = raw_kernel(name, dtype, bias is not None)
-        launch_packed(kernel, (*read, result, *row), numbers)
+        launch_packed(raw_kernel(name, dtype, bias is not None), (*read, result, *row), numbers)
     else:
         kernel = strided_kernel(name, dtype, bias is not None)
         kernel(read[0], *read, *vectors, *numbers, result)
