@@ -21,6 +21,7 @@ _FUNCTIONS = {  # name, arguments
     ("absolute", 1): "fabs",
     ("exp", 1): "exp",
     ("maximum", 2): "onepass_maximum",
+    ("normal_cdf", 1): "onepass_normal_cdf",
     ("sign", 1): "onepass_sign",
     ("sqrt", 1): "sqrt",
     ("tanh", 1): "tanh",
@@ -78,21 +79,67 @@ def device_function(function: Callable[..., Any], compute: str) -> str:
     It takes the same arguments, those that it returns by reference, and then by reference the
     other names that it returns.
     """
-    definition = _definition(function)
-    match definition.body[-1]:
-        case ast.Return(value=ast.Tuple(elts=elements)) if all(
-            isinstance(element, ast.Name) for element in elements
-        ):
-            returned = tuple(element.id for element in elements if isinstance(element, ast.Name))
-        case last:
-            raise _unsupported(function, last, "; expected a return of names at the end")
-    arguments = [argument.arg for argument in definition.args.args]
+    returned = names_returned(function)
+    arguments = [argument.arg for argument in _definition(function).args.args]
     parameters = [f"{compute} {'&' if name in returned else ''}{name}" for name in arguments]
     parameters += [f"{compute} &{name}" for name in returned if name not in arguments]
     lines = _statements(function, returned, {name: name for name in returned}, compute)
     body = "\n".join(f"    {line}" for line in lines)
     name = function.__name__
     return f"__device__ __forceinline__ void {name}({', '.join(parameters)}) {{\n{body}\n}}\n"
+
+
+def names_returned(function: Callable[..., Any]) -> tuple[str, ...]:
+    """What a function of numbers calls what it returns."""
+    match _definition(function).body[-1]:
+        case ast.Return(value=ast.Tuple(elts=elements)) if all(
+            isinstance(element, ast.Name) for element in elements
+        ):
+            return tuple(element.id for element in elements if isinstance(element, ast.Name))
+        case last:
+            raise _unsupported(function, last, "; expected a return of names at the end")
+
+
+def number_function(
+    function: Callable[..., Any],
+    compute: str,
+    name: str,
+    fixed: Mapping[str, float | tuple[float, ...]],
+) -> str:
+    """A Python function that returns one number as the C function `name`.
+
+    Arguments that are `fixed` are constants in it, and tuples arrays, over which it may go in one
+    loop, `for k in range(1, len(array))`, of one assignment.
+    """
+    definition = _definition(function)
+    arguments = [each.arg for each in definition.args.args]
+    known, lines = set(arguments), []
+    for each, value in fixed.items():
+        several = isinstance(value, tuple)
+        numbers = ", ".join(map(repr, value if isinstance(value, tuple) else (value,)))
+        given = f"[] = {{{numbers}}}" if several else f" = {numbers}"
+        lines.append(f"const {compute} {each}{given};")
+    for node in definition.body[ast.get_docstring(definition) is not None :]:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value):
+                new = "" if target in known else f"{compute} "
+                known.add(target)
+                lines.append(f"{new}{target} = {_expression(function, value, {})};")
+            case ast.For(
+                target=ast.Name(id=k),
+                iter=ast.Call(args=[_, ast.Call(args=[ast.Name(id=array)])]),
+                body=[ast.Assign(targets=[ast.Name(id=target)], value=value)],
+            ):
+                count = f"sizeof({array}) / sizeof({compute})"
+                lines += ["#pragma unroll", f"for (int {k} = 1; {k} < {count}; ++{k})"]
+                lines.append(f"    {target} = {_expression(function, value, {})};")
+            case ast.Return(value=ast.expr() as value):
+                lines.append(f"return {_expression(function, value, {})};")
+            case _:
+                raise _unsupported(function, node)
+    body = "".join(f"    {line}\n" for line in lines)
+    given = ", ".join(f"{compute} {each}" for each in arguments if each not in fixed)
+    return f"__device__ __forceinline__ {compute} {name}({given}) {{\n{body}}}\n"
 
 
 TYPES = {"Word": "unsigned int", "Number": "float"}
@@ -228,6 +275,8 @@ def _expression(function: Callable[..., Any], node: ast.expr, renamed: Mapping[s
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             a, b = (_expression(function, side, renamed) for side in (left, right))
             return f"({a} {_OPERATORS[type(op)]} {b})"
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Name() | ast.Constant() as place):
+            return f"{name}[{ast.unparse(place)}]"
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return f"(-{_expression(function, operand, renamed)})"
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if (

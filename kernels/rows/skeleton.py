@@ -67,6 +67,15 @@ class Walk(NamedTuple):
     guess: Guess | None = None
 
 
+class Used(NamedTuple):
+    """What a loop is given: arrays of elements, vectors, numbers of the row, of the call."""
+
+    arrays: list[str]
+    vectors: list[str]
+    row: list[str]
+    call: list[str]
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """An operation over rows.
@@ -134,6 +143,15 @@ class Rows:
 
         ask(function)
         return steps, others
+
+    def used(self, function: Function) -> Used:
+        """What a loop that calls `function` is given."""
+        _, others = self.needed(function)
+        arrays = [each for each in others if each in self.elements]
+        vectors = [each for each in others if each in self.vectors]
+        call = [each for each in others if each in ("share", *self.numbers)]
+        known = (*arrays, *vectors, *call, *self.constants)
+        return Used(arrays, vectors, [each for each in others if each not in known], call)
 
 
 def names(function: Function) -> tuple[str, ...]:

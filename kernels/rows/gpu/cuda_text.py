@@ -1,0 +1,517 @@
+"""The CUDA C text of an operation over rows, as plain text so that it can be proven without a GPU.
+
+All is computed in the numbers of the computation, C, sums of a row too: few terms of a thread add
+up one after another, and threads by twos. Which thread takes what, and in what order sums are
+joined, depends on shapes and on the GPU's processors alone (plan.py), so that results never change
+from run to run. An element is written by the thread that read it, so that the result may be in the
+place of what is read; the lead, which all threads of a row read, is read before that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ... import normal_cdf
+from ...compiling import c_text
+from ...compiling.cuda_reductions import WARPS
+from ...compiling.dtypes import C_TYPES, compute_dtype
+from ..skeleton import LEAD, Function, Rows, names
+from .plan import JOINED, Form
+
+CHUNK = 32  # items of a thread that add up one after another
+RESIDENT, FEWER = 1024, 512
+"""Threads that a processor of the GPU must be able to hold: each then has 64 registers, or 128."""
+
+_HEAD = """
+struct __align__(sizeof(T) * EACH) Item { T at[EACH]; };
+struct __align__(sizeof(T) * EACH) Numbers { C at[EACH]; };
+#define EVERY_ELEMENT _Pragma("unroll") for (int j = 0; j < EACH; ++j)
+#define ALL(n, count) _Pragma("unroll") for (int n = 0; n < (count); ++n)
+
+__device__ __forceinline__ Item item(const T *row, Index at) { return *(const Item *)(row + at); }
+__device__ __forceinline__ void put(T *row, Index at, const Item &item) {
+    *(Item *)(row + at) = item;
+}
+struct Sizes { Index columns, inner, per, steps; int lane, lanes, sub; };
+
+// A thread's items, one after another.
+#if PLANES
+struct Place {
+    Index column, inside, left;
+    const Sizes &s;
+    __device__ __forceinline__ Place(const Sizes &s) : s(s) {
+        column = s.lane / s.sub;
+        inside = s.lane % s.sub * EACH;
+        left = s.per;
+    }
+    __device__ __forceinline__ Index at() const { return column * s.inner + inside; }
+    __device__ __forceinline__ bool there() const { return column < s.columns && inside < s.inner; }
+    __device__ __forceinline__ bool ends() const { return left == 1; }  // a column
+    __device__ __forceinline__ void step() {
+        inside += s.sub * EACH;
+        if (--left == 0) {
+            left = s.per;
+            inside = s.lane % s.sub * EACH;
+            column += s.lanes / s.sub;
+        }
+    }
+};
+#else
+struct Place {
+    Index column;
+    const Sizes &s;
+    __device__ __forceinline__ Place(const Sizes &s) : column(s.lane * EACH), s(s) {}
+    __device__ __forceinline__ Index at() const { return column; }
+    __device__ __forceinline__ bool there() const { return column < s.columns; }
+    __device__ __forceinline__ void step() { column += s.lanes * EACH; }
+};
+#endif
+#define REST (BLOCK || PLANES)  // whether a row may have items that are not kept
+
+// Over the threads of a row, to each of them; `parts` are those of another turn each time.
+template <int COUNT>
+__device__ __forceinline__ void total(C *sums, int lanes, C (*parts)[THREADS / WARP]) {
+    ALL(n, COUNT) sums[n] = across_lanes<Sum>(sums[n], BLOCK ? WARP : lanes);
+#if BLOCK
+    ALL(n, COUNT) if (threadIdx.x % WARP == 0) parts[n][threadIdx.x / WARP] = sums[n];
+    __syncthreads();
+    ALL(n, COUNT) {
+        sums[n] = parts[n][0];
+        for (int i = 1; i < blockDim.x / WARP; ++i) sums[n] += parts[n][i];
+    }
+#endif
+}
+"""
+
+_KERNEL = """
+extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void SYMBOL(
+    GIVEN
+    const long long rows, const long long parts, const int deep, const int lanes, const int sub,
+    const Index columns, const Index inner, const Index per, const Index steps,
+    const long long groups
+) {
+#if BLOCK
+    __shared__ C joined[2][SUMS][THREADS / WARP];
+    int turn = 0;
+    #define PARTS joined[turn ^= 1]
+#else
+    #define PARTS nullptr
+#endif
+#if ADDED && !PLANES
+    __shared__ C room[THREADS * EACH];
+#endif
+    const int slot = BLOCK ? 0 : threadIdx.x / lanes, slots = BLOCK ? 1 : THREADS / lanes;
+    const Index width = columns * inner;
+    Sizes s = {columns, inner, per, steps, (int)threadIdx.x - slot * lanes, lanes, sub};
+    CONSTANTS
+    #pragma unroll 1
+    for (long long part = blockIdx.x; part < parts; part += gridDim.x) {
+        ZEROED
+        #pragma unroll 1
+        for (int n = 0; n < deep; ++n) {
+            const long long row = (part * deep + n) * slots + slot;
+            const bool there = row < rows;  // all threads of a warp take part in what follows
+            const long long start = there ? row * width : 0;
+            s.columns = there ? columns : 0;
+            POINTERS
+            LOADS
+            NUMBERS
+            WALKS
+            WRITTEN
+            UPDATE
+        }
+        ADDING
+    }
+}
+"""
+
+# All items of a row: those that are kept, then others.
+_PASS = """{
+    Place p(s);
+    ALL(k, KEPT) {
+        if (p.there()) { KEPTHERE }
+        AFTER
+        p.step();
+    }
+#if REST
+    #pragma unroll 1
+    for (Index k = KEPT; k < steps;) {
+        BEGIN
+        #pragma unroll 1
+        for (int m = 0; m < CHUNK && k < steps; ++m, ++k) {
+            if (p.there()) { RESTHERE }
+            AFTER
+            p.step();
+        }
+        FINISH
+    }
+#endif
+}"""
+
+# What is done to an item that the thread has of each array.
+_ITEM = """const auto NAME = [&](const Place &p, ITEMS) {
+    VECTORS
+    BEFORE
+    EVERY_ELEMENT {
+        VALUES
+        RESULTS
+    }
+    AFTER
+};"""
+
+_SUMMED = """ALL(m, COUNT) WALK_sums[m] = 0;
+PASS
+total<COUNT>(WALK_sums, lanes, PARTS);"""
+
+# The sums, and once more where the guess was far off for a row of the warp.
+_GUESSED = """#pragma unroll 1
+for (int attempt = 0; attempt < 2; ++attempt) {
+    SUMMED
+    if (attempt == 1) break;
+    BETTER
+    const bool again = there && far_off > C(0);
+#if BLOCK
+    if (!again) break;
+#else
+    if (across_lanes<Largest>(again ? C(1) : C(0), WARP) == C(0)) break;
+#endif
+    if (again) NUMBER = better_guess;
+}
+#if !BLOCK
+__syncwarp();  // all have read the lead that one of them may write over
+#endif"""
+
+# The mean of the first elements: fewer than LEAD in a short row.
+_LEAD = """C ARRAY_lead = 0;
+if (there) {
+    const int first = width < LEAD ? 1 : LEAD;
+    const C part = first == 1 ? C(1) : C(1) / C(LEAD);
+    ALL(k, LEAD / EACH) {
+        if (k * EACH < first) {
+            Item some;
+            MADE
+            EVERY_ELEMENT if (k * EACH + j < first) ARRAY_lead += C(some.at[j]) * part;
+        }
+    }
+}"""
+
+_ROWS_ADDED = {
+    "ZEROED": """C own[ADDED][KEPT * EACH];
+ALL(m, ADDED) ALL(k, KEPT * EACH) own[m][k] = 0;""",
+    "KEPT": """ALL(m, ADDED) EVERY_ELEMENT own[m][k * EACH + j] += terms[m][j];""",
+    "REST": """ALL(m, ADDED) {
+    C *at = sums + (m * parts + part) * columns + p.at();
+    EVERY_ELEMENT at[j] = n ? at[j] + terms[m][j] : terms[m][j];
+}""",
+    "ADDING": """Place p(s);
+ALL(k, KEPT) {
+    ALL(m, ADDED) {
+        C *values = own[m] + k * EACH;
+#if !BLOCK
+        const int t = threadIdx.x;
+        __syncthreads();
+        EVERY_ELEMENT room[j * THREADS + t] = values[j];
+        for (int half = THREADS / 2; half >= lanes; half /= 2) {
+            __syncthreads();
+            if (t < half) EVERY_ELEMENT room[j * THREADS + t] += room[j * THREADS + t + half];
+        }
+        EVERY_ELEMENT values[j] = room[j * THREADS + t];
+#endif
+        if (slot == 0 && p.column < columns)
+            EVERY_ELEMENT sums[(m * parts + part) * columns + p.column + j] = values[j];
+    }
+    p.step();
+}""",
+}
+
+_PLANES_ADDED = {
+    "BEFORE": """C own[ADDED];
+ALL(m, ADDED) own[m] = 0;""",
+    "KEPT": """ALL(m, ADDED) EVERY_ELEMENT own[m] += terms[m][j];""",
+    "AFTER": """if (p.ends()) {
+    if (BLOCK && sub > WARP) total<ADDED>(own, lanes, PARTS);
+    else ALL(m, ADDED) own[m] = across_lanes<Sum>(own[m], sub);
+    ALL(m, ADDED) {
+        if (p.column < s.columns && s.lane % sub == 0)
+            sums[(m * rows + row) * columns + p.column] = own[m];
+        own[m] = 0;
+    }
+}""",
+}
+
+_JOIN = f"""
+extern "C" __global__ __launch_bounds__({JOINED * JOINED}) void rows_join(
+    const C *sums, C *added, const long long count, const long long period
+) {{
+    __shared__ double room[{JOINED}][{JOINED}];
+    const int x = threadIdx.x % {JOINED}, y = threadIdx.x / {JOINED};
+    const long long column = (long long)blockIdx.x * {JOINED} + x;
+    const C *at = sums + blockIdx.y * count * period + column;
+    double sum = 0;
+    #pragma unroll 4
+    for (long long k = y; k < count; k += {JOINED})
+        if (column < period) sum += at[k * period];
+    room[y][x] = sum;
+    for (int half = {JOINED} / 2; half > 0; half /= 2) {{
+        __syncthreads();
+        if (y < half) room[y][x] += room[y + half][x];
+    }}
+    if (y == 0 && column < period) added[blockIdx.y * period + column] = C(room[0][x]);
+}}
+"""
+
+
+def symbol(rows: Rows) -> str:
+    """What the text calls the kernel."""
+    return f"onepass_{rows.name}"
+
+
+def join_source(dtype: str) -> str:
+    """The text of the kernel that adds up the sums of columns: (sums, added, count, period)."""
+    return f"typedef {C_TYPES[compute_dtype(dtype)]} C;\n{_JOIN}"
+
+
+def resident(rows: Rows, dtype: str, threads: int) -> int:
+    """Blocks that a processor is to hold."""
+    few = rows.added or len(rows.elements) > 1 or dtype != "float32"
+    return max(1, (FEWER if few else RESIDENT) // threads)
+
+
+def source(rows: Rows, dtype: str, form: Form) -> str:
+    """A kernel's whole text: (*arrays, *vectors, given, kept, sums, share of an element, *numbers,
+    rows, parts, deep, lanes, sub, columns, inner, per, steps, groups); what the operation does not
+    have is left out, and a vector may be none."""
+    compute = C_TYPES[compute_dtype(dtype)]
+    types = {"T": C_TYPES[dtype], "C": compute, "Index": "long long" if form.wide else "int"}
+    counts = [len(rows.added), *(len(walk.sums) for walk in rows.walks)]
+    numbers = {
+        "THREADS": form.threads,
+        "RESIDENT": resident(rows, dtype, form.threads),
+        "BLOCK": int(form.block),
+        "PLANES": int(form.planes),
+        "EACH": form.each,
+        "KEPT": form.kept,
+        "ADDED": len(rows.added),
+        "SUMS": max(counts),
+        "LEAD": LEAD,
+        "CHUNK": CHUNK,
+    }
+    return (
+        "".join(f"typedef {kind} {alias};\n" for alias, kind in types.items())
+        + "".join(f"#define {key} {number}\n" for key, number in numbers.items())
+        + WARPS
+        + _formulas(rows, compute)
+        + _HEAD
+        + _filled(_KERNEL, _kernel(rows, form) | {"SYMBOL": symbol(rows)})
+    )
+
+
+def _formulas(rows: Rows, compute: str) -> str:
+    """The functions that the operation calls, each once."""
+    found = [rows.update, *(step.function for step in rows.steps)]
+    if rows.store is not None:
+        found.append(rows.store.function)
+    for walk in rows.walks:
+        found += [walk.terms, walk.finish]
+        found += [walk.guess.start, walk.guess.better] if walk.guess else []
+    text = c_text.PREAMBLE
+    if any("normal_cdf" in each.__code__.co_names for each in found):
+        terms = normal_cdf.FLOAT64 if compute == "double" else normal_cdf.FLOAT32
+        fixed = {"terms": terms, "zero": 0.0, "half": 0.5, "one": 1.0, "four": 4.0}
+        function = normal_cdf.formula
+        text += c_text.number_function(function, compute, "onepass_normal_cdf", fixed)
+    functions = [c_text.device_function(each, compute) for each in dict.fromkeys(found)]
+    return text + "".join(functions)
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    """With what stands for each word in capitals."""
+    return re.sub(r"\b[A-Z]{4,}\b", lambda found: words.get(found[0], found[0]), text)
+
+
+def _called(function: Function, makes: Iterable[str]) -> str:
+    """The statements that declare what a function makes, and call it with arguments of its names;
+    what is both is called `new_` what it was."""
+    given, returned = list(names(function)), c_text.names_returned(function)
+    text, more = "", []
+    for name, made in zip(returned, makes, strict=True):
+        if name in given:
+            text += f"C {made} = {name};\n"
+            given[given.index(name)] = made
+        else:
+            text += f"C {made};\n"
+            more.append(made)
+    return f"{text}{function.__name__}({', '.join([*given, *more])});"
+
+
+def _kernel(rows: Rows, form: Form) -> dict[str, str]:
+    """What stands for the words of the kernel."""
+    given = [f"const T *{name}_all" for name in rows.read]
+    given += [f"T *{name}_all" for name in rows.arrays[len(rows.read) :]]
+    given += [f"const C *{name}_all" for name in rows.vectors]
+    given += ["const C *given_all"] * bool(rows.given) + ["C *kept_all"] * bool(rows.kept)
+    given += ["C *sums"] * bool(rows.added)
+    given += [f"const C {name}" for name in ("share", *rows.numbers)]
+    pointers = [
+        f"{'const ' * (name in rows.read)}T *{name}_row = {name}_all + start;"
+        for name in rows.arrays
+    ]
+    if form.planes:
+        pointers.append("const long long base = groups == 1 ? 0 : row % groups * columns;")
+    at = " + base" * form.planes
+    pointers += [
+        f"const C *{name}_row = {name}_all ? {name}_all{at} : nullptr;" for name in rows.vectors
+    ]
+    added = _ROWS_ADDED if rows.added and not form.planes else {}
+    return {
+        "GIVEN": ", ".join(given) + ",",
+        "CONSTANTS": _lines(
+            f"const C {name} = {float(value)!r};" for name, value in rows.constants.items()
+        ),
+        "ZEROED": added.get("ZEROED", ""),
+        "POINTERS": _lines(pointers),
+        "LOADS": _loads(rows),
+        "NUMBERS": _lines(
+            f"const C {name} = there ? given_all[{k} * rows + row] : C(0);"
+            for k, name in enumerate(rows.given)
+        ),
+        "WALKS": _lines(_walk(rows, form, k) for k in range(len(rows.walks))),
+        "WRITTEN": _lines(
+            f"if (there && s.lane == 0) kept_all[{k} * rows + row] = {name};"
+            for k, name in enumerate(rows.kept)
+        ),
+        "UPDATE": _update(rows, form),
+        "ADDING": added.get("ADDING", ""),
+    }
+
+
+def _loads(rows: Rows) -> str:
+    """What a thread keeps of each array, and what it stores."""
+    text, kept, rest = "", [], ""
+    stored = ()
+    if rows.store is not None:
+        function, stored = rows.store
+        (name,), read = stored, names(function)
+        text += _filled(
+            _ITEM.replace("ITEMS", "Item &result"),
+            {
+                "NAME": "store",
+                "VECTORS": _lines(f"const Item {each}_k = item({each}_row, p);" for each in read),
+                "BEFORE": "",
+                "VALUES": _lines(f"const C {each} = C({each}_k.at[j]);" for each in read),
+                "RESULTS": f"{_called(function, (name,))}\nresult.at[j] = T({name});",
+                "AFTER": "",
+            },
+        ).replace("const Place &p", "Index p")
+        rest = f"Item some; store(p.at(), some); put({name}_row, p.at(), some);"
+    for name in rows.elements:
+        text += f"Item {name}_kept[KEPT];\n"
+        if name in stored:
+            kept += [f"store(p.at(), {name}_kept[k]);", f"put({name}_row, p.at(), {name}_kept[k]);"]
+        else:
+            kept.append(f"{name}_kept[k] = item({name}_row, p.at());")
+    return text + _pass(_lines(kept), rest)
+
+
+def _pass(kept: str, rest: str, after: str = "", begin: str = "", finish: str = "") -> str:
+    """What is done to items that are kept, and to others; after each item, and before and after
+    some of the others."""
+    words = {"KEPTHERE": kept, "RESTHERE": rest, "AFTER": after, "BEGIN": begin, "FINISH": finish}
+    text = _PASS
+    if not rest:
+        start, end = text.index("#if REST"), text.index("#endif\n") + len("#endif\n")
+        text = text[:start] + text[end:]
+    return _filled(text, words)
+
+
+def _item(
+    rows: Rows, form: Form, name: str, function: Function, makes: Iterable[str], results: str,
+    more: str = "", before: str = "", after: str = "",
+) -> str:  # fmt: skip
+    """The lambda that calls a function for each element of an item of the arrays that it needs."""
+    used, (steps, _) = rows.used(function), rows.needed(function)
+    vectors, values = [], [f"const C {each} = C({each}_k.at[j]);" for each in used.arrays]
+    for each in used.vectors:
+        default = f"C({rows.vectors[each]!r})"
+        if form.planes:
+            vectors.append(f"const C {each} = {each}_row ? {each}_row[p.column] : {default};")
+        else:
+            vectors += [
+                f"Numbers {each}_k;",
+                f"if ({each}_row) {each}_k = *(const Numbers *)({each}_row + p.column);",
+                f"else EVERY_ELEMENT {each}_k.at[j] = {default};",
+            ]
+            values.append(f"const C {each} = {each}_k.at[j];")
+    values += [_called(step.function, step.makes) for step in steps]
+    values.append(_called(function, [f"new_{each}" for each in makes]))
+    items = ", ".join([f"const Item &{each}_k" for each in used.arrays] + [more] * bool(more))
+    words = {"NAME": name, "ITEMS": items, "VECTORS": _lines(vectors), "VALUES": _lines(values)}
+    return _filled(_ITEM, words | {"BEFORE": before, "RESULTS": results, "AFTER": after})
+
+
+def _passed(rows: Rows, function: Function) -> tuple[str, str]:
+    """The items that such a lambda is given: those that are kept, and others."""
+    arrays = rows.used(function).arrays
+    kept, rest = (f"{each}_kept[k]" for each in arrays), (f"item({each}_row, p.at())" for each in arrays)
+    return ", ".join(("p", *kept)), ", ".join(("p", *rest))
+
+
+def _walk(rows: Rows, form: Form, k: int) -> str:
+    """Numbers of the row."""
+    walk, name = rows.walks[k], f"walk{k}"
+    count = len(walk.sums)
+    results = _lines(f"into[{m}] += new_{each};" for m, each in enumerate(walk.sums))
+    item = _item(rows, form, name, walk.terms, walk.sums, results, "C *into")
+    text = f"C {name}_sums[{count}];\n"
+    kept, rest = _passed(rows, walk.terms)
+    summed = _SUMMED.replace("WALK", name).replace("COUNT", str(count))
+    passed = _pass(
+        f"{name}({kept}, {name}_sums);",
+        f"{name}({rest}, some);",
+        begin=f"C some[{count}];\nALL(i, {count}) some[i] = 0;",
+        finish=f"ALL(i, {count}) {name}_sums[i] += some[i];",
+    )
+    summed = summed.replace("PASS", passed)
+    known = _lines(f"const C {each} = {name}_sums[{m}];" for m, each in enumerate(walk.sums))
+    if walk.guess is not None:
+        number, start, better = walk.guess
+        for each in names(start):
+            array = each.removesuffix("_lead")
+            if array != each:
+                text += _lead(rows, array)
+        text += f"{_called(start, (number,))}\n"
+        better_called = f"{known}\n{_called(better, ('better_guess', 'far_off'))}"
+        summed = _filled(_GUESSED, {"SUMMED": summed, "BETTER": better_called, "NUMBER": number})
+    return f"{text}{item}\n{summed}\n{known}\n{_called(walk.finish, walk.numbers)}"
+
+
+def _lead(rows: Rows, array: str) -> str:
+    stored = rows.store is not None and array in rows.store.makes
+    made = f"store(k * EACH, some);" if stored else f"some = item({array}_row, k * EACH);"
+    return _LEAD.replace("ARRAY", array).replace("MADE", made) + "\n"
+
+
+def _update(rows: Rows, form: Form) -> str:
+    """The result, and terms of sums over columns."""
+    makes = rows.written, *rows.added
+    results = [f"result.at[j] = T(new_{rows.written});"]
+    results += [f"terms[{m}][j] = new_{each};" for m, each in enumerate(rows.added)]
+    more = "C (*terms)[EACH]" if rows.added else ""
+    put = f"put({rows.written}_row, p.at(), result);"
+    text = _item(
+        rows, form, "update", rows.update, makes, _lines(results), more, "Item result;", put
+    )
+    calls = _passed(rows, rows.update)
+    if not rows.added:
+        return f"{text}\n{_pass(*(f'update({given});' for given in calls))}"
+    words = _PLANES_ADDED if form.planes else _ROWS_ADDED
+    kept, rest = (
+        f"C terms[ADDED][EACH];\nupdate({given}, terms);\n{words.get(way, words['KEPT'])}"
+        for given, way in zip(calls, ("KEPT", "REST"), strict=True)
+    )
+    return f"{text}\n{words.get('BEFORE', '')}\n{_pass(kept, rest, words.get('AFTER', ''))}"
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(lines)
