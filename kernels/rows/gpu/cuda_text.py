@@ -182,19 +182,25 @@ for (int attempt = 0; attempt < 2; ++attempt) {
 __syncwarp();  // all have read the lead that one of them may write over
 #endif"""
 
-# The mean of the first elements: fewer than LEAD in a short row.
-_LEAD = """C ARRAY_lead = 0;
+# The mean of the first elements, or in a short row the first; by pairs, so that it is exact where
+# they are equal.
+_LEAD = """C ARRAY_first[LEAD];
+ALL(k, LEAD) ARRAY_first[k] = 0;
 if (there) {
-    const int first = width < LEAD ? 1 : LEAD;
-    const C part = first == 1 ? C(1) : C(1) / C(LEAD);
     ALL(k, LEAD / EACH) {
-        if (k * EACH < first) {
+        if (k == 0 || width >= LEAD) {
             Item some;
             MADE
-            EVERY_ELEMENT if (k * EACH + j < first) ARRAY_lead += C(some.at[j]) * part;
+            EVERY_ELEMENT ARRAY_first[k * EACH + j] = C(some.at[j]);
         }
     }
-}"""
+}
+if (width >= LEAD) {
+    ALL(k, LEAD) ARRAY_first[k] *= C(1) / C(LEAD);
+    _Pragma("unroll") for (int by = LEAD / 2; by > 0; by /= 2)
+        ALL(k, LEAD / 2) if (k < by) ARRAY_first[k] += ARRAY_first[k + by];
+}
+const C ARRAY_lead = ARRAY_first[0];"""
 
 _ROWS_ADDED = {
     "ZEROED": """C own[ADDED][KEPT * EACH];
@@ -272,10 +278,11 @@ def join_source(dtype: str) -> str:
     return f"typedef {C_TYPES[compute_dtype(dtype)]} C;\n{_JOIN}"
 
 
-def resident(rows: Rows, dtype: str, threads: int) -> int:
-    """Blocks that a processor is to hold."""
-    few = rows.added or len(rows.elements) > 1 or dtype != "float32"
-    return max(1, (FEWER if few else RESIDENT) // threads)
+def resident(rows: Rows, dtype: str, form: Form) -> int:
+    """Blocks that a processor is to hold: fewer where threads keep two arrays, or a number takes
+    two registers or one for itself."""
+    few = len(rows.elements) > 1 or dtype != "float32" or form.each == 1
+    return max(1, (FEWER if few else RESIDENT) // form.threads)
 
 
 def source(rows: Rows, dtype: str, form: Form) -> str:
@@ -287,7 +294,7 @@ def source(rows: Rows, dtype: str, form: Form) -> str:
     counts = [len(rows.added), *(len(walk.sums) for walk in rows.walks)]
     numbers = {
         "THREADS": form.threads,
-        "RESIDENT": resident(rows, dtype, form.threads),
+        "RESIDENT": resident(rows, dtype, form),
         "BLOCK": int(form.block),
         "PLANES": int(form.planes),
         "EACH": form.each,
@@ -322,7 +329,7 @@ def _formulas(rows: Rows, compute: str) -> str:
         function = normal_cdf.formula
         text += c_text.number_function(function, compute, "onepass_normal_cdf", fixed)
     functions = [c_text.device_function(each, compute) for each in dict.fromkeys(found)]
-    return text + "".join(functions)
+    return f"{text}namespace formulas {{\n{''.join(functions)}}}\n"
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:
@@ -342,7 +349,7 @@ def _called(function: Function, makes: Iterable[str]) -> str:
         else:
             text += f"C {made};\n"
             more.append(made)
-    return f"{text}{function.__name__}({', '.join([*given, *more])});"
+    return f"{text}formulas::{function.__name__}({', '.join([*given, *more])});"
 
 
 def _kernel(rows: Rows, form: Form) -> dict[str, str]:

@@ -80,13 +80,15 @@ class Plan(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Bytes of a row that a thread keeps, of all arrays together, and of an item at most."""
+    """Bytes that a thread keeps of all arrays together, and items; bytes of an item at most."""
 
     kept: int
+    items: int
     item: int
 
 
-CUDA_C = Room(64, BYTES)
+CUDA_C = Room(64, 16, BYTES)
+NUMBA = Room(64, 8, 1)
 
 
 def plan_of(
@@ -103,7 +105,7 @@ def plan_of(
     size = max(itemsize, gcd(aligned, run * itemsize, room.item))
     each = size // itemsize
     items = run // each * (columns if planes else 1)
-    most = max(1, room.kept // (size * max(1, len(rows.elements))))
+    most = max(1, min(room.kept // size, room.items) // max(1, len(rows.elements)))
     few = min(max(1, FEW // size), most)
     wanted = _power(-(-items // few))
     lanes = min(wanted, WARP)

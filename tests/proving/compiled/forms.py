@@ -1,6 +1,7 @@
 """Every form in which a kernel of the GPU engines is compiled: with weight decay or without, with
 ReLU or without, with a bias or without; those of softmax, of batch normalization by the engine
-"cupy" and of encoded states are in softmax_forms.py, batch_norm_forms.py, state_format_forms.py."""
+"cupy", of encoded states and over rows are in softmax_forms.py, batch_norm_forms.py,
+state_format_forms.py, rows_forms.py."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from onepass.kernels.rule_engines import cupy_gpu, cupy_pending, numba_cuda
 from onepass.kernels.rule_engines.cuda_scaling import KERNEL as SCALE_DECIDE
 from onepass.kernels.rules import RULES
 
-from proving.compiled import batch_norm_forms, nvrtc, softmax_forms, state_format_forms
+from proving.compiled import batch_norm_forms, nvrtc, rows_forms, softmax_forms, state_format_forms
 from proving.compiled.lowered import Lowered
 from proving.layouts import LAYOUTS
 from proving.simulator.batch_norm import Simulated
@@ -72,6 +73,8 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
         return _rule(name, dtype)
     if name in LAYOUTS:
         return state_format_forms.texts(name)
+    if name in rows_forms.KERNELS:
+        return rows_forms.texts(name, dtype)
     if name in batchnorm_text.KERNELS:
         return batch_norm_forms.texts(name, dtype)
     if name == "dropout":
@@ -126,6 +129,8 @@ def lowered(name: str, dtype: str) -> dict[str, Lowered]:
     """What Numba compiles for a kernel, by form."""
     if name in LAYOUTS:
         return state_format_forms.lowered(name)
+    if name in rows_forms.KERNELS:
+        return rows_forms.lowered(name, dtype)
     if name in softmax_forms.KERNELS:
         return {
             form: _softmax(name, dtype, form) for form in softmax_forms.numba_forms(name, dtype)
