@@ -17,7 +17,8 @@ from ...compiling import c_text
 from ...compiling.cuda_reductions import WARPS
 from ...compiling.dtypes import C_TYPES, compute_dtype
 from ..skeleton import LEAD, Function, Rows, names
-from .plan import JOINED, Form
+from . import plan as plans
+from .plan import Form
 
 CHUNK = 32  # items of a thread that add up one after another
 RESIDENT, FEWER = 1024, 512
@@ -246,25 +247,25 @@ ALL(m, ADDED) own[m] = 0;""",
 }""",
 }
 
-_JOIN = f"""
-extern "C" __global__ __launch_bounds__({JOINED * JOINED}) void rows_join(
+_JOIN = """
+extern "C" __global__ __launch_bounds__(JOINED * JOINED) void rows_join(
     const C *sums, C *added, const long long count, const long long period
-) {{
-    __shared__ double room[{JOINED}][{JOINED}];
-    const int x = threadIdx.x % {JOINED}, y = threadIdx.x / {JOINED};
-    const long long column = (long long)blockIdx.x * {JOINED} + x;
+) {
+    __shared__ double room[JOINED][JOINED];
+    const int x = threadIdx.x % JOINED, y = threadIdx.x / JOINED;
+    const long long column = (long long)blockIdx.x * JOINED + x;
     const C *at = sums + blockIdx.y * count * period + column;
     double sum = 0;
     #pragma unroll 4
-    for (long long k = y; k < count; k += {JOINED})
+    for (long long k = y; k < count; k += JOINED)
         if (column < period) sum += at[k * period];
     room[y][x] = sum;
-    for (int half = {JOINED} / 2; half > 0; half /= 2) {{
+    for (int half = JOINED / 2; half > 0; half /= 2) {
         __syncthreads();
         if (y < half) room[y][x] += room[y + half][x];
-    }}
+    }
     if (y == 0 && column < period) added[blockIdx.y * period + column] = C(room[0][x]);
-}}
+}
 """
 
 
@@ -275,7 +276,8 @@ def symbol(rows: Rows) -> str:
 
 def join_source(dtype: str) -> str:
     """The text of the kernel that adds up the sums of columns: (sums, added, count, period)."""
-    return f"typedef {C_TYPES[compute_dtype(dtype)]} C;\n{_JOIN}"
+    defined = f"typedef {C_TYPES[compute_dtype(dtype)]} C;\n#define JOINED {plans.JOINED}\n"
+    return defined + _JOIN
 
 
 def resident(rows: Rows, dtype: str, form: Form) -> int:

@@ -55,7 +55,7 @@ class CupyRows(RowsEngine):
 
 @made_lately
 def _plan(rows: Rows, shape: Shape, itemsize: int, aligned: int, processors: int) -> Plan:
-    return plans.plan_of(rows, shape, itemsize, aligned, processors)
+    return plans.plan_of(rows, shape, itemsize, aligned, processors, plans.CUDA_C)
 
 
 @made_once

@@ -64,8 +64,7 @@ class NumbaCudaRows(RowsEngine):
 
 @made_lately
 def _plan(rows: Rows, shape: Shape, itemsize: int, processors: int) -> Plan:
-    room = plans.NUMBA
-    return plans.plan_of(rows, shape, itemsize, itemsize, processors, room)
+    return plans.plan_of(rows, shape, itemsize, itemsize, processors, plans.NUMBA)
 
 
 @made_once

@@ -92,7 +92,7 @@ NUMBA = Room(64, 8, 1)
 
 
 def plan_of(
-    rows: Rows, shape: Shape, itemsize: int, aligned: int, processors: int, room: Room = CUDA_C
+    rows: Rows, shape: Shape, itemsize: int, aligned: int, processors: int, room: Room
 ) -> Plan:
     """The plan for one shape on a GPU of so many processors.
 
