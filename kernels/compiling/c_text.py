@@ -114,9 +114,9 @@ def number_function(
     definition = _definition(function)
     arguments = [each.arg for each in definition.args.args]
     known, lines = set(arguments), []
-    for each, value in fixed.items():
-        several = isinstance(value, tuple)
-        numbers = ", ".join(map(repr, value if isinstance(value, tuple) else (value,)))
+    for each, number in fixed.items():
+        several = isinstance(number, tuple)
+        numbers = ", ".join(map(repr, number if isinstance(number, tuple) else (number,)))
         given = f"[] = {{{numbers}}}" if several else f" = {numbers}"
         lines.append(f"const {compute} {each}{given};")
     for node in definition.body[ast.get_docstring(definition) is not None :]:
@@ -138,8 +138,8 @@ def number_function(
             case _:
                 raise _unsupported(function, node)
     body = "".join(f"    {line}\n" for line in lines)
-    given = ", ".join(f"{compute} {each}" for each in arguments if each not in fixed)
-    return f"__device__ __forceinline__ {compute} {name}({given}) {{\n{body}}}\n"
+    taken = ", ".join(f"{compute} {each}" for each in arguments if each not in fixed)
+    return f"__device__ __forceinline__ {compute} {name}({taken}) {{\n{body}}}\n"
 
 
 TYPES = {"Word": "unsigned int", "Number": "float"}

@@ -11,7 +11,8 @@ and `normal_cdf` too. Their arguments are told by their names. A name stands for
     a number of the call: "share", one over the elements of a row, and `numbers`;
     a constant.
 
-`finish` works in double on the sums, everything else in the numbers of the computation.
+`finish` works in double on the sums, everything else in the numbers of the computation; on a GPU,
+where double is slow, `finish` does so too.
 """
 
 from __future__ import annotations

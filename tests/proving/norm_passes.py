@@ -20,9 +20,8 @@ PASSES: dict[str, dict[str, Any]] = {
         "residual": True,
         "activation": "gelu",
     },
-    "RMS norm, SiLU": {"operation": "rms_norm", "activation": "silu"},
+    "RMS norm, SiLU": {"operation": "rms_norm", "activation": "silu", "vectors": ""},
     "group norm, ReLU": {"operation": "group_norm", "activation": "relu"},
-    "group norm, no vectors": {"operation": "group_norm", "vectors": ""},
 }
 """What `cases.norms.make` takes beside a shape."""
 

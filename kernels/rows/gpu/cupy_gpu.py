@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ....backend import Array
 from ...array_arguments import start_of
 from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
+from ...compiling.cuda_packs import BYTES
 from ...compiling.dtypes import GPU_COMPUTED, NAMES
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
@@ -29,7 +29,7 @@ class CupyRows(RowsEngine):
         first = arrays.elements[0]
         dtype, computed = NAMES[first.dtype], GPU_COMPUTED[first.dtype]
         together = (*arrays.elements, *(each for each in arrays.vectors if each is not None))
-        aligned = gcd(*map(start_of, together), plans.BYTES)
+        aligned = gcd(*map(start_of, together), BYTES)
         plan = _plan(rows, shape, first.itemsize, aligned, processors(first.device.id))
         kernel = raw_kernel(rows, dtype, plan.form)
         given: list[Any] = [*arrays.elements]

@@ -271,7 +271,7 @@ class Text:
 
     def walk(self, k: int) -> str:
         """Numbers of the row."""
-        walk, rows = self.rows.walks[k], self.rows
+        walk = self.rows.walks[k]
         kept, rest = self.element(walk.terms, walk.sums)
         add = "".join(f"{name} += new_{name}\n" for name in walk.sums)
         some = "".join(f"{name}_some += new_{name}\n" for name in walk.sums)
@@ -301,7 +301,7 @@ class Text:
         return text + self.called(walk.finish, walk.numbers)
 
     def lead(self, array: str) -> str:
-        """The mean of the first elements, or in a short row the first; by pairs, as cuda_text.py."""
+        """The mean of the first elements, by pairs, or in a short row the first."""
         store = self.rows.store
         made = f"{array} = C({array}_all[start + i])\n"
         if store is not None and array in store.makes:
@@ -328,8 +328,10 @@ class Text:
             kept, rest = kept + add, rest + add
             narrow = "".join(f"{name} = sum_across({name}, sub)\n" for name in own)
             if form.block:
-                narrow = f"if sub > {plans.WARP}:\n" + indented(1, self.total(own)) + (
-                    "else:\n" + indented(1, narrow)
+                narrow = (
+                    f"if sub > {plans.WARP}:\n"
+                    + indented(1, self.total(own))
+                    + ("else:\n" + indented(1, narrow))
                 )
             after = narrow + "if column < reach and lane % sub == 0:\n"
             for m, name in enumerate(own):

@@ -22,7 +22,7 @@ from ..skeleton import Rows, Shape
 WARP = 32
 THREADS = 256  # of a block that takes several rows
 MORE = 512  # of one that takes one row, at most
-FEW = 32  # bytes of an array that a thread keeps, before a row takes more threads
+FEW = 32  # bytes of an array that one of some lanes keeps
 RESIDENT = 4  # blocks of THREADS for each processor that sums columns
 LEAST, MOST = 4, 32  # rows that one place of a block sums one after another
 WIDE = 1 << 30  # elements from which the number of one takes 64 bits
@@ -107,10 +107,9 @@ def plan_of(
     items = run // each * (columns if planes else 1)
     most = max(1, min(room.kept // size, room.items) // max(1, len(rows.elements)))
     few = min(max(1, FEW // size), most)
-    wanted = _power(-(-items // few))
-    lanes = min(wanted, WARP)
-    if items > lanes * most:
-        lanes = min(max(wanted, 2 * WARP), MORE)
+    lanes, kept = _power(-(-items // few)), few
+    if lanes > WARP:
+        lanes, kept = min(max(_power(-(-items // most)), 2 * WARP), MORE), most
     sub, per, steps = 1, 1, -(-items // lanes)
     if planes:
         narrow = lanes > WARP and columns < lanes // WARP
@@ -124,10 +123,14 @@ def plan_of(
         at_once = slots * RESIDENT * processors * THREADS // threads
         share = min(max(-(-count // at_once), LEAST), MOST, -(-count // slots))
     parts = -(-count // (slots * share))
-    kept = few if steps <= few else most
     form = Form(lanes > WARP, planes, each, kept, shape.width >= WIDE)
     sums = count // groups if planes else parts
     return Plan(form, threads, lanes, sub, per, steps, share, parts, sums)
+
+
+EVERY_WIDTH = 7, 8, 4096, 4097
+"""Lengths of rows, or of columns of planes, that take every form there is of odd ones, and of
+multiples of sixteen bytes, but for those with `wide`."""
 
 
 def _power(n: int) -> int:

@@ -160,6 +160,28 @@ def test_softmax_cross_entropy_is_never_half(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES[:2])
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_norms_are_never_half(engine, way):
+    """In the place of x, and of dy."""
+
+    def make(machine):
+        things = [machine.draw((5, 6), "float32"), *(machine.draw(6, "float32") for _ in range(2))]
+        if way == "backward":
+            _, saved = kernels.layer_norm_forward(*things, engine=engine)
+            things = [machine.draw((5, 6), "float32"), saved]
+        return things
+
+    def run(things):
+        getattr(kernels, f"layer_norm_{way}")(*things, out=things[0], engine=engine)
+
+    def seen(things):
+        return things[0].get().tobytes()
+
+    tried = check_every_failure(make, seen, run, f"layer_norm_{way}", "float32 arrays")
+    assert min(tried.values()) >= (1 if way == "forward" else 2)
+
+
+@pytest.mark.parametrize("engine", ENGINES[:2])
 def test_clipping_that_finds_no_memory_is_told_too(engine):
     def clipped(machine):
         step = Step(machine, SGD, engine, False, 0)

@@ -10,24 +10,23 @@ import numpy as np
 from onepass.kernels.compiling.cuda_packs import BYTES
 from onepass.kernels.compiling.dtypes import compute_dtype
 from onepass.kernels.rows.gpu import cuda_text, cupy_gpu, numba_cuda, numba_text
-from onepass.kernels.rows.gpu.plan import CUDA_C, NUMBA, WIDE, Form, plan_of
+from onepass.kernels.rows.gpu.plan import CUDA_C, EVERY_WIDTH, NUMBA, WIDE, Form, plan_of
 from onepass.kernels.rows.skeleton import Rows, Shape
 
 from proving.compiled import nvrtc
 from proving.compiled.lowered import Lowered
-from proving.norm_passes import JOIN, ROWS
+from proving.norm_passes import JOIN, ROWS, rows_of
 
 KERNELS = (*ROWS, JOIN)
-WIDTHS = 8, 63, 64, 256, 50_000, 50_001, WIDE
-PLANES = (8, 8, 64), (8, 8, 49), (1, 64, 3136), (1, 64, 3135)  # groups, columns, values of each
 
 
 @cache
 def forms(engine: str, rows: Rows, dtype: str) -> dict[str, Form]:
     """Those that shapes of rows take; of group norm, that have planes."""
-    shapes = [Shape(4096, 1, width, 1) for width in WIDTHS]
+    wide = [WIDE] if rows in rows_of("layer norm") else []
+    shapes = [Shape(4096, 1, width, 1) for width in (*EVERY_WIDTH, *wide)]
     if rows.name.startswith("group"):
-        shapes = [Shape(64, *plane) for plane in PLANES]
+        shapes = [Shape(64, 8, 2, width) for width in EVERY_WIDTH]
     size, found = np.dtype(dtype).itemsize, {}
     for shape in shapes:
         aligned, room = (BYTES, CUDA_C) if engine == "cupy" else (size, NUMBA)

@@ -33,7 +33,9 @@ CONVERTED = {
     "infer",
     *rows_forms.ROWS,
 }
-DOUBLES = {softmax_forms.MEAN, rows_forms.JOIN, *cuda_forms.SQUARES, *cuda_forms.BY_TABLE}  # whatever the arrays are
+DOUBLES = {  # whatever the arrays are
+    softmax_forms.MEAN, rows_forms.JOIN, *cuda_forms.SQUARES, *cuda_forms.BY_TABLE
+}  # fmt: skip
 QUICK = ("adam", "products")  # for all generations; the others for Hopper
 ADAM = {kernel.engine: kernel for kernel in KERNELS if kernel[1:] == ("adam", "float32")}
 

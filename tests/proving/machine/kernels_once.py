@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from cases import activation as activation_cases
 from cases import lists as list_cases
+from cases import norms as norm_cases
 from cases import softmax as softmax_cases
 from cases import state_formats as format_cases
 from cases.batch_norm import assert_batch_norm, assert_summed, make
@@ -31,6 +32,7 @@ from tolerances import DTYPES, GPU_FACTOR, assert_close, assert_step, signed
 
 from proving import account as proof
 from proving import layouts as format_layouts
+from proving import norm_passes
 
 # rule -> the public function that runs it, and the options that choose the rule
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -62,6 +64,9 @@ ENCODED = (257, 5003)
 ACTIVATION_SHAPES = ((1, 31), (33, 7), (1023,), (5000, 32))  # the last one's sums in parts
 # a thread's, some lanes', a warp's and a block's rows; the last one is read again
 SOFTMAX_WIDTHS = (1, 3, 10, 33, 100, 257, 1000, 1025, 5000, 40_000)
+# the same of operations over rows, some of them in several parts of several rows
+ROW_SHAPES = ((300, 3), (4099, 64), (33, 100), (67, 768), (3, 1023), (5, 50_000))
+GROUP_SHAPES = ((5, 6), (3, 8, 7, 7), (3, 8, 56, 56), (2, 4, 12_500))
 # long and short runs of a channel, whole and cut into parts; channels that fill no warp
 SHAPES = {
     "rows": ((33, 7), 1),
@@ -240,6 +245,15 @@ def softmaxes(where: Where, dtype: str) -> Iterator[str]:
             yield f"softmax {rows} {width} {dtype}"
 
 
+def over_rows(where: Where, dtype: str) -> Iterator[str]:
+    """Run norms both ways in every share of a row; the name of each run."""
+    for name in norm_passes.PASSES:
+        groups: dict[str, Any] = {"groups": 2} if name.startswith("group") else {}
+        for shape in GROUP_SHAPES if groups else ROW_SHAPES:
+            norm_cases.check(where, norm_passes.case_of(name, shape, dtype, **groups))
+            yield f"{name} {shape} {dtype}"
+
+
 # rule -> the optimizer that takes its steps
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {}),
@@ -304,7 +318,7 @@ def encoded(where: Where, dtype: str) -> Iterator[str]:
                 yield f"{name} {size} in blocks of {block}"
 
 
-WORKS = (steps, lists, norms, drops, activations, softmaxes, captured, encoded)
+WORKS = (steps, lists, norms, drops, activations, softmaxes, over_rows, captured, encoded)
 """A kernel that ships and that none of these launches fails the program."""
 
 PLANTED = {
