@@ -87,7 +87,7 @@ class Room(NamedTuple):
     item: int
 
 
-CUDA_C = Room(64, 16, BYTES)
+CUDA_C = Room(64, 8, BYTES)
 NUMBA = Room(64, 8, 1)
 
 
