@@ -99,6 +99,24 @@ def test_so_is_each_array_of_an_activation(name, dtype):
         assert loop.instructions / each(dtype) <= limit
 
 
+MOST_OF_ROWS = {  # instructions an element, of rows of 8 values a thread, reductions and all
+    "layer_norm_forward": 48, "layer_norm_plain_gradients": 52,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOST_OF_ROWS)
+def test_rows_are_moved_sixteen_bytes_at_a_time(name):
+    """But for numbers of the row."""
+    gate.needed_for_code()
+    found = forms.texts(name, "float32")
+    loop = gate.code(found["lanes, 2 x 4"]).first_loop(128)
+    assert loop.loads[128] >= 2
+    assert loop.stores[128] >= 2
+    assert loop.loads[32] <= 3
+    assert loop.instructions / 8 <= MOST_OF_ROWS[name]
+
+
 BITS = {"packs": 128, "halves": 64, "quarters": 32}  # of an item, by form
 STORED = ("normalize", "differentiate", "infer")
 MOST_OF_BATCH_NORM = {  # arrays read, arrays written, items of each under way, instructions
