@@ -20,6 +20,7 @@ from numba import carray, types
 
 from ...compiling import python_text
 from ...compiling.dtypes import COMPUTED, STORED
+from ...compiling.jit import once
 from ...compiling.specialize import specialize
 from ...simd import apart
 from ...simd.denormals import flush_denormals, restore_denormals
@@ -101,6 +102,12 @@ _COMMON = {
 }
 
 
+@once
+def _compiled(function: Function) -> Any:
+    """One of the functions of `Rows`, which operations share."""
+    return inline(specialize(function, **SCALARS))
+
+
 class Texts:
     """The texts of one operation for one dtype, and what their names mean."""
 
@@ -114,7 +121,7 @@ class Texts:
     def formula(self, function: Function) -> str:
         """The name by which text calls one of the functions of `Rows`."""
         name = f"formula_{function.__name__}"
-        self.names[name] = inline(specialize(function, **SCALARS))
+        self.names[name] = _compiled(function)
         return name
 
     def loop(
