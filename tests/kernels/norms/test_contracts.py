@@ -299,3 +299,9 @@ def test_a_processor_without_float16_conversions_says_so(monkeypatch):
         with pytest.raises(onepass.EngineUnavailableError, match="no float16 conversions"):
             call(x, engine="numba", **cut)
         call(x.astype("float32"), engine="numba", **cut)
+
+
+def test_warmup_takes_norms():
+    assert kernels.warmup("float32", engine="numba", rules=(), norms=OPERATIONS) is None
+    with pytest.raises(ValueError, match="norms holds 'instance'; expected 'layer_norm'"):
+        kernels.warmup(rules=(), norms=["instance"])
