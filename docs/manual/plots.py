@@ -1,0 +1,2 @@
+"""stub"""
+def write_plots(folder): pass
