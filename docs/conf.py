@@ -27,7 +27,7 @@ extensions = [
 ]
 exclude_patterns = ["manual", "_static"]
 nitpicky = True
-smartquotes = False
+smartquotes_action = "De"  # dashes and dots; quotes stay
 python_display_short_literal_types = True
 
 # Docstrings: signatures without types, which the text tells with shapes and dtypes.
@@ -63,10 +63,11 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 4,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+html_sidebars = {"index": [], "reference/**": ["sidebar-nav-bs"], "gallery/**": ["sidebar-nav-bs"], "*": ["globaltoc.html"]}
 html_context = {"default_mode": "auto"}
 linkcheck_ignore = [r"https?://.*"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

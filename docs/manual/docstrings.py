@@ -58,7 +58,7 @@ def _lines(lines: list[str], resolve: Resolve) -> Iterator[str]:
     at, paragraph = 0, []
 
     def spoken() -> Iterator[str]:
-        yield from prose("\n".join(paragraph), resolve).split("\n") if paragraph else ()
+        yield from _paragraph(paragraph, resolve)
         paragraph.clear()
 
     while at < len(lines):
@@ -90,6 +90,25 @@ def _lines(lines: list[str], resolve: Resolve) -> Iterator[str]:
     yield from spoken()
 
 
+OPTION = re.compile(r"(\"?[a-z_]\w*(?:=\w+)?\"?): +(?=\S)")
+
+
+def _paragraph(lines: list[str], resolve: Resolve) -> Iterator[str]:
+    """Text; or a list, where a line begins with an option and a colon, and others likewise."""
+    if not lines:
+        return
+    if not OPTION.match(lines[0]):
+        yield from prose("\n".join(lines), resolve).split("\n")
+        return
+    items: list[str] = []
+    for line in lines:
+        if found := OPTION.match(line):
+            items.append(f"`{found[1]}`: {line[found.end() :]}")
+        else:
+            items[-1] += f" {line}"
+    yield from ("", *(f"- {prose(item, resolve)}" for item in items), "")
+
+
 def block(text: str) -> list[str]:
     """An indented block as a directive."""
     if not is_code(text):
@@ -104,8 +123,10 @@ def prose(text: str, resolve: Resolve) -> str:
     """A paragraph: names and code between backticks set, and nothing else taken for markup."""
 
     def part(piece: str) -> str:
-        if piece.startswith("``") or not piece.startswith("`"):
-            return piece if piece.startswith("``") else re.sub(r"([*|\\]|_(?!\w))", r"\\\1", piece)
+        if piece.startswith("``"):
+            return piece
+        if not piece.startswith("`"):
+            return _with_formulas(piece)
         said = " ".join(piece.strip("`").split())
         full = resolve(said)
         return f":py:obj:`{said} <{full}>`" if full else f"``{said}``"
@@ -120,6 +141,21 @@ def prose(text: str, resolve: Resolve) -> str:
             here += "\\ "
         found += here
     return found
+
+
+def _with_formulas(text: str) -> str:
+    """Text without markup, its equations set."""
+    found, at = "", 0
+    for start, end, latex in formulas.in_text(text.replace("\n", " ")):
+        found += f"{_plain(text[at:start])}:math:`{latex}`"
+        at = end
+        if re.match(r"[\w(]", text[at:]):
+            found += "\\ "
+    return found + _plain(text[at:])
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([*|\\]|_(?!\w))", r"\\\1", text)
 
 
 def _name(line: str) -> str:

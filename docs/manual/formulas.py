@@ -30,7 +30,7 @@ OPERATORS = {
 PHRASES = {"sum": r"\sum", "mean": r"\operatorname*{mean}"}
 RELATIONS = {
     "=": "=", ":=": r"\mathrel{:=}", "+=": r"\mathrel{+}=", "-=": r"\mathrel{-}=",
-    "*=": r"\mathrel{\cdot}=", "->": r"\to", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">",
+    "*=": r"\mathrel{*}=", "->": r"\to", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">",
 }  # fmt: skip
 ASSIGNS = {"=", ":=", "+=", "-=", "*="}
 SIGNS = {
@@ -38,9 +38,9 @@ SIGNS = {
     "...": r"\dots",
 }  # fmt: skip
 PROSE = {
-    "a", "above", "all", "and", "as", "at", "by", "each", "else", "elsewhere", "for", "from", "if", "in",
-    "is", "later", "not", "of", "on", "or", "over", "than", "the", "to", "until", "up", "where", "while",
-    "with",
+    "a", "above", "after", "all", "and", "as", "at", "before", "by", "each", "else", "elsewhere", "for",
+    "from", "if", "in", "is", "later", "not", "nothing", "of", "on", "or", "over", "than", "the", "then",
+    "to", "too", "until", "up", "where", "while", "with",
 }  # fmt: skip
 """Words that are never a variable; any other is one if it stands alone."""
 ASIDE = re.compile(r"(where|or|while|with|later|elsewhere|for|until|if)\b|\w+ where\b|\(")
@@ -237,7 +237,7 @@ class _Cell:
             if token.text == "^":
                 self.next()
                 sign = "-" if self._is("-") and self.next() else ""
-                found = f"{{{found}}}^{{{sign}{_bare(self.atom())}}}"
+                found = f"{{{found}}}^{{{sign}{_bare(self.exponent())}}}"
             elif token.text == "_(":
                 self.next()
                 found = f"{found}_{{{self.sequence(')')}}}"
@@ -253,6 +253,12 @@ class _Cell:
             else:
                 break
         return found
+
+    def exponent(self) -> str:
+        token, found = self.peek(), self.atom()
+        after = self.peek()
+        called = token and token.text in OPERATORS and after and after.text == "(" and not after.apart
+        return found + self.atom() if called else found
 
     def is_applied(self) -> bool:
         """A function without parentheses: log p."""
@@ -347,6 +353,45 @@ def cell(text: str) -> tuple[str, bool]:
 def inline(text: str) -> str:
     """One formula in a line of text."""
     return _plain(cell(text)[0])
+
+
+HEAD = re.compile(
+    r"(?<![\w.`\"'=:/^-])(?:\([\w, ]+\)|[A-Za-z]\w*'?(?:\^\d)?(?:\([^()]*\))?) (?:=|-=|\+=|\*=|:=) (?=\S)"
+)
+"""How an equation begins in a line of text."""
+
+
+def in_text(text: str) -> list[tuple[int, int, str]]:
+    """Equations within a text: where each begins and ends, and its LaTeX."""
+    found, at = [], 0
+    while head := HEAD.search(text, at):
+        end = at = _end_of_equation(text, head.end())
+        try:
+            found.append((head.start(), end, inline(text[head.start() : end])))
+        except FormulaError:
+            at = head.end()
+    return found
+
+
+def _end_of_equation(text: str, at: int) -> int:
+    """Before a comma, a full stop or a word of English, outside of parentheses."""
+    depth, end, after_word, adding = 0, at, False, False
+    while match := TOKEN.match(text, at):
+        token, kind, at = match.group(), match.lastgroup, match.end()
+        if kind == "space":
+            continue
+        ends = token in (",", ";", ":", ".", ")", "]")
+        if kind == "quote" or (ends and depth == 0):
+            break
+        depth += (token in ("(", "[", "_(")) - (token in (")", "]"))
+        word = kind == "name" and name(token) is None and token not in FUNCTIONS and token != "sqrt"
+        if word and depth == 0 and not adding and token not in PHRASES:
+            letter = token == "a" and not after_word
+            if (token in PROSE and not letter) or (after_word and token not in OPERATORS):
+                break
+        adding = token in PHRASES and not text.startswith("(", at) or (adding and token != "of")
+        end, after_word = at, word
+    return end
 
 
 def display(block: str) -> str:
