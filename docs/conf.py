@@ -51,6 +51,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"onepass {version}"
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
+html_js_files = ["from_disk.js"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False
@@ -67,7 +68,12 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "reference/**": ["sidebar-nav-bs"], "gallery/**": ["sidebar-nav-bs"], "*": ["globaltoc.html"]}
+html_sidebars = {
+    "index": [],
+    "reference/**": ["sidebar-nav-bs"],
+    "gallery/**": ["sidebar-nav-bs"],
+    "*": ["globaltoc.html"],
+}
 html_context = {"default_mode": "auto"}
 linkcheck_ignore = [r"https?://.*"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

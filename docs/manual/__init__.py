@@ -1,1 +1,1 @@
-"""What the manual is made with: formulas, docstrings, the reference, READMEs, plots, the gallery."""
+"""What the manual is made with: formulas, docstrings, reference, READMEs, plots, gallery."""

@@ -10,7 +10,7 @@ from typing import Any
 
 MATHJAX = "mathjax/tex-svg.js"
 SHA256 = "2af9375000b5a3669be94d436ae1c61159855283cd18b3ee9817fb71c8f94c84"
-"""Of the file in django-static-mathjax 3.2.2.1: what readers' browsers run is what was looked at."""
+"""Of the file in django-static-mathjax 3.2.2.1, which readers' browsers run."""
 
 
 def copy_mathjax(site: Path) -> None:

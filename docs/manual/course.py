@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from . import formulas
+from .formula_words import FormulaError
+from .formulas import inline
 from .gallery import ROOT
 from .reference import resolve
 
@@ -56,7 +57,13 @@ def row(cells: dict[str, str]) -> Iterator[str]:
     drawn = re.search(r"examples/(\w+)\.py", cells["example"] + cells["where"])
     picture = f"gallery/{drawn[1]}" if drawn else PICTURES.get(cells["row"])
     if picture:
-        yield from (f"```{{image}} {picture}.png", f":alt: {cells['technique']}", ":width: 60%", "```", "")
+        yield from (
+            f"```{{image}} {picture}.png",
+            f":alt: {cells['technique']}",
+            ":width: 60%",
+            "```",
+            "",
+        )
         if picture.startswith("gallery"):
             yield from (f"[How it is drawn]({picture}.rst)", "")
 
@@ -82,8 +89,8 @@ def _part(text: str) -> str:
     if not re.search(r"[=^/()<]| [-+] ", text) or "`" in text:
         return text
     try:
-        return f"${formulas.inline(text)}$"
-    except formulas.FormulaError:
+        return f"${inline(text)}$".replace("\\frac", "\\dfrac")
+    except FormulaError:
         return text
 
 

@@ -1,8 +1,8 @@
 """Docstrings of the house, made reStructuredText on their way to a page.
 
-They are plain text with a few conventions: indented blocks are formulas (`formulas.py`) or code,
-`names` are public names or code, and sections begin with a word and a colon. Napoleon reads Args,
-Returns, Attributes and Example; the others become fields here.
+They are plain text with a few conventions: indented blocks are formulas (`formula_layout.py`) or
+code, `names` are public names or code, and sections begin with a word and a colon. Napoleon reads
+Args, Returns and Example; the others become fields here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import formulas
+from . import formula_layout
 
 SECTION = re.compile(r"([A-Z][A-Za-z ]*):(?: +(.*))?$")
-NAPOLEON = ("Args", "Returns", "Attributes", "Example", "Yields", "Args of the call")
-FIELDS = ("Raises", "Conventions", "Source")
+NAPOLEON = ("Args", "Returns", "Example", "Yields", "Args of the call")
+FIELDS = ("Attributes", "Raises", "Conventions", "Source")
 CODE = re.compile(
     r"^\s*(>>> |with |for |from |import |@|pip |python |mpiexec |onepass |\w+\(.*\)$)"
     r"|^\s*[\w.\[\], ]+ = [\w.]+\([^()]*[=\"\[][^()]*\)",
@@ -55,7 +55,8 @@ def formula_blocks(text: str) -> Iterator[str]:
 
 
 def _lines(lines: list[str], resolve: Resolve) -> Iterator[str]:
-    at, paragraph = 0, []
+    at = 0
+    paragraph: list[str] = []
 
     def spoken() -> Iterator[str]:
         yield from _paragraph(paragraph, resolve)
@@ -112,7 +113,12 @@ def _paragraph(lines: list[str], resolve: Resolve) -> Iterator[str]:
 def block(text: str) -> list[str]:
     """An indented block as a directive."""
     if not is_code(text):
-        return [".. math::", "   :nowrap:", "", *(f"   {each}" for each in formulas.display(text).split("\n"))]
+        return [
+            ".. math::",
+            "   :nowrap:",
+            "",
+            *(f"   {each}" for each in formula_layout.display(text).split("\n")),
+        ]
     lines = text.split("\n")
     base = min(len(each) - len(each.lstrip()) for each in lines if each.strip())
     language = "console" if re.match(r"\s*(pip|python|mpiexec|onepass) ", text) else "python"
@@ -146,7 +152,7 @@ def prose(text: str, resolve: Resolve) -> str:
 def _with_formulas(text: str) -> str:
     """Text without markup, its equations set."""
     found, at = "", 0
-    for start, end, latex in formulas.in_text(text.replace("\n", " ")):
+    for start, end, latex in formula_layout.in_text(text.replace("\n", " ")):
         found += f"{_plain(text[at:start])}:math:`{latex}`"
         at = end
         if re.match(r"[\w(]", text[at:]):
@@ -210,18 +216,19 @@ def _entries(lines: list[str], name: str, resolve: Resolve) -> Iterator[str]:
 
 
 def _field(name: str, lines: list[str], resolve: Resolve) -> Iterator[str]:
-    """Raises, Conventions or Source: a field with one paragraph for each that was written."""
+    """Attributes, Raises, Conventions or Source: a field with what was written."""
     first = SECTION.match(lines[0])
     assert first
-    said = ([first[2]] if first[2] else []) + [each.strip() for each in lines[1:]]
-    if name == "Raises":
-        said = [_raised(each) for each in _joined(lines[1:])] if not first[2] else said
-    paragraphs = "\n".join(said).strip().split("\n\n")
     yield from ("", f":{name}:")
-    for each in paragraphs:
-        text = prose(each, resolve) if name != "Raises" or first[2] else _exceptions(each, resolve)
-        yield from (f"    {line}" for line in text.split("\n"))
-        yield ""
+    if name in ("Attributes", "Raises") and not first[2]:
+        entries = (_entry(name, each, resolve) for each in _joined(lines[1:]))
+        yield from (f"    - {each}" for each in entries)
+    else:
+        said = "\n".join(([first[2]] if first[2] else []) + [each.strip() for each in lines[1:]])
+        for each in said.strip().split("\n\n"):
+            yield from (f"    {line}" for line in prose(each, resolve).split("\n"))
+            yield ""
+    yield ""
 
 
 def _joined(lines: list[str]) -> list[str]:
@@ -237,17 +244,15 @@ def _joined(lines: list[str]) -> list[str]:
     return found
 
 
-def _raised(entry: str) -> str:
-    return entry + "\n"
-
-
-def _exceptions(entry: str, resolve: Resolve) -> str:
-    """`TypeError, KernelError: when`, the names set."""
-    names, colon, when = entry.strip().partition(": ")
-    if not colon or not re.fullmatch(r"[\w., ]+", names):
-        return prose(entry.strip(), resolve)
+def _entry(name: str, entry: str, resolve: Resolve) -> str:
+    """`TypeError, KernelError: when`, or `loss, metric: what they are`, the names set."""
+    names, colon, what = entry.partition(": ")
+    if not colon or not re.fullmatch(r"[\w., ()]+", names):
+        return prose(entry, resolve)
+    if name == "Attributes":
+        return f"**{_plain(names)}** -- {prose(what, resolve)}"
     set_names = prose(", ".join(f"`{each.strip()}`" for each in names.split(",")), resolve)
-    return f"{set_names}: {prose(when, resolve)}"
+    return f"{set_names}: {prose(what, resolve)}"
 
 
 def connect(app: Any, resolve: Resolve) -> None:

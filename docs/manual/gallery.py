@@ -1,7 +1,7 @@
 """The gallery: each script of examples/ with its picture, what it printed, and its source.
 
-A script is run once, as a user runs it, and what it wrote is kept in build/examples under a checksum
-of the script and of the library; the tests of the examples leave theirs there, too.
+A script is run once, as a user runs it, and what it wrote is kept in build/examples under a
+checksum of the script and of the library; the tests of the examples leave theirs there, too.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def run(path: Path) -> Ran | None:
     picture.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(path), "--device", "cpu", "--out", str(picture)]
     one_core = {"OPENBLAS_NUM_THREADS": "1", "ONEPASS_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | one_core)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | one_core
+    )
     if done.returncode:
         raise RuntimeError(f"{path} fails:\n{done.stderr}")
     keep(path, picture, done.stdout)
@@ -158,7 +160,9 @@ def page(one: Example, ran: Ran | None) -> str:
     lines += [to_rst(one.text, resolve), ""]
     if ran:
         lines += ["It prints:", "", ".. code-block:: text", ""]
-        lines += [f"   {line}" for line in ran.printed.splitlines() if not line.startswith("wrote ")]
+        lines += [
+            f"   {line}" for line in ran.printed.splitlines() if not line.startswith("wrote ")
+        ]
     else:
         lines.append(f"It needs {NEEDS[one.path.name]}, and was not run for this page.")
     lines += ["", f":download:`{one.path.name} <../../examples/{one.path.name}>`:", ""]
@@ -172,11 +176,20 @@ def _alt(one: Example) -> str:
 
 def index(found: list[Example], ran: list[Ran | None]) -> str:
     lines = ["Gallery", "=======", ""]
-    lines += ["Scripts that train or compute something in seconds, say what they found, and draw it.", ""]
+    lines += [
+        "Scripts that train or compute something in seconds, say what they found, and draw it.",
+        "",
+    ]
     lines += [".. toctree::", "   :hidden:", "", *(f"   {one.name}" for one in found), ""]
     lines += [".. grid:: 1 2 3 3", "   :gutter: 3", ""]
     for one, result in zip(found, ran, strict=True):
-        lines += [f"   .. grid-item-card:: {one.title}", f"      :link: {one.name}", "      :link-type: doc"]
-        lines += [f"      :img-top: {one.name}.png", f"      :img-alt: {_alt(one)}"] if result else []
+        lines += [
+            f"   .. grid-item-card:: {one.title}",
+            f"      :link: {one.name}",
+            "      :link-type: doc",
+        ]
+        lines += (
+            [f"      :img-top: {one.name}.png", f"      :img-alt: {_alt(one)}"] if result else []
+        )
         lines += ["", f"      {prose(one.about, resolve)}", ""]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -52,7 +53,7 @@ class Public:
 
 @cache
 def public_names() -> dict[str, Public]:
-    """All of them by their full names: those of __all__, and functions that `nets` has beside it."""
+    """By their full names: those of __all__, and the functions that `nets` has beside it."""
     return {each.full: each for module in MODULES for each in _of(module)}
 
 
@@ -85,7 +86,7 @@ def _below(module: str, name: str) -> str:
     from importlib import import_module
 
     body = ast.parse(inspect.getsource(import_module(module))).body
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in pairwise(body):
         targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
         if any(isinstance(each, ast.Name) and each.id == name for each in targets):
             value = getattr(getattr(after, "value", None), "value", None)

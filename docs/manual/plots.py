@@ -11,22 +11,20 @@ from onepass.bench.report.record import Report
 from onepass.bench.report.words import short_seconds
 
 from .gallery import ROOT
-from .tables import MAIN, PATHS, report
+from .tables import MAIN, PATHS, TRAINING, report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULTS = ROOT / "bench" / "results"
 DRAWN = {
-    "2026-11-21-cpu-intel-xeon-2-cores": (
+    MAIN: (
         "time-float32-cpu", "gain-float32-cpu", "peer-float32-cpu", "bytes-float32-cpu",
-        "batch-norm-float32-cpu", "break-even-steps", "vectorize-float32-cpu", "growth",
+        "vectorize-float32-cpu",
     ),
-    "2026-11-29-cpu-intel-xeon-2-cores-training": ("training-float32-cpu", "step-parts-float32-cpu", "curves-mnist-128",
-    ),
+    TRAINING: ("training-float32-cpu", "step-parts-float32-cpu", "curves-mnist-128"),
     "2026-11-30-cpu-amd-epyc-2-cores-state-formats": ("state-formats-float32-cpu",),
     "2026-11-30-cpu-intel-xeon-2-cores-estimators": ("estimators-float32-cpu",),
-    "2026-11-30-cpu-amd-epyc-2-cores-ranks": ("ranks-float32-cpu",),
 }  # fmt: skip
 """A result file -> the plots of it that pages show."""
 

@@ -2,9 +2,9 @@
 
     <!-- include: kernels/state_formats/README.md; When to use which; Measured -->
 
-in a page stands for these sections of that file (all of it where none is named), whose links lead to
-pages of the manual where there is one, else to the file. Tables that list a folder's files are left
-out. `<!-- course -->` stands for the course.
+in a page stands for these sections of that file (all of it where none is named), whose links lead
+to pages of the manual where there is one, else to the file. Tables that list a folder's files are
+left out. `<!-- course -->` stands for the course.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from . import tables
 from .course import course
 from .gallery import ROOT
+from .reference import resolve
 
 PAGES = {
     "README.md": "index",
@@ -33,6 +34,7 @@ PAGES = {
 }
 """A document of the repository -> the page that has what it says."""
 INCLUDE = re.compile(r"^<!-- include: ([\w./-]+)(?:; (.*?))? -->$", re.MULTILINE | re.DOTALL)
+NAME = re.compile(r"(?<![\[`\w])`([A-Za-z_][\w.]*(?:\(\))?)`(?![\]`])")
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -52,8 +54,23 @@ def expanded(text: str, note: Any = lambda path: None) -> str:
         wanted = [" ".join(title.split()) for title in (found[2] or "").split(";") if title.strip()]
         return "\n".join(sections(file.read_text(encoding="utf-8"), wanted, file))
 
-    text = tables.expanded(INCLUDE.sub(included, text))
+    text = with_links_to_names(tables.expanded(INCLUDE.sub(included, text)))
     return re.sub(r"^<!-- course -->$", lambda _: course(), text, flags=re.MULTILINE)
+
+
+def with_links_to_names(text: str) -> str:
+    """Public names between backticks lead to their pages, but in code, tables and titles."""
+
+    def link(found: re.Match[str]) -> str:
+        full = resolve(found[1])
+        return f"[`{found[1]}`](reference/{full}.rst)" if full else found[0]
+
+    lines, fenced = [], False
+    for line in text.split("\n"):
+        fenced ^= line.startswith(("```", ":::"))
+        plain = not fenced and not line.startswith(("|", "#", "    ", "<!--"))
+        lines.append(NAME.sub(link, line) if plain else line)
+    return "\n".join(lines)
 
 
 def sections(text: str, wanted: list[str], file: Path) -> list[str]:
@@ -64,10 +81,16 @@ def sections(text: str, wanted: list[str], file: Path) -> list[str]:
     """
     parts = dict(_sections(text))
     if missing := [title for title in wanted if title not in parts]:
-        raise LookupError(f"{file} has no section {missing[0]!r}; it has {', '.join(map(repr, parts))}")
+        raise LookupError(
+            f"{file} has no section {missing[0]!r}; it has {', '.join(map(repr, parts))}"
+        )
     chosen = wanted or [title for title in parts if title]
     before = [] if wanted else [parts[""]]
-    return [linked(without_file_tables(each), file) for each in (*before, *map(parts.get, chosen)) if each]
+    return [
+        linked(without_file_tables(each), file)
+        for each in (*before, *map(parts.get, chosen))
+        if each
+    ]
 
 
 def _sections(text: str) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ TITLES = {
     "onepass.nets.diagnosis": "Diagnosis",
     "onepass.nets.command": "Recipes",
 }
-"""A room and what is in it, in the order of the page. A room without a line here has its own name."""
+"""A room and what is in it, in the order of the page. A room without a line has its own name."""
 PACKAGES = {
     "onepass": "`onepass`: devices",
     "onepass.kernels": "`onepass.kernels`: steps and operations on arrays",
@@ -50,7 +50,9 @@ def write_reference(folder: Path, examples: dict[str, list[str]]) -> None:
         examples: name -> the examples that import it.
     """
     folder.mkdir(exist_ok=True)
-    pages = {f"{full}.rst": page(one, examples.get(one.name, [])) for full, one in public_names().items()}
+    pages = {
+        f"{full}.rst": page(one, examples.get(one.name, [])) for full, one in public_names().items()
+    }
     pages["index.rst"] = index()
     for old in folder.glob("*.rst"):
         if old.name not in pages:
@@ -93,7 +95,7 @@ def page(one: Public, examples: list[str]) -> str:
     head = [_heading(title, "="), f".. currentmodule:: {_package(one)}", ""]
     if one.kind == "data":
         text = to_rst(one.doc, resolve)
-        body = [f".. py:data:: {one.full}", "", *(f"   {line}" for line in text.split("\n")), ""]
+        body = [f".. py:data:: {one.name}", "", *(f"   {line}" for line in text.split("\n")), ""]
         body += ["   .. code-block:: python", "", *(f"      {key!r}" for key in one.thing), ""]
     else:
         options = ["   :members:", "   :show-inheritance:"] if one.kind != "function" else []
@@ -109,7 +111,9 @@ def index() -> str:
     lines = [_heading("Reference", "=")]
     lines += ["Every public name, with its formula, shapes, errors and sources.", ""]
     lines += [".. toctree::", "   :hidden:", ""]
-    lines += [f"   {one.full.removeprefix('onepass.')} <{full}>" for full, one in public_names().items()]
+    lines += [
+        f"   {one.full.removeprefix('onepass.')} <{full}>" for full, one in public_names().items()
+    ]
     lines.append("")
     for package, title in PACKAGES.items():
         lines += [_heading(title.replace("`", "``"), "-"), f".. py:module:: {package}", ""]

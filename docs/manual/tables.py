@@ -48,7 +48,9 @@ def report(name: str) -> Report:
 
 def expanded(text: str) -> str:
     """A page with its tables."""
-    return re.sub(r"^<!-- table: (\S+) -->$", lambda found: TABLES[found[1]](), text, flags=re.MULTILINE)
+    return re.sub(
+        r"^<!-- table: (\S+) -->$", lambda found: TABLES[found[1]](), text, flags=re.MULTILINE
+    )
 
 
 def _of(name: str, section: str) -> list[Ratios]:
@@ -66,7 +68,9 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]], source: str) -> s
 
 def one_step() -> str:
     """Adam at 1e7: time, passes and bytes of each path."""
-    (here,) = (one for one in _of(MAIN, "steps") if (one.ours.operation, one.ours.label) == ("adam", "1e7"))
+    (here,) = (
+        one for one in _of(MAIN, "steps") if (one.ours.operation, one.ours.label) == ("adam", "1e7")
+    )
     rows = []
     for path, said in PATHS.items():
         if one := here.paths.get(path):
@@ -74,7 +78,9 @@ def one_step() -> str:
             passes = "" if one.launches is None else str(one.launches)
             beside = short_ratio(one.timing.median / here.ours.timing.median)
             rows.append((said, short_seconds(one.timing.median), beside, passes, each))
-    return _table(("Adam, 1e7 parameters", "time", "beside ours", "passes", "bytes a parameter"), rows, MAIN)
+    return _table(
+        ("Adam, 1e7 parameters", "time", "beside ours", "passes", "bytes a parameter"), rows, MAIN
+    )
 
 
 def peers() -> str:
@@ -83,7 +89,11 @@ def peers() -> str:
     for one in _of(MAIN, "steps"):
         found.setdefault(one.ours.operation, {})[one.ours.label] = one.against_peer
     sizes = [size for size in found["sgd"] if size.startswith("1e")]
-    rows = ((rule, *(short_ratio(line.get(size)) for size in sizes)) for rule, line in found.items() if rule in RULES)
+    rows = (
+        (rule, *(short_ratio(line.get(size)) for size in sizes))
+        for rule, line in found.items()
+        if rule in RULES
+    )
     return _table(("rule", *sizes), rows, MAIN)
 
 
@@ -95,7 +105,11 @@ def batch_norm() -> str:
     found: dict[str, dict[str, Ratios]] = {}
     for one in _of(MAIN, "batch-norm"):
         found.setdefault(one.ours.label, {})[one.ours.operation] = one
-    both = [operation for operation in ("forward", "both") if all(operation in line for line in found.values())]
+    both = [
+        operation
+        for operation in ("forward", "both")
+        if all(operation in line for line in found.values())
+    ]
     head = ["x", *(f"PyTorch, {what}" for what in both), *(f"NumPy, {what}" for what in both)]
     rows = [
         (
@@ -108,23 +122,30 @@ def batch_norm() -> str:
     return _table(head, rows, MAIN)
 
 
+def tensors() -> str:
+    """One step over many separate tensors."""
+    (here,) = _of(MAIN, "tensors")
+    said = PATHS | {"separate": "onepass, as they are", "flat": "onepass, in one buffer"}
+    rows = [(said[path], short_seconds(one.timing.median)) for path, one in here.paths.items()]
+    return _table(("Adam, 3,000 tensors of 3,500", "time"), rows, MAIN)
+
+
 def training() -> str:
     """An epoch by each trainer."""
-    rows = []
-    for one in _of(TRAINING, "training"):
-        times = (short_seconds(one.paths[path].timing.median) if path in one.paths else "" for path in TRAINERS)
-        rows.append((one.ours.label, *times))
-    return _table(("an epoch", *TRAINERS.values()), rows, TRAINING)
+    found = _of(TRAINING, "training")
+    rows = [(said, *(_time(one, path) for one in found)) for path, said in TRAINERS.items()]
+    return _table(("an epoch of", *(one.ours.label for one in found)), rows, TRAINING)
+
+
+def _time(one: Ratios, path: str) -> str:
+    return short_seconds(one.paths[path].timing.median) if path in one.paths else ""
 
 
 def busy() -> str:
     """An epoch beside busy processes."""
     found = _of(TRAINING, "busy")
     paths = ("onepass", "jax scan", "torch fused", "sklearn without batch norm")
-    rows = (
-        (one.ours.operation, *(short_seconds(one.paths[path].timing.median) for path in paths))
-        for one in found
-    )
+    rows = ((one.ours.operation, *(_time(one, path) for path in paths)) for one in found)
     return _table(("an epoch of 3,840 samples", *paths), rows, TRAINING)
 
 
@@ -132,6 +153,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "one-step": one_step,
     "peers": peers,
     "batch-norm": batch_norm,
+    "tensors": tensors,
     "training": training,
     "busy": busy,
 }
