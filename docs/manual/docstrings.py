@@ -56,10 +56,12 @@ def formula_blocks(text: str) -> Iterator[str]:
 
 def _lines(lines: list[str], resolve: Resolve) -> Iterator[str]:
     at = 0
-    paragraph: list[str] = []
+    first, paragraph = True, list[str]()
 
     def spoken() -> Iterator[str]:
-        yield from _paragraph(paragraph, resolve)
+        nonlocal first
+        yield from _paragraph(paragraph, resolve, first)
+        first = first and not paragraph
         paragraph.clear()
 
     while at < len(lines):
@@ -94,11 +96,11 @@ def _lines(lines: list[str], resolve: Resolve) -> Iterator[str]:
 OPTION = re.compile(r"(\"?[a-z_]\w*(?:=\w+)?\"?): +(?=\S)")
 
 
-def _paragraph(lines: list[str], resolve: Resolve) -> Iterator[str]:
+def _paragraph(lines: list[str], resolve: Resolve, first: bool) -> Iterator[str]:
     """Text; or a list, where a line begins with an option and a colon, and others likewise."""
     if not lines:
         return
-    if not OPTION.match(lines[0]):
+    if first or not OPTION.match(lines[0]):
         yield from prose("\n".join(lines), resolve).split("\n")
         return
     items: list[str] = []

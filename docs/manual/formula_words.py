@@ -36,7 +36,7 @@ PROSE = {
 }  # fmt: skip
 """Words that are never a variable; any other is one if it stands alone."""
 CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|", "||": "||"}
-ESCAPED = {"_": r"\_", "%": r"\%", "#": r"\#", "&": r"\&", "$": r"\$", "{": r"\{", "}": r"\}"}
+ESCAPED = {"%": r"\%", "#": r"\#", "&": r"\&", "$": r"\$", "{": r"\{", "}": r"\}"}
 TOKEN = re.compile(
     r"""(?P<space>\s+)
     |(?P<quote>"[^"]*"|`[^`]*`)
@@ -69,7 +69,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def words(text: str) -> str:
-    """As text within mathematics."""
+    """As text within mathematics, where MathJax takes an underscore for itself."""
     return "\\text{" + "".join(ESCAPED.get(letter, letter) for letter in text) + "}"
 
 
