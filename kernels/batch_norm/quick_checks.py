@@ -59,6 +59,13 @@ def quick_pair(dy: Any, x: Any) -> bool:
     )
 
 
+def quick_beside(residual: Any, x: Any, written: Sequence[Any] = ()) -> bool:
+    """Whether that is a contiguous NumPy array like x, beside vectors, or None, to be written."""
+    return quick_pair(residual, x) and not any(
+        vector is not None and may_share_memory(vector, residual) for vector in written
+    )
+
+
 def quick_places(places: Sequence[Any], vectors: Sequence[Any], arrays: Sequence[Any]) -> bool:
     """Whether gradients of `vectors`, gamma and beta, can go to `places`, each None or an array:
     writeable ones of one dtype and shape, that share no memory with one another or what is read."""
