@@ -28,7 +28,7 @@ def beside(array: Any, low: int, high: int) -> Any:
 
 
 @overload(beside)
-def _beside(array: Any, low: Any, high: Any) -> Any:
+def _beside(array, low, high):
     if isinstance(array, types.NoneType):
         return lambda array, low, high: None
     return lambda array, low, high: span(array, low, high)
@@ -40,7 +40,7 @@ def given(dz: Any, dy: Any) -> Any:
 
 
 @overload(given)
-def _given(dz: Any, dy: Any) -> Any:
+def _given(dz, dy):
     return (lambda dz, dy: dy) if isinstance(dz, types.NoneType) else (lambda dz, dy: dz)
 
 
@@ -50,11 +50,11 @@ def passed(dy: Any, y: Any, dz: Any, low: int, high: int, zero: Any) -> Any:
 
 
 @overload(passed)
-def _passed(dy: Any, y: Any, dz: Any, low: Any, high: Any, zero: Any) -> Any:
+def _passed(dy, y, dz, low, high, zero):
     if isinstance(dz, types.NoneType):
         return lambda dy, y, dz, low, high, zero: span(dy, low, high)
 
-    def through_gate(dy: Any, y: Any, dz: Any, low: Any, high: Any, zero: Any) -> Any:
+    def through_gate(dy, y, dz, low, high, zero):
         into = span(dz, low, high)
         if address(dz) == address(dy):
             close_gate(into, span(y, low, high), zero)
