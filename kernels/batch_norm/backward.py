@@ -174,6 +174,7 @@ def _layout_of_saved(saved: Saved) -> Layout:
     vectors = [v for v in (saved.gamma, saved.beta) if v is not None]
     if (
         x.shape != saved.shape
+        or (saved.y is not None and saved.y.shape != saved.shape)
         or kept.shape != (3, layout.channels)
         or kept.dtype.char != ("d" if x.dtype.char == "d" else "f")
         or not kept.flags.c_contiguous
