@@ -79,7 +79,7 @@ _MOMENTS = (
 _PRODUCTS = (
     _HEAD
     + """(
-    const T *x, const T *dy, BESIDE(const T *y, T *dz,) const C *kept, const C *gamma,
+    const T *x, const T *dy,ALSO const C *kept, const C *gamma,
     const C *beta, C *partial, SHAPE
 ) {
     __shared__ C room[ROOM];
@@ -162,7 +162,7 @@ _NORMALIZED = """
 _NORMALIZE = (
     _HEAD
     + """(
-    const T *x, BESIDE(const T *residual,) const C *partial, const C *gamma, const C *beta,
+    const T *x,ALSO const C *partial, const C *gamma, const C *beta,
     C *running_mean, C *running_var, C *kept, T *y, SHAPE, const C eps, const C momentum,
     const C keep, const long long *stop
 ) {
@@ -193,7 +193,7 @@ _NORMALIZE = (
 _INFER = (
     _HEAD
     + """(
-    const T *x, BESIDE(const T *residual,) const C *mean, const C *var, const C *gamma,
+    const T *x,ALSO const C *mean, const C *var, const C *gamma,
     const C *beta, T *y, SHAPE, const C eps
 ) {
     __shared__ Coefficients of[3];"""

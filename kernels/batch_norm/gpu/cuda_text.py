@@ -87,12 +87,20 @@ def source(name: str, dtype: str, relu: bool, runs: bool, each: int, threads: in
         "MOST_CHANNELS": MOST_CHANNELS,
     }
     body = _BODIES[plain].replace("NAME", symbol(name)).replace("SHAPE", SHAPE)
+    body = body.replace("ALSO", _parameters(name))
     return (
         "".join(f"typedef {kind} {alias};\n" for alias, kind in types.items())
         + "".join(f"#define {key} {number}\n" for key, number in numbers.items())
         + _functions(types["C"])
         + (tiles(runs) + CHANNELS + TAKES + body).replace("GIVEN", GIVEN)
     )
+
+
+def _parameters(name: str) -> str:
+    """Those of arrays that only kernels with a residual have."""
+    if name not in BESIDE:
+        return ""
+    return " const T *y, T *dz," if name in ALWAYS_GATED else " const T *residual,"
 
 
 @cache

@@ -34,7 +34,7 @@ _FORWARD = (
     _EVERY_ITEM
     + _HEAD
     + """(
-    const T *x, BESIDE(const T *residual,) const C *gamma, const C *beta, C *running_mean,
+    const T *x,ALSO const C *gamma, const C *beta, C *running_mean,
     C *running_var, C *kept, T *y, SHAPE, const C eps, const C momentum, const C keep,
     const long long *stop
 ) {
@@ -86,7 +86,7 @@ _BACKWARD = (
     _EVERY_ITEM
     + _HEAD
     + """(
-    const T *x, const T *dy, BESIDE(const T *y, T *dz,) const C *kept, const C *gamma,
+    const T *x, const T *dy,ALSO const C *kept, const C *gamma,
     const C *beta, C *gamma_grad, C *beta_grad, T *dx, SHAPE
 ) {
     __shared__ C room[ROOM];
