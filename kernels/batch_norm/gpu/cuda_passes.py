@@ -91,17 +91,18 @@ _PRODUCTS = (
     C center[KINDS], scale[KINDS], shift[KINDS], one[EACH], two[EACH];
     TAKE_AFFINE
     EVERY_ELEMENT one[j] = two[j] = 0;
-    walk<DEEP / 2>(w, [&](const Index *places, auto there) {
-        Item values[DEEP / 2], given[DEEP / 2];
-        BESIDE(Item results[DEEP / 2];)
+    constexpr int AT_ONCE = RESIDUAL && EACH == 1 ? DEEP / 4 : DEEP / 2;
+    walk<AT_ONCE>(w, [&](const Index *places, auto there) {
+        Item values[AT_ONCE], given[AT_ONCE];
+        BESIDE(Item results[AT_ONCE];)
         #pragma unroll
-        for (int i = 0; i < DEEP / 2; ++i)
+        for (int i = 0; i < AT_ONCE; ++i)
             if (there(i)) {
                 values[i] = item(x, places[i]), given[i] = item(dy, places[i]);
                 BESIDE(results[i] = item(y, places[i]);)
             }
         #pragma unroll
-        for (int i = 0; i < DEEP / 2; ++i)
+        for (int i = 0; i < AT_ONCE; ++i)
             if (there(i)) {
                 EVERY_ELEMENT {
                     const int kind = KIND(j);

@@ -94,14 +94,14 @@ _BACKWARD = (
     + _MINE
     + """
     C values[KEPT][EACH], given[KEPT][EACH];
-#if RESIDUAL
+#if RESIDUAL  // x comes behind the others: all three under way are too many for the registers
     EVERY_STEP {
         C results[EACH];
-        take(x, w.at, values[i]), take(dy, w.at, given[i]), take(y, w.at, results);
+        take(dy, w.at, given[i]), take(y, w.at, results);
         EVERY_ELEMENT given[i][j] = passed(given[i][j], results[j]);
     }
     w = Walk(GIVEN);
-    EVERY_STEP give(dz, w.at, given[i]);
+    EVERY_STEP take(x, w.at, values[i]);
 #else
     EVERY_STEP take(x, w.at, values[i]), take(dy, w.at, given[i]);
 #endif
@@ -137,7 +137,10 @@ _BACKWARD = (
         }
     }
     w = Walk(GIVEN);
-    EVERY_STEP give(dx, w.at, values[i]);
+    EVERY_STEP {
+        BESIDE(give(dz, w.at, given[i]);)
+        give(dx, w.at, values[i]);
+    }
 }
 """
 )
