@@ -60,7 +60,7 @@ class Norm(Workload):
     @property
     def paths(self) -> tuple[str, ...]:
         limit = ("limit",) if self.device != "cpu" or self.dtype == "float32" else ()
-        apart = (APART,) if self.case.residual else ()
+        apart = (APART,) if self.case.residual and self.activation else ()
         return "array", "tuned", *self.fused, *apart, *limit, "torch"
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
