@@ -85,7 +85,9 @@ class CupyBatchNorm(BatchNormEngine):
         beside: tuple[Array, ...] = gate or ()
         cut = _cut(how.layout, (x, dy, *beside), whole=False)
         partial = empty((2, cut.plan.parts, how.layout.channels), cut.number)
-        _products(cut, dy, x, how, kept, partial, beside)
+        name = "products_residual" if beside else "products"
+        given = kept, _of(how.gamma), _of(how.beta), partial
+        cut.launch(name, how.relu, x, dy, *beside, *given, *cut.shape)
         return joined_products(partial)
 
     def differentiate(
@@ -239,20 +241,12 @@ def _backward(
         return
     partial = empty((2 * cut.plan.parts, layout.channels), cut.number)
     if gate is not None:
-        cut.kernel("differentiate", False).compile()  # before dz, which a user may see, is written
-    _products(cut, dy, x, how, kept, partial, beside)
-    if gate is not None:
+        cut.compile("differentiate", False)  # before dz, which a user may see, is written
+        cut.launch("products_residual", True, x, dy, *beside, *given, partial, *cut.shape)
         dy, relu = gate.dz, False
+    else:
+        cut.launch("products", relu, x, dy, *given, partial, *cut.shape)
     cut.launch("differentiate", relu, x, dy, partial, *given, *written)
-
-
-def _products(
-    cut: Cut, dy: Array, x: Array, how: How, kept: Array, partial: Array, beside: tuple[Array, ...]
-) -> None:
-    """The sums of parts, and dz where `beside` has a gate."""
-    name = "products_residual" if beside else "products"
-    given = kept, _of(how.gamma), _of(how.beta), partial
-    cut.launch(name, how.relu, x, dy, *beside, *given, *cut.shape)
 
 
 def _inference(
@@ -280,11 +274,14 @@ class Cut(NamedTuple):
 
     def launch(self, name: str, relu: bool, x: Array, *arguments: Any) -> None:
         """One of `cuda_text.KERNELS`."""
-        self.kernel(name, relu)(x, self.blocks, self.plan.threads, x, *arguments)
-
-    def kernel(self, name: str, relu: bool) -> RawKernel:
         plan = self.plan
-        return raw_kernel(name, self.dtype, relu, plan.runs, plan.each, plan.threads)
+        kernel = raw_kernel(name, self.dtype, relu, plan.runs, plan.each, plan.threads)
+        kernel(x, self.blocks, plan.threads, x, *arguments)
+
+    def compile(self, name: str, relu: bool) -> None:
+        """What `launch` compiles at its first."""
+        plan = self.plan
+        raw_kernel(name, self.dtype, relu, plan.runs, plan.each, plan.threads).compile()
 
 
 def _cut(layout: Layout, arrays: tuple[Array, ...], whole: bool = True) -> Cut:
