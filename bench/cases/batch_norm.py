@@ -84,7 +84,7 @@ class NormCase:
     def apart(self, arrays: dict[str, Array], engine: str = "auto") -> dict[str, Callable[[], Any]]:
         """The same with a residual and a ReLU as calls of their own, each into memory that is there
         or a new array, as one of ours has it."""
-        a, options = arrays, {"channel_axis": self.axis, "engine": engine}
+        a, options = arrays, dict[str, Any](channel_axis=self.axis, engine=engine)
         vectors = [a[name] for name in ("gamma", "beta", "running_mean", "running_var")]
 
         def finished(y: Array) -> Array:

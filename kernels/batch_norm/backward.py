@@ -169,17 +169,19 @@ def _how(saved: Saved, layout: Layout, dtype: str) -> How:
 
 def _layout_of_saved(saved: Saved) -> Layout:
     """How saved.x lies in memory now, if all in `saved` still has the shapes of the forward."""
-    x, kept = saved.x, saved.kept
+    x, kept, gamma, beta = saved.x, saved.kept, saved.gamma, saved.beta
     layout = layout_of(x, saved.channel_axis)
-    vectors = [v for v in (saved.gamma, saved.beta) if v is not None]
+    vector = (layout.channels,)
     if (
         x.shape != saved.shape
         or (saved.y is not None and saved.y.shape != saved.shape)
         or kept.shape != (3, layout.channels)
         or kept.dtype.char != ("d" if x.dtype.char == "d" else "f")
         or not kept.flags.c_contiguous
-        or any(vector.shape != (layout.channels,) for vector in vectors)
+        or (gamma is not None and gamma.shape != vector)
+        or (beta is not None and beta.shape != vector)
     ):
+        vectors = [v for v in (gamma, beta) if v is not None]
         raise ValueError(
             f"saved was changed since the forward: x has shape {x.shape}, kept {kept.shape} "
             f"{kept.dtype}, gamma and beta {[v.shape for v in vectors]}; expected {saved.shape}, "

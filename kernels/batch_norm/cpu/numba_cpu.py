@@ -211,7 +211,7 @@ def _sums_of(call: Call) -> Array:
 
 def _memory(layout: Layout, array: Array) -> Array:
     """An array as compiled code takes it: one run of memory, and bits in place of float16."""
-    flat = layout.flat(array)
+    flat = array.ravel() if array.flags.c_contiguous else layout.flat(array)
     return flat.view(np.uint16) if flat.dtype.char == "e" else flat
 
 
