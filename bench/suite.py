@@ -9,6 +9,8 @@ from typing import Any
 from .cases import sizes
 from .cases.batch_norm import BLOCKS, CHANNELS_LAST, DENSE, IMAGES, LARGE, TALL, NormCase
 from .cases.data_sets import data_sets, made_up
+from .cases.row_norms import GROUPS, ROWS, SMALL_ROWS, RowNormCase
+from .cases.row_norms import VALUES as ROW_NORMS
 from .cases.steps import CASES
 from .cases.tables import TableCase, mnist, shipped, synthetic, texts
 from .gpu.apart import OnTheGpu, OnTheHost
@@ -28,6 +30,7 @@ from .workloads.first_call import PROGRAMS, FirstCall
 from .workloads.growth import growths
 from .workloads.optimizer_options import OptimizerOptions
 from .workloads.ranks import Exchange, Meeting, Overlap, RankedStep, Update
+from .workloads.row_norms import RowNorm
 from .workloads.state_formats import FormatStep
 from .workloads.step_parts import PARTS, WHOLE, StepPart
 from .workloads.steps import Step
@@ -134,6 +137,15 @@ def _norms(choice: Choice) -> list[Workload]:
             for what in (*DIRECTIONS, "forward+backward")
         ),
     ]
+
+
+def _row_norms(choice: Choice) -> list[Workload]:
+    shapes = choice.one(small=((16, 8),), quick=ROWS[:1], default=(*ROWS, SMALL_ROWS))
+    groups = choice.one(
+        small=(RowNormCase("group_norm", (4, 8, 3, 3), 2),), quick=(), default=(GROUPS,)
+    )
+    rows = [RowNormCase(kind, shape) for kind in ("layer_norm", "rms_norm") for shape in shapes]
+    return [RowNorm(case, what, choice.device) for case in (*rows, *groups) for what in ROW_NORMS]
 
 
 def _elementwise(choice: Choice) -> list[Workload]:
@@ -321,6 +333,7 @@ Maker = Callable[[Choice], list[Workload]]
 ON_ANY_DEVICE: dict[str, Maker] = {
     "steps": _steps,
     "batch-norm": _norms,
+    "norms": _row_norms,
     "elementwise": _elementwise,
     "tensors": _tensors,
     "optimizers": _optimizers,

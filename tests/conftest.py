@@ -26,6 +26,8 @@ from runs import (  # noqa: F401
     pytest_collection,
     pytest_collection_modifyitems,
     pytest_configure,
+    pytest_generate_tests,
+    pytest_ignore_collect,
     pytest_runtest_call,
     pytest_runtest_logreport,
     pytest_sessionfinish,
@@ -42,14 +44,6 @@ _UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("local", max_examples=20, **_UNTIMED)
 settings.register_profile("ci", max_examples=20, derandomize=True, print_blob=True, **_UNTIMED)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
-
-ENGINES = [
-    ("array", "cpu"),
-    ("numba", "cpu"),
-    ("array", "cuda"),
-    ("cupy", "cuda"),
-    ("numba-cuda", "cuda"),
-]
 
 
 @dataclass(frozen=True)
@@ -127,14 +121,7 @@ class Engine:
         )
 
 
-def _params(pairs: list[tuple[str, str]]) -> list[Any]:
-    return [
-        pytest.param(pair, id="-".join(pair), marks=[pytest.mark.gpu] if pair[1] == "cuda" else [])
-        for pair in pairs
-    ]
-
-
-@pytest.fixture(scope="session", params=_params(ENGINES))
+@pytest.fixture(scope="session")  # runs.py has its parameters
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Every engine in turn; skipped, with the library's own reason, where it can't run."""
     return _usable(*request.param)
@@ -148,7 +135,7 @@ def set_threads() -> Iterator[Callable[[int], None]]:
     kernels.set_num_threads(before)
 
 
-@pytest.fixture(scope="session", params=_params([("array", "cpu"), ("array", "cuda")]))
+@pytest.fixture(scope="session")
 def reference(request: pytest.FixtureRequest) -> Engine:
     """The array engine on each device, for what does not depend on the engine."""
     return _usable(*request.param)

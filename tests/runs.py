@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ _gpu_tests: set[str] = set()
 _passed: set[str] = set()
 _kept: dict[str, int] = {}  # file -> how many of its tests are left out, since a run is kept
 _OPERATIONS = {
-    "activation", "batch_norm", "inverted_dropout", "norms", "products", "program", "softmax",
+    "activation", "batch_norm", "inverted_dropout", "norms", "products", "program", "rows",
+    "softmax",
 }  # fmt: skip
 _ROOMS = _OPERATIONS | {"layers", "saving"}  # whose tests compile operations
 _LONG = {  # of few tests, so that they would come last, and a process would wait for them
@@ -100,6 +102,48 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         account.watch(account.MADE_UP if session.config.getoption("--made-up-gpu") else account.GPU)
 
 
+ENGINES = [
+    ("array", "cpu"),
+    ("numba", "cpu"),
+    ("array", "cuda"),
+    ("cupy", "cuda"),
+    ("numba-cuda", "cuda"),
+]
+_PAIRS = {"engine": ENGINES, "reference": [pair for pair in ENGINES if pair[0] == "array"]}
+"""What fixtures stand for: an engine, and the device that its arrays live on."""
+
+
+def _gpus_are_left_out(config: pytest.Config) -> bool:
+    return "gpu" not in config.getoption("markexpr") and bool(why_not("cupy", "cuda"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Engines in turn. Where no GPU can be used, their tests are not even made: half of all."""
+    direct = {
+        name.strip()
+        for mark in metafunc.definition.iter_markers("parametrize")
+        for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
+    }
+    for fixture, pairs in _PAIRS.items():
+        if fixture in metafunc.fixturenames and fixture not in direct:
+            taken = [
+                pytest.param(
+                    pair,
+                    id="-".join(pair),
+                    marks=[pytest.mark.gpu] if pair[1] == "cuda" else [],
+                )
+                for pair in pairs
+                if pair[1] == "cpu" or not _gpus_are_left_out(metafunc.config)
+            ]
+            metafunc.parametrize(fixture, taken, indirect=True, scope="session")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What proves code for GPUs takes long, all of it: it need not be read to be left out."""
+    alone = config.getoption("markexpr") == "not slow"
+    return True if alone and collection_path.name == "proving" else None
+
+
 _LATER = {"rmsprop", "adagrad", "nadam", "radam", "adamax", "adadelta", "lion"}
 """Rules whose loops for float16 are left to the rest: another is of the same kind."""
 
@@ -137,7 +181,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [
         item for item in items if item.nodeid in before and not item.get_closest_marker("peers")
     ]
-    if "gpu" not in config.getoption("markexpr") and why_not("cupy", "cuda"):
+    if _gpus_are_left_out(config):
         left_out += [item for item in items if item.nodeid in _gpu_tests]
     if config.getoption("--made-up-gpu"):  # thousands, whose skips would take longer than they tell
         left_out += [item for item in items if only_a_gpu.why(item.nodeid)]
@@ -270,5 +314,6 @@ def _unproven() -> list[str]:
 def _gpu_line(stats: Any, where: str) -> str:
     ran = sum(r.nodeid in _gpu_tests for kind in ("passed", "failed") for r in stats.get(kind, ()))
     why = why_not("cupy", "cuda").partition(": ")[2]
-    told = f" ({why})" if why else ""
-    return f"GPU tests: {ran} ran{where}, {len(_gpu_tests) - ran} did not{told}"
+    if not why or where:
+        return f"GPU tests: {ran} ran{where}, {len(_gpu_tests) - ran} did not"
+    return f"GPU tests: {ran} ran ({why}); on a made-up driver they run by --made-up-gpu -m gpu"

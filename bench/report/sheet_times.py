@@ -15,7 +15,7 @@ from .sheet_ranks import ranks
 from .sheet_state_formats import state_formats
 from .words import short_ratio, short_seconds
 
-COMPARED = ("steps", "batch-norm", "elementwise")
+COMPARED = ("steps", "batch-norm", "norms", "elementwise")
 """Sections with a row a workload, that compares ours; the others have a row a path."""
 
 

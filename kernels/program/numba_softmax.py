@@ -9,10 +9,10 @@ from numba import carray
 
 from ..compiling.jit import once
 from ..compiling.specialize import specialize
-from ..crew.atomics import pointer
+from ..crew.atomics import call, pointer
 from ..simd.loops import c_function, inline
-from ..simd.memory import record
-from ..softmax.cpu.numba_rows import softmax_rows
+from ..simd.memory import memory, record
+from ..softmax.cpu import numba_rows
 from .numba_loss_job import JOB, add_loss, tell
 from .program import Program
 
@@ -33,39 +33,23 @@ def right_rows(logits: Any, labels: Any) -> int:
     return count
 
 
-@inline
-def walk(job: Any, weights: Any, smoothing: Any, number: Any) -> None:
-    shape = (job.rows, job.width)
-    logits = carray(pointer(job.output), shape, number)
-    labels = carray(pointer(job.targets), (job.rows,), np.int64)
-    gradient = carray(pointer(job.gradient), shape, number)
+def walk(low: Any, high: Any, place: Any) -> None:
+    job = record(place, JOB)
+    logits = carray(pointer(job.output), (job.rows, job.width), STORED)
+    labels = memory(job.targets, job.rows, np.int64)
     right = right_rows(logits, labels)  # before the gradient, which may replace them
-    tell(job, softmax_rows(logits, labels, weights, gradient, smoothing), right)
-
-
-def plain(low: Any, high: Any, place: Any) -> None:
-    walk(record(place, JOB), None, None, STORED)
-
-
-def weighted(low: Any, high: Any, place: Any) -> None:
-    job = record(place, JOB)
-    walk(job, carray(pointer(job.weights), (job.rows,), np.float64), None, STORED)
-
-
-def smoothed(low: Any, high: Any, place: Any) -> None:
-    job = record(place, JOB)
-    walk(job, None, job.setting, STORED)
-
-
-def weighted_smoothed(low: Any, high: Any, place: Any) -> None:
-    job = record(place, JOB)
-    walk(job, carray(pointer(job.weights), (job.rows,), np.float64), job.setting, STORED)
+    room = np.empty(1, numba_rows.JOB)
+    rows = room[0]
+    rows.logits, rows.labels, rows.weights = job.output, job.targets, job.weights
+    rows.gradient, rows.rows, rows.width = job.gradient, job.rows, job.width
+    rows.smoothing = job.setting
+    call(job.inner, 0, 1, room.ctypes.data)
+    tell(job, rows.loss, right)
 
 
 @once
-def _compiled(name: str, kind: str) -> Any:
-    function = specialize(globals()[name], STORED=np.dtype(kind).type)
-    return c_function(function)
+def _compiled(char: str) -> int:
+    return int(c_function(specialize(walk, STORED=np.dtype(char).type)).address)
 
 
 def cross_entropy(
@@ -76,9 +60,7 @@ def cross_entropy(
 
     Returns the job, as `add_loss` does.
     """
-    form = "plain" if weights is None else "weighted"
-    if label_smoothing:
-        form = "smoothed" if weights is None else "weighted_smoothed"
-    function = _compiled(form, logits.dtype.char).address
+    char = logits.dtype.char
     given = (logits, labels, weights, gradient, loss, right)
-    return add_loss(program, function, *given, "softmax", label_smoothing)
+    inner = numba_rows.compiled(char)
+    return add_loss(program, _compiled(char), *given, "softmax", label_smoothing, inner)

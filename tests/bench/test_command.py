@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -75,6 +76,18 @@ def found_in(report, section):
 
 
 @pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A section -> its report, text and file; each section is measured once."""
+    folder = tmp_path_factory.mktemp("sections")
+
+    @cache
+    def of(section):
+        return *bench(only=[section], json=str(folder / section)), folder / section
+
+    return of
+
+
+@pytest.fixture(scope="module")
 def some(tmp_path_factory):
     """Two sections with everything written."""
     folder = tmp_path_factory.mktemp("bench")
@@ -88,8 +101,8 @@ def some(tmp_path_factory):
     "section",
     ["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators"],
 )
-def test_every_path_of_a_section_is_measured(section):
-    report, _ = bench(only=[section])
+def test_every_path_of_a_section_is_measured(section, measured):
+    report, _, _ = measured(section)
     assert found_in(report, section) == paths_of(section)
     assert {one.section for one in report.measurements} == {section}
     assert all(one.timing.median > 0 for one in report.measurements)
@@ -114,8 +127,8 @@ def test_the_whole_suite_runs_and_is_written(tmp_path):
     assert_curves_by_us_and_by_pytorch(report)
 
 
-def test_training_has_curves_by_us_and_by_pytorch():
-    report, _ = bench(only=["training"])
+def test_training_has_curves_by_us_and_by_pytorch(measured):
+    report, _, _ = measured("training")
     assert_curves_by_us_and_by_pytorch(report)
 
 
@@ -127,12 +140,12 @@ def assert_curves_by_us_and_by_pytorch(report):
     assert all(len(one.loss) == run.EPOCHS["small"] for one in report.curves)
 
 
-def test_estimators_are_judged_by_their_scores_and_written(tmp_path):
-    report, text = bench(only=["estimators"], json=str(tmp_path / "json"))
+def test_estimators_are_judged_by_their_scores_and_written(measured):
+    report, text, file = measured("estimators")
     works = workloads("estimators", Choice("small", "cpu"))
     wanted = [(work.case.name, path) for work in works for path in ("onepass", "sklearn")]
     assert [(one.data, one.path) for one in report.fits] == wanted
-    assert read_report(tmp_path / "json") == report
+    assert read_report(file) == report
     assert "estimators, float32, cpu: mean and standard error" in text
     reasons = {(one.section, one.path): one.reason for one in report.skipped}
     assert reasons == {("estimators", "mnist"): "no folder named: --data mnist:FOLDER"}

@@ -202,7 +202,7 @@ MADE = {  # what is specialized, and some of the modules that are compiled into 
         {*SIMD, "crew.atomics", "simd.transpose", "inverted_dropout.philox"},
     ),
     "softmax": (
-        operation(numba_rows, "plain_rows"),
+        operation(numba_rows, "softmax_rows"),
         {*SIMD, "simd.exp", "softmax.cpu.numba_loops"},
     ),
     "copy": (operation(transpose, "_turned"), {"simd.transpose"}),

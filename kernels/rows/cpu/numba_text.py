@@ -20,6 +20,7 @@ from numba import carray, types
 
 from ...compiling import python_text
 from ...compiling.dtypes import COMPUTED, STORED
+from ...compiling.jit import once
 from ...compiling.specialize import specialize
 from ...simd import apart
 from ...simd.denormals import flush_denormals, restore_denormals
@@ -101,6 +102,12 @@ _COMMON = {
 }
 
 
+@once
+def _compiled(function: Function) -> Any:
+    """One of the functions of `Rows`, which operations share."""
+    return inline(specialize(function, **SCALARS))
+
+
 class Used(NamedTuple):
     """What a loop is called with: arrays of elements, vectors, numbers of the row, of the call."""
 
@@ -123,7 +130,7 @@ class Texts:
     def formula(self, function: Function) -> str:
         """The name by which text calls one of the functions of `Rows`."""
         name = f"formula_{function.__name__}"
-        self.names[name] = inline(specialize(function, **SCALARS))
+        self.names[name] = _compiled(function)
         return name
 
     def used(self, function: Function) -> Used:

@@ -10,16 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from ....backend import Array
 from ....backend.memory_pool import empty, empty_as
 from ...compiling.dtypes import STORED
-from ...compiling.jit import njit, once
-from ...compiling.specialize import specialize
 from ...order import copy, order_of
-from ...simd.half import NUMBERS, why_no_half
-from ...simd.loops import OPTIONS
+from ...simd.half import why_no_half
 from ..contract import SoftmaxEngine
 from . import numba_rows
 
@@ -63,16 +59,9 @@ class NumbaSoftmax(SoftmaxEngine):
                 if type(weights) is not np.ndarray or weights.dtype.char not in "efd":
                     return None
                 factors = weights.astype(_WEIGHT, order="C", copy=False)
-            if label_smoothing:
-                given = (logits, labels, gradient, label_smoothing)
-                if factors is None:
-                    loss = smoothed(kind)(*given)
-                else:
-                    loss = weighted_smoothed(kind)(*given[:2], factors, *given[2:])
-            elif factors is None:
-                loss = plain(kind)(logits, labels, gradient)
-            else:
-                loss = weighted(kind)(logits, labels, factors, gradient)
+            if factors is not None and factors.shape != labels.shape:
+                return None
+            loss = _run(kind, logits, labels, factors, gradient, label_smoothing)
         except TypeError:  # not the types it was compiled for; nothing ran
             return None
         return None if loss < 0.0 else (np.float64(loss), gradient)
@@ -89,57 +78,20 @@ class NumbaSoftmax(SoftmaxEngine):
             copy(result, z)  # rather than to memory of its own, which can cost more than the copy
             z = result
         stored = STORED[native.char]
-        given: list[Any] = [z.view(stored), np.require(labels, _LABEL, _FIT)]
         if weights is not None:
-            given.append(np.require(weights, _WEIGHT, _FIT))
-        given.append(result.view(stored))
-        if label_smoothing:
-            compiled = smoothed if weights is None else weighted_smoothed
-            given.append(label_smoothing)
-        else:
-            compiled = plain if weights is None else weighted
-        loss = compiled(native.char)(*given)
+            weights = np.require(weights, _WEIGHT, _FIT)
+        given = z.view(stored), np.require(labels, _LABEL, _FIT), weights, result.view(stored)
+        loss = _run(native.char, *given, label_smoothing)
         if not fits:
             copy(gradient, result)
         return np.float64(loss)
 
 
-@once
-def plain(kind: str) -> Any:
-    """The compiled function (logits, int64 labels, gradient) for one dtype."""
-    return _compiled(kind, numba_rows.plain_rows)
-
-
-@once
-def weighted(kind: str) -> Any:
-    """The same with float64 weights before the gradient."""
-    return _compiled(kind, numba_rows.weighted_rows, weighted=True)
-
-
-@once
-def smoothed(kind: str) -> Any:
-    """`plain` with how much labels are smoothed after the gradient."""
-    return _compiled(kind, numba_rows.plain_smoothed_rows, smoothed=True)
-
-
-@once
-def weighted_smoothed(kind: str) -> Any:
-    """`weighted` with it."""
-    return _compiled(kind, numba_rows.weighted_smoothed_rows, weighted=True, smoothed=True)
-
-
-def _compiled(kind: str, function: Any, *, weighted: bool = False, smoothed: bool = False) -> Any:
-    """Any of them.
-
-    Its one signature admits only aligned, contiguous arrays and a gradient that is writeable; the
-    code itself refuses other shapes, overlap, and labels or weights out of range.
-    """
-    stored = NUMBERS[kind]
-    kinds = (
-        types.Array(stored, 2, "C", readonly=True),
-        types.Array(types.int64, 1, "C", readonly=True),
-        *([types.Array(types.float64, 1, "C", readonly=True)] if weighted else []),
-        types.Array(stored, 2, "C"),
-        *([types.float64] if smoothed else []),
-    )
-    return njit(types.float64(*kinds), **OPTIONS)(specialize(function))
+def _run(
+    char: str, logits: Any, labels: Any, weights: Any, gradient: Any, smoothing: float
+) -> float:
+    """The loss, or REFUSED with nothing written. `weights`: None, or float64, one a row, a run."""
+    place = 0 if weights is None else weights.ctypes.data
+    function = numba_rows.compiled(char)
+    loss: float = numba_rows.entry(char)(logits, labels, place, gradient, smoothing, function)
+    return loss

@@ -1,7 +1,7 @@
 """All rows of a softmax cross-entropy on the CPU, block by block, with weights or without.
 
-`softmax_rows` is compiled for an array of weights and for None, and so it is for how much labels
-are smoothed: where they are not, nothing of it is left in the code.
+They are compiled once for a dtype, and called by their address: from Python through `entered`, and
+from a program (../../program/numba_softmax.py).
 """
 
 from __future__ import annotations
@@ -12,13 +12,23 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from ...compiling.jit import njit, once
+from ...compiling.specialize import specialize
+from ...crew.atomics import call
 from ...simd.denormals import flush_denormals, restore_denormals
-from ...simd.half import store
-from ...simd.loops import inline
+from ...simd.half import NUMBERS, store
+from ...simd.loops import OPTIONS, c_function, inline
+from ...simd.memory import memory, record
 from .numba_loops import exponentials, largest, lowered, scaled, shift, shift_in_place, total
 
 BLOCK = 4096  # elements of a block, if a row has no more
 REFUSED = -1.0  # what no loss is
+
+WORDS = ("logits", "labels", "weights", "gradient", "rows", "width")
+JOB = np.dtype([*((name, "i8") for name in WORDS), ("smoothing", "f8"), ("loss", "f8")])
+"""Addresses, that of weights 0 for none; where the loss goes, or REFUSED with nothing written."""
+
+STORED: Any = np.float32  # what arrays hold: uint16 for float16
 
 
 def room(out: Any, elements: int) -> Any:
@@ -45,72 +55,45 @@ def _part(work, out, low, high):
     return lambda work, out, low, high: work[low:high]
 
 
-def weight_of(weights: Any, row: int) -> float:
-    """The factor on a row's loss."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(weight_of)
-def _weight_of(weights, row):
-    if isinstance(weights, types.NoneType):
-        return lambda weights, row: 1.0
-    return lambda weights, row: weights[row]
-
-
-def share_of(weights: Any, row: int, one: Any) -> Any:
-    """The same times 1/n, which is `one`."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(share_of)
-def _share_of(weights, row, one):
-    number = np.float32 if one == types.float32 else np.float64
-    if isinstance(weights, types.NoneType):
-        return lambda weights, row, one: one
-    return lambda weights, row, one: number(weights[row] * one)
-
-
-def aim_of(line: Any, k: int, smoothing: Any, zero: Any) -> float:
-    """z - max z as a row's label weighs it."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(aim_of)
-def _aim_of(line, k, smoothing, zero):
-    if isinstance(smoothing, types.NoneType):
-        return lambda line, k, smoothing, zero: line[k]
-
-    def smoothed(line, k, smoothing, zero):
-        return (1.0 - smoothing) * line[k] + smoothing * (total(line, zero) / line.size)
-
-    return smoothed
+@inline
+def _meet(a: int, a_bytes: int, b: int, b_bytes: int) -> bool:
+    """Whether two runs of memory share any."""
+    return a < b + b_bytes and b < a + a_bytes
 
 
 @inline
-def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any, smoothing: Any) -> float:
-    """Write the gradient and return the loss, or REFUSED with nothing written."""
-    rows, width = logits.shape
-    if rows < 1 or width < 1 or gradient.shape != logits.shape or labels.size != rows:
-        return REFUSED
-    start, end = gradient.ctypes.data, gradient.ctypes.data + gradient.nbytes
-    read = logits.ctypes.data
-    if start != read and read < end and start < read + logits.nbytes:
-        return REFUSED
-    if labels.ctypes.data < end and start < labels.ctypes.data + labels.nbytes:
-        return REFUSED
-    for row in range(rows):
-        if labels[row] < 0 or labels[row] >= width:
-            return REFUSED
-    if weights is not None:
-        if weights.size != rows:
-            return REFUSED
-        if weights.ctypes.data < end and start < weights.ctypes.data + weights.nbytes:
-            return REFUSED
-        for row in range(rows):
-            if not 0.0 <= weights[row] < np.inf:
-                return REFUSED
+def _fits(job: Any, labels: Any, weights: Any, nbytes: int) -> bool:
+    """Whether the gradient's memory is the logits' or nobody's, and all labels and weights mean
+    something."""
+    same = job.logits == job.gradient
+    if not same and _meet(job.logits, nbytes, job.gradient, nbytes):
+        return False
+    if _meet(job.labels, labels.nbytes, job.gradient, nbytes):
+        return False
+    for row in range(labels.size):
+        if labels[row] < 0 or labels[row] >= job.width:
+            return False
+    if weights.size == 0:
+        return True
+    if _meet(job.weights, weights.nbytes, job.gradient, nbytes):
+        return False
+    right = True
+    for row in range(weights.size):
+        right &= 0.0 <= weights[row] < np.inf
+    return right
 
-    z, out = logits.reshape(-1), gradient.reshape(-1)
+
+def softmax_rows(low: Any, high: Any, place: Any) -> None:
+    """Write the gradient and the loss of a job."""
+    job = record(place, JOB)
+    rows, width, smoothing = job.rows, job.width, job.smoothing
+    z = memory(job.logits, rows * width, STORED)
+    out = memory(job.gradient, rows * width, STORED)
+    labels = memory(job.labels, rows, np.int64)
+    weights = memory(job.weights, rows if job.weights != 0 else 0, np.float64)
+    job.loss = REFUSED
+    if not _fits(job, labels, weights, out.nbytes):
+        return
     height = max(1, BLOCK // width)
     space = room(out, min(rows, height) * width)
     number = space.dtype.type
@@ -129,16 +112,21 @@ def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any, smoothin
                 shift_in_place(line, peak)
             else:
                 shift(given, line, peak)
-            loss -= weight_of(weights, row) * aim_of(line, labels[row], smoothing, zero)
+            weight = weights[row] if weights.size else 1.0
+            aim = np.float64(line[labels[row]])
+            if smoothing:
+                aim = (1.0 - smoothing) * aim + smoothing * (total(line, zero) / width)
+            loss -= weight * aim
         exponentials(work)
         for row in range(top, bottom):
             low, high, k = (row - top) * width, (row - top + 1) * width, labels[row]
             line = work[low:high]
             sums = total(line, zero)
-            loss += weight_of(weights, row) * np.log(sums)
-            factor = number(weight_of(weights, row) / (sums * rows))
-            share = share_of(weights, row, one)
-            if smoothing is None:
+            weight = weights[row] if weights.size else 1.0
+            loss += weight * np.log(sums)
+            factor = number(weight / (sums * rows))
+            share = number(weight * one)
+            if not smoothing:
                 chosen = line[k] * factor - share
                 scaled(line, block[low:high], factor)
             else:
@@ -147,25 +135,37 @@ def softmax_rows(logits: Any, labels: Any, weights: Any, gradient: Any, smoothin
                 lowered(line, block[low:high], factor, even)
             store(block, low + k, chosen)
     restore_denormals(before)
-    return loss / rows
+    job.loss = loss / rows
 
 
-def weighted_rows(logits: Any, labels: Any, weights: Any, gradient: Any) -> float:
-    """`softmax_rows`, to be called from Python."""
-    return softmax_rows(logits, labels, weights, gradient, None)
+@once
+def compiled(char: str) -> int:
+    """The address of `softmax_rows` for a dtype."""
+    stored = np.uint16 if char == "e" else np.dtype(char).type
+    return int(c_function(specialize(softmax_rows, STORED=stored)).address)
 
 
-def plain_rows(logits: Any, labels: Any, gradient: Any) -> float:
-    """The same without weights."""
-    return softmax_rows(logits, labels, None, gradient, None)
-
-
-def weighted_smoothed_rows(
-    logits: Any, labels: Any, weights: Any, gradient: Any, smoothing: float
+def entered(
+    logits: Any, labels: Any, weights: int, gradient: Any, smoothing: float, function: int
 ) -> float:
-    """Both for smoothed labels."""
-    return softmax_rows(logits, labels, weights, gradient, smoothing)
+    """The loss, or REFUSED with nothing written; `weights` is the address of as many, or 0."""
+    rows, width = logits.shape
+    if rows < 1 or width < 1 or gradient.shape != logits.shape or labels.size != rows:
+        return REFUSED
+    room = np.empty(1, JOB)
+    job = room[0]
+    job.logits, job.labels, job.weights = logits.ctypes.data, labels.ctypes.data, weights
+    job.gradient, job.rows, job.width, job.smoothing = gradient.ctypes.data, rows, width, smoothing
+    call(function, 0, 1, room.ctypes.data)
+    return job.loss
 
 
-def plain_smoothed_rows(logits: Any, labels: Any, gradient: Any, smoothing: float) -> float:
-    return softmax_rows(logits, labels, None, gradient, smoothing)
+@once
+def entry(char: str) -> Any:
+    """`entered` for a dtype, to be called from Python; it admits only aligned, contiguous arrays
+    and a gradient that is writeable."""
+    logits = types.Array(NUMBERS[char], 2, "C", readonly=True)
+    labels = types.Array(types.int64, 1, "C", readonly=True)
+    gradient = types.Array(NUMBERS[char], 2, "C")
+    given = (logits, labels, types.int64, gradient, types.float64, types.int64)
+    return njit(types.float64(*given), **OPTIONS)(specialize(entered))
