@@ -55,7 +55,7 @@ def warmup(
         rules: names of rules; all by default.
         batch_norm: forward, backward and inference, with and without ReLU, too; by "cupy" those of
             small arrays whose rows or images are multiples of sixteen bytes, or odd, since others
-            have code of their own.
+            have code of their own. With a residual they are compiled at the first call.
         softmax: softmax cross-entropy too, of any number of classes, without smoothed labels.
         dropout: dropout too.
         activations: kinds of `activation_forward` too, such as "relu": both ways, with a bias and

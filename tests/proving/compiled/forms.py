@@ -40,8 +40,9 @@ CHUNKS = {f"{name}_chunks": name for name in RULES}  # a rule on many arrays, by
 BY_TABLE = {f"{name}_by_table": name for name in RULES}  # likewise in a captured step
 OPTIONS = "clipped and averaged"
 SQUARES = cuda_squares.KERNELS
-SUMMED = ("moments", "products")  # batch normalization's by numba-cuda
-GATED = ("products", "normalize", "differentiate", "infer")  # with ReLU and without
+SUMMED = ("moments", "products", "products_residual")  # batch normalization's by numba-cuda
+BESIDE = ("normalize_residual", "infer_residual")
+GATED = ("products", "normalize", "differentiate", "infer", *BESIDE)  # with ReLU and without
 ACTIVATIONS = {f"activation_{name}": name for name in FORMULAS}
 Made = tuple[Callable[[], Any], tuple[Any, ...]]  # what makes a Python function, and types
 
@@ -57,6 +58,8 @@ def with_options(name: str) -> dict[str, Rule]:
 
 def _gates(name: str) -> dict[str, bool]:
     """Whether ReLU follows, by form of batch normalization by numba-cuda."""
+    if name == "products_residual":
+        return {"relu": True}
     return {"": False, "relu": True} if name in GATED else {"": False}
 
 
@@ -209,7 +212,9 @@ def launched(dtype: str) -> dict[str, tuple[Any, ...]]:
     nothing = mock.patch.object(cuda_launch, "configured", return_value=lambda *_: None)
     with device.running(), nothing:
         cuda_launch.observers.append(note)
-        _, saved = kernels.batch_norm_forward(x, *vectors, **case.options)
-        kernels.batch_norm_backward(dy, saved)
-        kernels.batch_norm_inference(x, *vectors, **case.options)
+        for beside in ({}, {"residual": device.asarray(case.dy)}):
+            options = case.options | beside
+            _, saved = kernels.batch_norm_forward(x, *vectors, **options)
+            kernels.batch_norm_backward(dy, saved)
+            kernels.batch_norm_inference(x, *vectors, **options)
     return given

@@ -24,7 +24,7 @@ from cases import lists as list_cases
 from cases import norms as norm_cases
 from cases import softmax as softmax_cases
 from cases import state_formats as format_cases
-from cases.batch_norm import assert_batch_norm, assert_summed, make
+from cases.batch_norm import assert_batch_norm, assert_summed, given_options, make
 from oracles import batch_norm as batchnorm
 from oracles import dropout as dropout_oracle
 from oracles.rules import RULES
@@ -183,8 +183,8 @@ def lists(where: Where, dtype: str) -> Iterator[str]:
 def norms(where: Where, dtype: str) -> Iterator[str]:
     """Run batch normalization forward, backward and at inference; the name of each run."""
     for shape, axis in SHAPES.values():
-        for activation in (None, "relu"):
-            case = make(shape, axis, dtype=dtype, activation=activation)
+        for activation, residual in ((None, False), ("relu", False), ("relu", True)):
+            case = make(shape, axis, dtype=dtype, activation=activation, residual=residual)
             assert_batch_norm(
                 where.kernel("batch_norm_forward"),
                 where.kernel("batch_norm_backward"),
@@ -194,16 +194,18 @@ def norms(where: Where, dtype: str) -> Iterator[str]:
                 to_numpy=where.backend.to_numpy,
             )
             _infer(where, case)
-            yield f"batch norm {shape} {dtype} {activation or ''}".rstrip()
+            beside = " and a residual" if residual else ""
+            yield f"batch norm {shape} {dtype} {activation or ''}{beside}".rstrip()
 
 
 def _infer(where: Where, case: Any) -> None:
     vectors = (case.gamma, case.beta, case.running_mean, case.running_var)
     given = [where.asarray(array) for array in (case.x, *vectors)]
-    y = where.backend.to_numpy(where.kernel("batch_norm_inference")(*given, **case.options))
+    options, sizes = given_options(case, where.asarray), given_options(case, np.abs)
+    y = where.backend.to_numpy(where.kernel("batch_norm_inference")(*given, **options))
     want = batchnorm.inference(case.x, *vectors, **case.options)
     x, gamma, beta, mean = (np.abs(array) for array in (case.x, *vectors[:3]))
-    terms = batchnorm.inference(x, gamma, beta, -mean, case.running_var, **case.options)
+    terms = batchnorm.inference(x, gamma, beta, -mean, case.running_var, **sizes)
     assert_summed(y, want, terms, str(case.x.dtype), where.factor, "y at inference")
 
 
