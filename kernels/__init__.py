@@ -1,5 +1,6 @@
 """Fused kernels: optimizer steps, in place in one pass over memory, batch norm, and the loss."""
 
+from .activation import ACTIVATIONS as ACTIVATIONS
 from .activation import activation_backward, activation_forward
 from .batch_norm import (
     batch_norm_backward,

@@ -86,7 +86,7 @@ def warmup(
     flag("captured", captured)
     kinds = [activations] if isinstance(activations, str) else list(activations)
     for kind in kinds:
-        check_options(kind, 0.01, "activations")
+        check_options(kind, name="activations")
     formats = [state_formats] if isinstance(state_formats, str) else list(state_formats)
     for each in formats:
         check_format("state_formats", each)
@@ -177,7 +177,8 @@ def _warm_activation(backend: Backend, kind: str, dtype: str, engine: str) -> No
         x, vector = (backend.asarray(np.zeros(shape, dtype)) for shape in ((2, width), width))
         for bias in (vector, None):
             y = activation_forward(x, kind, bias=bias, engine=engine)
-            activation_backward(x, y, kind, bias_grad=bias, engine=engine)
+            sums = None if bias is None else bias.copy()
+            activation_backward(x, y, kind, bias=bias, bias_grad=sums, engine=engine)
 
 
 def _warm_captured(names: Iterable[str], dtype: str) -> None:

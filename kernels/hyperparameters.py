@@ -9,6 +9,7 @@ from ..backend.checks.numbers import Check
 from .activation.arguments import OPTIONS as ACTIVATION
 from .batch_norm.arguments import OPTIONS as BATCH_NORM
 from .inverted_dropout.arguments import OPTIONS as DROPOUT
+from .norms.arguments import OPTIONS as NORMS
 from .rules import HYPERPARAMETERS
 
 _CHECKS: Mapping[str, Mapping[str, Check]] = {
@@ -16,6 +17,7 @@ _CHECKS: Mapping[str, Mapping[str, Check]] = {
     "activation": ACTIVATION,
     "batch_norm": BATCH_NORM,
     "dropout": DROPOUT,
+    **NORMS,
 }
 
 
@@ -24,10 +26,11 @@ def validate(stem: str, **hyper: Any) -> dict[str, Any]:
 
     Args:
         stem: "sgd", "momentum", "adagrad", "rmsprop", "adam", "amsgrad", "nadam", "radam",
-            "adamax", "adadelta" or "lion", of `<stem>_step`; "activation", "batch_norm" or
-            "dropout".
+            "adamax", "adadelta" or "lion", of `<stem>_step`; "activation", "batch_norm",
+            "dropout", "layer_norm", "rms_norm" or "group_norm".
         hyper: any of a step function's keyword arguments except arrays, step and engine; kind, also
-            called activation, and slope; momentum, eps, activation and running_var_ddof; keep_prob.
+            called activation, slope, alpha, beta and threshold; momentum, eps, activation and
+            running_var_ddof; keep_prob; normalized_shape or groups, eps and activation of a norm.
 
     Raises:
         ValueError, TypeError: as that function; TypeError for a name that it doesn't take.

@@ -28,20 +28,32 @@ FLOAT64 = (
 )  # fmt: skip
 """Coefficients of P, the highest power's first."""
 
+NUMBERS = {"zero": 0.0, "half": 0.5, "one": 1.0, "four": 4.0}
+"""The other arguments of the formula."""
 
-def formula(z, terms, zero, half, one, four):
-    """Phi(z); `terms` are one of the tuples above."""
+
+def terms_of(wide: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The coefficients of P in float64 or float32, the first half and the other: a loop over all of
+    them is too long for compilers to unroll, and to vectorize what is around it."""
+    terms = FLOAT64 if wide else FLOAT32
+    return terms[: len(terms) // 2], terms[len(terms) // 2 :]
+
+
+def formula(z, terms, others, zero, half, one, four):
+    """Phi(z); `terms` and `others` are those of `terms_of`."""
     a = absolute(z)
     t = four / (four + a)
     s = t + t - one
     series = terms[0]
     for k in range(1, len(terms)):
         series = series * s + terms[k]
+    series = series * s + others[0]
+    for k in range(1, len(others)):
+        series = series * s + others[k]
     below = exp(-(half * z * z)) * (t * series)  # as phi(z) has it: compilers take it once
     return where(z > zero, one - below, below)
 
 
 def normal_cdf(z: Any) -> Any:
     """Phi of each number of an array, in its own precision."""
-    terms = FLOAT64 if z.dtype == np.float64 else FLOAT32
-    return formula(z, terms, 0.0, 0.5, 1.0, 4.0)
+    return formula(z, *terms_of(z.dtype == np.float64), **NUMBERS)

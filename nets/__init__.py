@@ -53,14 +53,29 @@ from .diagnosis.bias_variance import BiasVariance
 from .diagnosis.bias_variance import bias_variance as bias_variance
 from .diagnosis.gradient_check import GradientCheck
 from .diagnosis.gradient_check import gradient_check as gradient_check
-from .layers.activations import Activation, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
+from .layers.activations import (
+    ELU,
+    GELU,
+    Activation,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from .layers.batch_norm import BatchNorm
 from .layers.dense import Dense
 from .layers.dropout import Dropout
 from .layers.first_weights import DEVIATIONS
 from .layers.first_weights import deviation as deviation
 from .layers.first_weights import initialize as initialize
+from .layers.group_norm import GroupNorm
 from .layers.layer import Layer
+from .layers.layer_norm import LayerNorm
+from .layers.rms_norm import RMSNorm
 from .losses.binary_cross_entropy import BinaryCrossEntropy
 from .losses.huber import Huber
 from .losses.loss import Loss
@@ -145,6 +160,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEVIATIONS",
+    "ELU",
+    "GELU",
     "L1",
     "L2",
     "LAYERS",
@@ -178,11 +195,13 @@ __all__ = [
     "ExponentialAverage",
     "ExponentialDecay",
     "GradientCheck",
+    "GroupNorm",
     "History",
     "Huber",
     "InverseSqrtDecay",
     "InverseTimeDecay",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LinearDecay",
@@ -202,6 +221,7 @@ __all__ = [
     "Poisson",
     "Polynomial",
     "RAdam",
+    "RMSNorm",
     "RMSprop",
     "RankFailedError",
     "ReLU",
@@ -212,9 +232,11 @@ __all__ = [
     "Saved",
     "Schedule",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "Softplus",
     "Staircase",
     "Table",
     "Tanh",

@@ -7,10 +7,12 @@ shaped the engine on the CPU ("numba"):
   that is counted by references cost as much as a row of 256, and rows below 256 are joined.
 - The gradient of the bias is summed from four rows of dz at a time, which are still in the nearest
   cache, so that the sums go through it once for four.
-- The exponential and tanh are polynomials (../simd/exp.py, tanh.py), which SIMD takes.
+- The exponential, tanh, log1p and the normal distribution's function are polynomials (../simd/),
+  which SIMD takes.
 """
 
 from .backward import activation_backward
+from .formula import KINDS as ACTIVATIONS
 from .forward import activation_forward
 
-__all__ = ["activation_backward", "activation_forward"]
+__all__ = ["ACTIVATIONS", "activation_backward", "activation_forward"]

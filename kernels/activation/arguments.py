@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from ...backend import Array, backend_of
 from ...backend.checks.arrays import check_writeable
-from ...backend.checks.numbers import Check, one_of, positive
+from ...backend.checks.numbers import Check, non_negative, one_of, positive
 from ..array_arguments import check_input, check_out, check_overlap, same_memory
+from .contract import Numbers
 from .formula import KINDS
+from .formula import OPTIONS as DEFAULTS
 
 _check_kind = one_of(*KINDS)
-OPTIONS: Mapping[str, Check] = {"kind": _check_kind, "activation": _check_kind, "slope": positive}
+OPTIONS: Mapping[str, Check] = {
+    "kind": _check_kind,
+    "activation": _check_kind,
+    "slope": positive,
+    "alpha": positive,
+    "beta": positive,
+    "threshold": non_negative,
+}
 """The kind of a layer is its activation."""
 
 
-def check_options(kind: Any, slope: Any, name: str = "kind") -> tuple[str, float]:
-    """(kind, slope); `name` is what the user calls the kind."""
-    return _check_kind(name, kind), positive("slope", slope)
+def check_options(
+    kind: Any,
+    slope: Any = DEFAULTS["slope"],
+    alpha: Any = DEFAULTS["alpha"],
+    beta: Any = DEFAULTS["beta"],
+    threshold: Any = DEFAULTS["threshold"],
+    name: str = "kind",
+) -> tuple[str, Numbers]:
+    """The kind, and the numbers that it takes; `name` is what the user calls the kind."""
+    try:
+        return _checked(kind, slope, alpha, beta, threshold, name)
+    except TypeError:  # of what is not hashable, too
+        return _checked.__wrapped__(kind, slope, alpha, beta, threshold, name)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _checked(
+    kind: Any, slope: Any, alpha: Any, beta: Any, threshold: Any, name: str
+) -> tuple[str, Numbers]:
+    kind = _check_kind(name, kind)
+    given = {"slope": slope, "alpha": alpha, "beta": beta, "threshold": threshold}
+    checked = {option: OPTIONS[option](option, value) for option, value in given.items()}
+    first, second, *_ = [*(checked[option] for option in KINDS[kind].options), 0.0, 0.0]
+    return kind, (first, second)
 
 
 def check_forward(x: Array, bias: Array | None, out: Array | None) -> None:
@@ -32,8 +63,10 @@ def check_forward(x: Array, bias: Array | None, out: Array | None) -> None:
         check_overlap([("out", out)], [("x", other), ("bias", bias)])
 
 
-def check_backward(dy: Array, y: Array, bias_grad: Array | None, out: Array | None) -> None:
-    """dy and y, and bias_grad and `out`, which may be dy itself."""
+def check_backward(
+    dy: Array, y: Array, bias: Array | None, bias_grad: Array | None, out: Array | None
+) -> None:
+    """dy and y, the bias, and bias_grad and `out`, which may be dy itself."""
     check_input("dy", dy)
     backend_of(dy, y, names=["dy", "y"])
     if _differ(y, dy):
@@ -43,6 +76,8 @@ def check_backward(dy: Array, y: Array, bias_grad: Array | None, out: Array | No
         )
     if y.shape != dy.shape:
         raise ValueError(f"y has shape {y.shape} but dy has {dy.shape}; expected the same")
+    if bias is not None:
+        _check_vector("bias", bias, "dy", dy)
     if bias_grad is not None:
         _check_vector("bias_grad", bias_grad, "dy", dy)
         check_writeable("bias_grad", bias_grad)
@@ -50,7 +85,11 @@ def check_backward(dy: Array, y: Array, bias_grad: Array | None, out: Array | No
         check_out("dy", out, dy)
     check_overlap(
         [("out", out), ("bias_grad", bias_grad)],
-        [("dy", None if out is not None and same_memory(out, dy) else dy), ("y", y)],
+        [
+            ("dy", None if out is not None and same_memory(out, dy) else dy),
+            ("y", y),
+            ("bias", bias),
+        ],
     )
 
 

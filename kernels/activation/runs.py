@@ -14,7 +14,7 @@ import numpy as np
 from ...backend import Array, backend_of
 from ..compiling.dtypes import compute_dtype
 from ..order import copy, empty_like, order_of, run_like, write_all
-from .contract import ActivationEngine
+from .contract import ActivationEngine, Numbers
 
 
 def forward_in_runs(
@@ -23,21 +23,16 @@ def forward_in_runs(
     bias: Array | None,
     y: Array,
     kind: str,
-    slope: float,
+    numbers: Numbers,
     fresh: bool,
 ) -> None:
     """`engine.forward` on any arrays."""
     place = y if order_of(y) is not None else empty_like(x)
     x = run_like(x, place, fresh or place is not y or isinstance(y, np.ndarray))
-    inner = 1
-    if bias is not None:
-        inner = _inner(place)
-        if order_of(bias) is None:
-            bias = bias.astype(bias.dtype.newbyteorder("="), order="C", copy=True)
-        bias = bias if inner == 1 else backend_of(bias).xp.repeat(bias, inner)
+    bias = None if bias is None else _repeated(bias, _inner(place))
     width = 0 if bias is None else bias.size
     engine.forward(
-        _rows(x, width), bias, _rows(place, width), kind, slope, fresh=fresh or place is not y
+        _rows(x, width), bias, _rows(place, width), kind, numbers, fresh=fresh or place is not y
     )
     if place is not y:
         copy(y, place)
@@ -48,9 +43,10 @@ def backward_in_runs(
     dy: Array,
     y: Array,
     dz: Array,
+    bias: Array | None,
     bias_grad: Array | None,
     kind: str,
-    slope: float,
+    numbers: Numbers,
     fresh: bool,
 ) -> None:
     """`engine.backward` on any arrays."""
@@ -65,13 +61,22 @@ def backward_in_runs(
         place = empty_like(place)  # which is copied to dz once the sums are there
     fresh = fresh or place is not dz
     dy, y = run_like(dy, place, fresh or on_cpu), run_like(y, place, fresh=False)
-    width = 0 if sums is None else sums.size
+    bias = None if bias is None else _repeated(bias, _inner(place))
+    row = bias if sums is None else sums
+    width = 0 if row is None else row.size
     dy, y, rows = (_rows(array, width) for array in (dy, y, place))
-    engine.backward(dy, y, rows, sums, kind, slope, fresh=fresh)
+    engine.backward(dy, y, rows, bias, sums, kind, numbers, fresh=fresh)
     results = [] if place is dz else [(dz, place)]
     if summed_later:
         results.insert(0, (bias_grad, _sums(place)))
     write_all(results)
+
+
+def _repeated(bias: Array, inner: int) -> Array:
+    """The bias of a row in which so many elements share a place, as one run of memory."""
+    if order_of(bias) is None:
+        bias = bias.astype(bias.dtype.newbyteorder("="), order="C", copy=True)
+    return bias if inner == 1 else backend_of(bias).xp.repeat(bias, inner)
 
 
 def _sums(run: Array) -> Array:

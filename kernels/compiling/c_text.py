@@ -20,6 +20,7 @@ _COMPARISONS = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<="}
 _FUNCTIONS = {  # name, arguments
     ("absolute", 1): "fabs",
     ("exp", 1): "exp",
+    ("log1p", 1): "log1p",
     ("maximum", 2): "onepass_maximum",
     ("normal_cdf", 1): "onepass_normal_cdf",
     ("sign", 1): "onepass_sign",
@@ -301,5 +302,6 @@ def _unsupported(function: Callable[..., Any], node: ast.AST, more: str = "") ->
     return TypeError(
         f"{function.__module__}.{function.__name__}: `{ast.unparse(node)}` can't be translated to "
         "C; a formula holds assignments to names, + - * /, & ^ >> of integers, absolute, exp, "
-        "maximum, sign, sqrt, tanh, where with one comparison, and one return of a tuple" + more
+        "log1p, maximum, normal_cdf, sign, sqrt, tanh, where with one comparison, and one return "
+        "of a tuple" + more
     )

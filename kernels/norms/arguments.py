@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from numbers import Integral
 from typing import Any
 
 from ...backend import Array, backend_of
+from ...backend.checks.numbers import Check, count, positive
 from ..array_arguments import check_input, check_out, check_overlap, same_memory
 from ..compiling.dtypes import compute_dtype
 from ..rows.skeleton import Shape
@@ -16,12 +17,46 @@ from .activations import FORWARD
 from .norm import Norm, Saved
 
 
-def check_activation(value: Any) -> str | None:
+def check_activation(name: str, value: Any) -> str | None:
     """None, "relu", "silu" or "gelu"."""
     if not (value is None or (isinstance(value, str) and value in FORWARD)):
         names = ", ".join(repr(name) for name in FORWARD)
-        raise ValueError(f"activation is {value!r}; expected one of {names}")
+        raise ValueError(f"{name} is {value!r}; expected one of {names}")
     return value
+
+
+def check_lengths(name: str, value: Any, such: str = "64 or (3, 32, 32)") -> tuple[int, ...]:
+    """The lengths of axes, at least one of them; a number is that of a single one."""
+    try:
+        whole = _is_integer(value)
+        shape: tuple[Any, ...] = (value,) if whole else tuple(value)
+    except TypeError:
+        shape = (None,)
+    if not all(map(_is_integer, shape)) or isinstance(value, str):
+        raise TypeError(
+            f"{name} is {value!r}; expected the lengths of x's last axes, such as {such}"
+        )
+    if not shape or any(length < 0 for length in shape):
+        raise ValueError(
+            f"{name} is {value!r}; expected the lengths of x's last axes, such as {such}"
+        )
+    return tuple(map(int, shape))
+
+
+def _eps_or_none(name: str, value: Any) -> float | None:
+    return None if value is None else positive(name, value)
+
+
+_LAST_AXES: Mapping[str, Check] = {
+    "normalized_shape": check_lengths,
+    "eps": positive,
+    "activation": check_activation,
+}
+OPTIONS: Mapping[str, Mapping[str, Check]] = {
+    "layer_norm": _LAST_AXES,
+    "rms_norm": {**_LAST_AXES, "eps": _eps_or_none},
+    "group_norm": {"groups": count, "eps": positive, "activation": check_activation},
+}
 
 
 def check_last_axes(x: Array, normalized_shape: Any) -> tuple[int, ...]:
@@ -30,18 +65,9 @@ def check_last_axes(x: Array, normalized_shape: Any) -> tuple[int, ...]:
         raise ValueError("x has no axes; expected at least 1, such as (samples, features)")
     if normalized_shape is None:
         return tuple(x.shape[-1:])
-    try:
-        whole = _is_integer(normalized_shape)
-        shape: tuple[Any, ...] = (normalized_shape,) if whole else tuple(normalized_shape)
-    except TypeError:
-        shape = (None,)
-    if not all(map(_is_integer, shape)) or isinstance(normalized_shape, str):
-        raise TypeError(
-            f"normalized_shape is {normalized_shape!r}; expected the lengths of x's last axes, "
-            f"such as {x.shape[-1]} or {x.shape[-1:]}"
-        )
-    shape = tuple(map(int, shape))
-    if not shape or len(shape) > x.ndim or x.shape[x.ndim - len(shape) :] != shape:
+    such = f"{x.shape[-1]} or {x.shape[-1:]}"
+    shape = check_lengths("normalized_shape", normalized_shape, such)
+    if len(shape) > x.ndim or x.shape[x.ndim - len(shape) :] != shape:
         raise ValueError(
             f"normalized_shape is {normalized_shape!r} but x has shape {x.shape}; expected the "
             f"lengths of x's last axes, such as {x.shape[-1:]}"

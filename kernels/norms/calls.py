@@ -121,7 +121,7 @@ def forward(
     residual: Array | None, activation: Any, out: Array | None, engine: str,
 ) -> tuple[Array, Saved]:  # fmt: skip
     """y and what is saved, of arrays that are checked but for `out`."""
-    eps, activation = positive("eps", eps), check_activation(activation)
+    eps, activation = positive("eps", eps), check_activation("activation", activation)
     if out is not None:
         vectors_read = ("gamma", gamma), ("beta", beta)
         check_target("x", out, x, (("x", x), ("residual", residual)), vectors_read)

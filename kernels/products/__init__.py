@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from ...backend import Array
 
@@ -27,7 +28,7 @@ def matmul(
     bias: Array | None = None,
     bias_grad: Array | None = None,
     activation: str = "linear",
-    slope: float = 0.01,
+    **options: Any,
 ) -> Array:
     """out = f(a b + bias), for networks on a GPU: in one launch where cuBLASLt can; returns out.
 
@@ -46,7 +47,7 @@ def matmul(
         bias_grad: (n,), where the sums of b's columns go: sum over its k rows.
         activation: f, as `activation_forward` calls it. Only "linear" and "relu" come with the
             product; others are a launch of their own, with the bias.
-        slope: of "leaky_relu".
+        options: of f: slope, alpha, beta and threshold, as `activation_forward` takes them.
 
     Raises:
         TypeError, ValueError, MixedBackendsError: an argument breaks these conditions; it is
@@ -57,7 +58,7 @@ def matmul(
         the ordinary way before a stream that runs it is captured.
     """
     run = _matmul()
-    return run(a, b, out, bias=bias, bias_grad=bias_grad, activation=activation, slope=slope)
+    return run(a, b, out, bias=bias, bias_grad=bias_grad, activation=activation, **options)
 
 
 @cache

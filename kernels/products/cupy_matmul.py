@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def matmul(
     bias: Array | None = None,
     bias_grad: Array | None = None,
     activation: str = "linear",
-    slope: float = 0.01,
+    **options: Any,
 ) -> Array:
     """As this room's `matmul`, whose docstring tells what it takes and gives."""
     try:
@@ -58,7 +59,7 @@ def matmul(
         with Explained("matmul", a, "cupy"):
             raise
     with Explained("matmul", a, "cupy"):
-        return _apart(a, b, out, bias, bias_grad, activation, slope)
+        return _apart(a, b, out, bias, bias_grad, activation, options)
 
 
 def why_apart(
@@ -142,10 +143,10 @@ def _apart(
     bias: Array | None,
     bias_grad: Array | None,
     activation: str,
-    slope: float,
+    options: Mapping[str, Any],
 ) -> Array:
     """The same by a launch for each part."""
-    activation, slope = check_options(activation, slope, "activation")
+    check_options(activation, name="activation", **options)
     alone = bias is None and bias_grad is None and activation == "linear"
     if alone or out is not None or bias_grad is not None:  # else the parts check what is theirs
         _check(a, b, out, bias, bias_grad)
@@ -157,7 +158,7 @@ def _apart(
             add_up = _column_sums(b, bias_grad)
         y = matmul(a, b, out)
         if bias is not None or activation != "linear":
-            activation_forward(y, activation, bias=bias, slope=slope, out=y)
+            activation_forward(y, activation, bias=bias, out=y, **options)
         if bias_grad is not None and bias_grad.size:
             add_up()
     return y

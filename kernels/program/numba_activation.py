@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ..activation.cpu.numba_calls import SLOPE, WORDS, finish
+from ..activation.contract import Numbers
+from ..activation.cpu.numba_calls import BIAS, FIRST, SECOND, WORDS, finish
 from ..activation.cpu.numba_compile import shared
 from ..activation.cpu.numba_tasks import cut
 from ..compiling.dtypes import COMPUTED as COMPUTED_OF
@@ -38,37 +39,44 @@ def _finish(kind: str) -> Any:
 
 def forward(
     program: Program, x: np.ndarray, y: np.ndarray, kind: str, bias: np.ndarray | None,
-    slope: float,
+    numbers: Numbers,
 ) -> None:  # fmt: skip
     """y = f(x + bias), contiguous; y may be x."""
     width = 0 if bias is None else bias.size
     places = [x.ctypes.data, 0 if bias is None else bias.ctypes.data, y.ctypes.data, 0]
-    job = np.array([*places, x.size, width, 0, 0])
-    job.view(np.float64)[SLOPE] = slope
+    job = _job([*places, x.size, width], numbers)
     _add(program, shared("forward", kind, x.dtype.char), job, x, width, (x, bias, y))
 
 
 def backward(
     program: Program, dy: np.ndarray, y: np.ndarray, dz: np.ndarray, kind: str,
-    bias_grad: np.ndarray | None, slope: float,
+    bias: np.ndarray | None, bias_grad: np.ndarray | None, numbers: Numbers,
 ) -> None:  # fmt: skip
-    """dz = dy f'(z), which may be dy, and its sum over rows."""
-    width = 0 if bias_grad is None else bias_grad.size
-    _, _, tasks = cut.py_func(dy.size, max(1, width))
+    """dz = dy f'(z), which may be dy, and its sum over rows; y and bias as engines take them."""
+    width, added = (0 if vector is None else vector.size for vector in (bias_grad, bias))
+    widest = max(width, added)
+    _, _, tasks = cut.py_func(dy.size, max(1, widest))
     sums = np.empty((tasks, width))
     places = [dy.ctypes.data, y.ctypes.data, dz.ctypes.data, sums.ctypes.data]
-    job = np.array([*places, dy.size, width, tasks, 0])
-    job.view(np.float64)[SLOPE] = slope
-    _add(program, shared("backward", kind, dy.dtype.char), job, dy, width, (dy, y, dz, sums))
+    job = _job([*places, dy.size, width, tasks], numbers)
+    job[BIAS], job[BIAS + 1] = 0 if bias is None else bias.ctypes.data, added
+    kept = dy, y, dz, bias, sums
+    _add(program, shared("backward", kind, dy.dtype.char), job, dy, widest, kept)
     if bias_grad is not None:
         last = np.array([sums.ctypes.data, tasks, width, bias_grad.ctypes.data])
         program.add(_finish(dy.dtype.char).address, last, sums, bias_grad, name="activation")
 
 
+def _job(words: list[int], numbers: Numbers) -> np.ndarray:
+    job = np.zeros(WORDS, np.int64)
+    job[: len(words)] = words
+    job.view(np.float64)[[FIRST, SECOND]] = numbers
+    return job
+
+
 def _add(
     program: Program, function: int, job: np.ndarray, x: np.ndarray, width: int, kept: Any
 ) -> None:
-    assert job.size == WORDS
     _, _, tasks = cut.py_func(x.size, max(1, width))
     chunk = int(x.nbytes >= SHARED and tasks > 1)
     program.add(function, job, kept, size=tasks, chunk=chunk, name="activation")

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..activation.arguments import check_options
+from ..activation.formula import KINDS
 from ..batch_norm.contract import Running
 from ..crew.board import STOP
 from ..groups import Runs
@@ -121,16 +123,19 @@ class Recorder:
 
     def activation_forward(
         self, x: np.ndarray, kind: str, *, out: np.ndarray, bias: np.ndarray | None = None,
-        slope: float = 0.01,
+        **options: Any,
     ) -> np.ndarray:  # fmt: skip
-        numba_activation.forward(self.program, x, out, kind, bias, slope)
+        _, numbers = check_options(kind, **options)
+        numba_activation.forward(self.program, x, out, kind, bias, numbers)
         return out
 
     def activation_backward(
         self, dy: np.ndarray, y: np.ndarray, kind: str, *, out: np.ndarray,
-        bias_grad: np.ndarray | None = None, slope: float = 0.01,
+        bias: np.ndarray | None = None, bias_grad: np.ndarray | None = None, **options: Any,
     ) -> np.ndarray:  # fmt: skip
-        numba_activation.backward(self.program, dy, y, out, kind, bias_grad, slope)
+        _, numbers = check_options(kind, **options)
+        bias = bias if KINDS[kind].from_x else None
+        numba_activation.backward(self.program, dy, y, out, kind, bias, bias_grad, numbers)
         return out
 
     def batch_norm_forward(

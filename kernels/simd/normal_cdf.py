@@ -9,13 +9,10 @@ from numba import types
 from numba.extending import overload
 
 from .. import normal_cdf as formulas
+from ..compiling.python_text import where
 from ..compiling.specialize import specialize
 from .exp import clamped_exp
-from .loops import inline
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b
+from .loops import OPTIONS, inline, loop
 
 
 def normal_cdf(z: Any) -> Any:
@@ -23,11 +20,11 @@ def normal_cdf(z: Any) -> Any:
     raise NotImplementedError("compiled code only")
 
 
-@overload(normal_cdf, jit_options={"error_model": "numpy", "fastmath": {"contract"}})
+@overload(normal_cdf, jit_options={**OPTIONS, "forceinline": True})
 def _normal_cdf(z):
     number = np.float32 if z == types.float32 else np.float64
-    terms = tuple(map(number, formulas.FLOAT32 if z == types.float32 else formulas.FLOAT64))
-    zero, half, one, four = map(number, (0.0, 0.5, 1.0, 4.0))
-    names = {"exp": clamped_exp, "absolute": abs, "where": inline(_where)}
-    compiled = inline(specialize(formulas.formula, **names))
-    return lambda z: compiled(z, terms, zero, half, one, four)
+    terms, others = (tuple(map(number, half)) for half in formulas.terms_of(z == types.float64))
+    zero, half, one, four = map(number, formulas.NUMBERS.values())
+    names = {"exp": clamped_exp, "absolute": abs, "where": inline(where)}
+    compiled = loop(specialize(formulas.formula, **names))  # long enough to stay a call otherwise
+    return lambda z: compiled(z, terms, others, zero, half, one, four)

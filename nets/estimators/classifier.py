@@ -44,8 +44,8 @@ class NetClassifier(ClassifierMixin, NetEstimator):  # type: ignore[misc]
 
     Args:
         hidden_layer_sizes: units of each hidden layer; a number for a single one, () for none.
-        activation: "relu", "leaky_relu", "logistic" (or "sigmoid"), "tanh" or "identity" (or
-            "linear"), of the hidden layers.
+        activation: "relu", "leaky_relu", "logistic" (or "sigmoid"), "tanh", "elu", "gelu",
+            "gelu_tanh", "silu", "softplus" or "identity" (or "linear"), of the hidden layers.
         solver: "adam"; "sgd", with momentum; "lbfgs", full batches, by SciPy; or "adagrad",
             "rmsprop", "adamw", "amsgrad", "nadam", "radam", "adamax", "adadelta" or "lion".
         alpha: of the L2 penalty alpha/(2b) sum ||W||^2, b the samples of a batch ("lbfgs": all).

@@ -8,9 +8,10 @@ import numpy as np
 
 from ...backend import backend_of
 from ...backend.memory_pool import PERHAPS, product
-from ...kernels import activation_backward, activation_forward, matmul, validate
+from ...kernels import ACTIVATIONS, activation_backward, activation_forward, matmul, validate
 from ..sparse_rows import SparseRows
 from ..types import Array, HostArray, Shape
+from .activations import activation_options
 from .first_weights import EVENLY, bound, deviation, initialize
 from .layer import Layer, Recorded
 
@@ -27,24 +28,32 @@ class Dense(Layer):
         bias: False leaves b out, as before a normalization, which would subtract it again.
         init: how W starts: "he", "xavier", "glorot", "glorot_uniform", "normal" or "zeros" (see
             `deviation`).
-        activation: f: "relu", "leaky_relu", "sigmoid", "tanh" (see `kernels.activation_forward`),
-            or "linear" or None for none. It is what a layer such as ReLU() behind would do, in one
-            pass with the bias, and with db on the way back.
+        activation: f: "relu", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", "gelu_tanh", "silu",
+            "softplus" (see `kernels.activation_forward`), or "linear" or None for none. It is what
+            a layer such as ReLU() behind would do, in one pass with the bias, and with db on the
+            way back.
         slope: of "leaky_relu", finite and > 0.
         bias_init: how b starts: "zeros", or "glorot_uniform": even from -c to c, of that W's c,
             so that the kinks of rectifiers don't all start at the origin.
+        alpha: of "elu", finite and > 0.
+        beta, threshold: of "softplus", finite, > 0 and >= 0.
 
     The parameters are "weight", (in_features, out_features), the transpose of PyTorch's, and
     "bias", (out_features,). Backward writes dW and db straight into the gradient views, replacing
-    what was there. On a GPU forward is one launch, with b and relu, and so are dW with db, and dx;
+    what was there. For the way back y is kept, and x W too where f is "gelu", "gelu_tanh", "silu"
+    or "softplus". On a GPU forward is one launch, with b and relu, and so are dW with db, and dx;
     another f is one more forward, and the gradient of any f one more on the way back. On the CPU x
     may be SparseRows, of the dtype of W, whose products are SciPy's.
 
     Raises:
-        TypeError: a width is not an integer, `activation` no string or `slope` no number.
-        ValueError: a width is smaller than 1, `init`, `activation`, `slope` or `bias_init` is none
-            of the above, or (forward, backward) x or dy has another shape.
+        TypeError: a width is not an integer, `activation` no string, or an option of it no number.
+        ValueError: a width is smaller than 1, `init`, `activation`, an option of it or `bias_init`
+            is none of the above, or (forward, backward) x or dy has another shape.
     """
+
+    alpha: float = 1.0  # also of a layer that was pickled before it had these
+    beta: float = 1.0
+    threshold: float = 20.0
 
     def __init__(
         self,
@@ -55,6 +64,9 @@ class Dense(Layer):
         activation: str | None = None,
         slope: float = 0.01,
         bias_init: str = "zeros",
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        threshold: float = 20.0,
     ) -> None:
         deviation(init, in_features, out_features)  # refuses bad widths and names at once
         self.in_features: int = int(in_features)
@@ -66,7 +78,18 @@ class Dense(Layer):
         self.init, self.bias_init = init, bias_init
         self.activation = activation
         self._kind = "linear" if activation is None else activation
-        self.slope = validate("activation", activation=self._kind, slope=slope)["slope"]
+        options = {"slope": slope, "alpha": alpha, "beta": beta, "threshold": threshold}
+        checked = validate("activation", activation=self._kind, **options)
+        self.slope, self.alpha = checked["slope"], checked["alpha"]
+        self.beta, self.threshold = checked["beta"], checked["threshold"]
+
+    def config(self) -> dict[str, Any]:
+        """Without what is new and at its default: older versions read it, and match older files."""
+        config = super().config()
+        for name in ("alpha", "beta", "threshold"):
+            if config[name] == getattr(Dense, name):
+                del config[name]
+        return config
 
     def shapes(self) -> dict[str, Shape]:
         shapes: dict[str, Shape] = {"weight": (self.in_features, self.out_features)}
@@ -88,35 +111,46 @@ class Dense(Layer):
         if x.ndim != 2 or x.shape[1] != self.in_features:
             raise ValueError(f"x of {self!r} has shape {x.shape}; expected (n, {self.in_features})")
         weight, bias = self.params["weight"], self.params["bias"] if self.bias else None
+        kind, options = self._kind, activation_options(self, self._kind)
+        kept = train and ACTIVATIONS[kind].from_x
         if type(x) is not np.ndarray and type(x) is not SparseRows:
-            y = matmul(x, weight, bias=bias, activation=self._kind, slope=self.slope)
+            if kept:
+                h = matmul(x, weight)
+            else:
+                y = matmul(x, weight, bias=bias, activation=kind, **options)
         else:
             large = len(x) * self.out_features >= PERHAPS
-            y = product(x, weight) if large else x @ weight
-            if self._kind != "linear":
-                activation_forward(y, self._kind, bias=bias, slope=self.slope, out=y)
-            elif bias is not None:
-                y += bias
+            h = product(x, weight) if large else x @ weight
+            if kind == "linear" and bias is not None:
+                h += bias
+            y = h
+            if kind != "linear" and not kept:
+                activation_forward(h, kind, bias=bias, out=h, **options)
+        if kept:
+            y = activation_forward(h, kind, bias=bias, **options)
         if train:
-            self._saved = x, None if self._kind == "linear" else y
+            self._saved = x, None if kind == "linear" else h if kept else y
         return y
 
     def backward(self, dy: Array, input_grad: bool = True) -> Array:
-        x, y = self.saved
+        x, told = self.saved
         if dy.shape != (len(x), self.out_features):
             raise ValueError(
                 f"dy of {self!r} has shape {dy.shape}; expected {(len(x), self.out_features)}"
             )
         bias_grad, dz = self.grads["bias"] if self.bias else None, dy
+        options: dict[str, Any] = activation_options(self, self._kind)
+        if ACTIVATIONS[self._kind].from_x and self.bias:
+            options["bias"] = self.params["bias"]
         sparse = type(x) is SparseRows
         if type(x) is not np.ndarray and not sparse:  # on a GPU db comes with dW
-            if y is not None:
-                dz = activation_backward(dy, y, self._kind, slope=self.slope)
+            if told is not None:
+                dz = activation_backward(dy, told, self._kind, **options)
             matmul(x.T, dz, self.grads["weight"], bias_grad=bias_grad)
             return matmul(dz, self.params["weight"].T) if input_grad else None
         xp = backend_of(dy, names=["dy"]).xp
-        if y is not None:
-            dz = activation_backward(dy, y, self._kind, slope=self.slope, bias_grad=bias_grad)
+        if told is not None:
+            dz = activation_backward(dy, told, self._kind, bias_grad=bias_grad, **options)
         elif self.bias:
             xp.sum(dy, axis=0, out=bias_grad)
         if sparse:
@@ -130,18 +164,20 @@ class Dense(Layer):
 
     def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
         weight, bias = self.params["weight"], self.params["bias"] if self.bias else None
-        plain = self._kind == "linear"
-        y = recorder.matmul(x, weight)
-        if not plain or self.bias:
-            recorder.activation_forward(y, self._kind, bias=bias, slope=self.slope, out=y)
+        kind, options = self._kind, activation_options(self, self._kind)
+        alone = kind == "linear" and bias is None
+        kept = train and ACTIVATIONS[kind].from_x
+        h = recorder.matmul(x, weight)
+        y = recorder.empty(*h.shape) if kept else h
+        if not alone:
+            recorder.activation_forward(h, kind, bias=bias, out=y, **options)
 
         def backward(dy: Array, input_grad: bool) -> Array:
-            if not plain or self.bias:
-                bias_grad = self.grads["bias"] if self.bias else None
-                recorder.activation_backward(
-                    dy, y, self._kind, slope=self.slope, bias_grad=bias_grad, out=dy
-                )
-            recorder.release(y)
+            if not alone:
+                grads = {"bias": bias, "bias_grad": self.grads["bias"] if self.bias else None}
+                recorder.activation_backward(dy, h, kind, out=dy, **grads, **options)
+            for each in (y, h) if kept else (y,):
+                recorder.release(each)
             recorder.matmul(x.T, dy, out=self.grads["weight"])
             dx = recorder.matmul(dy, weight.T) if input_grad else None
             recorder.release(dy)
@@ -156,4 +192,7 @@ class Dense(Layer):
         shown += [] if self.activation is None else [f"activation={self.activation!r}"]
         shown += [] if self.slope == 0.01 else [f"slope={self.slope}"]
         shown += [] if self.bias_init == "zeros" else [f"bias_init={self.bias_init!r}"]
+        shown += [] if self.alpha == 1.0 else [f"alpha={self.alpha}"]
+        shown += [] if self.beta == 1.0 else [f"beta={self.beta}"]
+        shown += [] if self.threshold == 20.0 else [f"threshold={self.threshold}"]
         return f"Dense({', '.join(shown)})"

@@ -6,11 +6,25 @@ from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
-from ..layers.activations import LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
+from ..layers.activations import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
 from ..layers.dropout import Dropout
+from ..layers.group_norm import GroupNorm
 from ..layers.layer import Layer
+from ..layers.layer_norm import LayerNorm
+from ..layers.rms_norm import RMSNorm
 from ..network.sequential import Sequential
 from ..state_checks import check_keys
 from ..types import DTYPES, Device
@@ -19,14 +33,21 @@ from .plain_json import plain
 LAYERS: dict[str, type[Layer]] = {
     kind.__name__: kind
     for kind in (
+        ELU,
+        GELU,
         BatchNorm,
         Dense,
         Dropout,
+        GroupNorm,
+        LayerNorm,
         LeakyReLU,
         Linear,
+        RMSNorm,
         ReLU,
+        SiLU,
         Sigmoid,
         Softmax,
+        Softplus,
         Tanh,
     )
 }

@@ -11,7 +11,10 @@ from ...backend.checks.plain_array import check_plain
 from ...backend.foreign import as_array
 from ..layers.batch_norm import BatchNorm
 from ..layers.dense import Dense
+from ..layers.group_norm import GroupNorm
 from ..layers.layer import Layer
+from ..layers.layer_norm import LayerNorm
+from ..layers.rms_norm import RMSNorm
 from ..network.sequential import Sequential
 from ..optimizers.storage.storage import Key
 from ..types import Array, HostArray
@@ -26,6 +29,9 @@ _NAMES: dict[type[Layer], dict[str, str]] = {
         "running_var": "running_var",
         "num_batches_tracked": "num_batches_tracked",
     },
+    LayerNorm: {"gamma": "weight", "beta": "bias"},
+    GroupNorm: {"gamma": "weight", "beta": "bias"},
+    RMSNorm: {"gamma": "weight"},
 }
 _TURNED = ("weight",)  # those of ours whose axes PyTorch has the other way round
 _COUNTER = "num_batches_tracked"  # PyTorch's; ours where momentum is None
@@ -35,11 +41,12 @@ def load_torch_state(net: Sequential, state: Mapping[str, Any]) -> None:
     """Overwrite all parameters and running statistics of `net` by those of a PyTorch module.
 
     Layers with arrays are taken in their order: the first `torch.nn.Linear` for the first Dense,
-    whatever the modules are called; Linear's weight is transposed. Everything fits or nothing is
-    written.
+    whatever the modules are called; Linear's weight is transposed. gamma and beta of a norm are
+    PyTorch's weight and bias. Everything fits or nothing is written.
 
     Args:
-        net: Dense and BatchNorm layers, with any others that have no arrays; written.
+        net: Dense, BatchNorm, LayerNorm, RMSNorm and GroupNorm layers, with any others that have no
+            arrays; written.
         state: `module.state_dict()`, of tensors on any device or of NumPy arrays.
 
     Raises:
@@ -78,7 +85,7 @@ def load_torch_state(net: Sequential, state: Mapping[str, Any]) -> None:
             if value.shape != shape:
                 raise ValueError(
                     f"state['{prefix}.{theirs}'] has shape {tuple(arrays[theirs].shape)}; expected "
-                    f"{shape[::-1]} for layer {k} {layer!r}"
+                    f"{shape[::-1] if name in _TURNED else shape} for layer {k} {layer!r}"
                 )
             values[f"{k}.{name}"] = value
     own = net.state_dict()
@@ -89,7 +96,8 @@ def torch_state(net: Sequential, like: Mapping[str, Any] | None = None) -> dict[
     """What `module.load_state_dict` takes, as copies on the CPU, in PyTorch's names and shapes.
 
     Args:
-        net: Dense and BatchNorm layers, with any others that have no arrays.
+        net: Dense, BatchNorm, LayerNorm, RMSNorm and GroupNorm layers, with any others that have no
+            arrays.
         like: a `module.state_dict()` whose names are to be used, layer by layer in their order; by
             default modules are called by the index of the layer, which fits a
             `torch.nn.Sequential` of the same layers one for one.
@@ -145,8 +153,8 @@ def _learning(net: Sequential) -> Iterator[tuple[int, Layer, dict[str, str]]]:
             continue
         if type(layer) not in _NAMES:
             raise TypeError(
-                f"layer {k} {layer!r} has no counterpart in PyTorch; expected Dense, BatchNorm, or "
-                "layers without arrays"
+                f"layer {k} {layer!r} has no counterpart in PyTorch; expected "
+                f"{', '.join(kind.__name__ for kind in _NAMES)}, or layers without arrays"
             )
         yield k, layer, {name: _NAMES[type(layer)][name] for name in own}
 

@@ -12,7 +12,14 @@ from oracles import activation as oracle
 from tolerances import LIMITS, assert_close
 
 KINDS = oracle.KINDS
-SLOPE = 0.125  # exact in every dtype
+WAYS = ("linear", "relu", "leaky_relu", "sigmoid", "tanh", "softplus")
+"""For what hardly depends on the formula: the last one is told from x, and has two options."""
+OPTIONS = {
+    "leaky_relu": {"slope": 0.125},
+    "elu": {"alpha": 0.75},
+    "softplus": {"beta": 2.0, "threshold": 4.0},
+}
+"""Exact in every dtype."""
 
 
 class Cpu:
@@ -38,7 +45,17 @@ class Case(NamedTuple):
     dy: NDArray[Any]
     bias: NDArray[Any] | None
     kind: str
-    slope: float = SLOPE
+
+    @property
+    def options(self) -> dict[str, float]:
+        return OPTIONS.get(self.kind, {})
+
+    @property
+    def z(self) -> Any:
+        """x + bias in what is computed in: it rounds once, as every engine does."""
+        dtype = computed(self.x.dtype.newbyteorder("="))
+        z = self.x.astype(dtype)
+        return z if self.bias is None else z + self.bias.astype(dtype)
 
 
 def make(
@@ -63,19 +80,17 @@ def computed(dtype: Any) -> str:
 
 def check_forward(engine: Any, case: Case, out: bool = False) -> Any:
     """Hold y to the oracle, and return it; `out`: in the place of x."""
-    dtype = case.x.dtype.newbyteorder("=").name
-    z = case.x.astype(computed(dtype))
-    if case.bias is not None:
-        z = z + case.bias.astype(computed(dtype))  # rounds once, as every engine does
+    dtype, z = case.x.dtype.newbyteorder("=").name, case.z
     x = engine.asarray(case.x)
     bias = None if case.bias is None else engine.asarray(case.bias)
-    options = {"bias": bias, "slope": case.slope, "out": x if out else None}
+    options = {"bias": bias, "out": x if out else None, **case.options}
     y = engine.kernel("activation_forward")(x, case.kind, **options)
     assert (y is x) == out
     assert_close(
         _plain(engine.to_numpy(y)),
-        oracle.forward(z, case.kind, case.slope),
+        oracle.forward(z, case.kind, **case.options),
         dtype,
+        scale=oracle.size(z, case.kind, computed(dtype), **case.options),
         limit=LIMITS[dtype][0] * engine.factor,
         flushed=True,
         what=f"y of {case.kind}",
@@ -88,31 +103,43 @@ def check_forward(engine: Any, case: Case, out: bool = False) -> Any:
 
 
 def check_backward(engine: Any, case: Case, y: Any, out: bool = False, summed: bool = True) -> Any:
-    """Hold dz and bias_grad to the oracle, told from the engine's own y; return dz."""
+    """Hold dz and bias_grad to the oracle, told from the engine's own y, or x; return dz."""
     dtype = case.dy.dtype.newbyteorder("=").name
+    from_z, bias = case.kind in oracle.FROM_Z, None
+    if from_z:
+        y, bias = engine.asarray(case.x), None if case.bias is None else engine.asarray(case.bias)
     dy, before = engine.asarray(case.dy), _plain(engine.to_numpy(y)).copy()
-    want = oracle.backward(case.dy, before, case.kind, case.slope)
+    told = case.z if from_z else before
+    want = oracle.backward(case.dy, told, case.kind, **case.options)
+    size = np.abs(case.dy.astype("float64"))
+    size = np.maximum(
+        np.abs(want), size * oracle.size(told, case.kind, computed(dtype), True, **case.options)
+    )
     sums = None
     if summed and case.dy.ndim:
         sums = engine.asarray(np.full(case.dy.shape[-1], np.nan, case.dy.dtype))
-    options = {"slope": case.slope, "bias_grad": sums, "out": dy if out else None}
+    options = {"bias_grad": sums, "out": dy if out else None, **case.options}
+    options |= {"bias": bias} if from_z else {}
     dz = engine.kernel("activation_backward")(dy, y, case.kind, **options)
     assert (dz is dy) == out
     limit = LIMITS[dtype][0] * engine.factor
     assert_close(
-        _plain(engine.to_numpy(dz)), want, dtype, limit=limit, flushed=True,
+        _plain(engine.to_numpy(dz)), want, dtype, scale=size, limit=limit, flushed=True,
         what=f"dz of {case.kind}",
     )  # fmt: skip
     if not out:
         assert np.array_equal(engine.to_numpy(dy), case.dy, equal_nan=True), "dy was written"
     assert np.array_equal(_plain(engine.to_numpy(y)), before, equal_nan=True), "y was written"
     if sums is not None:
-        rows = want.reshape(-1, sums.shape[0]) if want.size else np.zeros((1, sums.shape[0]))
+        rows, size = (
+            each.reshape(-1, sums.shape[0]) if want.size else np.zeros((1, sums.shape[0]))
+            for each in (want, size)
+        )
         assert_close(
             _plain(engine.to_numpy(sums)),
             rows.sum(axis=0),
             dtype,
-            scale=np.abs(rows).sum(axis=0),  # a sum loses what cancels
+            scale=size.sum(axis=0),  # a sum loses what cancels
             limit=limit + (dtype == "float16") * 0.5,  # dz itself was rounded
             flushed=True,
             what=f"bias_grad of {case.kind}",

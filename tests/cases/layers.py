@@ -6,15 +6,22 @@ from collections.abc import Callable
 
 import numpy as np
 from onepass.nets import (
+    ELU,
+    GELU,
     BatchNorm,
     Dense,
     Dropout,
+    GroupNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
     Linear,
     ReLU,
+    RMSNorm,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
     Tanh,
 )
 
@@ -25,14 +32,28 @@ LAYERS: dict[str, Callable[[], Layer]] = {
     "dense-leaky-relu": lambda: Dense(4, 3, activation="leaky_relu", slope=0.2),
     "dense-sigmoid": lambda: Dense(4, 3, activation="sigmoid"),
     "dense-tanh-without-bias": lambda: Dense(4, 3, bias=False, activation="tanh"),
+    "dense-elu": lambda: Dense(4, 3, activation="elu", alpha=0.7),
+    "dense-gelu": lambda: Dense(4, 3, activation="gelu"),
+    "dense-softplus-without-bias": lambda: Dense(
+        4, 3, bias=False, activation="softplus", beta=2.0, threshold=3.0
+    ),
     "batch-norm": lambda: BatchNorm(4),
     "batch-norm-relu": lambda: BatchNorm(4, activation="relu"),
     "dropout": lambda: Dropout(0.6),
+    "group-norm": lambda: GroupNorm(2, 4),
+    "layer-norm": lambda: LayerNorm(4),
+    "layer-norm-gelu": lambda: LayerNorm(4, activation="gelu"),
+    "rms-norm": lambda: RMSNorm(4),
     "relu": ReLU,
+    "elu": lambda: ELU(0.7),
+    "gelu": GELU,
+    "gelu-tanh": lambda: GELU("tanh"),
     "leaky-relu": lambda: LeakyReLU(0.2),
     "linear": Linear,
     "sigmoid": Sigmoid,
+    "silu": SiLU,
     "softmax": Softmax,
+    "softplus": lambda: Softplus(2.0, 3.0),
     "tanh": Tanh,
 }
 

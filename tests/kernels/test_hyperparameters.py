@@ -313,6 +313,9 @@ def test_warmup_of_an_engine_that_cannot_be_had(chosen):
         ("batch_norm", {"momentum": 1, "eps": 1, "activation": "relu", "running_var_ddof": 0}),
         ("batch_norm", {"activation": None}),
         ("dropout", {"keep_prob": 1}),
+        ("layer_norm", {"normalized_shape": [3, 4], "eps": 1, "activation": "silu"}),
+        ("rms_norm", {"eps": None}),
+        ("group_norm", {"groups": 2, "eps": 0.1, "activation": None}),
     ],
 )
 def test_validate_returns_what_functions_take(stem, given):
@@ -321,7 +324,7 @@ def test_validate_returns_what_functions_take(stem, given):
     for name, value in checked.items():
         expected = tuple(given[name]) if isinstance(given[name], list) else given[name]
         assert value == expected
-        assert type(value) is not int or name == "running_var_ddof"
+        assert type(value) is not int or name in ("running_var_ddof", "groups")
 
 
 @pytest.mark.parametrize(
@@ -335,6 +338,10 @@ def test_validate_returns_what_functions_take(stem, given):
         ("batch_norm", {"running_var_ddof": 2}, ValueError, "running_var_ddof is 2"),
         ("batch_norm", {"running_var_ddof": True}, TypeError, "running_var_ddof is True"),
         ("dropout", {"keep_prob": 0}, ValueError, "keep_prob is 0"),
+        ("layer_norm", {"activation": "tanh"}, ValueError, "activation is 'tanh'"),
+        ("layer_norm", {"eps": None}, TypeError, "eps is None"),
+        ("rms_norm", {"normalized_shape": ()}, ValueError, r"normalized_shape is \(\)"),
+        ("group_norm", {"groups": 0}, ValueError, "groups is 0"),
         ("dropout", {"seed": 1}, TypeError, "dropout takes no 'seed'; it takes keep_prob"),
         ("softmax", {}, ValueError, "stem is 'softmax'; expected 'sgd'"),
     ],

@@ -21,7 +21,8 @@ from .numba_tasks import backward_tasks, cut, forward_tasks
 COMPUTED: Any = np.float32  # what is computed in
 STORED: Any = np.float32  # what arrays hold: uint16 for float16
 
-WORDS, SLOPE = 8, 7  # of a job: four addresses, three lengths, the slope
+WORDS = 11  # of a job: four addresses, three lengths, a backward's bias, and the options in double
+BIAS, FIRST, SECOND = 7, 9, 10
 
 
 # --- arguments ------------------------------------------------------------------------------------
@@ -40,8 +41,9 @@ def fit_forward(x: Any, bias: Any, y: Any) -> bool:
 
 
 @inline
-def fit_backward(dy: Any, y: Any, dz: Any, bias_grad: Any) -> bool:
-    """dy, y and dz are (rows, width), bias_grad is (width,), or empty for none; dz may be dy."""
+def fit_backward(dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any) -> bool:
+    """dy, y and dz are (rows, width), bias and bias_grad are (width,), or empty for none; dz may be
+    dy."""
     width = bias_grad.size
     if dy.size == 0 or y.shape != dy.shape or dz.shape != dy.shape:
         return False
@@ -49,7 +51,11 @@ def fit_backward(dy: Any, y: Any, dz: Any, bias_grad: Any) -> bool:
         return False
     if not (dy.ctypes.data == dz.ctypes.data or apart(dy, dz)):
         return False
-    return apart(bias_grad, dy) and apart(bias_grad, y) and apart(bias_grad, dz)
+    if not (bias.size == dy.shape[1] or bias.size == 0) or not apart(bias, dz):
+        return False
+    if not apart(bias_grad, dy) or not apart(bias_grad, bias):
+        return False
+    return apart(bias_grad, y) and apart(bias_grad, dz)
 
 
 # --- a whole call: True if it ran, False if it refused, before any write --------------------------
@@ -58,20 +64,22 @@ def run_of(a: Any) -> Any:
     return carray(pointer(a.ctypes.data), (a.size,), STORED)
 
 
-def forward(x: Any, bias: Any, y: Any, slope: float) -> bool:
+def forward(x: Any, bias: Any, y: Any, first: float, second: float) -> bool:
     if not fit_forward(x, bias, y):
         return False
     _, _, tasks = cut(x.size, max(1, bias.size))
-    forward_tasks(run_of(x), bias, run_of(y), slope, 0, tasks)
+    forward_tasks(run_of(x), bias, run_of(y), first, second, 0, tasks)
     return True
 
 
-def backward(dy: Any, y: Any, dz: Any, bias_grad: Any, slope: float) -> bool:
-    if not fit_backward(dy, y, dz, bias_grad):
+def backward(
+    dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any, first: float, second: float
+) -> bool:
+    if not fit_backward(dy, y, dz, bias, bias_grad):
         return False
-    _, _, tasks = cut(dy.size, max(1, bias_grad.size))
+    _, _, tasks = cut(dy.size, max(1, bias.size, bias_grad.size))
     sums = np.empty((tasks, bias_grad.size))
-    backward_tasks(run_of(dy), run_of(y), run_of(dz), sums, slope, 0, tasks)
+    backward_tasks(run_of(dy), run_of(y), run_of(dz), bias, sums, first, second, 0, tasks)
     finish(sums, bias_grad)
     return True
 
@@ -92,7 +100,7 @@ def shared_forward(low: Any, high: Any, job: Any) -> None:
     x = carray(pointer(words[0]), (size,), STORED)
     bias = carray(pointer(words[1]), (width,), STORED)
     y = carray(pointer(words[2]), (size,), STORED)
-    forward_tasks(x, bias, y, reals[SLOPE], low, high)
+    forward_tasks(x, bias, y, reals[FIRST], reals[SECOND], low, high)
 
 
 def shared_backward(low: Any, high: Any, job: Any) -> None:
@@ -102,11 +110,12 @@ def shared_backward(low: Any, high: Any, job: Any) -> None:
     y = carray(pointer(words[1]), (size,), STORED)
     dz = carray(pointer(words[2]), (size,), STORED)
     sums = carray(pointer(words[3]), (tasks, width), np.float64)
-    backward_tasks(dy, y, dz, sums, reals[SLOPE], low, high)
+    bias = carray(pointer(words[BIAS]), (words[BIAS + 1],), STORED)
+    backward_tasks(dy, y, dz, bias, sums, reals[FIRST], reals[SECOND], low, high)
 
 
 def posted_forward(
-    x: Any, bias: Any, y: Any, slope: float,
+    x: Any, bias: Any, y: Any, first: float, second: float,
     board: Any, threads: int, patience: int, job: Any, function: int,
 ) -> int:  # fmt: skip
     if not fit_forward(x, bias, y):
@@ -114,21 +123,24 @@ def posted_forward(
     _, _, tasks = cut(x.size, max(1, bias.size))
     job[0], job[1], job[2] = x.ctypes.data, bias.ctypes.data, y.ctypes.data
     job[4], job[5] = x.size, bias.size
-    job.view(np.float64)[SLOPE] = slope
+    job.view(np.float64)[FIRST] = first
+    job.view(np.float64)[SECOND] = second
     ended = lead(board, threads, function, tasks, 1, job.ctypes.data, patience)
     return ENDED if ended else UNENDED
 
 
 def posted_backward(
-    dy: Any, y: Any, dz: Any, sums: Any, bias_grad: Any, slope: float,
+    dy: Any, y: Any, dz: Any, bias: Any, sums: Any, bias_grad: Any, first: float, second: float,
     board: Any, threads: int, patience: int, job: Any, function: int,
 ) -> int:  # fmt: skip
     """`finish` follows, once all has ended."""
-    if not fit_backward(dy, y, dz, bias_grad):
+    if not fit_backward(dy, y, dz, bias, bias_grad):
         return REFUSED
     tasks, width = sums.shape
     job[0], job[1], job[2] = dy.ctypes.data, y.ctypes.data, dz.ctypes.data
     job[3], job[4], job[5], job[6] = sums.ctypes.data, dy.size, width, tasks
-    job.view(np.float64)[SLOPE] = slope
+    job[BIAS], job[BIAS + 1] = bias.ctypes.data, bias.size
+    job.view(np.float64)[FIRST] = first
+    job.view(np.float64)[SECOND] = second
     ended = lead(board, threads, function, tasks, 1, job.ctypes.data, patience)
     return ENDED if ended else UNENDED

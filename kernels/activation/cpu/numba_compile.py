@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -9,11 +10,13 @@ from numba import types
 
 from ...compiling.dtypes import COMPUTED, STORED
 from ...compiling.jit import njit, once
+from ...compiling.python_text import where
 from ...compiling.specialize import specialize
-from ...simd import exp, tanh
+from ...simd import exp, log1p, normal_cdf, tanh
 from ...simd.half import NUMBERS
-from ...simd.loops import OPTIONS, c_function, inline
-from ..formula import FORMULAS
+from ...simd.loops import OPTIONS, c_function, inline, loop
+from ..formula import KINDS
+from ..python_calls import with_places
 from . import numba_calls
 
 
@@ -40,24 +43,34 @@ def _signature(name: str, number: Any) -> Any:
     read, written = types.Array(number, 2, "C", readonly=True), types.Array(number, 2, "C")
     bias, bias_grad = types.Array(number, 1, "C", readonly=True), types.Array(number, 1, "C")
     words, integer, sums = types.int64[::1], types.int64, types.float64[:, ::1]
-    post = (types.float64, words, integer, integer, words, integer)
+    numbers = types.float64, types.float64
+    post = (*numbers, words, integer, integer, words, integer)
     return {
-        "forward": types.boolean(read, bias, written, types.float64),
-        "backward": types.boolean(read, read, written, bias_grad, types.float64),
+        "forward": types.boolean(read, bias, written, *numbers),
+        "backward": types.boolean(read, read, written, bias, bias_grad, *numbers),
         "finish": types.void(sums, bias_grad),
         "posted_forward": integer(read, bias, written, *post),
-        "posted_backward": integer(read, read, written, sums, bias_grad, *post),
+        "posted_backward": integer(read, read, written, bias, sums, bias_grad, *post),
     }[name]
 
 
 def _specialized(name: str, kind: str, char: str) -> FunctionType:
     names = {"COMPUTED": COMPUTED[char], "STORED": STORED[char]}
     if kind:
-        chosen = FORMULAS[kind if name.endswith("forward") else f"{kind}_gradient"]
-        scalars = {"exp": exp.clamped_exp, "tanh": tanh.tanh, "where": inline(_where)}
-        names["FORMULA"] = inline(specialize(chosen, **scalars))
+        formula = kind if name.endswith("forward") else f"{kind}_gradient"
+        compiled = with_places(formula, COMPUTED[char], _compiled)
+        names |= {"FORMULA": loop(compiled), "FROM_X": KINDS[kind].from_x}
     return specialize(getattr(numba_calls, name), **names)
 
 
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b
+_SCALARS = {
+    "absolute": abs,
+    "exp": exp.clamped_exp,
+    "log1p": log1p.log1p,
+    "normal_cdf": normal_cdf.normal_cdf,
+    "tanh": tanh.tanh,
+}
+
+
+def _compiled(formula: Callable[..., Any]) -> Any:
+    return loop(specialize(formula, **_SCALARS, where=inline(where)))

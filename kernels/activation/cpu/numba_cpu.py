@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,14 @@ from ....backend.memory_pool import empty_as
 from ...compiling.dtypes import NATIVE, STORED
 from ...crew.crew import HELPED, REFUSED, SHARED, get_crew
 from ...simd.half import why_no_half
-from ..contract import ActivationEngine
+from ..contract import ActivationEngine, Numbers
 from ..formula import KINDS
 from .numba_calls import WORDS
 from .numba_compile import compiled, shared
 from .numba_tasks import cut
 
 _NOTHING = {char: np.empty(0, stored) for char, stored in STORED.items()}
-_KINDS = frozenset(KINDS)
-_SLOW = ("sigmoid", "tanh")  # forward, where arithmetic takes longer than memory
+_QUICK = ("linear", "relu", "leaky_relu")  # the others' arithmetic takes longer than memory
 
 
 class NumbaActivation(ActivationEngine):
@@ -32,32 +30,34 @@ class NumbaActivation(ActivationEngine):
     def missing(self, kind: str) -> str:
         return why_no_half(kind)
 
-    def quick_forward(self, x: Any, kind: Any, bias: Any, slope: Any, out: Any) -> Array | None:
-        char = _quick(x, kind, slope)
+    def quick_forward(
+        self, x: Any, kind: str, numbers: Numbers, bias: Any, out: Any
+    ) -> Array | None:
+        char = _quick(x)
         if char is None:
             if (rows := _as_rows(x, out)) is None:
                 return None
-            done = self.quick_forward(rows[0], kind, bias, slope, rows[1])
+            done = self.quick_forward(rows[0], kind, numbers, bias, rows[1])
             return None if done is None else done.reshape(x.shape) if out is None else out
         if bias is None:
             bias = _NOTHING[char]
-        elif type(bias) is not np.ndarray or bias.dtype is not x.dtype or not bias.size:
+        elif _is_other(bias, x):
             return None
         if out is None:
             out = empty_as(x)
         elif _differs(out, x):
             return None
         try:
-            return out if _forward(x, bias, out, kind, char, slope) else None
+            return out if _forward(x, bias, out, kind, char, numbers) else None
         except TypeError:  # not the types it was compiled for; nothing ran
             return None
 
     def quick_backward(
-        self, dy: Any, y: Any, kind: Any, slope: Any, bias_grad: Any, out: Any
+        self, dy: Any, y: Any, kind: str, numbers: Numbers, bias: Any, bias_grad: Any, out: Any
     ) -> Array | None:
-        char = _quick(dy, kind, slope)
+        char = _quick(dy)
         if char is None and (rows := _as_rows(dy, out, y)):
-            done = self.quick_backward(rows[0], rows[2], kind, slope, bias_grad, rows[1])
+            done = self.quick_backward(rows[0], rows[2], kind, numbers, bias, bias_grad, rows[1])
             return None if done is None else done.reshape(dy.shape) if out is None else out
         if char is None or type(y) is not np.ndarray or y.dtype is not dy.dtype:
             return None
@@ -65,51 +65,49 @@ class NumbaActivation(ActivationEngine):
             return None
         if bias_grad is None:
             bias_grad = _NOTHING[char]
-        elif (
-            type(bias_grad) is not np.ndarray
-            or bias_grad.dtype is not dy.dtype
-            or not bias_grad.size
-        ):
+        elif _is_other(bias_grad, dy):
+            return None
+        if bias is None:
+            bias = _NOTHING[char]
+        elif _is_other(bias, dy):
             return None
         if out is None:
             out = empty_as(dy)
         elif _differs(out, dy):
             return None
         try:
-            return out if _backward(dy, y, out, bias_grad, kind, char, slope) else None
+            return out if _backward(dy, y, out, bias, bias_grad, kind, char, numbers) else None
         except TypeError:
             return None
 
     def forward(
-        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+        self, x: Array, bias: Array | None, y: Array, kind: str, numbers: Numbers, fresh: bool
     ) -> None:
         char, width = x.dtype.char, x.shape[-1] if x.ndim else 1
         added = _NOTHING[char] if bias is None else bias.view(STORED[char])
-        _forward(_rows(x, width), added, _rows(y, width), kind, char, slope)
+        _forward(_rows(x, width), added, _rows(y, width), kind, char, numbers)
 
     def backward(
         self,
         dy: Array,
         y: Array,
         dz: Array,
+        bias: Array | None,
         bias_grad: Array | None,
         kind: str,
-        slope: float,
+        numbers: Numbers,
         fresh: bool,
     ) -> None:
         char, width = dy.dtype.char, dy.shape[-1] if dy.ndim else 1
+        added = _NOTHING[char] if bias is None else bias.view(STORED[char])
         written = _NOTHING[char] if bias_grad is None else bias_grad.view(STORED[char])
         arrays = _rows(dy, width), _rows(y, width), _rows(dz, width)
-        _backward(*arrays, written, kind, char, slope)
+        _backward(*arrays, added, written, kind, char, numbers)
 
 
-def _quick(x: Any, kind: Any, slope: Any) -> str | None:
-    """The dtype's character if x, kind and slope need no care; else None."""
+def _quick(x: Any) -> str | None:
+    """The dtype's character if x needs no care; else None."""
     if type(x) is not np.ndarray or x.ndim != 2 or not x.flags.c_contiguous:
-        return None
-    if type(kind) is not str or kind not in _KINDS:
-        return None
-    if type(slope) is not float or not 0.0 < slope < inf:
         return None
     return NATIVE.get(x.dtype)  # Numba takes another byte order for it
 
@@ -126,6 +124,10 @@ def _as_rows(x: Any, *others: Any) -> list[Any] | None:
     return [None if a is None else a.reshape(-1, width) for a in (x, *others)]
 
 
+def _is_other(vector: Any, x: Any) -> bool:
+    return type(vector) is not np.ndarray or vector.dtype is not x.dtype or not vector.size
+
+
 def _differs(out: Any, x: Any) -> bool:
     return type(out) is not np.ndarray or out.dtype is not x.dtype or not out.flags.c_contiguous
 
@@ -136,15 +138,15 @@ def _rows(array: Array, width: int) -> Array:
     return rows.view(np.uint16) if rows.dtype.char == "e" else rows
 
 
-def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, slope: float) -> bool:
+def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, numbers: Numbers) -> bool:
     """Run it if the arrays fit: by the crew, if it pays, or alone."""
-    work = x.nbytes * (4 if kind in _SLOW else 2)
+    work = x.nbytes * (2 if kind in _QUICK else 4)
     if work >= HELPED:
         post, function = compiled("posted_forward", "", char), shared("forward", kind, char)
         crew = get_crew()
         state = crew.post(
             lambda board, threads, _, patience, job: post(
-                x, bias, y, slope, board, threads, patience, job, function
+                x, bias, y, *numbers, board, threads, patience, job, function
             ),
             x.size,
             WORDS,
@@ -153,33 +155,35 @@ def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, slope: float) -> b
         )
         if state is not None:
             return state != REFUSED
-    ran: bool = compiled("forward", kind, char)(x, bias, y, slope)
+    ran: bool = compiled("forward", kind, char)(x, bias, y, *numbers)
     if work >= HELPED:
         crew.ended()
     return ran
 
 
-def _backward(dy: Any, y: Any, dz: Any, bias_grad: Any, kind: str, char: str, slope: float) -> bool:
-    work = 3 * dy.nbytes
+def _backward(
+    dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any, kind: str, char: str, numbers: Numbers
+) -> bool:
+    work = dy.nbytes * (6 if KINDS[kind].from_x else 3)
     if work >= HELPED:
         post, function = compiled("posted_backward", "", char), shared("backward", kind, char)
         crew = get_crew()
-        _, _, tasks = cut.py_func(dy.size, max(1, bias_grad.size))
+        _, _, tasks = cut.py_func(dy.size, max(1, bias.size, bias_grad.size))
         sums = np.empty((tasks, bias_grad.size))
         state = crew.post(
             lambda board, threads, _, patience, job: post(
-                dy, y, dz, sums, bias_grad, slope, board, threads, patience, job, function
+                dy, y, dz, bias, sums, bias_grad, *numbers, board, threads, patience, job, function
             ),
             dy.size,
             WORDS,
-            (dy, y, dz, sums),
+            (dy, y, dz, bias, sums),
             wake=work >= SHARED,
         )
         if state is not None:
             if state != REFUSED:
                 compiled("finish", "", char)(sums, bias_grad)
             return state != REFUSED
-    ran: bool = compiled("backward", kind, char)(dy, y, dz, bias_grad, slope)
+    ran: bool = compiled("backward", kind, char)(dy, y, dz, bias, bias_grad, *numbers)
     if work >= HELPED:
         crew.ended()
     return ran

@@ -5,8 +5,8 @@ sums over such columns are added up at the end. A task sums ROWS rows in the arr
 before double takes over, so that many rows cost no digits. How arrays are cut depends on their
 shape alone, so results don't depend on who does which task.
 
-Each function is compiled once for every kind and dtype: COMPUTED is replaced then, and the loops
-(numba_compile.py).
+Each function is compiled once for every kind and dtype: names in capitals are replaced then, and
+the loops (numba_compile.py).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .numba_loops import (
 )
 
 COMPUTED: Any = np.float32  # what is computed in
+FROM_X = False  # whether gradients are told from x and the bias
 
 JOINED = 256  # elements that short rows are joined to
 TILE = 1024  # columns whose sums stay in a core's nearest cache
@@ -45,39 +46,56 @@ def cut(size: Any, width: Any) -> Any:
     return period, height * period, -(-rows // height)
 
 
-def forward_tasks(x: Any, bias: Any, y: Any, slope: float, low: int, high: int) -> None:
+def forward_tasks(
+    x: Any, bias: Any, y: Any, first: float, second: float, low: int, high: int
+) -> None:
     """y = f(x + bias), or f(x) where bias is empty, for tasks low to high."""
     before = flush_denormals()
-    slope, zero, one = COMPUTED(slope), COMPUTED(0), COMPUTED(1)
+    first, second = COMPUTED(first), COMPUTED(second)
     period, length, _ = cut(y.size, max(1, bias.size))
     start, end = low * length, min(high * length, y.size)
     in_place = x.ctypes.data == y.ctypes.data
     if bias.size == 0:
         if in_place:
-            apply_in_place(y[start:end], slope, zero, one)
+            apply_in_place(y[start:end], first, second)
         else:
-            apply(x[start:end], y[start:end], slope, zero, one)
+            apply(x[start:end], y[start:end], first, second)
     else:
-        repeated = np.empty(period, bias.dtype)
-        for k in range(0, period, bias.size):
-            copy(bias, repeated[k : k + bias.size])
+        repeated = repeat(bias, period)
         for k in range(start, end, period):
             stop = min(k + period, end)
             if in_place:
-                apply_biased_in_place(repeated, y[k:stop], slope, zero, one)
+                apply_biased_in_place(repeated, y[k:stop], first, second)
             else:
-                apply_biased(x[k:stop], repeated, y[k:stop], slope, zero, one)
+                apply_biased(x[k:stop], repeated, y[k:stop], first, second)
     restore_denormals(before)
 
 
-def backward_tasks(dy: Any, y: Any, dz: Any, sums: Any, slope: float, low: int, high: int) -> None:
-    """dz = dy f'(z) for tasks low to high, and each one's sums over columns if `sums` has any."""
+@inline
+def repeat(bias: Any, period: Any) -> Any:
+    """The bias of a row that short ones are joined to."""
+    repeated = np.empty(period, bias.dtype)
+    for k in range(0, period, bias.size):
+        copy(bias, repeated[k : k + bias.size])
+    return repeated
+
+
+def backward_tasks(
+    dy: Any, y: Any, dz: Any, bias: Any, sums: Any, first: float, second: float,
+    low: int, high: int,
+) -> None:  # fmt: skip
+    """dz = dy f'(z) for tasks low to high, and each one's sums over columns if `sums` has any; bias
+    may be empty."""
     before = flush_denormals()
-    slope, zero, one = COMPUTED(slope), COMPUTED(0), COMPUTED(1)
+    first, second = COMPUTED(first), COMPUTED(second)
     width = sums.shape[1]
-    period, length, _ = cut(dz.size, max(1, width))
-    if width == 0:
+    period, length, _ = cut(dz.size, max(1, width, bias.size))
+    if max(width, bias.size) == 0:
         period = length
+    if FROM_X and bias.size:
+        added = repeat(bias, period)
+    else:
+        added = np.zeros(min(TILE, period) if FROM_X else 0, bias.dtype)
     in_place = dy.ctypes.data == dz.ctypes.data
     columns = np.empty(min(TILE, period), COMPUTED)
     for task in range(low, high):
@@ -88,16 +106,17 @@ def backward_tasks(dy: Any, y: Any, dz: Any, sums: Any, slope: float, low: int, 
             for left in range(0, period, TILE):
                 n = min(TILE, period - left)
                 part, at = columns[:n], top + left
+                row = added[left : left + n] if bias.size else added[:n]
                 if width:
-                    fill(part, zero)
+                    fill(part, COMPUTED(0))
                 while at < bottom:
                     rows = 4 if at + 3 * period + n <= bottom else 1
                     for k in range(at, at + rows * period, period):
                         stop = min(k + n, bottom)
                         if in_place:
-                            differentiate_in_place(y[k:stop], dz[k:stop], slope, zero, one)
+                            differentiate_in_place(y[k:stop], row, dz[k:stop], first, second)
                         else:
-                            differentiate(dy[k:stop], y[k:stop], dz[k:stop], slope, zero, one)
+                            differentiate(dy[k:stop], y[k:stop], row, dz[k:stop], first, second)
                     if width and rows == 4:
                         b, c, d = at + period, at + 2 * period, at + 3 * period
                         add_four(part, dz[at : at + n], dz[b : b + n], dz[c : c + n], dz[d : d + n])

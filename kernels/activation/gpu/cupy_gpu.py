@@ -8,6 +8,7 @@ from ....backend import Array
 from ...compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
 from ...compiling.cuda_packs import launch_packed
 from ...compiling.dtypes import NAMES
+from ..contract import Numbers
 from .cuda_text import elementwise, source, symbol
 from .cupy_sums import GpuActivation
 
@@ -18,22 +19,27 @@ class CupyActivation(GpuActivation):
     name = "cupy"
 
     def forward(
-        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+        self, x: Array, bias: Array | None, y: Array, kind: str, numbers: Numbers, fresh: bool
     ) -> None:
-        vectors = () if bias is None else (bias,)
-        if _without_gaps(x, y, *vectors):
-            row = () if bias is None else (bias, np.int64(bias.size))
-            kernel = raw_kernel(kind, NAMES[x.dtype], bias is not None)
-            launch_packed(kernel, (x, y, *row), (slope,))
-        else:
-            strided_kernel(kind, NAMES[x.dtype], bias is not None)(x, x, *vectors, slope, y)
+        _launch(kind, (x,), bias, y, numbers)
 
-    def differentiate(self, dy: Array, y: Array, dz: Array, kind: str, slope: float) -> None:
-        name = f"{kind}_gradient"
-        if _without_gaps(dy, y, dz):
-            launch_packed(raw_kernel(name, NAMES[dy.dtype]), (dy, y, dz), (slope,))
-        else:
-            strided_kernel(name, NAMES[dy.dtype])(dy, dy, y, slope, dz)
+    def differentiate(
+        self, dy: Array, y: Array, dz: Array, bias: Array | None, kind: str, numbers: Numbers
+    ) -> None:
+        _launch(f"{kind}_gradient", (dy, y), bias, dz, numbers)
+
+
+def _launch(
+    name: str, read: tuple[Array, ...], bias: Array | None, result: Array, numbers: Numbers
+) -> None:
+    """Launch a formula's kernel."""
+    dtype, vectors = NAMES[result.dtype], () if bias is None else (bias,)
+    if _without_gaps(*read, result, *vectors):
+        row = () if bias is None else (bias, np.int64(bias.size))
+        launch_packed(raw_kernel(name, dtype, bias is not None), (*read, result, *row), numbers)
+    else:
+        kernel = strided_kernel(name, dtype, bias is not None)
+        kernel(read[0], *read, *vectors, *numbers, result)
 
 
 def _without_gaps(*arrays: Array) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from ....backend import Array
-from ...compiling import cuda_launch
+from ...compiling import cuda_launch, cuda_normal_cdf
 from ...compiling.cuda_launch import NumbaKernel, blocks_for, made_once
 from ...compiling.dtypes import compute_dtype
 from ...compiling.python_text import rebound
-from ..formula import FORMULAS, KINDS
+from ..contract import Numbers
+from ..formula import KINDS
+from ..python_calls import with_places
 from . import numba_cuda_kernels
 from .cupy_sums import GpuActivation
 
@@ -25,23 +26,26 @@ class NumbaCudaActivation(GpuActivation):
     strided = False
 
     def forward(
-        self, x: Array, bias: Array | None, y: Array, kind: str, slope: float, fresh: bool
+        self, x: Array, bias: Array | None, y: Array, kind: str, numbers: Numbers, fresh: bool
     ) -> None:
-        vectors = () if bias is None else (bias,)
-        _launch(kind, slope, y, x, *vectors)
+        _launch(kind, (x,), bias, y, numbers)
 
-    def differentiate(self, dy: Array, y: Array, dz: Array, kind: str, slope: float) -> None:
-        _launch(f"{kind}_gradient", slope, dz, dy, y)
+    def differentiate(
+        self, dy: Array, y: Array, dz: Array, bias: Array | None, kind: str, numbers: Numbers
+    ) -> None:
+        _launch(f"{kind}_gradient", (dy, y), bias, dz, numbers)
 
 
-def _launch(name: str, slope: float, result: Array, *arrays: Array) -> None:
-    """Launch a formula's kernel on `arrays`, slope and `result`."""
-    dtype = result.dtype.name
-    biased = name in KINDS and len(arrays) > 1
-    kernel(name, dtype, biased)(
+def _launch(
+    name: str, read: tuple[Array, ...], bias: Array | None, result: Array, numbers: Numbers
+) -> None:
+    """Launch a formula's kernel."""
+    dtype, vectors = result.dtype.name, () if bias is None else (bias,)
+    kernel(name, dtype, bias is not None)(
         *(result, blocks_for(result.size), cuda_launch.THREADS),
-        *(array.reshape(-1) for array in arrays),
-        *(np.dtype(compute_dtype(dtype)).type(slope), result.reshape(-1)),
+        *(array.reshape(-1) for array in (*read, *vectors)),
+        *map(np.dtype(compute_dtype(dtype)).type, numbers),
+        result.reshape(-1),
     )
 
 
@@ -55,15 +59,17 @@ def python_kernel(name: str, dtype: str, biased: bool = False) -> FunctionType:
     """The kernel as a Python function, for `cuda.jit`, the simulator and the PTX checks."""
     from numba import cuda, float32, float64
 
-    scalars = {"exp": math.exp, "tanh": math.tanh, "where": cuda.jit(_where, device=True)}
+    computed = np.dtype(compute_dtype(dtype))
+    functions = cuda_launch.device_functions()
+    functions["normal_cdf"] = cuda_normal_cdf.device_function(computed.name, functions)
+
+    def compiled(formula: Any) -> Any:
+        return cuda.jit(rebound(formula, functions), device=True)
+
     names = {
         "cuda": cuda,
         "COMPUTED": float64 if dtype == "float64" else float32,
-        "FORMULA": cuda.jit(rebound(FORMULAS[name], scalars), device=True),
+        "FORMULA": cuda.jit(with_places(name, computed.type, compiled), device=True),
     }
-    which = "gradient" if name not in KINDS else "forward_biased" if biased else "forward"
-    return rebound(getattr(numba_cuda_kernels, which), names)
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b
+    which = "forward" if name in KINDS else "gradient"
+    return rebound(getattr(numba_cuda_kernels, f"{which}_biased" if biased else which), names)

@@ -38,11 +38,6 @@ LINE = 64  # bytes
 
 
 @inline
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b
-
-
-@inline
 def add(total: Any, part: Any) -> None:
     for i in range(total.size):
         total[i] += part[i]
@@ -74,7 +69,7 @@ SCALARS = {
     "normal_cdf": normal_cdf,
     "sqrt": np.sqrt,
     "tanh": tanh,
-    "where": _where,
+    "where": inline(python_text.where),
 }
 """What functions of `Rows` may call."""
 

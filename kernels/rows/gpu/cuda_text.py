@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ... import normal_cdf
-from ...compiling import c_text
+from ...compiling import c_text, cuda_normal_cdf
 from ...compiling.cuda_reductions import WARPS
 from ...compiling.dtypes import C_TYPES, compute_dtype
 from ..skeleton import LEAD, Function, Rows, names
@@ -83,10 +82,7 @@ def _formulas(rows: Rows, compute: str) -> str:
         found += [walk.guess.start, walk.guess.better] if walk.guess else []
     text = c_text.PREAMBLE
     if any("normal_cdf" in each.__code__.co_names for each in found):
-        terms = normal_cdf.FLOAT64 if compute == "double" else normal_cdf.FLOAT32
-        fixed = {"terms": terms, "zero": 0.0, "half": 0.5, "one": 1.0, "four": 4.0}
-        function = normal_cdf.formula
-        text += c_text.number_function(function, compute, "onepass_normal_cdf", fixed)
+        text += cuda_normal_cdf.c_function("float64" if compute == "double" else "float32", compute)
     functions = [c_text.device_function(each, compute) for each in dict.fromkeys(found)]
     return f"{text}namespace formulas {{\n{''.join(functions)}}}\n"
 

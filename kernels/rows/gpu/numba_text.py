@@ -3,15 +3,13 @@ PTX checks: what cuda_text.py has, an element an item."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from ... import normal_cdf
-from ...compiling import python_text
+from ...compiling import cuda_normal_cdf, python_text
 from ...compiling.cuda_launch import device_functions
 from ...compiling.dtypes import compute_dtype
 from ...compiling.numba_reductions import sum_across
@@ -76,7 +74,7 @@ def python_kernel(rows: Rows, dtype: str, form: Form) -> FunctionType:
         "int64": int64,
         **{name: compute.type(value) for name, value in rows.constants.items()},
     }
-    text = Text(rows, form, namespace, _functions(cuda, compute))
+    text = Text(rows, form, namespace, _functions(compute))
     return python_text.build(rows, "cuda", text.kernel(), namespace)
 
 
@@ -111,30 +109,11 @@ def rows_join(sums: Any, added: Any, count: int, period: int) -> None:
         added[cuda.blockIdx.y * period + column] = room[0, x]
 
 
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b
-
-
-def _functions(cuda: Any, compute: np.dtype[Any]) -> dict[str, Any]:
+def _functions(compute: np.dtype[Any]) -> dict[str, Any]:
     """What functions of `Rows` may call."""
-    found = device_functions() | {"exp": math.exp, "tanh": math.tanh}
-    found["where"] = cuda.jit(_where, device=True)
-    terms = normal_cdf.FLOAT64 if compute == np.float64 else normal_cdf.FLOAT32
-    numbers = dict(zip(("zero", "half", "one", "four"), (0.0, 0.5, 1.0, 4.0), strict=True))
-    fixed = {name: compute.type(value) for name, value in numbers.items()}
-    fixed["terms"] = tuple(map(compute.type, terms))
-    fixed["formula"] = cuda.jit(rebound(normal_cdf.formula, found), device=True)
-    found["normal_cdf"] = cuda.jit(rebound(_normal_cdf, fixed), device=True)
+    found = device_functions()
+    found["normal_cdf"] = cuda_normal_cdf.device_function(compute.name, found)
     return found
-
-
-terms: Any = ()
-zero = half = one = four = 0.0
-formula: Any = None
-
-
-def _normal_cdf(z: Any) -> Any:
-    return formula(z, terms, zero, half, one, four)
 
 
 class Text:

@@ -6,12 +6,12 @@ import re
 
 import numpy as np
 import pytest
-from cases.activation import KINDS
+from cases.activation import KINDS, WAYS
 from cases.optimized_code import LLVM_TYPE, optimized_code, vector_bytes
 from numba import njit
 from onepass.kernels.activation.cpu import numba_compile, numba_loops
 from onepass.kernels.activation.cpu.numba_tasks import cut
-from onepass.kernels.simd import exp, tanh
+from onepass.kernels.simd import exp, log1p, tanh
 from onepass.kernels.simd.loops import OPTIONS
 from tolerances import TANH_ULP
 
@@ -19,10 +19,13 @@ pytestmark = pytest.mark.slow
 
 FORWARD = ("apply", "apply_in_place", "apply_biased", "apply_biased_in_place")
 BACKWARD = ("differentiate", "differentiate_in_place")
+ARITHMETIC = tuple(kind for kind in KINDS if kind not in ("linear", "relu"))
 COMPUTING = {  # kinds that have arithmetic to look for, without a bias
-    **dict.fromkeys(FORWARD[:2], ("leaky_relu", "sigmoid", "tanh")),
-    **dict.fromkeys(FORWARD[2:], KINDS),
-    **dict.fromkeys(BACKWARD, ("leaky_relu", "sigmoid", "tanh")),
+    FORWARD[0]: ARITHMETIC,
+    FORWARD[1]: WAYS[2:],
+    **dict.fromkeys(FORWARD[2:], WAYS),
+    BACKWARD[0]: ARITHMETIC,
+    BACKWARD[1]: WAYS[2:],
 }
 CHOOSING = re.compile(r"fcmp [^\n]*<(\d+) x (?:float|double)>")
 
@@ -38,8 +41,8 @@ def loop_of(name, kind, char):
 def arguments(name, dtype, stored):
     one = np.dtype(dtype).type(1)
     arrays = {"apply": 2, "apply_in_place": 1, "apply_biased": 3, "apply_biased_in_place": 2,
-              "differentiate": 3, "differentiate_in_place": 2}[name]  # fmt: skip
-    return (*(np.ones(64, stored) for _ in range(arrays)), one, one, one)
+              "differentiate": 4, "differentiate_in_place": 3}[name]  # fmt: skip
+    return (*(np.ones(64, stored) for _ in range(arrays)), one, one)
 
 
 @pytest.mark.parametrize("dtype", LLVM_TYPE)
@@ -52,7 +55,7 @@ def test_arithmetic_is_on_vectors_of_the_array_type(name, kind, dtype):
     assert vector_bytes(text, dtype) >= 16
     if dtype == "float32":
         assert not re.search(r"= f(?:mul|add|sub|div)[a-z ]* (?:<\d+ x )?double", text)
-    assert not re.search(r"call [^\n]*@(?:exp|tanh|expm1|copysign)f?\(", text)
+    assert not re.search(r"call [^\n]*@(?:exp|tanh|expm1|log1p|erfc?|copysign)f?\(", text)
 
 
 @pytest.mark.parametrize("dtype", LLVM_TYPE)
@@ -118,6 +121,14 @@ def test_exp_of_both_signs_over_its_whole_range(dtype):
     for side in (x, -x):
         worst, where = ulps(exp.clamped_exp, np.exp, side)
         assert worst <= TANH_ULP, where
+
+
+@pytest.mark.parametrize("dtype", LLVM_TYPE)
+def test_log1p_from_0_to_1(dtype):
+    small = np.logspace(-37, 0, 100_001)
+    u = np.concatenate([np.linspace(0, 1, 1_000_003)[1:], small]).astype(dtype)
+    worst, where = ulps(log1p.log1p, np.log1p, u)
+    assert worst <= TANH_ULP, where
 
 
 @pytest.mark.parametrize("dtype", LLVM_TYPE)

@@ -206,6 +206,9 @@ def layers(**options):
          "Dense(4, 3, init='glorot_uniform', bias_init='glorot_uniform'))"),
         ({"hidden_layer_sizes": 4, "activation": "tanh", "init": "xavier"},
          "Sequential(Dense(2, 4, init='xavier', activation='tanh'), Dense(4, 3, init='xavier'))"),
+        ({"hidden_layer_sizes": 4, "activation": "gelu", "init": None, "batch_norm": True},
+         "Sequential(Dense(2, 4, bias=False), BatchNorm(4), GELU(), "
+         "Dense(4, 3, init='xavier'))"),
         ({"hidden_layer_sizes": 4, "activation": "logistic", "init": "he"},
          "Sequential(Dense(2, 4, activation='sigmoid'), Dense(4, 3))"),
         ({"hidden_layer_sizes": [5, 4], "keep_prob": 0.5, "init": "he"},
@@ -420,7 +423,7 @@ def test_ctrl_c_ends_the_fit_and_keeps_what_was_learnt():
     [
         ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes\[1\] is 0; expected at least 1"),
         ({"hidden_layer_sizes": "8"}, "hidden_layer_sizes is '8'; expected units of each layer"),
-        ({"activation": "gelu"}, "activation is 'gelu'; expected 'relu', 'leaky_relu'"),
+        ({"activation": "mish"}, "activation is 'mish'; expected 'relu', 'leaky_relu'"),
         ({"batch_norm": 1}, "batch_norm is 1"),
         ({"keep_prob": 0}, "keep_prob is 0; expected a number in"),
         ({"solver": "lamb"}, "solver is 'lamb'; expected 'lbfgs', 'sgd', 'adagrad'"),

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from cases.activation import KINDS
 from onepass.nets import (
+    ELU,
+    GELU,
     Adam,
     Dense,
     LeakyReLU,
@@ -15,8 +17,10 @@ from onepass.nets import (
     ReLU,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
     SoftmaxCrossEntropy,
+    Softplus,
     Tanh,
     fit,
     gradient_check,
@@ -35,14 +39,20 @@ LAYERS = {
     "leaky_relu": lambda: LeakyReLU(0.2),
     "sigmoid": Sigmoid,
     "tanh": Tanh,
+    "elu": lambda: ELU(0.7),
+    "gelu": GELU,
+    "gelu_tanh": lambda: GELU("tanh"),
+    "silu": SiLU,
+    "softplus": lambda: Softplus(2.0, 3.0),
 }
+SETTINGS = {"slope": 0.2, "alpha": 0.7, "beta": 2.0, "threshold": 3.0}
 
 
 def networks(kind, bias=True, dtype="float32", device="cpu"):
     """Two networks of the same values: the activation as a layer, and in Dense."""
     options = {"seed": 3, "dtype": dtype, "device": device}
     apart = Sequential(Dense(6, 9, bias), LAYERS[kind](), Dense(9, 4), **options)
-    fused = Sequential(Dense(6, 9, bias, activation=kind, slope=0.2), Dense(9, 4), **options)
+    fused = Sequential(Dense(6, 9, bias, activation=kind, **SETTINGS), Dense(9, 4), **options)
     rng = np.random.default_rng(4)
     apart.parameters().flat[...] = apart.backend.asarray(
         rng.standard_normal(apart.parameters().flat.size).astype(dtype)
@@ -137,6 +147,30 @@ def test_a_dense_layer_keeps_nothing_that_it_does_not_need():
     assert x.shape == y.shape == (2, 4)
 
 
+def test_what_is_told_from_x_is_kept_beside_y():
+    net = Sequential(Dense(3, 4, activation="silu"), SiLU(), Softplus(), device="cpu")
+    x = np.ones((2, 3), "float32")
+    net.forward(x, train=True)
+    dense, silu, softplus = net.layers
+    h = x @ net.parameters()["0.weight"]
+    np.testing.assert_array_equal(dense.saved[1], h)
+    np.testing.assert_array_equal(silu.saved, SiLU().forward(h))
+    np.testing.assert_array_equal(softplus.saved, SiLU().forward(silu.saved))
+
+
+@pytest.mark.parametrize("name", ["elu", "gelu", "gelu_tanh", "silu", "softplus"])
+def test_a_network_of_any_activation_learns(name):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 6))
+    labels = (x[:, 0] * x[:, 1] > 0).astype(int)
+    for layers in ([Dense(6, 16), LAYERS[name]()], [Dense(6, 16, activation=name)]):
+        net = Sequential(*layers, Dense(16, 2), seed=0, device="cpu")
+        options = {"loss": SoftmaxCrossEntropy(), "optimizer": Adam(net.parameters(), lr=0.03)}
+        history = fit(net, (x, labels), epochs=30, batch_size=20, progress=False, **options)
+        assert history.path == "captured"
+        assert history.loss[-1] < 0.7 * history.loss[0]
+
+
 def test_a_fused_network_learns_what_the_other_does():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 6)).astype("float32")
@@ -168,6 +202,17 @@ def test_layers_say_how_they_were_made():
         "LeakyReLU()": LeakyReLU(),
         "LeakyReLU(0.2)": LeakyReLU(0.2),
         "Linear()": Linear(),
+        "Dense(3, 2, activation='elu', alpha=0.2)": Dense(3, 2, activation="elu", alpha=0.2),
+        "Dense(3, 2, activation='softplus', beta=2.0, threshold=9.0)": Dense(
+            3, 2, activation="softplus", beta=2, threshold=9
+        ),
+        "ELU()": ELU(),
+        "ELU(0.2)": ELU(0.2),
+        "GELU()": GELU(),
+        "GELU('tanh')": GELU("tanh"),
+        "SiLU()": SiLU(),
+        "Softplus()": Softplus(),
+        "Softplus(beta=2.0, threshold=9.0)": Softplus(2, 9),
         "Softmax()": Softmax(),
     }
     for text, layer in shown.items():
@@ -179,7 +224,10 @@ def test_layers_say_how_they_were_made():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"activation": "gelu"}, ValueError, "activation is 'gelu'; expected one of 'linear'"),
+        ({"activation": "mish"}, ValueError, "activation is 'mish'; expected one of 'linear'"),
+        ({"activation": "elu", "alpha": True}, TypeError, "alpha is True"),
+        ({"beta": -1.0}, ValueError, "beta is -1.0; expected a finite number > 0"),
+        ({"threshold": None}, TypeError, "threshold is None"),
         ({"activation": ReLU()}, TypeError, r"activation is ReLU\(\); expected one of"),
         ({"activation": "relu", "slope": 0}, ValueError, "slope is 0; expected a finite number >"),
         ({"slope": "steep"}, TypeError, "slope is 'steep'"),
@@ -194,6 +242,24 @@ def test_dense_refuses_other_activations(options, error, message):
 def test_leaky_relu_refuses_other_slopes(slope):
     with pytest.raises((TypeError, ValueError), match="slope is"):
         LeakyReLU(slope)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ELU(0), ValueError, "alpha is 0; expected a finite number > 0"),
+        (lambda: ELU("1"), TypeError, "alpha is '1'"),
+        (lambda: GELU(True), TypeError, "approximate is True; expected one of 'none', 'tanh'"),
+        (lambda: GELU("erf"), ValueError, "approximate is 'erf'; expected one of 'none', 'tanh'"),
+        (lambda: Softplus(0), ValueError, "beta is 0; expected a finite number > 0"),
+        (lambda: Softplus(beta=None), TypeError, "beta is None"),
+        (lambda: Softplus(threshold=-1), ValueError, "threshold is -1; expected a finite number"),
+        (lambda: Softplus(threshold=True), TypeError, "threshold is True"),
+    ],
+)
+def test_activations_refuse_other_options(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
 
 
 # --- softmax --------------------------------------------------------------------------------------

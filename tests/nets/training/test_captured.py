@@ -14,6 +14,7 @@ import pytest
 from cases.training import KINDS, OF_CLASSES, WIDTHS, bits, targets_of
 from onepass.kernels.crew.crew import get_crew
 from onepass.nets import (
+    GELU,
     L1,
     L2,
     OPTIMIZERS,
@@ -30,8 +31,10 @@ from onepass.nets import (
     ReLU,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
     SoftmaxCrossEntropy,
+    Softplus,
     Tanh,
     fit,
     load,
@@ -163,6 +166,12 @@ LAYERS = {
     "dense sigmoid": lambda: body(Dense(6, 8, activation="sigmoid")),
     "dense tanh": lambda: body(Dense(6, 8, activation="tanh")),
     "dense tanh without bias": lambda: body(Dense(6, 8, bias=False, activation="tanh")),
+    "dense elu": lambda: body(Dense(6, 8, activation="elu", alpha=0.7)),
+    "dense softplus": lambda: body(
+        Dense(6, 8, activation="softplus", beta=2.0, threshold=3.0),
+        Dense(8, 8, activation="silu"),
+    ),
+    "dense gelu without bias": lambda: body(Dense(6, 8, bias=False, activation="gelu")),
     "one dense": lambda: [Dense(6, 3)],
     "batch norm": lambda: body(Dense(6, 8, bias=False), BatchNorm(8), Tanh()),
     "batch norm relu": lambda: body(Dense(6, 8, bias=False), BatchNorm(8, activation="relu")),
@@ -174,6 +183,8 @@ LAYERS = {
     "sigmoid": lambda: body(Dense(6, 8), Sigmoid()),
     "tanh": lambda: body(Dense(6, 8), Tanh()),
     "linear": lambda: body(Dense(6, 8), Linear()),
+    "gelu": lambda: body(Dense(6, 8), GELU(), Dropout(0.9), SiLU()),
+    "softplus first": lambda: body(Softplus(2.0), Dense(6, 8), Softplus()),
     "tanh first": lambda: body(Tanh(), Dense(6, 8), Tanh()),
     "deep": lambda: body(
         Dense(6, 16, bias=False), BatchNorm(16, activation="relu"), Dropout(0.9),
@@ -197,6 +208,8 @@ LAST = {
     "ends in dense relu": lambda: [Dense(6, 9), Dense(9, 8, activation="relu")],
     "ends in dense sigmoid": lambda: [Dense(6, 9), Dense(9, 8, activation="sigmoid")],
     "ends in dense tanh": lambda: [Dense(6, 9), Dense(9, 8, activation="tanh")],
+    "ends in dense silu": lambda: [Dense(6, 9), Dense(9, 8, activation="silu")],
+    "ends in softplus": lambda: [Dense(6, 9), Dense(9, 8), Softplus()],
     "ends in relu": lambda: [Dense(6, 9), Dense(9, 8), ReLU()],
     "ends in leaky relu": lambda: [Dense(6, 9), Dense(9, 8), LeakyReLU()],
     "ends in sigmoid": lambda: [Dense(6, 9), Dense(9, 8), Sigmoid()],
@@ -238,7 +251,7 @@ def drawn(rng, width=6):
     layers: list[Layer] = []
     for _ in range(rng.integers(1, 6)):
         out = int(rng.integers(1, 20))
-        activation = rng.choice(["linear", "relu", "leaky_relu", "sigmoid", "tanh"])
+        activation = rng.choice(["linear", "relu", "leaky_relu", "sigmoid", "tanh", "silu"])
         layers.append(
             Dense(width, out, bias=bool(rng.integers(2)), activation=str(activation), init="xavier")
         )

@@ -64,8 +64,11 @@ def _gates(name: str) -> dict[str, bool]:
 
 
 def _biases(name: str) -> dict[str, bool]:
-    """Whether an activation has a bias before it, by form; gradients have none."""
-    return {"": False, "bias": True} if ACTIVATIONS[name] in KINDS else {"": False}
+    """Whether an activation has a bias before it, by form; gradients that are told from y have
+    none."""
+    kind = ACTIVATIONS[name].removesuffix("_gradient")
+    has = ACTIVATIONS[name] in KINDS or KINDS[kind].from_x
+    return {"": False, "bias": True} if has else {"": False}
 
 
 # --- the engine "cupy" ----------------------------------------------------------------------------
@@ -177,9 +180,9 @@ def _numba_activation(name: str, dtype: str, biased: bool) -> Made:
     import numba
 
     array, scalar = (numba.from_dtype(np.dtype(each)) for each in (dtype, compute_dtype(dtype)))
-    arrays = 1 if name in KINDS and not biased else 2
+    arrays = (1 if name in KINDS else 2) + biased
     make = partial(activation_numba.python_kernel, name, dtype, biased)
-    return make, (*[array[::1]] * arrays, scalar, array[::1])
+    return make, (*[array[::1]] * arrays, scalar, scalar, array[::1])
 
 
 def _numba_dropout(dtype: str) -> Made:

@@ -26,7 +26,10 @@ MOST = {  # instructions an element in float32; about nine tenths are there
 }  # fmt: skip
 MOST_OF_ACTIVATIONS = {
     "linear": 5, "relu": 7, "leaky_relu": 7, "sigmoid": 26, "tanh": 22, "linear_gradient": 5,
-    "relu_gradient": 8, "leaky_relu_gradient": 8, "sigmoid_gradient": 9, "tanh_gradient": 10,
+    "elu": 40, "gelu": 60, "gelu_tanh": 40, "silu": 30, "softplus": 66,
+    "elu_gradient": 10, "gelu_gradient": 60, "gelu_tanh_gradient": 50, "silu_gradient": 40,
+    "softplus_gradient": 34, "relu_gradient": 8, "leaky_relu_gradient": 8,
+    "sigmoid_gradient": 9, "tanh_gradient": 10,
 }  # fmt: skip
 MOST_OF_SQUARES = {"float16": 5, "float32": 5, "float64": 4}  # instructions an element
 MOST_OF_COLUMNS = {"float16": 3, "float32": 2.5, "float64": 4}

@@ -56,7 +56,7 @@ inline half __float2half_rn(float x) { return x; }
 #define THREE(T) T x, T y, T z
 FLOATING(sqrt, ONE, x) FLOATING(fabs, ONE, x) FLOATING(exp, ONE, x) FLOATING(log, ONE, x)
 FLOATING(tanh, ONE, x) FLOATING(floor, ONE, x) FLOATING(ceil, ONE, x) FLOATING(rint, ONE, x)
-FLOATING(pow, TWO, x, y) FLOATING(fmin, TWO, x, y) FLOATING(fmax, TWO, x, y)
+FLOATING(log1p, ONE, x) FLOATING(pow, TWO, x, y) FLOATING(fmin, TWO, x, y) FLOATING(fmax, TWO, x, y)
 FLOATING(fma, THREE, x, y, z)
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 inline float rsqrt(float x) { return (float)rsqrt((double)x); }

@@ -85,7 +85,7 @@ _SOURCE = """
 #define FLOATING(name) \\
     inline float name(float x) {{ return __builtin_##name##f(x); }} \\
     inline double name(double x) {{ return __builtin_##name(x); }}
-FLOATING(exp) FLOATING(fabs) FLOATING(sqrt) FLOATING(tanh)
+FLOATING(exp) FLOATING(fabs) FLOATING(log1p) FLOATING(sqrt) FLOATING(tanh)
 typedef float float32;
 typedef double float64;
 struct float16 {{  // what CuPy's class of that name offers

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases.activation import KINDS, check, check_backward, check_forward, make
+from cases.activation import KINDS, WAYS, check, check_backward, check_forward, make
 from onepass import kernels
 from onepass.kernels.activation.gpu.cuda_text import source
 from onepass.kernels.compiling import c_text as ctext
@@ -41,9 +41,9 @@ THREADS = {"threads": 8, "blocks": 3}
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_follows_the_oracle(kind, dtype, build):
     device = Device(build)
-    for shape in SHAPES:
+    for shape in SHAPES if kind in WAYS else SHAPES[2:4]:
         for biased in (True, False):
-            for out in (False, True):
+            for out in (False, True) if kind in WAYS else (biased,):
                 device.prove(check, make(shape, kind, dtype, biased=biased), out=out)
     names = (f"activation_{kind}", f"activation_{kind}_gradient", KERNEL)
     assert set(device.launched) == {(name, dtype) for name in names}
@@ -57,16 +57,21 @@ VIEWS = {
 
 
 @on_cpu
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WAYS)
 @pytest.mark.parametrize("view", VIEWS)
 def test_any_layout(view, kind):
     """CuPy works out the place of each element, and stretches the bias."""
     case, device = make((6, 9), kind), Device()
     x = VIEWS[view](case.x).view(hostcuda.OnHost)
-    run = device.kernel("activation_forward")
-    y = run(x, kind, bias=device.asarray(case.bias), slope=case.slope)
-    want = oracle.forward(np.asarray(x) + case.bias, kind, case.slope)
+    options = {"bias": device.asarray(case.bias), **case.options}
+    y = device.kernel("activation_forward")(x, kind, **options)
+    want = oracle.forward(np.asarray(x) + case.bias, kind, **case.options)
     assert_close(np.asarray(y), want, "float32", flushed=True)
+    told, back = (x, device.kernel("activation_backward")) if kind == "softplus" else (y, None)
+    if back is not None:
+        dz = back(device.asarray(case.dy), told, kind, **options)
+        want = oracle.backward(case.dy, np.asarray(x) + case.bias, kind, **case.options)
+        assert_close(np.asarray(dz), want, "float32", flushed=True)
     check_backward(device, case, device.asarray(y))
 
 
@@ -77,11 +82,15 @@ def test_special_numbers_are_those_of_array_expressions(kind):
     run = Device().kernel("activation_forward")
     want = kernels.activation_forward(x, kind, engine="array")
     tiny = float(np.finfo("float32").tiny)
-    np.testing.assert_allclose(run(hostcuda.on_host(x), kind), want, rtol=1e-6, atol=tiny)
+    np.testing.assert_allclose(run(hostcuda.on_host(x), kind), want, rtol=1e-6, atol=10 * tiny)
     y, dy = (a.ravel() for a in np.meshgrid(want, np.array([1, np.nan, np.inf], "float32")))
+    if kind in oracle.FROM_Z:
+        y, dy = (a.ravel() for a in np.meshgrid(x, np.array([1, np.nan, np.inf], "float32")))
+        dy[(dy == np.inf) & (np.abs(y) > 80)] = 1  # times what one engine flushes to 0
     run = Device().kernel("activation_backward")
     want = kernels.activation_backward(dy, y, kind, engine="array")
-    np.testing.assert_allclose(run(*map(hostcuda.on_host, (dy, y)), kind), want, rtol=1e-6)
+    found = run(*map(hostcuda.on_host, (dy, y)), kind)
+    np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e3 * tiny)
 
 
 @on_cpu
@@ -92,22 +101,23 @@ def test_text_is_clean_under_the_sanitizers(kind, dtype, sanitizer):
     if reason := missing(sanitizer):
         pytest.skip(reason)
     cases = [make(shape, kind, dtype, biased=biased) for biased in (True, False)
-             for shape in SANITIZED]  # fmt: skip
+             for shape in (SANITIZED if kind in WAYS else SANITIZED[1:])]  # fmt: skip
     dry = Device("", **THREADS)
     for case in cases:
         dry.kernel("activation_forward")(
             *(dry.asarray(case.x), kind),
             bias=None if case.bias is None else dry.asarray(case.bias),
         )
-    for case in cases[:2]:
+    for case in cases if kind in oracle.FROM_Z else cases[:2]:
         sums = dry.asarray(np.empty(case.dy.shape[-1], dtype))
         given = map(dry.asarray, (case.dy, case.dy))
-        dry.kernel("activation_backward")(*given, kind, bias_grad=sums)
+        bias = None if case.bias is None else dry.asarray(case.bias)
+        dry.kernel("activation_backward")(*given, kind, bias=bias, bias_grad=sums)
     compile_all(sanitizer, (each.kernel for each in dry.calls))
     device = Device(sanitizer, **THREADS)
     for case in cases:
         device.prove(check_forward, case)
-    for case in cases[:2]:
+    for case in cases if kind in oracle.FROM_Z else cases[:2]:
         device.prove(check_backward, case, y=check_forward(Device(), case))
     assert device.launched == dry.launched
 
@@ -142,10 +152,16 @@ def test_results_do_not_depend_on_the_order_of_threads():
 PLANTED = {
     "bias left out": ("relu", "(x) + C(bias)", "(x)"),
     "bias taken twice": ("tanh", "C(bias)", "2 * C(bias)"),
-    "slope for one": ("leaky_relu", "slope, C(0), C(1)", "C(1), C(0), C(1)"),
-    "one for zero": ("relu", "C(0), C(1)", "C(1), C(1)"),
-    "two for one": ("sigmoid", "C(1)", "C(2)"),
+    "slope for one": ("leaky_relu", "first_option, C(0.0)", "C(1), C(0.0)"),
+    "one for zero": ("relu", "C(0.0)", "C(1)"),
+    "two for one": ("sigmoid", "C(1.0)", "C(2)"),
     "x and y swapped": ("sigmoid", "C(dy), C(y)", "C(y), C(dy)"),
+    "no bias in a gradient": ("silu", "C(y) + C(bias)", "C(y)"),
+    "options swapped": (
+        "softplus",
+        "first_option, second_option, C(",
+        "second_option, first_option, C(",
+    ),
     "not stored": ("tanh", "dz = value;", ""),
 }
 
@@ -154,7 +170,8 @@ PLANTED = {
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_a_planted_mistake_is_caught(mistake):
     kind, right, wrong = PLANTED[mistake]
-    texts = source(kind, "float32", True), source(f"{kind}_gradient", "float32")
+    texts = [source(kind, "float32", True), source(f"{kind}_gradient", "float32")]
+    texts += [source(f"{kind}_gradient", "float32", True)] if kind in oracle.FROM_Z else []
     assert any(right in text for text in texts)
     with pytest.raises(AssertionError, match="eps of float32"):
         check(Device(edit=lambda _, text: text.replace(right, wrong)), make((7, 12), kind))
