@@ -25,7 +25,7 @@ _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 def _distribution(z: Any) -> Any:
     """Phi(z) of the standard normal distribution."""
-    return 0.5 * _erfc(-np.float64(z) / math.sqrt(2.0)).astype(np.float64)
+    return 0.5 * np.asarray(_erfc(-np.float64(z) / math.sqrt(2.0)), np.float64)
 
 
 def _sigmoid(z: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from ....backend import Array
 from ....backend.memory_pool import empty_as
 from ...compiling.dtypes import NATIVE, STORED
+from ...compiling.jit import once
 from ...crew.crew import HELPED, REFUSED, SHARED, get_crew
 from ...simd.half import why_no_half
 from ..contract import ActivationEngine, Numbers
@@ -138,11 +139,18 @@ def _rows(array: Array, width: int) -> Array:
     return rows.view(np.uint16) if rows.dtype.char == "e" else rows
 
 
+@once
+def _ready(name: str, kind: str, char: str) -> tuple[Any, int]:
+    """A whole call, and the address of the tasks that it is to do."""
+    return compiled(name, char), shared(name, kind, char).address
+
+
 def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, numbers: Numbers) -> bool:
     """Run it if the arrays fit: by the crew, if it pays, or alone."""
     work = x.nbytes * (2 if kind in _QUICK else 4)
+    alone, function = _ready("forward", kind, char)
     if work >= HELPED:
-        post, function = compiled("posted_forward", "", char), shared("forward", kind, char)
+        post = compiled("posted_forward", char)
         crew = get_crew()
         state = crew.post(
             lambda board, threads, _, patience, job: post(
@@ -155,18 +163,19 @@ def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, numbers: Numbers) 
         )
         if state is not None:
             return state != REFUSED
-    ran: bool = compiled("forward", kind, char)(x, bias, y, *numbers)
+    done: bool = alone(x, bias, y, *numbers, function)
     if work >= HELPED:
         crew.ended()
-    return ran
+    return done
 
 
 def _backward(
     dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any, kind: str, char: str, numbers: Numbers
 ) -> bool:
     work = dy.nbytes * (6 if KINDS[kind].from_x else 3)
+    alone, function = _ready("backward", kind, char)
     if work >= HELPED:
-        post, function = compiled("posted_backward", "", char), shared("backward", kind, char)
+        post = compiled("posted_backward", char)
         crew = get_crew()
         _, _, tasks = cut.py_func(dy.size, max(1, bias.size, bias_grad.size))
         sums = np.empty((tasks, bias_grad.size))
@@ -181,9 +190,9 @@ def _backward(
         )
         if state is not None:
             if state != REFUSED:
-                compiled("finish", "", char)(sums, bias_grad)
+                compiled("finish", char)(sums, bias_grad)
             return state != REFUSED
-    ran: bool = compiled("backward", kind, char)(dy, y, dz, bias, bias_grad, *numbers)
+    done: bool = alone(dy, y, dz, bias, bias_grad, *numbers, function)
     if work >= HELPED:
         crew.ended()
-    return ran
+    return done
