@@ -37,6 +37,12 @@ def shared(name: str, kind: str, char: str) -> Any:
     return c_function(_specialized(name, kind, char))
 
 
+@once
+def ready(name: str, kind: str, char: str) -> tuple[Any, int]:
+    """A whole call, and the address of the tasks that it is to do."""
+    return compiled(name, char), shared(name, kind, char).address
+
+
 def _signature(name: str, number: Any) -> Any:
     read, written = types.Array(number, 2, "C", readonly=True), types.Array(number, 2, "C")
     bias, bias_grad = types.Array(number, 1, "C", readonly=True), types.Array(number, 1, "C")

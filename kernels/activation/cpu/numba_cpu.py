@@ -9,13 +9,12 @@ import numpy as np
 from ....backend import Array
 from ....backend.memory_pool import empty_as
 from ...compiling.dtypes import NATIVE, STORED
-from ...compiling.jit import once
 from ...crew.crew import HELPED, REFUSED, SHARED, get_crew
 from ...simd.half import why_no_half
 from ..contract import ActivationEngine, Numbers
 from ..formula import KINDS
 from .numba_calls import WORDS
-from .numba_compile import compiled, shared
+from .numba_compile import compiled, ready
 from .numba_tasks import cut
 
 _NOTHING = {char: np.empty(0, stored) for char, stored in STORED.items()}
@@ -139,16 +138,10 @@ def _rows(array: Array, width: int) -> Array:
     return rows.view(np.uint16) if rows.dtype.char == "e" else rows
 
 
-@once
-def _ready(name: str, kind: str, char: str) -> tuple[Any, int]:
-    """A whole call, and the address of the tasks that it is to do."""
-    return compiled(name, char), shared(name, kind, char).address
-
-
 def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, numbers: Numbers) -> bool:
     """Run it if the arrays fit: by the crew, if it pays, or alone."""
     work = x.nbytes * (2 if kind in _QUICK else 4)
-    alone, function = _ready("forward", kind, char)
+    alone, function = ready("forward", kind, char)
     if work >= HELPED:
         post = compiled("posted_forward", char)
         crew = get_crew()
@@ -173,7 +166,7 @@ def _backward(
     dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any, kind: str, char: str, numbers: Numbers
 ) -> bool:
     work = dy.nbytes * (6 if KINDS[kind].from_x else 3)
-    alone, function = _ready("backward", kind, char)
+    alone, function = ready("backward", kind, char)
     if work >= HELPED:
         post = compiled("posted_backward", char)
         crew = get_crew()

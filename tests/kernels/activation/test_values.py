@@ -23,7 +23,7 @@ from cases.activation import (
 from hypothesis import given
 from hypothesis import strategies as st
 from onepass import kernels
-from onepass.kernels.activation.cpu.numba_compile import shared
+from onepass.kernels.activation.cpu.numba_compile import ready
 from onepass.kernels.simd import half
 from oracles import activation as oracle
 from tolerances import DTYPES, LIMITS, assert_close
@@ -360,13 +360,13 @@ def test_the_bias_of_a_network_without_activation_is_not_touched_by_flushing():
 
 
 def test_warmup_takes_them():
-    shared.cache_clear()
+    ready.cache_clear()
     kernels.warmup("float64", engine="numba", rules=(), activations=("relu", "tanh"))
-    made = shared.cache_info().misses
+    made = ready.cache_info().misses
     assert made == 4
     case = make((3, 4), "tanh", "float64")
     check(Cpu("numba"), case)
-    assert shared.cache_info().misses == made, "something was left to compile"
+    assert ready.cache_info().misses == made, "something was left to compile"
     with pytest.raises(ValueError, match="activations is 'mish'; expected one of 'linear'"):
         kernels.warmup(rules=(), activations=["mish"])
 
