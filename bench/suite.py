@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .cases import sizes
-from .cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE, NormCase
+from .cases.batch_norm import BLOCKS, CHANNELS_LAST, DENSE, IMAGES, LARGE, TALL, NormCase
 from .cases.data_sets import data_sets, made_up
 from .cases.row_norms import GROUPS, ROWS, SMALL_ROWS, RowNormCase
 from .cases.row_norms import VALUES as ROW_NORMS
@@ -109,9 +109,11 @@ def _norms(choice: Choice) -> list[Workload]:
         small=(NormCase((16, 8, 4, 4)), NormCase((16, 4, 4, 8), -1), NormCase((16, 8))),
         quick=IMAGES[1:2],
         default=(*IMAGES[:2], CHANNELS_LAST[1], DENSE[0]),
-        full=(*IMAGES, *CHANNELS_LAST, *DENSE, *LARGE),
+        full=(*IMAGES, *CHANNELS_LAST, *DENSE, *TALL, *LARGE),
     )
     more = choice.one(small=cases, quick=(), default=IMAGES[1:2])
+    beside = (NormCase((16, 8, 4, 4), residual=True), NormCase((16, 4, 4, 8), -1, True))
+    blocks = choice.one(small=beside, quick=BLOCKS[1:2], default=BLOCKS[:2], full=BLOCKS)
     operations = dict.fromkeys(cases, OPERATIONS)
     if choice.on_a_gpu:  # every shape of which something is promised there
         promised = (*IMAGES, *CHANNELS_LAST, *DENSE, *LARGE)
@@ -128,6 +130,11 @@ def _norms(choice: Choice) -> list[Workload]:
             for case in more
             for dtype, activation in (("float32", "relu"), ("float64", None), ("float64", "relu"))
             for what in OPERATIONS
+        ),
+        *(
+            Norm(case, what, device=choice.device, activation="relu")
+            for case in blocks
+            for what in (*DIRECTIONS, "forward+backward")
         ),
     ]
 

@@ -7,6 +7,7 @@ from .batch_norm import (
     batch_norm_forward,
     batch_norm_inference,
     batch_norm_inference_backward,
+    fold_batch_norm,
 )
 from .compile_ahead import warmup
 from .crew.threads import get_num_threads, set_num_threads
@@ -65,6 +66,7 @@ __all__ = [
     "dropout",
     "encode_state",
     "engines",
+    "fold_batch_norm",
     "get_num_threads",
     "global_norm",
     "group_norm_backward",

@@ -27,14 +27,18 @@ def check_input(name: str, x: Array) -> None:
         )
 
 
-def check_out(name: str, out: Array, x: Array) -> None:
+def check_out(name: str, out: Array, x: Array, called: str = "out") -> None:
     """`out` can take the result for an `x`, called `name`."""
-    backend_of(x, out, names=[name, "out"])
+    backend_of(x, out, names=[name, called])
     if out.dtype != x.dtype:
-        raise TypeError(f"out has dtype {out.dtype} but {name} has {x.dtype}; expected the same")
+        raise TypeError(
+            f"{called} has dtype {out.dtype} but {name} has {x.dtype}; expected the same"
+        )
     if out.shape != x.shape:
-        raise ValueError(f"out has shape {out.shape} but {name} has {x.shape}; expected the same")
-    check_writeable("out", out)
+        raise ValueError(
+            f"{called} has shape {out.shape} but {name} has {x.shape}; expected the same"
+        )
+    check_writeable(called, out)
 
 
 def check_overlap(

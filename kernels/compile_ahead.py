@@ -14,6 +14,15 @@ from .activation.arguments import check_options
 from .batch_norm import batch_norm_backward, batch_norm_forward, batch_norm_inference
 from .engine_table import find_engine
 from .inverted_dropout import dropout as run_dropout
+from .norms import (
+    group_norm_backward,
+    group_norm_forward,
+    layer_norm_backward,
+    layer_norm_forward,
+    rms_norm_backward,
+    rms_norm_forward,
+)
+from .rows.gpu.plan import EVERY_WIDTH
 from .rule import Rule
 from .rules import RULES
 from .softmax import softmax_cross_entropy
@@ -33,6 +42,7 @@ def warmup(
     activations: Iterable[str] = (),
     captured: bool = False,
     state_formats: Iterable[str] = (),
+    norms: Iterable[str] = (),
 ) -> None:
     """Compile rules, and what else is asked for, now instead of at the first call.
 
@@ -45,7 +55,7 @@ def warmup(
         rules: names of rules; all by default.
         batch_norm: forward, backward and inference, with and without ReLU, too; by "cupy" those of
             small arrays whose rows or images are multiples of sixteen bytes, or odd, since others
-            have code of their own.
+            have code of their own. With a residual they are compiled at the first call.
         softmax: softmax cross-entropy too, of any number of classes, without smoothed labels.
         dropout: dropout too.
         activations: kinds of `activation_forward` too, such as "relu": both ways, with a bias and
@@ -54,9 +64,12 @@ def warmup(
             rows, and what decides on a step of one group of parameters, with `clip_norm` too.
         state_formats: "bfloat16", "8bit", or both: rules with all of their states so, too, for
             parameters of float32; on a GPU in blocks of 256.
+        norms: "layer_norm", "rms_norm", "group_norm", or several, too: both ways, with gamma and
+            beta, with a residual and without, no activation; by "cupy" those whose rows, or places
+            of a channel, are multiples of sixteen bytes, or odd.
 
     Raises:
-        ValueError: an unknown rule, dtype, activation, format or engine.
+        ValueError: an unknown rule, dtype, activation, format, norm or engine.
         EngineUnavailableError: the engine can't be used here.
     """
     names = list(RULES if rules is None else rules)
@@ -77,6 +90,10 @@ def warmup(
     formats = [state_formats] if isinstance(state_formats, str) else list(state_formats)
     for each in formats:
         check_format("state_formats", each)
+    passes = [norms] if isinstance(norms, str) else list(norms)
+    for each in passes:
+        if each not in _NORMS:
+            raise ValueError(f"norms holds {each!r}; expected {', '.join(map(repr, _NORMS))}")
     backend = get_backend("auto" if engine == "auto" else _device_for(engine))
     for dtype in dtypes:
         chosen = find_engine(engine, backend.asarray(np.zeros(1, dtype)), contiguous=True)
@@ -97,6 +114,8 @@ def warmup(
                 run_dropout(backend.asarray(np.zeros(1, dtype)), 0.5, seed=0, draw=0, engine=engine)
             for kind in kinds:
                 _warm_activation(backend, kind, dtype, engine)
+            for each in passes:
+                _warm_norm(backend, each, dtype, engine)
 
 
 def _warm_format(backend: Backend, rule: Rule, state_format: str, engine: str) -> None:
@@ -131,6 +150,25 @@ def _warm_softmax(backend: Backend, dtype: str, engine: str) -> None:
         logits = backend.asarray(np.zeros((1, width), dtype))
         for factors in (None, weights):
             softmax_cross_entropy(logits, labels, weights=factors, engine=engine)
+
+
+_NORMS: dict[str, tuple[Any, Any]] = {
+    "layer_norm": (layer_norm_forward, layer_norm_backward),
+    "rms_norm": (rms_norm_forward, rms_norm_backward),
+    "group_norm": (group_norm_forward, group_norm_backward),
+}
+
+
+def _warm_norm(backend: Backend, name: str, dtype: str, engine: str) -> None:
+    """Run it on rows, and on columns of planes, of every length that takes new code."""
+    forward, backward = _NORMS[name]
+    groups: dict[str, Any] = {"groups": 1} if name == "group_norm" else {}
+    for width in EVERY_WIDTH:
+        for shape in ((2, 2, width), (2, width)) if groups else ((2, width),):
+            x, gamma = (backend.asarray(np.ones(each, dtype)) for each in (shape, shape[1:2]))
+            for residual in (x, None):
+                _, saved = forward(x, gamma, **groups, residual=residual, engine=engine)
+            backward(x, saved, engine=engine)
 
 
 def _warm_activation(backend: Backend, kind: str, dtype: str, engine: str) -> None:

@@ -22,9 +22,9 @@ def main() -> int:
         command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
         for package in packages:
             command += ["-p", f"onepass.{package}"]
-        return subprocess.run(
-            command, cwd=folder, env={**os.environ, "MYPYPATH": folder}
-        ).returncode
+        command += ["-p", "manual"]
+        path = os.pathsep.join((folder, str(ROOT / "docs")))
+        return subprocess.run(command, cwd=folder, env={**os.environ, "MYPYPATH": path}).returncode
 
 
 if __name__ == "__main__":

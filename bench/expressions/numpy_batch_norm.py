@@ -20,6 +20,7 @@ class _Expressions:
 
     def __init__(self, arrays: dict[str, Array], axis: int, relu: bool, xp: Any) -> None:
         self.x, self.dy, self.relu, self.xp = arrays["x"], arrays["dy"], relu, xp
+        self.residual = arrays.get("residual")
         self.axes = tuple(k for k in range(self.x.ndim) if k != axis % self.x.ndim)
         self.m = self.x.size // arrays["gamma"].size
         shape = [1] * self.x.ndim
@@ -44,6 +45,8 @@ class Idiomatic(_Expressions):
         self.inv_std = 1 / self.xp.sqrt(var + EPS)
         self.xhat = (self.x - mu) * self.inv_std
         self.y = self.gamma * self.xhat + self.beta
+        if self.residual is not None:
+            self.y = self.y + self.residual
         if self.relu:
             self.y = self.xp.maximum(self.y, 0)
         return self.y
@@ -55,11 +58,14 @@ class Idiomatic(_Expressions):
         dbeta = dy.sum(axis=self.axes, keepdims=True)
         dgamma = (dy * xhat).sum(axis=self.axes, keepdims=True)
         dx = self.gamma * self.inv_std / self.m * (self.m * dy - dbeta - xhat * dgamma)
-        return dx, dgamma.reshape(-1), dbeta.reshape(-1)
+        beside = () if self.residual is None else (dy,)
+        return dx, dgamma.reshape(-1), dbeta.reshape(-1), *beside
 
     def inference(self) -> Any:
         inv_std = 1 / self.xp.sqrt(self.var + EPS)
         y = self.gamma * ((self.x - self.mean) * inv_std) + self.beta
+        if self.residual is not None:
+            y = y + self.residual
         return self.xp.maximum(y, 0) if self.relu else y
 
 
@@ -81,9 +87,14 @@ class Tuned(_Expressions):
         xp.multiply(xhat, self.inv_std, out=xhat)
         xp.multiply(xhat, self.gamma, out=y)
         xp.add(y, self.beta, out=y)
+        self.add_residual(y)
         if self.relu:
             xp.maximum(y, 0, out=y)
         return y
+
+    def add_residual(self, y: Array) -> None:
+        if self.residual is not None:
+            self.xp.add(y, self.residual, out=y)
 
     def backward(self) -> Any:
         """dx holds the products that are summed before it holds the result."""
@@ -98,20 +109,23 @@ class Tuned(_Expressions):
         xp.add(dx, dy, out=dx)
         xp.subtract(dx, dbeta / self.m, out=dx)
         xp.multiply(dx, scale, out=dx)
-        return dx, dgamma.reshape(-1), dbeta.reshape(-1)
+        beside = () if self.residual is None else (dy,)
+        return dx, dgamma.reshape(-1), dbeta.reshape(-1), *beside
 
     def inference(self) -> Any:
         xp, y = self.xp, self.y
         scale = self.gamma / xp.sqrt(self.var + EPS)
         xp.multiply(self.x, scale, out=y)
         xp.add(y, self.beta - self.mean * scale, out=y)
+        self.add_residual(y)
         if self.relu:
             xp.maximum(y, 0, out=y)
         return y
 
 
 def numpy_norm(made: Idiomatic | Tuned, what: str) -> Callable[[], Any]:
-    """The call of one operation; "forward+backward" gives (y, dx, dgamma, dbeta)."""
+    """The call of one operation; "forward+backward" gives (y, dx, dgamma, dbeta), and behind these
+    the gradient of a residual."""
     if what == "forward+backward":
         return lambda: (made.forward(), *made.backward())
     if what == "backward":

@@ -1,8 +1,9 @@
 """The limit in the same run: the loads and stores of batch normalization, next to no arithmetic.
 
 Forward reads x, then reads it again and writes y; backward reads x and dy, then reads both again
-and writes dx: 12 and 20 bytes an element in float32. Every loop goes over the whole array, through
-the fused engine's own crew of threads.
+and writes dx: 12 and 20 bytes an element in float32. With a residual before a ReLU forward reads
+that, too, and backward y in its first pass, which writes dz for the second: 16 and 28 bytes. Every
+loop goes over the whole array, through the fused engine's own crew of threads.
 """
 
 from __future__ import annotations
@@ -44,24 +45,48 @@ def _read_two(low: Any, high: Any, job: Any) -> None:
     carray(pointer(words[3] + 4 * low), (1,), np.float32)[0] = total
 
 
-def mover(what: str, x: Array, dy: Array) -> Callable[[], None]:
-    """What `what` has to move, on contiguous float32 arrays, with new memory for the result."""
-    sink = np.empty(x.size, x.dtype)
-    loops = {
-        "forward": (_read_one, share_one),
-        "backward": (_read_two, share_two),
-        "inference": (share_one,),
-    }
+@cfunc(_SIGNATURE, **_OPTIONS)
+def _share_three(low: Any, high: Any, job: Any) -> None:
+    words = carray(job, (4,), np.int64)
+    x = carray(pointer(words[0] + 4 * low), (high - low,), np.float32)
+    dy = carray(pointer(words[1] + 4 * low), (high - low,), np.float32)
+    dz = carray(pointer(words[2] + 4 * low), (high - low,), np.float32)
+    y = carray(pointer(words[3] + 4 * low), (high - low,), np.float32)
+    for i in range(dz.size):
+        dz[i] = x[i] + dy[i] + y[i]
 
-    def run(*loops: Any) -> None:
-        out = np.empty_like(x)
-        arrays = (x, dy, out, sink)
+
+def mover(what: str, x: Array, dy: Array, residual: Array | None = None) -> Callable[[], None]:
+    """What `what` has to move, on contiguous float32 arrays, with new memory for the results."""
+    sink = np.empty(x.size, x.dtype)
+
+    def run(loop: Any, *arrays: Array) -> None:
         job = np.array([array.ctypes.data for array in arrays], np.int64)
-        for loop in loops:
-            get_crew().run(loop.address, x.size, job, arrays)
+        get_crew().run(loop.address, x.size, job, arrays)
+
+    def inference(out: Array) -> None:
+        if residual is None:
+            run(share_one, x, dy, out, sink)
+        else:
+            run(share_two, x, residual, out, sink)
+
+    def forward(out: Array) -> None:
+        run(_read_one, x, dy, out, sink)
+        inference(out)
+
+    def backward(out: Array) -> None:
+        if residual is None:
+            run(_read_two, x, dy, out, sink)
+            run(share_two, x, dy, out, sink)
+        else:
+            dz = np.empty_like(x)
+            run(_share_three, x, dy, dz, residual)
+            run(share_two, x, dz, out, sink)
+
+    parts = {"forward": forward, "backward": backward, "inference": inference}
 
     def every() -> None:
         for part in what.split("+"):
-            run(*loops[part])
+            parts[part](np.empty_like(x))
 
     return every

@@ -39,6 +39,7 @@ LOOKS = {
     "serial": Look("#E69F00", "v", "-.", "\\\\\\"),
     "numba-cuda": Look("#E69F00", "v", "-.", "\\\\\\"),
     "separate": Look("#E69F00", "v", "-.", "\\\\\\"),
+    "apart": Look("#E69F00", "v", "-.", "\\\\\\"),
     "limit": LIMIT,
     "product": LIMIT,
     "loop": Look("#777777", "*", ":", "xxxx"),

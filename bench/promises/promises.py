@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ..cases.batch_norm import CHANNELS_LAST, DENSE, IMAGES, LARGE
+from ..cases.batch_norm import BLOCKS, CHANNELS_LAST, DENSE, IMAGES, LARGE, TALL
 from ..cases.sizes import BESIDE_PRODUCT, BUSY, ESTIMATORS, STEPS
 from ..cases.steps import CASES
 from ..cases.tables import SPARSE
@@ -78,6 +78,14 @@ def _batch_norm() -> Iterator[Promise]:
             )
             if case in IMAGES:
                 yield Promise(f"{case.name} {what}: NumPy / fused", at, ratio("array", "numba"), 8)
+    for case in TALL:
+        at, what = (("batch-norm", "forward+backward", case.name),), "forward+backward"
+        yield Promise(f"{case.name} {what}: PyTorch / fused", at, ratio("torch", "numba"), 2.0)
+    for case in BLOCKS:
+        what = "forward+backward residual relu"
+        at = (("batch-norm", what, case.name),)
+        yield Promise(f"{case.name} {what}: PyTorch / fused", at, ratio("torch", "numba"), 1.5)
+        yield Promise(f"{case.name} {what}: apart / fused", at, ratio("apart", "numba"), None)
     for first, last in zip(IMAGES, CHANNELS_LAST, strict=True):
         for what in ("forward", "forward+backward"):
             both = (("batch-norm", what, last.name), ("batch-norm", what, first.name))

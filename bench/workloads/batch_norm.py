@@ -1,15 +1,17 @@
-"""Section "batch-norm": training's two directions and inference, with and without the ReLU."""
+"""Section "batch-norm": training's two directions and inference, with and without the ReLU, and
+with a residual before it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...backend import Array, Backend, get_backend
 from ...kernels.batch_norm.contract import Saved
-from ..cases.batch_norm import VALUES, NormCase
+from ..cases.batch_norm import VALUES, WITH_RESIDUAL, NormCase
 from ..expressions.numpy_batch_norm import Idiomatic, Tuned, numpy_norm
 from ..limits.numba_batch_norm import mover
 from ..limits.steps import copy_limit
@@ -21,6 +23,8 @@ from ..measuring.workload import Workload
 from ..peers.torch_batch_norm import torch_norm
 
 OPERATIONS = tuple(VALUES)
+APART = "apart"
+"""The path of ours whose residual and ReLU are calls of their own."""
 DIRECTIONS = ("forward", "backward")
 _RTOL = {"float32": 1e-5, "float64": 1e-11}
 
@@ -39,7 +43,9 @@ class Norm(Workload):
         activation: str | None = None,
     ) -> None:
         self.case, self.what, self.activation = case, what, activation
-        self.operation = f"{what} {activation}" if activation else what
+        self.operation = " ".join(
+            [what, *(["residual"] if case.residual else []), *([activation] if activation else [])]
+        )
         self.label, self.dtype, self.device = case.name, dtype, device
 
     @property
@@ -48,12 +54,14 @@ class Norm(Workload):
 
     @property
     def bytes(self) -> int:
-        return VALUES[self.what] * np.dtype(self.dtype).itemsize * self.size
+        moved = WITH_RESIDUAL if self.case.residual else VALUES
+        return moved[self.what] * np.dtype(self.dtype).itemsize * self.size
 
     @property
     def paths(self) -> tuple[str, ...]:
         limit = ("limit",) if self.device != "cpu" or self.dtype == "float32" else ()
-        return "array", "tuned", *self.fused, *limit, "torch"
+        apart = (APART,) if self.case.residual and self.activation else ()
+        return "array", "tuned", *self.fused, *apart, *limit, "torch"
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
         wanted, backend = tuple(paths), get_backend(self.device)
@@ -68,11 +76,13 @@ class Norm(Workload):
 
     def _call(self, path: str, arrays: dict[str, Array], backend: Backend) -> Callable[[], Any]:
         if path == "limit" and self.device == "cpu":
-            return mover(self.what, arrays["x"], arrays["dy"])
+            return mover(self.what, arrays["x"], arrays["dy"], arrays.get("residual"))
         if path == "limit":
             return copy_limit(self.bytes, backend)
         if path == "torch":
             return torch_norm(arrays, self.case.axis, self.activation)[self.what]
+        if path == APART:
+            return self.case.apart(arrays, self.fused[0])[self.what]
         if path in self.fused:
             return self.case.calls(arrays, path, self.activation)[self.what]
         kind = Idiomatic if path == "array" else Tuned
@@ -85,7 +95,7 @@ class Norm(Workload):
         """With what the path costs besides time."""
         launches = moved = None
         if path in ("array", "tuned"):
-            case = NormCase((4, *self.case.shape[1:]), self.case.axis)
+            case = self._rows(4)
             names = tuple(case.arrays(self.dtype, get_backend("cpu")).items())
 
             def run(values: tuple[np.ndarray, ...]) -> None:
@@ -103,9 +113,13 @@ class Norm(Workload):
             call = waited(call, backend)
         return Candidate(call, launches=launches, moved=moved, memory=memory)
 
+    def _rows(self, count: int) -> NormCase:
+        """The case with so many rows."""
+        return replace(self.case, shape=(count, *self.case.shape[1:]))
+
     def _assert_same(self, paths: Iterable[str]) -> None:
         """Every path gives what the careful array engine gives, on a few of the rows."""
-        case = NormCase((min(4, self.case.shape[0]), *self.case.shape[1:]), self.case.axis)
+        case = self._rows(min(4, self.case.shape[0]))
         small, backend = (
             Norm(case, self.what, self.dtype, self.device, self.activation),
             get_backend(self.device),

@@ -26,15 +26,22 @@ OPTIONS: Mapping[str, Check] = {
 """The kind of a layer is its activation."""
 
 
+SLOPE, ALPHA, BETA, THRESHOLD = DEFAULTS.values()
+"""Defaults, which `check_options` knows again."""
+
+
 def check_options(
     kind: Any,
-    slope: Any = DEFAULTS["slope"],
-    alpha: Any = DEFAULTS["alpha"],
-    beta: Any = DEFAULTS["beta"],
-    threshold: Any = DEFAULTS["threshold"],
+    slope: Any = SLOPE,
+    alpha: Any = ALPHA,
+    beta: Any = BETA,
+    threshold: Any = THRESHOLD,
     name: str = "kind",
 ) -> tuple[str, Numbers]:
     """The kind, and the numbers that it takes; `name` is what the user calls the kind."""
+    plain = slope is SLOPE and alpha is ALPHA and beta is BETA and threshold is THRESHOLD
+    if plain and type(kind) is str and kind in _PLAIN:
+        return _PLAIN[kind]
     try:
         return _checked(kind, slope, alpha, beta, threshold, name)
     except TypeError:  # of what is not hashable, too
@@ -50,6 +57,10 @@ def _checked(
     checked = {option: OPTIONS[option](option, value) for option, value in given.items()}
     first, second, *_ = [*(checked[option] for option in KINDS[kind].options), 0.0, 0.0]
     return kind, (first, second)
+
+
+_PLAIN = {kind: _checked(kind, *DEFAULTS.values(), "kind") for kind in KINDS}
+"""What `check_options` tells where no option is given."""
 
 
 def check_forward(x: Array, bias: Array | None, out: Array | None) -> None:

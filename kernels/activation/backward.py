@@ -8,7 +8,7 @@ from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu
-from .arguments import check_backward, check_options
+from .arguments import ALPHA, BETA, SLOPE, THRESHOLD, check_backward, check_options
 from .engines import choose, get
 from .formula import KINDS
 from .runs import backward_in_runs
@@ -19,10 +19,10 @@ def activation_backward(
     y: Array,
     kind: str,
     *,
-    slope: float = 0.01,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    threshold: float = 20.0,
+    slope: float = SLOPE,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    threshold: float = THRESHOLD,
     bias: Array | None = None,
     bias_grad: Array | None = None,
     out: Array | None = None,

@@ -8,7 +8,7 @@ from ...backend import Array, backend_of
 from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu
-from .arguments import check_forward, check_options
+from .arguments import ALPHA, BETA, SLOPE, THRESHOLD, check_forward, check_options
 from .engines import choose, get
 from .runs import forward_in_runs
 
@@ -18,10 +18,10 @@ def activation_forward(
     kind: str,
     *,
     bias: Array | None = None,
-    slope: float = 0.01,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    threshold: float = 20.0,
+    slope: float = SLOPE,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    threshold: float = THRESHOLD,
     out: Array | None = None,
     engine: str = "auto",
 ) -> Array:

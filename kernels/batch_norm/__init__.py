@@ -18,12 +18,17 @@ reference. What shaped the fused engine on the CPU ("numba"), and what was tried
 - What goes through the array again begins at the end of each thread's share, where the pass before
   it ended, and which a cache still holds.
 
+A residual is added where y is written, before the ReLU. Its gradient is dz, dy where y > 0: the
+pass that sums writes it, and the one that writes dx reads it in place of dy, and y no more. Without
+a residual the compiled code has nothing of it (cpu/numba_beside.py, gpu/cuda_text.py).
+
 Where a batch lies on several ranks (merging.py, over_ranks.py), the passes of an engine are called
 one by one, and what ranks tell each other lies between them.
 """
 
 from .backward import batch_norm_backward
 from .contract import Saved
+from .folding import fold_batch_norm
 from .forward import batch_norm_forward
 from .inference import batch_norm_inference
 from .inference_backward import batch_norm_inference_backward
@@ -34,4 +39,5 @@ __all__ = [
     "batch_norm_forward",
     "batch_norm_inference",
     "batch_norm_inference_backward",
+    "fold_batch_norm",
 ]

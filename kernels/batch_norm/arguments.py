@@ -17,17 +17,19 @@ from .layout import Layout, layout_of
 VECTORS = ("gamma", "beta", "running_mean", "running_var")
 
 
-def check_pair(dy: Array, x: Array, name: str) -> None:
-    """dy is an array of floating-point numbers like x, called `name`."""
-    check_input("dy", dy)
-    backend_of(x, dy, names=[name, "dy"])
-    if dy.dtype != x.dtype:
+def check_pair(array: Array, x: Array, name: str, called: str = "dy") -> None:
+    """An array of floating-point numbers like x, which users call `name`."""
+    check_input(called, array)
+    backend_of(x, array, names=[name, called])
+    if array.dtype != x.dtype:
         raise TypeError(
-            f"dy has dtype {dy.dtype} but {name} has {x.dtype}; expected the same. "
-            f"Convert it with dy.astype({x.dtype.name!r})"
+            f"{called} has dtype {array.dtype} but {name} has {x.dtype}; expected the same. "
+            f"Convert it with {called}.astype({x.dtype.name!r})"
         )
-    if dy.shape != x.shape:
-        raise ValueError(f"dy has shape {dy.shape} but {name} has {x.shape}; expected the same")
+    if array.shape != x.shape:
+        raise ValueError(
+            f"{called} has shape {array.shape} but {name} has {x.shape}; expected the same"
+        )
 
 
 def check_layout(x: Array, channel_axis: Any) -> Layout:
@@ -46,10 +48,12 @@ def check_layout(x: Array, channel_axis: Any) -> Layout:
     return layout_of(x, int(channel_axis) % x.ndim)
 
 
-def check_vectors(x: Array, layout: Layout, vectors: Sequence[Array | None]) -> None:
+def check_vectors(
+    x: Array, layout: Layout, vectors: Sequence[Array | None], called: str = "x"
+) -> None:
     """gamma, beta, running_mean and running_var are None or one value a channel, beside x."""
     given = [(name, v) for name, v in zip(VECTORS, vectors, strict=True) if v is not None]
-    backend_of(x, *(v for _, v in given), names=["x", *(name for name, _ in given)])
+    backend_of(x, *(v for _, v in given), names=[called, *(name for name, _ in given)])
     for name, vector in given:
         written = name.startswith("running")
         if vector.dtype.char not in "efd" and (written or vector.dtype.kind not in "iu"):
@@ -61,8 +65,15 @@ def check_vectors(x: Array, layout: Layout, vectors: Sequence[Array | None]) -> 
         if vector.shape != (layout.channels,):
             raise ValueError(
                 f"{name} has shape {vector.shape}; expected ({layout.channels},), one value for "
-                f"each channel along axis {layout.axis} of x, whose shape is {x.shape}"
+                f"each channel along axis {layout.axis} of {called}, whose shape is {x.shape}"
             )
+
+
+def check_statistics(mean: Array | None, var: Array | None) -> None:
+    """Running statistics for inference: both."""
+    for name, vector in (("running_mean", mean), ("running_var", var)):
+        if vector is None:
+            raise TypeError(f"{name} is None; expected the array that batch_norm_forward updated")
 
 
 def check_running(mean: Array | None, var: Array | None) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from ..compiling.dtypes import compute_dtype
-from .contract import NOWHERE, BatchNormEngine, How, Places, Running
+from ..order import write_all
+from .contract import NOWHERE, BatchNormEngine, Gate, How, Places, Running
 from .formula import gradients
 from .layout import Layout
 
@@ -19,14 +20,16 @@ class ArrayBatchNorm(BatchNormEngine):
 
     name, strided = "array", True
 
-    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
+    def forward(
+        self, x: Array, y: Array, how: How, running: Running | None, residual: Array | None = None
+    ) -> Array:
         layout, gamma, beta, eps, relu = how
         dtype = compute_dtype(x.dtype)
         with np.errstate(all="ignore"):  # silent about inf and NaN, as compiled engines are
             center, rest, mu, deviation, square = _moments(x, layout)
             var = square.mean(axis=layout.others, keepdims=True)
             inv_std = (1.0 / (var + eps) ** 0.5).astype(dtype)
-            result = _scaled(deviation * inv_std, layout, gamma, beta, relu)
+            result = _scaled(deviation * inv_std, layout, gamma, beta, relu, residual)
             averages = []
             if running is not None:
                 unbiased = var.reshape(-1) * (layout.count / (layout.count - 1))
@@ -40,22 +43,38 @@ class ArrayBatchNorm(BatchNormEngine):
         return kept
 
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
+        self,
+        dy: Array,
+        x: Array,
+        dx: Array,
+        how: How,
+        kept: Array,
+        places: Places = NOWHERE,
+        gate: Gate | None = None,
     ) -> tuple[Array, Array]:
         layout, dtype = how.layout, compute_dtype(dy.dtype)
         with np.errstate(all="ignore"):
-            dy, xhat = _gated(dy, x, how, kept)
+            dy, xhat = _gated(dy, x, how, kept, gate)
             dgamma = (dy * xhat).sum(axis=layout.others, dtype="float64").astype(dtype)
             dbeta = dy.sum(axis=layout.others, dtype="float64").astype(dtype)
-            dx[...] = _input_gradient(dy, xhat, how, kept, (dgamma, dbeta), layout.count)
+            result = _input_gradient(dy, xhat, how, kept, (dgamma, dbeta), layout.count)
+            write_all([(dx, result)] if gate is None else [(gate.dz, dy), (dx, result)])
         return dgamma, dbeta
 
-    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+    def inference(
+        self,
+        x: Array,
+        y: Array,
+        how: How,
+        mean: Array,
+        var: Array,
+        residual: Array | None = None,
+    ) -> None:
         layout, gamma, beta, eps, relu = how
         with np.errstate(all="ignore"):
             inv_std = (1.0 / (var.astype("float64") + eps) ** 0.5).astype(var.dtype)
             xhat = (x - layout.along(mean)) * layout.along(inv_std)
-            y[...] = _scaled(xhat, layout, gamma, beta, relu)
+            y[...] = _scaled(xhat, layout, gamma, beta, relu, residual)
 
     def moments(self, x: Array, layout: Layout) -> Array:
         with np.errstate(all="ignore"):
@@ -63,10 +82,14 @@ class ArrayBatchNorm(BatchNormEngine):
             m2 = square.sum(axis=layout.others)
             return backend_of(x).xp.stack([mu.reshape(-1), m2])
 
-    def products(self, dy: Array, x: Array, how: How, kept: Array) -> Array:
+    def products(
+        self, dy: Array, x: Array, how: How, kept: Array, gate: Gate | None = None
+    ) -> Array:
         layout, dtype = how.layout, compute_dtype(dy.dtype)
         with np.errstate(all="ignore"):
-            dy, _ = _gated(dy, x, how, kept)
+            dy, _ = _gated(dy, x, how, kept, gate)
+            if gate is not None:
+                gate.dz[...] = dy
             product = dy * (x.astype(dtype, copy=False) - layout.along(kept[0]))
             sums = (each.sum(axis=layout.others, dtype="float64") for each in (dy, product))
             return backend_of(x).xp.stack([*sums])
@@ -94,14 +117,18 @@ def _moments(x: Array, layout: Layout) -> tuple[Array, Array, Array, Array, Arra
     return center, rest, mu, deviation, square
 
 
-def _gated(dy: Array, x: Array, how: How, kept: Array) -> tuple[Array, Array]:
+def _gated(
+    dy: Array, x: Array, how: How, kept: Array, gate: Gate | None = None
+) -> tuple[Array, Array]:
     """dy, or 0 where ReLU stopped it, and xhat."""
     layout, gamma, beta, _, relu = how
     dtype = compute_dtype(dy.dtype)
     center, rest, inv_std = map(layout.along, kept)
     dy = dy.astype(dtype, copy=False)
     xhat = ((x.astype(dtype, copy=False) - center) - rest) * inv_std
-    if relu:
+    if gate is not None:
+        dy = backend_of(dy).xp.where(gate.y <= 0, dy.dtype.type(0), dy)
+    elif relu:
         y = xhat if gamma is None else layout.along(gamma) * xhat
         y = y if beta is None else y + layout.along(beta)
         dy = backend_of(dy).xp.where(y <= 0, dy.dtype.type(0), dy)
@@ -119,11 +146,18 @@ def _input_gradient(
 
 
 def _scaled(
-    xhat: Array, layout: Layout, gamma: Array | None, beta: Array | None, relu: bool
+    xhat: Array,
+    layout: Layout,
+    gamma: Array | None,
+    beta: Array | None,
+    relu: bool,
+    residual: Array | None,
 ) -> Array:
-    """gamma xhat + beta, and ReLU."""
+    """gamma xhat + beta + residual, and ReLU."""
     if gamma is not None:
         xhat = layout.along(gamma) * xhat
     if beta is not None:
         xhat = xhat + layout.along(beta)
+    if residual is not None:
+        xhat = xhat + residual
     return backend_of(xhat).xp.maximum(xhat, 0) if relu else xhat

@@ -10,6 +10,8 @@ from ...backend import Array
 from .contract import Running
 
 _CHARS = {"float32": "f", "float64": "d"}
+_NATIVE = {name: np.dtype(name) for name in _CHARS}
+_RUN = 0x1 | 0x100  # NumPy's C_CONTIGUOUS | ALIGNED
 
 
 def computed(x: Array) -> str:
@@ -24,6 +26,8 @@ def gradient_dtype(vector: Array, x: Array) -> Any:
 
 def fits(vector: Array, dtype: str) -> bool:
     """Whether engines can take a vector as it is."""
+    if type(vector) is np.ndarray and vector.dtype is _NATIVE[dtype]:  # the common case
+        return vector.flags.num & _RUN == _RUN
     kind, flags = vector.dtype, vector.flags
     return bool(
         kind.char == _CHARS[dtype]

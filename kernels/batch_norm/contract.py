@@ -23,6 +23,8 @@ class Saved:
         shape: of x at that time.
         overwritten: whether `out=` of a forward or backward took x's memory.
         count: values of a channel that `merge=` found on all ranks; None without it.
+        residual: whether there was one.
+        y: the forward's y itself where a ReLU followed a residual: dy passes where it is > 0.
     """
 
     x: Array
@@ -35,6 +37,8 @@ class Saved:
     shape: tuple[int, ...]
     overwritten: bool = False
     count: int | None = None
+    residual: bool = False
+    y: Array | None = None
 
     @property
     def mean(self) -> Array:
@@ -59,6 +63,17 @@ Places = tuple[Array | None, Array | None]
 """Where dgamma and dbeta go."""
 
 NOWHERE: Places = (None, None)
+
+
+class Gate(NamedTuple):
+    """What a ReLU after a residual lets pass: y of the forward, and dz, which is dy where y > 0.
+
+    dz is written. It may be dy; it is the residual's gradient, and from it alone dx follows. To
+    tell by y takes as many bytes as to work y out again from x and the residual, which may be gone.
+    """
+
+    y: Array
+    dz: Array
 
 
 class How(NamedTuple):
@@ -93,6 +108,7 @@ class BatchNormEngine(OperationEngine):
         vectors: tuple[Any, ...],
         numbers: tuple[Any, Any, Any],
         axis: Any,
+        residual: Any = None,
     ) -> tuple[Array, Saved] | None:
         """As `batch_norm_forward` of unchecked arguments if that is safe; None if nothing was done.
         `vectors` are gamma, beta and the running statistics, both or none of these; `numbers` are
@@ -101,33 +117,57 @@ class BatchNormEngine(OperationEngine):
 
     def quick_backward(
         self, dy: Any, saved: Saved, places: tuple[Any, Any]
-    ) -> tuple[Array, Array | None, Array | None] | None:
+    ) -> tuple[Array, ...] | None:
         """The same of `batch_norm_backward`."""
         return None
 
     def quick_inference(
-        self, x: Any, vectors: tuple[Any, ...], eps: Any, axis: Any, activation: Any
+        self,
+        x: Any,
+        vectors: tuple[Any, ...],
+        eps: Any,
+        axis: Any,
+        activation: Any,
+        residual: Any = None,
     ) -> Array | None:
         """The same of `batch_norm_inference`, with running statistics."""
         return None
 
     @abstractmethod
-    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
-        """Write y and the running statistics; return `Saved.kept`."""
+    def forward(
+        self, x: Array, y: Array, how: How, running: Running | None, residual: Array | None = None
+    ) -> Array:
+        """Write y, which may be the residual, and the running statistics; return `Saved.kept`."""
 
     @abstractmethod
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
+        self,
+        dy: Array,
+        x: Array,
+        dx: Array,
+        how: How,
+        kept: Array,
+        places: Places = NOWHERE,
+        gate: Gate | None = None,
     ) -> tuple[Array, Array]:
-        """Write dx; return dgamma and dbeta. `kept` is what the forward returned.
+        """Write dx, and dz of a gate; return dgamma and dbeta. `kept` is what the forward returned.
 
-        dgamma and dbeta may be `places`, which engines take or leave: vectors without gaps in the
+        A gate comes with a ReLU after a residual, and dx may be dy then only if dz is not. dgamma
+        and dbeta may be `places`, which engines take or leave: vectors without gaps in the
         precision of the computation.
         """
 
     @abstractmethod
-    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
-        """Write y."""
+    def inference(
+        self,
+        x: Array,
+        y: Array,
+        how: How,
+        mean: Array,
+        var: Array,
+        residual: Array | None = None,
+    ) -> None:
+        """Write y, which may be the residual."""
 
     # Where a batch lies on several ranks, forward and backward go in two passes each: the sums of
     # a rank, and what follows from those of all; y is written by `inference`.
@@ -137,8 +177,11 @@ class BatchNormEngine(OperationEngine):
         """Mean and sum of squared deviations of each channel, (2, C) in float64."""
 
     @abstractmethod
-    def products(self, dy: Array, x: Array, how: How, kept: Array) -> Array:
-        """Sums of dy and of dy (x - center) of each channel, (2, C) in float64 without gaps."""
+    def products(
+        self, dy: Array, x: Array, how: How, kept: Array, gate: Gate | None = None
+    ) -> Array:
+        """Sums of dy and of dy (x - center) of each channel, (2, C) in float64 without gaps; with a
+        gate write dz, and sum that up in place of dy."""
 
     @abstractmethod
     def differentiate(

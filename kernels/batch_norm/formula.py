@@ -85,6 +85,12 @@ def normalized(x, center, scale, shift):
     return (y,)
 
 
+def added(y, residual):
+    """y and a residual, before any ReLU."""
+    y = y + residual
+    return (y,)
+
+
 def rectified(y, zero):
     """ReLU; NaN stays NaN."""
     y = maximum(y, zero)

@@ -11,7 +11,7 @@ from ...backend.memory_pool import empty_as
 from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
 from ..compiling.first_launch import remember
 from ..order import place_of, put_back, run_like
-from .arguments import check_ddof, check_layout, check_running, check_vectors, options
+from .arguments import check_ddof, check_layout, check_pair, check_running, check_vectors, options
 from .channel_vectors import computed, readable, running_of, write_back
 from .contract import How, Running, Saved
 from .engines import at_once, choose, get
@@ -20,7 +20,8 @@ from .layout import layout_of
 from .merging import Merge, check_merge, gathered
 from .over_ranks import Averages
 from .over_ranks import forward as forward_over_ranks
-from .quick_checks import quick_layout
+from .quick_checks import quick_beside, quick_layout
+from .residuals import is_out, with_residual
 
 
 def batch_norm_forward(
@@ -35,6 +36,7 @@ def batch_norm_forward(
     running_var_ddof: int = 1,
     channel_axis: int = 1,
     activation: str | None = None,
+    residual: Array | None = None,
     out: Array | None = None,
     merge: Merge | None = None,
     engine: str = "auto",
@@ -45,7 +47,8 @@ def batch_norm_forward(
 
         mu = mean(x)        sigma^2 = mean((x - mu)^2)
         xhat = (x - mu) / sqrt(sigma^2 + eps)
-        y = gamma xhat + beta                           (activation="relu": y = max(y, 0))
+        z = gamma xhat + beta + residual
+        y = z                                           (activation="relu": y = max(z, 0))
 
         running_mean = (1 - momentum) running_mean + momentum mu
         running_var = (1 - momentum) running_var + momentum sigma^2 m / (m - ddof)
@@ -62,7 +65,10 @@ def batch_norm_forward(
             biased one, sigma^2.
         channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
         activation: None, or "relu", in the same pass.
-        out: where y goes, of x's shape and dtype; x itself if no backward follows.
+        residual: None, for 0, or what is added before the activation, in the same pass, of x's
+            shape and dtype: what goes round a block of a residual network. Left untouched unless it
+            is `out`.
+        out: where y goes, of x's shape and dtype; may be residual; x itself if no backward follows.
         merge: None, or what makes one batch of the x of several ranks (processes or threads), each
             of which calls this with its own: a function that takes an array and returns those of
             all ranks, stacked in their order, (ranks, *shape), where x lies. It is called once,
@@ -72,8 +78,9 @@ def batch_norm_forward(
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
-        y, and what `batch_norm_backward` needs, which holds x itself, not a copy. Arrays of other
-        libraries are taken in as `as_array` does; y is a NumPy or CuPy array all the same.
+        y, and what `batch_norm_backward` needs, which holds x itself, not a copy, and where a ReLU
+        follows a residual y itself, too, to be left as it is until then. Arrays of other libraries
+        are taken in as `as_array` does; y is a NumPy or CuPy array all the same.
 
     Raises:
         TypeError, ValueError, MixedBackendsError, EngineUnavailableError: an argument breaks these
@@ -83,6 +90,9 @@ def batch_norm_forward(
         KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
             written.
 
+    Memory: x is read twice, the second time from the cache where that holds a channel's values, a
+        residual once, and y is written; batch norm, an addition and a ReLU one after another read
+        three arrays more and write two.
     Conventions: normalizes with the biased variance and stores the unbiased one, and momentum is
         the weight of the new batch, as in PyTorch; in Keras, Chainer and CS231n it is that of the
         old. Keras and CS231n store the biased variance: running_var_ddof=0. A cumulative average,
@@ -96,7 +106,8 @@ def batch_norm_forward(
         and running statistics, merged in float64 in the order of ranks; a GPU is waited for.
     Source: Ioffe and Szegedy (2015), algorithm 1, and section 3.1 for the running statistics; Chan,
         Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample
-        variances", for those of several ranks.
+        variances", for those of several ranks; He, Zhang, Ren and Sun (2016), "Deep residual
+        learning for image recognition", figure 2, for the residual.
     """
     both_or_none = (running_mean is None) == (running_var is None)
     unbiased = type(running_var_ddof) is int and running_var_ddof == 1
@@ -104,21 +115,25 @@ def batch_norm_forward(
     if plain and asks_for_cpu(engine):
         running = (running_mean, running_var)
         layout = quick_layout(x, channel_axis, (gamma, beta), running)
-        if layout is not None:
+        if layout is not None and (residual is None or quick_beside(residual, x, running)):
             momentum, eps, relu = options(momentum, eps, activation)
             pair = None if running_mean is None else Running(*running, momentum)
             y = empty_as(x)
-            kept = get("numba").forward(x, y, How(layout, gamma, beta, eps, relu), pair)
-            return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
+            how = How(layout, gamma, beta, eps, relu)
+            kept = get("numba").forward(x, y, how, pair, residual)
+            saved = Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape)
+            return y, saved if residual is None else with_residual(saved, y)
     if plain and (quick := at_once(engine, x)):
         vectors, numbers = (gamma, beta, running_mean, running_var), (momentum, eps, activation)
-        if done := quick.quick_forward(x, vectors, numbers, channel_axis):
+        if done := quick.quick_forward(x, vectors, numbers, channel_axis, residual):
             return done
-    names = ("x", "gamma", "beta", "running_mean", "running_var", "out")
-    given = (x, gamma, beta, running_mean, running_var, out)
-    x, gamma, beta, running_mean, running_var, out = taken_in(names, given)
+    names = ("x", "gamma", "beta", "running_mean", "running_var", "residual", "out")
+    given = (x, gamma, beta, running_mean, running_var, residual, out)
+    x, gamma, beta, running_mean, running_var, residual, out = taken_in(names, given)
     check_input("x", x)
     layout = check_layout(x, channel_axis)
+    if residual is not None:
+        check_pair(residual, x, "x", "residual")
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     check_running(running_mean, running_var)
     momentum, eps, relu = options(momentum, eps, activation)
@@ -130,7 +145,12 @@ def batch_norm_forward(
         replaces = same_memory(out, x)
     check_overlap(
         [("out", out), ("running_mean", running_mean), ("running_var", running_var)],
-        [("x", None if replaces else x), ("gamma", gamma), ("beta", beta)],
+        [
+            ("x", None if replaces else x),
+            ("gamma", gamma),
+            ("beta", beta),
+            ("residual", None if residual is None or is_out(residual, out) else residual),
+        ],
     )
     if merge is None and layout.channels and layout.count < 2:
         raise ValueError(
@@ -146,25 +166,29 @@ def batch_norm_forward(
             if x.size and not chosen.strided:
                 place = place_of(y, x)
                 run = run_like(x, place, fresh=place is not out)
+                residual = None if residual is None else run_like(residual, place, fresh=False)
             layout = layout_of(run, layout.axis)
             how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
         if merge is not None:
             averages = Averages(running_mean, running_var, momentum, ddof)
             gather = partial(gathered, merge, told)
-            kept, count, writes = forward_over_ranks(chosen, run, place, how, averages, gather)
+            whole = chosen, run, place, how, averages, gather, residual
+            kept, count, writes = forward_over_ranks(*whole)
             put_back(y, place)
             for own, new in writes:
                 own[...] = new
         elif x.size:
-            code = new_code(chosen, run, place, how, running_mean, running_var)
+            beside = residual is not None
+            code = new_code(chosen, run, place, how, running_mean, running_var, beside)
             apart = code is not None or place is not y
             biased = None if ddof else (layout.count - 1) / layout.count
             pair = running_of(running_mean, running_var, dtype, momentum, apart, biased)
-            kept = chosen.forward(run, place, how, pair)
+            kept = chosen.forward(run, place, how, pair, residual)
             put_back(y, place)
             write_back(pair, running_mean, running_var, biased)
             if code is not None:
                 remember([code])
         else:
             kept = backend.xp.zeros((3, layout.channels), dtype)
-    return y, Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape, replaces, count)
+    saved = Saved(x, gamma, beta, kept, eps, activation, layout.axis, x.shape, replaces, count)
+    return y, saved if residual is None else with_residual(saved, y)

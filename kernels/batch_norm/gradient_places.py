@@ -124,8 +124,9 @@ def landed(
     copies: Places = NOWHERE,
 ) -> Places:
     """dgamma and dbeta in the dtypes of gamma and beta, in their places; None where those are."""
-    dtype = gradients[0].dtype
-    if places[0] is None is places[1] and all(v is not None and v.dtype is dtype for v in vectors):
+    dtype, (gamma, beta) = gradients[0].dtype, vectors
+    both = gamma is not None and beta is not None and places[0] is None is places[1]
+    if both and gamma.dtype is dtype is beta.dtype:  # type: ignore[union-attr]
         return gradients
     with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
         first, second = (

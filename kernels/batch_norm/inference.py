@@ -8,12 +8,13 @@ from ...backend.foreign import taken_in
 from ...backend.memory_pool import empty_as
 from ..array_arguments import asks_for_cpu, check_input, check_out, check_overlap, same_memory
 from ..order import place_of, put_back, run_like
-from .arguments import check_layout, check_vectors, options
+from .arguments import check_layout, check_pair, check_statistics, check_vectors, options
 from .channel_vectors import computed, readable
 from .contract import How
 from .engines import at_once, choose, get
 from .layout import layout_of
-from .quick_checks import quick_layout
+from .quick_checks import quick_beside, quick_layout
+from .residuals import is_out
 
 
 def batch_norm_inference(
@@ -26,13 +27,14 @@ def batch_norm_inference(
     eps: float = 1e-5,
     channel_axis: int = 1,
     activation: str | None = None,
+    residual: Array | None = None,
     out: Array | None = None,
     engine: str = "auto",
 ) -> Array:
     """Normalize each channel of `x` by its running statistics; returns y, which may replace x.
 
-        y = gamma (x - running_mean) / sqrt(running_var + eps) + beta
-                                                        (activation="relu": y = max(y, 0))
+        z = gamma (x - running_mean) / sqrt(running_var + eps) + beta + residual
+        y = z                                           (activation="relu": y = max(z, 0))
 
     Args:
         x: input, float16/32/64, two axes or more; left untouched unless it is `out`.
@@ -41,7 +43,9 @@ def batch_norm_inference(
         eps: added to the variance, > 0.
         channel_axis: the axis of length C; -1 for channels-last. Nothing is transposed.
         activation: None, or "relu", in the same pass.
-        out: where y goes, of x's shape and dtype; may be x itself.
+        residual: None, for 0, or what is added before the activation, in the same pass, of x's
+            shape and dtype; left untouched unless it is `out`.
+        out: where y goes, of x's shape and dtype; may be x itself, or residual.
         engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Raises:
@@ -57,23 +61,24 @@ def batch_norm_inference(
     statistics = (running_mean, running_var)
     if asks_for_cpu(engine) and out is None and not any(v is None for v in statistics):
         layout = quick_layout(x, channel_axis, (gamma, beta, *statistics))
-        if layout is not None:
+        if layout is not None and (residual is None or quick_beside(residual, x)):
             _, eps, relu = options(0.0, eps, activation)
-            y = empty_as(x)
-            get("numba").inference(x, y, How(layout, gamma, beta, eps, relu), *statistics)
+            y, how = empty_as(x), How(layout, gamma, beta, eps, relu)
+            get("numba").inference(x, y, how, *statistics, residual)
             return y
     if out is None and (quick := at_once(engine, x)) and not any(v is None for v in statistics):
-        done = quick.quick_inference(x, (gamma, beta, *statistics), eps, channel_axis, activation)
+        vectors = (gamma, beta, *statistics)
+        done = quick.quick_inference(x, vectors, eps, channel_axis, activation, residual)
         if done is not None:
             return done
-    names = ("x", "gamma", "beta", "running_mean", "running_var", "out")
-    given = (x, gamma, beta, running_mean, running_var, out)
-    x, gamma, beta, running_mean, running_var, out = taken_in(names, given)
+    names = ("x", "gamma", "beta", "running_mean", "running_var", "residual", "out")
+    given = (x, gamma, beta, running_mean, running_var, residual, out)
+    x, gamma, beta, running_mean, running_var, residual, out = taken_in(names, given)
     check_input("x", x)
     layout = check_layout(x, channel_axis)
-    for name, vector in (("running_mean", running_mean), ("running_var", running_var)):
-        if vector is None:
-            raise TypeError(f"{name} is None; expected the array that batch_norm_forward updated")
+    if residual is not None:
+        check_pair(residual, x, "x", "residual")
+    check_statistics(running_mean, running_var)
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     _, eps, relu = options(0.0, eps, activation)
     if out is not None:
@@ -86,6 +91,7 @@ def batch_norm_inference(
                 ("beta", beta),
                 ("running_mean", running_mean),
                 ("running_var", running_var),
+                ("residual", None if residual is None or is_out(residual, out) else residual),
             ],
         )
     chosen, backend = choose(engine, x), backend_of(x)
@@ -97,9 +103,10 @@ def batch_norm_inference(
             if not chosen.strided:
                 place = place_of(y, x)
                 run = run_like(x, place, fresh=place is not out)
+                residual = None if residual is None else run_like(residual, place, fresh=False)
             layout = layout_of(run, layout.axis)
             how = How(layout, readable(gamma, dtype), readable(beta, dtype), eps, relu)
             averages = readable(running_mean, dtype), readable(running_var, dtype)
-            chosen.inference(run, place, how, *averages)
+            chosen.inference(run, place, how, *averages, residual)
             put_back(y, place)
     return y

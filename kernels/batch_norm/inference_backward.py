@@ -11,7 +11,7 @@ from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ..array_arguments import check_input, check_out, check_overlap, same_memory
 from ..order import empty_like, place_of, put_back, run_like
-from .arguments import check_layout, check_pair, check_vectors, options
+from .arguments import check_layout, check_pair, check_statistics, check_vectors, options
 from .channel_vectors import computed, gradient_dtype, readable
 from .contract import How
 from .engines import choose
@@ -62,6 +62,9 @@ def batch_norm_inference_backward(
         KernelError, DeviceMemoryError: a GPU's compiler fails, or its memory runs out; nothing was
             written.
 
+    A residual of the forward adds nothing to these: where a ReLU followed it, pass activation=None
+    and dy that is 0 where y was, which is the residual's gradient, too.
+
     Conventions: what PyTorch computes in eval mode, and Keras with training=False: neither the mean
         nor the variance depends on x. Any number of samples. The sums are one pass of
         `batch_norm_backward`, dx is another; a ReLU takes an inference and
@@ -73,9 +76,7 @@ def batch_norm_inference_backward(
     dy, x, gamma, beta, running_mean, running_var, out, *wanted = taken_in(names, given)
     check_input("x", x)
     layout = check_layout(x, channel_axis)
-    for name, vector in (("running_mean", running_mean), ("running_var", running_var)):
-        if vector is None:
-            raise TypeError(f"{name} is None; expected the array that batch_norm_forward updated")
+    check_statistics(running_mean, running_var)
     check_vectors(x, layout, (gamma, beta, running_mean, running_var))
     check_pair(dy, x, "x")
     _, eps, relu = options(0.0, eps, activation)

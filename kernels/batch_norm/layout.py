@@ -56,11 +56,12 @@ class Layout:
 
 def layout_of(array: Array, axis: int) -> Layout:
     """The layout of `array`, whose channel axis is `axis` >= 0."""
+    flags = array.flags
+    if flags.c_contiguous and array.dtype.isnative and getattr(flags, "aligned", True):
+        return contiguous_layout(array.shape, axis)
     order = order_of(array)
     if order is None:
         return _scattered(array.shape, axis)
-    if array.flags.c_contiguous:
-        return contiguous_layout(array.shape, axis)
     return _ordered(array.shape, axis, list(order))
 
 

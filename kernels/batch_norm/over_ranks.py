@@ -9,7 +9,7 @@ import numpy as np
 
 from ...backend import Array, backend_of
 from .channel_vectors import computed, given
-from .contract import BatchNormEngine, How
+from .contract import BatchNormEngine, Gate, How
 from .formula import affine, averaged, deviation, gradients
 from .gradient_places import try_copies
 from .layout import Layout
@@ -37,8 +37,9 @@ class Forward(NamedTuple):
 
 
 def forward(
-    engine: BatchNormEngine, x: Array, y: Array, how: How, averages: Averages, gather: Gather
-) -> Forward:
+    engine: BatchNormEngine, x: Array, y: Array, how: How, averages: Averages, gather: Gather,
+    residual: Array | None = None,
+) -> Forward:  # fmt: skip
     """Write y of this rank's x by the statistics of all ranks; x may be empty.
 
     Raises:
@@ -63,7 +64,7 @@ def forward(
             gamma, beta = given(xp, gamma, beta, layout.channels, dtype)
             scale, shift = affine(gamma, beta, kept[1], kept[2])
             ones = xp.ones(layout.channels, dtype)  # 1 / sqrt(1 + 0) leaves the scale as it is
-            engine.inference(x, y, How(layout, scale, shift, 0.0, relu), kept[0], ones)
+            engine.inference(x, y, How(layout, scale, shift, 0.0, relu), kept[0], ones, residual)
     return Forward(kept, total.values, writes)
 
 
@@ -94,10 +95,11 @@ def _averaged(total: Moments, averages: Averages) -> list[tuple[Array, Array]]:
 
 def backward(
     engine: BatchNormEngine, dy: Array, x: Array, dx: Array, how: How, kept: Array, count: int,
-    gather: Gather,
+    gather: Gather, gate: Gate | None = None,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Write dx of this rank's x from the sums of all ranks, which have `count` values a channel;
-    return this rank's own dgamma and dbeta. x may be empty.
+    return this rank's own dgamma and dbeta. x may be empty. dz of a gate is written first, before
+    anything is gathered.
 
     Raises:
         TypeError, ValueError, MixedBackendsError: merge returns something else than it should;
@@ -105,10 +107,12 @@ def backward(
     """
     dtype = computed(x)
     with np.errstate(all="ignore"):
-        sums = engine.products(dy, x, how, kept) if x.size else _nothing(x, how.layout)
+        sums = engine.products(dy, x, how, kept, gate) if x.size else _nothing(x, how.layout)
         dgamma, dbeta, _, _ = gradients(sums[0], sums[1], kept[1], kept[2], float(count))
         dgamma, dbeta = dgamma.astype(dtype), dbeta.astype(dtype)
         total = added(gather(sums))
         if x.size:
+            if gate is not None:
+                dy, how = gate.dz, how._replace(relu=False)
             engine.differentiate(dy, x, dx, how, kept, total, count)
     return dgamma, dbeta

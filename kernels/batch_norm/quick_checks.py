@@ -17,6 +17,7 @@ from .layout import Layout, contiguous_layout
 _DTYPES = (np.dtype("float32"), np.dtype("float64"))
 _READABLE = 0x1 | 0x100  # NumPy's C_CONTIGUOUS | ALIGNED
 _WRITEABLE = _READABLE | 0x400
+_OWNED = 0x4  # OWNDATA
 
 
 def quick_layout(
@@ -25,8 +26,8 @@ def quick_layout(
     """The layout of x if all is in order: the vectors `read` (or None) and `written`; else None."""
     if type(x) is not ndarray or type(axis) is not int:
         return None
-    dtype = x.dtype
-    if dtype not in _DTYPES or x.flags.num & _READABLE != _READABLE:
+    dtype, own = x.dtype, x.flags.num
+    if dtype not in _DTYPES or own & _READABLE != _READABLE:
         return None
     layout = _layout(x.shape, axis)
     if layout is None:
@@ -34,16 +35,21 @@ def quick_layout(
     shape = (layout.channels,)
     for vectors, flags in ((read, _READABLE), (written, _WRITEABLE)):
         for vector in vectors:
-            if vector is not None and (
-                type(vector) is not ndarray
-                or vector.dtype is not dtype
-                or vector.shape != shape
-                or vector.flags.num & flags != flags
-            ):
+            if vector is None:
+                continue
+            if type(vector) is not ndarray or vector.dtype is not dtype or vector.shape != shape:
                 return None
+            number = vector.flags.num
+            if number & flags != flags:
+                return None
+            own &= number
     for k, vector in enumerate(written):
+        if vector is None:
+            continue
         for other in (x, *read, *written[:k]):
-            if vector is not None and other is not None and may_share_memory(vector, other):
+            if other is vector:
+                return None
+            if not own & _OWNED and other is not None and may_share_memory(vector, other):
                 return None
     return layout
 
@@ -59,9 +65,18 @@ def quick_pair(dy: Any, x: Any) -> bool:
     )
 
 
+def quick_beside(residual: Any, x: Any, written: Sequence[Any] = ()) -> bool:
+    """Whether that is a contiguous NumPy array like x, beside vectors, or None, to be written."""
+    return quick_pair(residual, x) and not any(
+        vector is not None and may_share_memory(vector, residual) for vector in written
+    )
+
+
 def quick_places(places: Sequence[Any], vectors: Sequence[Any], arrays: Sequence[Any]) -> bool:
     """Whether gradients of `vectors`, gamma and beta, can go to `places`, each None or an array:
     writeable ones of one dtype and shape, that share no memory with one another or what is read."""
+    if places[0] is None is places[1]:
+        return True
     for place, vector in zip(places, vectors, strict=True):
         if place is not None and (
             type(place) is not ndarray

@@ -204,12 +204,16 @@ def processors(device: int) -> int:
 
 @made_once
 def device_functions() -> dict[str, Any]:
-    """NumPy's functions that a rule may use, as Numba CUDA has them."""
+    """NumPy's functions that formulas may use, as Numba CUDA has them."""
     from numba import cuda
 
     return {
-        "sqrt": math.sqrt,
         "absolute": abs,
+        "exp": math.exp,
+        "log1p": math.log1p,
+        "sqrt": math.sqrt,
+        "tanh": math.tanh,
+        "where": cuda.jit(python_text.where, device=True),
         "maximum": cuda.jit(python_text.maximum, device=True),
         "sign": cuda.jit(python_text.sign, device=True),
     }

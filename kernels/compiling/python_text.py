@@ -16,6 +16,11 @@ from ..rule import Rule
 from .specialize import specialize
 
 
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """NumPy's of scalars, for compiled code."""
+    return a if condition else b
+
+
 def maximum(a: Any, b: Any) -> Any:
     """numpy.maximum for two scalars: NaN if either is; one comparison less than Numba's own."""
     return a if a != a or a > b else b

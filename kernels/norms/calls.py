@@ -158,7 +158,7 @@ def backward(norm: Norm, dy: Array, saved: Saved, out: Array | None, engine: str
     with backend.scope(), Explained(f"{norm.name}_backward", x, chosen.name):
         dx = backend.empty(x.shape, _native(x)) if out is None else out
         size = (len(norm.vectors), shape.period) if summed else (0, 0)
-        added = backend.xp.zeros(size, dtype)
+        added = (backend.empty if x.size else backend.xp.zeros)(size, dtype)
         if x.size:
             place = dx if _is_run(dx) else backend.empty(x.shape, _native(x))
             vectors = tuple(_vector(each, dtype) for each in (gamma, beta)[: len(norm.vectors)])

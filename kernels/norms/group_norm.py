@@ -47,7 +47,7 @@ def group_norm_forward(
         activation: None, "relu", "silu" or "gelu", in the same pass.
         out: where y goes, of x's shape and dtype; may be x or residual; x itself without a residual
             only if no backward follows.
-        engine: "auto", "array" or "numba".
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         y, and what `group_norm_backward` needs, which holds x itself, not a copy, or h.
@@ -106,7 +106,7 @@ def group_norm_backward(
         saved: what `group_norm_forward` returned; its x, gamma and beta must still hold what they
             held then.
         out: where dx goes, of x's shape and dtype; may be dy, or saved.x, which uses `saved` up.
-        engine: "auto", "array" or "numba".
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         dx, dgamma and dbeta, the latter (C,), of the dtype of gamma and beta; None where those are.

@@ -48,7 +48,7 @@ def layer_norm_forward(
         activation: None, "relu", "silu" or "gelu", in the same pass.
         out: where y goes, of x's shape and dtype; may be x or residual; x itself without a residual
             only if no backward follows.
-        engine: "auto", "array" or "numba".
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         y, and what `layer_norm_backward` needs, which holds x itself, not a copy, or h. Arrays of
@@ -65,7 +65,7 @@ def layer_norm_forward(
         squared deviations overflow. A row that holds inf or NaN is NaN, others are not. float16
         computes in float32. y is C-contiguous; arrays that are not are copied first. "numba" takes
         numbers below the smallest normal one for zero, and its bits don't depend on the number of
-        threads. On a GPU "auto" takes "array".
+        threads. Which thread of a GPU adds up what depends on shapes and on the GPU alone.
     Source: Ba, Kiros and Hinton (2016), Layer Normalization, eq. 3; Hendrycks and Gimpel (2016),
         Gaussian Error Linear Units, for "gelu" and "silu".
     """
@@ -106,7 +106,7 @@ def layer_norm_backward(
         saved: what `layer_norm_forward` returned; its x, gamma and beta must still hold what they
             held then.
         out: where dx goes, of x's shape and dtype; may be dy, or saved.x, which uses `saved` up.
-        engine: "auto", "array" or "numba".
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         dx, dgamma and dbeta, the latter of the shape and dtype of gamma and beta; None where those

@@ -48,7 +48,7 @@ def rms_norm_forward(
         activation: None, "relu", "silu" or "gelu", in the same pass.
         out: where y goes, of x's shape and dtype; may be x or residual; x itself without a residual
             only if no backward follows.
-        engine: "auto", "array" or "numba".
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         y, and what `rms_norm_backward` needs, which holds x itself, not a copy, or h.
@@ -100,7 +100,7 @@ def rms_norm_backward(
         saved: what `rms_norm_forward` returned; its x and gamma must still hold what they held
             then.
         out: where dx goes, of x's shape and dtype; may be dy, or saved.x, which uses `saved` up.
-        engine: "auto", "array" or "numba".
+        engine: "auto", "array", "numba", "cupy" or "numba-cuda".
 
     Returns:
         dx and dgamma, the latter of the shape and dtype of gamma; None where that is.

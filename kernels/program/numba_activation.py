@@ -45,7 +45,7 @@ def forward(
     width = 0 if bias is None else bias.size
     places = [x.ctypes.data, 0 if bias is None else bias.ctypes.data, y.ctypes.data, 0]
     job = _job([*places, x.size, width], numbers)
-    _add(program, shared("forward", kind, x.dtype.char), job, x, width, (x, bias, y))
+    _add(program, shared("forward", kind, x.dtype.char).address, job, x, width, (x, bias, y))
 
 
 def backward(
@@ -61,7 +61,7 @@ def backward(
     job = _job([*places, dy.size, width, tasks], numbers)
     job[BIAS], job[BIAS + 1] = 0 if bias is None else bias.ctypes.data, added
     kept = dy, y, dz, bias, sums
-    _add(program, shared("backward", kind, dy.dtype.char), job, dy, widest, kept)
+    _add(program, shared("backward", kind, dy.dtype.char).address, job, dy, widest, kept)
     if bias_grad is not None:
         last = np.array([sums.ctypes.data, tasks, width, bias_grad.ctypes.data])
         program.add(_finish(dy.dtype.char).address, last, sums, bias_grad, name="activation")

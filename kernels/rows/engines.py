@@ -3,21 +3,7 @@
 from __future__ import annotations
 
 from ..operation import Operation
-from .contract import Arrays, RowsEngine
-from .skeleton import Rows, Shape
-
-
-class _Missing(RowsEngine):
-    """An engine that has no code for rows yet; "auto" takes array expressions in its place."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name  # type: ignore[misc]
-
-    def missing(self, kind: str) -> str:
-        return "it has no kernels for operations over rows"
-
-    def run(self, rows: Rows, shape: Shape, arrays: Arrays, numbers: tuple[float, ...]) -> None:
-        raise NotImplementedError(self.name)
+from .contract import RowsEngine
 
 
 def _make(name: str) -> RowsEngine:
@@ -30,8 +16,14 @@ def _make(name: str) -> RowsEngine:
             from .cpu.numba_cpu import NumbaRows
 
             return NumbaRows()
-        case "cupy" | "numba-cuda":
-            return _Missing(name)
+        case "cupy":
+            from .gpu.cupy_gpu import CupyRows
+
+            return CupyRows()
+        case "numba-cuda":
+            from .gpu.numba_cuda import NumbaCudaRows
+
+            return NumbaCudaRows()
     raise KeyError(name)
 
 

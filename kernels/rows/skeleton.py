@@ -11,7 +11,8 @@ and `normal_cdf` too. Their arguments are told by their names. A name stands for
     a number of the call: "share", one over the elements of a row, and `numbers`;
     a constant.
 
-`finish` works in double on the sums, everything else in the numbers of the computation.
+`finish` works in double on the sums, everything else in the numbers of the computation; on a GPU,
+where double is slow, `finish` does so too.
 """
 
 from __future__ import annotations
@@ -65,6 +66,15 @@ class Walk(NamedTuple):
     finish: Function
     numbers: tuple[str, ...]
     guess: Guess | None = None
+
+
+class Used(NamedTuple):
+    """What a loop is given: arrays of elements, vectors, numbers of the row, of the call."""
+
+    arrays: list[str]
+    vectors: list[str]
+    row: list[str]
+    call: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +144,15 @@ class Rows:
 
         ask(function)
         return steps, others
+
+    def used(self, function: Function) -> Used:
+        """What a loop that calls `function` is given."""
+        _, others = self.needed(function)
+        arrays = [each for each in others if each in self.elements]
+        vectors = [each for each in others if each in self.vectors]
+        call = [each for each in others if each in ("share", *self.numbers)]
+        known = (*arrays, *vectors, *call, *self.constants)
+        return Used(arrays, vectors, [each for each in others if each not in known], call)
 
 
 def names(function: Function) -> tuple[str, ...]:

@@ -9,13 +9,10 @@ from numba import types
 from numba.extending import overload
 
 from .. import normal_cdf as formulas
+from ..compiling.python_text import where
 from ..compiling.specialize import specialize
 from .exp import clamped_exp
 from .loops import OPTIONS, inline, loop
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b
 
 
 def normal_cdf(z: Any) -> Any:
@@ -28,6 +25,6 @@ def _normal_cdf(z):
     number = np.float32 if z == types.float32 else np.float64
     terms, others = (tuple(map(number, half)) for half in formulas.terms_of(z == types.float64))
     zero, half, one, four = map(number, formulas.NUMBERS.values())
-    names = {"exp": clamped_exp, "absolute": abs, "where": inline(_where)}
+    names = {"exp": clamped_exp, "absolute": abs, "where": inline(where)}
     compiled = loop(specialize(formulas.formula, **names))  # long enough to stay a call otherwise
     return lambda z: compiled(z, terms, others, zero, half, one, four)

@@ -21,6 +21,7 @@ from ..seeds import seeded
 from ..sparse_rows import sparse_rows
 from ..state_checks import check_keys, check_values
 from ..types import Array, Device, HostArray
+from .folding import folded, parts_of
 from .parameters import Parameters
 
 
@@ -184,6 +185,34 @@ class Sequential:
         self._parameters.move(device)
         self._bind()
         return self
+
+    def fold(self) -> Sequential:
+        """A network for inference, on the same device: without the batch normalizations that a
+        Dense can take up.
+
+        One directly behind a Dense without an activation goes into its weight and bias, by the
+        running statistics, and its own activation becomes the layer's; so does one without an
+        activation directly before a Dense. All others stay. Outputs are those of `forward(x)`
+        within a few eps: the new weights are worked out in float64 and rounded once. This network
+        is left as it is, and shares nothing with the new one, which is a network like any other:
+        it is saved and loaded, and training it goes on without the normalizations that are gone.
+
+        Source: `kernels.fold_batch_norm`.
+        """
+        parts = folded(parts_of(self.layers, self.state_dict()))
+        net = Sequential(*(part.layer for part in parts), dtype=self.dtype, device=self.backend)
+        own = net._parameters, net._buffers
+        dtypes = {name: array.dtype for arrays in own for name, array in arrays.items()}
+        values = {
+            f"{index}.{name}": value
+            for index, part in enumerate(parts)
+            for name, value in part.arrays.items()
+        }
+        with np.errstate(over="ignore", under="ignore"):  # float16 holds inf, or 0, beyond it
+            net.load_state_dict({name: values[name].astype(dtypes[name]) for name in dtypes})
+        for layer, state in zip(net.layers, (part.random_state for part in parts), strict=True):
+            layer.load_state(state)
+        return net
 
     def state_dict(self) -> dict[str, HostArray]:
         """Name -> copy of each parameter and buffer, as NumPy arrays whatever the device."""

@@ -42,7 +42,8 @@ class Case(NamedTuple):
     beta: NDArray[Any] | None
     running_mean: NDArray[Any] | None
     running_var: NDArray[Any] | None
-    options: dict[str, Any]  # eps, channel_axis, activation: what the backward pass must know too
+    options: dict[str, Any]  # eps, channel_axis, activation: what the backward pass must know too;
+    # and a residual, if there is one
 
     @property
     def values(self) -> int:
@@ -68,6 +69,7 @@ def make(
     parameters: str | None = None,
     offset: float = 2.0,
     seed: int = 0,
+    residual: bool = False,
 ) -> Case:
     """Channels of different mean (up to `offset`) and deviation; eps large enough for its place.
 
@@ -86,13 +88,23 @@ def make(
         for low, high in [(0.5, 2.0), (-0.5, 0.5), (-1.0, 1.0), (0.5, 2.0)]
     )
     gamma *= rng.choice([-1, 1], channels).astype(gamma.dtype)
-    options = {"eps": eps, "channel_axis": channel_axis, "activation": activation}
+    options: dict[str, Any] = {"eps": eps, "channel_axis": channel_axis, "activation": activation}
     dy = rng.standard_normal(shape).astype(dtype)
+    if residual:
+        values = 2.0 * rng.standard_normal(shape)
+        options["residual"] = in_memory_order(values.astype(dtype), order)
     if activation:
         near = 1e-2 if dtype == "float16" else 1e-3
         dy[np.abs(batchnorm.forward(x, gamma, beta, **options).z) < near] = 0
     dy = in_memory_order(dy, order)
     return Case(x, dy, gamma, beta, running_mean, running_var, options)
+
+
+def given_options(case: Case, asarray: Callable[[Any], Any]) -> dict[str, Any]:
+    """The options of a case, its residual where an engine takes it."""
+    if "residual" not in case.options:
+        return case.options
+    return case.options | {"residual": asarray(case.options["residual"])}
 
 
 def compute_dtype(dtype: str) -> str:
@@ -135,8 +147,14 @@ def assert_batch_norm(
         wanted = batchnorm.backward(case.dy, case.x, case.gamma, case.beta, **options)
         terms = batchnorm.terms(case.x, case.dy, case.gamma, case.beta, **options)
 
-    y, saved = forward(x, gamma, beta, *running, momentum=momentum, **options)
+    given_ = given_options(case, asarray)
+    y, saved = forward(x, gamma, beta, *running, momentum=momentum, **given_)
     dx, *sums = backward(dy, saved)
+    if "residual" in options:
+        want = batchnorm.residual_gradient(case.dy, batch.z, options["activation"])
+        np.testing.assert_array_equal(to_numpy(sums.pop()), want.astype(dtype), "dresidual")
+        residual = to_numpy(given_["residual"])
+        assert residual.tobytes() == options["residual"].tobytes(), "residual was written"
 
     def check(what: str, actual: Any, expected: Any, scale: Any, kind: str = dtype) -> None:
         assert_summed(to_numpy(actual), expected, scale, kind, factor, what)
@@ -196,8 +214,10 @@ def train(
     dy: NDArray[Any] | None = None,
     **options: Any,
 ) -> list[NDArray[Any]]:
-    """y, and dx, dgamma, dbeta where dy is given, on the host."""
+    """y, and dx, dgamma, dbeta, a residual's gradient too, where dy is given, on the host."""
     forward, backward = passes(engine)
+    if "residual" in options:
+        options["residual"] = engine.asarray(options["residual"])
     y, saved = forward(
         *(None if a is None else engine.asarray(a) for a in (x, gamma, beta)), **options
     )
@@ -225,10 +245,11 @@ def infer(engine: Any, case: Case) -> None:
     needs(engine, str(case.x.dtype))
     arguments = (case.x, *case[2:6])
     given_ = [None if a is None else engine.asarray(a) for a in arguments]
-    y = engine.to_numpy(engine.kernel("batch_norm_inference")(*given_, **case.options))
+    options, sizes = given_options(case, engine.asarray), given_options(case, np.abs)
+    y = engine.to_numpy(engine.kernel("batch_norm_inference")(*given_, **options))
     want = batchnorm.inference(*arguments, **case.options)
     x, gamma, beta, mean = (None if a is None else np.abs(a) for a in arguments[:4])
-    terms = batchnorm.inference(x, gamma, beta, -mean, case.running_var, **case.options)
+    terms = batchnorm.inference(x, gamma, beta, -mean, case.running_var, **sizes)
     assert_summed(y, want, terms, str(case.x.dtype), engine.factor, "y")
     for before, after in zip(arguments, given_, strict=True):
         assert before is None or engine.to_numpy(after).tobytes() == before.tobytes()

@@ -96,11 +96,15 @@ def assert_ranks(
         own = [[a if a is None else engine.asarray(a) for a in running] for _ in shares]
         parts = [engine.asarray(part) for part in split(x, shares)]
         affine = [a if a is None else engine.asarray(a) for a in (gamma, beta)]
+        residual = options.pop("residual", None)
+        beside = [None for _ in shares] if residual is None else split(residual, shares)
+        beside = [a if a is None else engine.asarray(a) for a in beside]
 
-        def call(part: Any, mine: Any) -> Callable[..., Any]:
-            return lambda merge: run_forward(part, *affine, *mine, merge=merge, **options)
+        def call(part: Any, mine: Any, more: Any) -> Callable[..., Any]:
+            both = {"residual": more, **options}
+            return lambda merge: run_forward(part, *affine, *mine, merge=merge, **both)
 
-        calls = [call(*each) for each in zip(parts, own, strict=True)]
+        calls = [call(*each) for each in zip(parts, own, beside, strict=True)]
         results = together(calls)
         for part, before in zip(parts, split(x, shares), strict=True):
             assert engine.to_numpy(part).tobytes() == before.tobytes(), "x was written"
@@ -125,8 +129,10 @@ def assert_ranks(
 
         results = together([call(*each) for each in zip(parts, saved.ranks, strict=True)])
         dx = np.concatenate([engine.to_numpy(dx) for dx, *_ in results])
-        sums = zip(*(sums for _, *sums in results), strict=True)
-        return [dx, *(added(engine, each) for each in sums)]
+        sums = zip(*(sums[:2] for _, *sums in results), strict=True)
+        beside = zip(*(more for _, _, _, *more in results), strict=True)
+        more = [np.concatenate([engine.to_numpy(each) for each in all_]) for all_ in beside]
+        return [dx, *(added(engine, each) for each in sums), *more]
 
     assert_batch_norm(forward, backward, case, momentum=momentum, factor=engine.factor * factor)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import onepass
 import pytest
 
+gallery = pytest.importorskip("manual.gallery", reason="examples are not part of a wheel")
+
 FOLDER = Path(onepass.__file__).parent / "examples"
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -40,6 +42,8 @@ def run(name, folder, device="cpu"):
     assert done.returncode == 0, done.stderr
     assert picture.read_bytes().startswith(PNG)
     assert picture.stat().st_size > 20_000
+    if device == "cpu":
+        gallery.keep(FOLDER / name, picture, done.stdout)
     return done.stdout
 
 

@@ -190,8 +190,8 @@ MADE = {  # what is specialized, and some of the modules that are compiled into 
         {*SIMD, "simd.tanh", "simd.exp", "crew.atomics", "activation.formula"},
     ),
     "activation backward": (
-        activation("posted_backward", "relu"),
-        {*SIMD, "crew.board", "crew.crew", "activation.formula", "activation.cpu.numba_loops"},
+        activation("backward", "relu"),
+        {*SIMD, "simd.memory", "activation.formula", "activation.cpu.numba_loops"},
     ),
     "batch norm": (
         operation(numba_tasks, "forward"),

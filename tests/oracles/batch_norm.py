@@ -64,8 +64,10 @@ def forward(
     eps: float = 1e-5,
     channel_axis: int = 1,
     activation: str | None = None,
+    residual: Any = None,
 ) -> Batch:
-    """Algorithm 1: mean, biased variance, normalize, scale and shift; then the activation."""
+    """Algorithm 1: mean, biased variance, normalize, scale and shift; then, as He et al. (2016)
+    have it in a block, the residual is added; then the activation."""
     values = rows(x, channel_axis)
     channels, m = values.shape
     mean = values.sum(axis=1, keepdims=True) / m
@@ -74,6 +76,8 @@ def forward(
     z = from_rows(
         column(gamma, channels, 1.0) * xhat + column(beta, channels, 0.0), x.shape, channel_axis
     )
+    if residual is not None:
+        z = z + np.float64(residual)
     inv_std = 1.0 / np.sqrt(var + eps)
     return Batch(activated(z, activation), z, mean[:, 0], var[:, 0], inv_std[:, 0])
 
@@ -103,13 +107,15 @@ def inference(
     eps: float = 1e-5,
     channel_axis: int = 1,
     activation: str | None = None,
+    residual: Any = None,
 ) -> Array:
-    """Algorithm 2, line 11: the running statistics in place of the batch's."""
+    """Algorithm 2, line 11: the running statistics in place of the batch's; a residual as above."""
     values = rows(x, channel_axis)
     channels = values.shape[0]
     scale = column(gamma, channels, 1.0) / np.sqrt(column(running_var, channels, 1.0) + eps)
     z = scale * values + (column(beta, channels, 0.0) - scale * column(running_mean, channels, 0.0))
-    return activated(from_rows(z, x.shape, channel_axis), activation)
+    z = from_rows(z, x.shape, channel_axis)
+    return activated(z if residual is None else z + np.float64(residual), activation)
 
 
 def backward(
@@ -121,10 +127,11 @@ def backward(
     eps: float = 1e-5,
     channel_axis: int = 1,
     activation: str | None = None,
+    residual: Any = None,
 ) -> Gradients:
     """Section 3, the six equations in their order; dy counts as 0 where the relu gave 0."""
-    batch = forward(x, gamma, beta, eps=eps, channel_axis=channel_axis)
-    dz = np.where(batch.z <= 0, 0.0, np.float64(dy)) if activation == "relu" else np.float64(dy)
+    batch = forward(x, gamma, beta, eps=eps, channel_axis=channel_axis, residual=residual)
+    dz = residual_gradient(dy, batch.z, activation)
     values, dz = rows(x, channel_axis), rows(dz, channel_axis)
     channels, m = values.shape
     mean, var = batch.mean[:, None], batch.var[:, None]
@@ -137,6 +144,11 @@ def backward(
     dx = dxhat / root + dvar * 2.0 * centered / m + dmean / m
     dgamma = (dz * centered / root).sum(axis=1)
     return Gradients(from_rows(dx, x.shape, channel_axis), dgamma, dz.sum(axis=1))
+
+
+def residual_gradient(dy: Any, z: Array, activation: str | None) -> Array:
+    """z = normalized x + residual: the residual's gradient is that of z itself."""
+    return np.where(z <= 0, 0.0, np.float64(dy)) if activation == "relu" else np.float64(dy)
 
 
 class Terms(NamedTuple):
@@ -157,6 +169,7 @@ def terms(
     *,
     eps: float = 1e-5,
     channel_axis: int = 1,
+    residual: Any = None,
     **_: Any,
 ) -> Terms:
     """Sizes of the terms: the mean is exact to eps of mean |x|, and xhat to that over the root."""
@@ -169,8 +182,9 @@ def terms(
     y = scale * xhat + np.abs(column(beta, channels, 0.0))
     pull = slope.mean(axis=1, keepdims=True) + xhat * (slope * xhat).mean(axis=1, keepdims=True)
     dx = scale * batch.inv_std[:, None] * (slope + pull)
+    y = from_rows(y, x.shape, channel_axis)
     return Terms(
-        from_rows(y, x.shape, channel_axis),
+        y if residual is None else y + np.abs(np.float64(residual)),
         mean[:, 0],
         from_rows(dx, x.shape, channel_axis),
         (slope * xhat).sum(axis=1),

@@ -59,10 +59,11 @@ def shipped() -> Iterator[Kernel]:
     from onepass.kernels.softmax.gpu.cuda_text import KERNELS as SOFTMAX
     from tolerances import DTYPES
 
-    from proving import layouts
+    from proving import layouts, norm_passes
 
     activations = [f"activation_{name}" for name in FORMULAS]
-    both = (*RULES, "dropout", *activations, *SOFTMAX)
+    rows = (*norm_passes.ROWS, norm_passes.JOIN)
+    both = (*RULES, "dropout", *activations, *SOFTMAX, *rows)
     other_ways = [f"{name}_{way}" for name in RULES for way in ("chunks", "by_table")]
     names = {
         "cupy": (*both, *cuda_text.KERNELS, *other_ways, *SQUARES, COLUMNS, TAKE),

@@ -1,6 +1,7 @@
-"""What Python calls of activations' compiled code: a whole call, or a job of the crew.
+"""What Python calls of activations' compiled code: a whole call, alone or posted to the crew.
 
-Each function is specialized for every kind and dtype, with what it calls (numba_compile.py).
+Tasks of a kind are one C function a dtype (`shared_forward`, `shared_backward`). The rest, compiled
+once for a dtype (numba_compile.py), checks the arrays, writes a job, and calls that by its address.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ...crew.atomics import pointer
+from ...crew.atomics import call
 from ...crew.board import lead
 from ...crew.crew import ENDED, REFUSED, UNENDED
 from ...simd.half import store
 from ...simd.loops import inline
+from ...simd.memory import address, memory
 from .numba_loops import add
 from .numba_tasks import backward_tasks, cut, forward_tasks
 
@@ -58,28 +60,70 @@ def fit_backward(dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any) -> bool:
     return apart(bias_grad, y) and apart(bias_grad, dz)
 
 
-# --- a whole call: True if it ran, False if it refused, before any write --------------------------
-def run_of(a: Any) -> Any:
-    """A contiguous array as one run of memory, slices of which count no references."""
-    return carray(pointer(a.ctypes.data), (a.size,), STORED)
+# --- the tasks of a kind --------------------------------------------------------------------------
+def shared_forward(low: Any, high: Any, job: Any) -> None:
+    words, reals = carray(job, (WORDS,), np.int64), carray(job, (WORDS,), np.float64)
+    x, y = memory(words[0], words[4], STORED), memory(words[2], words[4], STORED)
+    bias = memory(words[1], words[5], STORED)
+    forward_tasks(x, bias, y, reals[FIRST], reals[SECOND], low, high)
 
 
-def forward(x: Any, bias: Any, y: Any, first: float, second: float) -> bool:
+def shared_backward(low: Any, high: Any, job: Any) -> None:
+    words, reals = carray(job, (WORDS,), np.int64), carray(job, (WORDS,), np.float64)
+    size, width, tasks = words[4], words[5], words[6]
+    dy, y = memory(words[0], size, STORED), memory(words[1], size, STORED)
+    dz, sums = memory(words[2], size, STORED), memory(words[3], tasks * width, np.float64)
+    bias = memory(words[BIAS], words[BIAS + 1], STORED)
+    backward_tasks(dy, y, dz, bias, sums, width, reals[FIRST], reals[SECOND], low, high)
+
+
+# --- jobs: the number of tasks, or 0 if the arrays don't fit --------------------------------------
+@inline
+def write_forward(x: Any, bias: Any, y: Any, first: float, second: float, job: Any) -> int:
     if not fit_forward(x, bias, y):
-        return False
+        return 0
+    job[0], job[1], job[2] = x.ctypes.data, bias.ctypes.data, y.ctypes.data
+    job[4], job[5] = x.size, bias.size
+    reals = memory(address(job), WORDS, np.float64)
+    reals[FIRST], reals[SECOND] = first, second
     _, _, tasks = cut(x.size, max(1, bias.size))
-    forward_tasks(run_of(x), bias, run_of(y), first, second, 0, tasks)
-    return True
+    return tasks
+
+
+@inline
+def write_backward(
+    dy: Any, y: Any, dz: Any, bias: Any, sums: Any, bias_grad: Any, first: float, second: float,
+    job: Any,
+) -> int:  # fmt: skip
+    """`sums` are (tasks, width)."""
+    if not fit_backward(dy, y, dz, bias, bias_grad):
+        return 0
+    tasks, width = sums.shape
+    job[0], job[1], job[2] = dy.ctypes.data, y.ctypes.data, dz.ctypes.data
+    job[3], job[4], job[5], job[6] = sums.ctypes.data, dy.size, width, tasks
+    job[BIAS], job[BIAS + 1] = bias.ctypes.data, bias.size
+    reals = memory(address(job), WORDS, np.float64)
+    reals[FIRST], reals[SECOND] = first, second
+    return tasks
+
+
+# --- a whole call: True if it ran, False if it refused, before any write --------------------------
+def forward(x: Any, bias: Any, y: Any, first: float, second: float, function: int) -> bool:
+    job = np.empty(WORDS, np.int64)
+    tasks = write_forward(x, bias, y, first, second, job)
+    if tasks:
+        call(function, 0, tasks, address(job))
+    return tasks > 0
 
 
 def backward(
-    dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any, first: float, second: float
+    dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any, first: float, second: float, function: int
 ) -> bool:
-    if not fit_backward(dy, y, dz, bias, bias_grad):
+    _, _, tasks = cut(max(1, dy.size), max(1, bias.size, bias_grad.size))
+    sums, job = np.empty((tasks, bias_grad.size)), np.empty(WORDS, np.int64)
+    if not write_backward(dy, y, dz, bias, sums, bias_grad, first, second, job):
         return False
-    _, _, tasks = cut(dy.size, max(1, bias.size, bias_grad.size))
-    sums = np.empty((tasks, bias_grad.size))
-    backward_tasks(run_of(dy), run_of(y), run_of(dz), bias, sums, first, second, 0, tasks)
+    call(function, 0, tasks, address(job))
     finish(sums, bias_grad)
     return True
 
@@ -93,38 +137,14 @@ def finish(sums: Any, bias_grad: Any) -> None:
         store(bias_grad, j, COMPUTED(total[j]))
 
 
-# --- a job of the crew, and the same call that posts it: REFUSED, ENDED or UNENDED ----------------
-def shared_forward(low: Any, high: Any, job: Any) -> None:
-    words, reals = carray(job, (WORDS,), np.int64), carray(job, (WORDS,), np.float64)
-    size, width = words[4], words[5]
-    x = carray(pointer(words[0]), (size,), STORED)
-    bias = carray(pointer(words[1]), (width,), STORED)
-    y = carray(pointer(words[2]), (size,), STORED)
-    forward_tasks(x, bias, y, reals[FIRST], reals[SECOND], low, high)
-
-
-def shared_backward(low: Any, high: Any, job: Any) -> None:
-    words, reals = carray(job, (WORDS,), np.int64), carray(job, (WORDS,), np.float64)
-    size, width, tasks = words[4], words[5], words[6]
-    dy = carray(pointer(words[0]), (size,), STORED)
-    y = carray(pointer(words[1]), (size,), STORED)
-    dz = carray(pointer(words[2]), (size,), STORED)
-    sums = carray(pointer(words[3]), (tasks, width), np.float64)
-    bias = carray(pointer(words[BIAS]), (words[BIAS + 1],), STORED)
-    backward_tasks(dy, y, dz, bias, sums, reals[FIRST], reals[SECOND], low, high)
-
-
+# --- the same by the crew: REFUSED, ENDED or UNENDED ----------------------------------------------
 def posted_forward(
     x: Any, bias: Any, y: Any, first: float, second: float,
     board: Any, threads: int, patience: int, job: Any, function: int,
 ) -> int:  # fmt: skip
-    if not fit_forward(x, bias, y):
+    tasks = write_forward(x, bias, y, first, second, job)
+    if not tasks:
         return REFUSED
-    _, _, tasks = cut(x.size, max(1, bias.size))
-    job[0], job[1], job[2] = x.ctypes.data, bias.ctypes.data, y.ctypes.data
-    job[4], job[5] = x.size, bias.size
-    job.view(np.float64)[FIRST] = first
-    job.view(np.float64)[SECOND] = second
     ended = lead(board, threads, function, tasks, 1, job.ctypes.data, patience)
     return ENDED if ended else UNENDED
 
@@ -134,13 +154,8 @@ def posted_backward(
     board: Any, threads: int, patience: int, job: Any, function: int,
 ) -> int:  # fmt: skip
     """`finish` follows, once all has ended."""
-    if not fit_backward(dy, y, dz, bias, bias_grad):
+    tasks = write_backward(dy, y, dz, bias, sums, bias_grad, first, second, job)
+    if not tasks:
         return REFUSED
-    tasks, width = sums.shape
-    job[0], job[1], job[2] = dy.ctypes.data, y.ctypes.data, dz.ctypes.data
-    job[3], job[4], job[5], job[6] = sums.ctypes.data, dy.size, width, tasks
-    job[BIAS], job[BIAS + 1] = bias.ctypes.data, bias.size
-    job.view(np.float64)[FIRST] = first
-    job.view(np.float64)[SECOND] = second
     ended = lead(board, threads, function, tasks, 1, job.ctypes.data, patience)
     return ENDED if ended else UNENDED

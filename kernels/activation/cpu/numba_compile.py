@@ -10,6 +10,7 @@ from numba import types
 
 from ...compiling.dtypes import COMPUTED, STORED
 from ...compiling.jit import njit, once
+from ...compiling.python_text import where
 from ...compiling.specialize import specialize
 from ...simd import exp, log1p, normal_cdf, tanh
 from ...simd.half import NUMBERS
@@ -20,22 +21,27 @@ from . import numba_calls
 
 
 @once
-def compiled(name: str, kind: str, char: str) -> Any:
-    """A function that takes arrays, for a dtype by its character; `kind` is "" where none counts.
+def compiled(name: str, char: str) -> Any:
+    """A function that takes arrays, for a dtype by its character.
 
     Its one signature admits only aligned, contiguous arrays of that dtype, writeable where they are
     written; the code itself refuses other shapes, and overlap.
     """
     posted = name.startswith("posted")  # while helpers that slept take Python's lock to wake
-    signature = _signature(name, NUMBERS[char])
-    return njit(signature, nogil=posted, **OPTIONS)(_specialized(name, kind, char))
+    function = specialize(getattr(numba_calls, name), **_types(char))
+    return njit(_signature(name, NUMBERS[char]), nogil=posted, **OPTIONS)(function)
 
 
 @once
-def shared(name: str, kind: str, char: str) -> int:
-    """The address of the C function void(low, high, job) for "forward" or "backward"."""
-    function = _specialized(f"shared_{name}", kind, char)
-    return int(c_function(function).address)
+def shared(name: str, kind: str, char: str) -> Any:
+    """The C function void(low, high, job) for "forward" or "backward"."""
+    return c_function(_specialized(name, kind, char))
+
+
+@once
+def ready(name: str, kind: str, char: str) -> tuple[Any, int]:
+    """A whole call, and the address of the tasks that it is to do."""
+    return compiled(name, char), shared(name, kind, char).address
 
 
 def _signature(name: str, number: Any) -> Any:
@@ -45,21 +51,23 @@ def _signature(name: str, number: Any) -> Any:
     numbers = types.float64, types.float64
     post = (*numbers, words, integer, integer, words, integer)
     return {
-        "forward": types.boolean(read, bias, written, *numbers),
-        "backward": types.boolean(read, read, written, bias, bias_grad, *numbers),
+        "forward": types.boolean(read, bias, written, *numbers, integer),
+        "backward": types.boolean(read, read, written, bias, bias_grad, *numbers, integer),
         "finish": types.void(sums, bias_grad),
         "posted_forward": integer(read, bias, written, *post),
         "posted_backward": integer(read, read, written, bias, sums, bias_grad, *post),
     }[name]
 
 
+def _types(char: str) -> dict[str, Any]:
+    return {"COMPUTED": COMPUTED[char], "STORED": STORED[char]}
+
+
 def _specialized(name: str, kind: str, char: str) -> FunctionType:
-    names = {"COMPUTED": COMPUTED[char], "STORED": STORED[char]}
-    if kind:
-        formula = kind if name.endswith("forward") else f"{kind}_gradient"
-        compiled = with_places(formula, COMPUTED[char], _compiled)
-        names |= {"FORMULA": loop(compiled), "FROM_X": KINDS[kind].from_x}
-    return specialize(getattr(numba_calls, name), **names)
+    formula = kind if name == "forward" else f"{kind}_gradient"
+    compiled = with_places(formula, COMPUTED[char], _compiled)
+    names = {"FORMULA": loop(compiled), "FROM_X": KINDS[kind].from_x, **_types(char)}
+    return specialize(getattr(numba_calls, f"shared_{name}"), **names)
 
 
 _SCALARS = {
@@ -72,8 +80,4 @@ _SCALARS = {
 
 
 def _compiled(formula: Callable[..., Any]) -> Any:
-    return loop(specialize(formula, **_SCALARS, where=inline(_where)))
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b
+    return loop(specialize(formula, **_SCALARS, where=inline(where)))

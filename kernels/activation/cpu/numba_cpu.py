@@ -14,7 +14,7 @@ from ...simd.half import why_no_half
 from ..contract import ActivationEngine, Numbers
 from ..formula import KINDS
 from .numba_calls import WORDS
-from .numba_compile import compiled, shared
+from .numba_compile import compiled, ready
 from .numba_tasks import cut
 
 _NOTHING = {char: np.empty(0, stored) for char, stored in STORED.items()}
@@ -141,8 +141,9 @@ def _rows(array: Array, width: int) -> Array:
 def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, numbers: Numbers) -> bool:
     """Run it if the arrays fit: by the crew, if it pays, or alone."""
     work = x.nbytes * (2 if kind in _QUICK else 4)
+    alone, function = ready("forward", kind, char)
     if work >= HELPED:
-        post, function = compiled("posted_forward", "", char), shared("forward", kind, char)
+        post = compiled("posted_forward", char)
         crew = get_crew()
         state = crew.post(
             lambda board, threads, _, patience, job: post(
@@ -155,18 +156,19 @@ def _forward(x: Any, bias: Any, y: Any, kind: str, char: str, numbers: Numbers) 
         )
         if state is not None:
             return state != REFUSED
-    ran: bool = compiled("forward", kind, char)(x, bias, y, *numbers)
+    done: bool = alone(x, bias, y, *numbers, function)
     if work >= HELPED:
         crew.ended()
-    return ran
+    return done
 
 
 def _backward(
     dy: Any, y: Any, dz: Any, bias: Any, bias_grad: Any, kind: str, char: str, numbers: Numbers
 ) -> bool:
     work = dy.nbytes * (6 if KINDS[kind].from_x else 3)
+    alone, function = ready("backward", kind, char)
     if work >= HELPED:
-        post, function = compiled("posted_backward", "", char), shared("backward", kind, char)
+        post = compiled("posted_backward", char)
         crew = get_crew()
         _, _, tasks = cut.py_func(dy.size, max(1, bias.size, bias_grad.size))
         sums = np.empty((tasks, bias_grad.size))
@@ -181,9 +183,9 @@ def _backward(
         )
         if state is not None:
             if state != REFUSED:
-                compiled("finish", "", char)(sums, bias_grad)
+                compiled("finish", char)(sums, bias_grad)
             return state != REFUSED
-    ran: bool = compiled("backward", kind, char)(dy, y, dz, bias, bias_grad, *numbers)
+    done: bool = alone(dy, y, dz, bias, bias_grad, *numbers, function)
     if work >= HELPED:
         crew.ended()
-    return ran
+    return done

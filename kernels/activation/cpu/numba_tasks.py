@@ -17,6 +17,7 @@ import numpy as np
 
 from ...simd.denormals import flush_denormals, restore_denormals
 from ...simd.loops import copy, fill, inline
+from ...simd.memory import address, span
 from .numba_loops import (
     add,
     add_four,
@@ -54,20 +55,20 @@ def forward_tasks(
     first, second = COMPUTED(first), COMPUTED(second)
     period, length, _ = cut(y.size, max(1, bias.size))
     start, end = low * length, min(high * length, y.size)
-    in_place = x.ctypes.data == y.ctypes.data
+    in_place = address(x) == address(y)
     if bias.size == 0:
         if in_place:
-            apply_in_place(y[start:end], first, second)
+            apply_in_place(span(y, start, end), first, second)
         else:
-            apply(x[start:end], y[start:end], first, second)
+            apply(span(x, start, end), span(y, start, end), first, second)
     else:
         repeated = repeat(bias, period)
         for k in range(start, end, period):
             stop = min(k + period, end)
             if in_place:
-                apply_biased_in_place(repeated, y[k:stop], first, second)
+                apply_biased_in_place(repeated, span(y, k, stop), first, second)
             else:
-                apply_biased(x[k:stop], repeated, y[k:stop], first, second)
+                apply_biased(span(x, k, stop), repeated, span(y, k, stop), first, second)
     restore_denormals(before)
 
 
@@ -76,19 +77,18 @@ def repeat(bias: Any, period: Any) -> Any:
     """The bias of a row that short ones are joined to."""
     repeated = np.empty(period, bias.dtype)
     for k in range(0, period, bias.size):
-        copy(bias, repeated[k : k + bias.size])
+        copy(bias, span(repeated, k, k + bias.size))
     return repeated
 
 
 def backward_tasks(
-    dy: Any, y: Any, dz: Any, bias: Any, sums: Any, first: float, second: float,
+    dy: Any, y: Any, dz: Any, bias: Any, sums: Any, width: int, first: float, second: float,
     low: int, high: int,
 ) -> None:  # fmt: skip
-    """dz = dy f'(z) for tasks low to high, and each one's sums over columns if `sums` has any; bias
-    may be empty."""
+    """dz = dy f'(z) for tasks low to high, and each one's `width` sums over columns; bias may be
+    empty."""
     before = flush_denormals()
     first, second = COMPUTED(first), COMPUTED(second)
-    width = sums.shape[1]
     period, length, _ = cut(dz.size, max(1, width, bias.size))
     if max(width, bias.size) == 0:
         period = length
@@ -96,34 +96,40 @@ def backward_tasks(
         added = repeat(bias, period)
     else:
         added = np.zeros(min(TILE, period) if FROM_X else 0, bias.dtype)
-    in_place = dy.ctypes.data == dz.ctypes.data
+    in_place = address(dy) == address(dz)
     columns = np.empty(min(TILE, period), COMPUTED)
     for task in range(low, high):
-        own, last = sums[task], min((task + 1) * length, dz.size)
+        own, last = span(sums, task * width, (task + 1) * width), min((task + 1) * length, dz.size)
         fill(own, 0.0)
         for top in range(task * length, last, ROWS * period):
             bottom = min(top + ROWS * period, last)
             for left in range(0, period, TILE):
                 n = min(TILE, period - left)
-                part, at = columns[:n], top + left
-                row = added[left : left + n] if bias.size else added[:n]
+                part, at = span(columns, 0, n), top + left
+                row = (
+                    span(added, left, left + n) if bias.size else span(added, 0, min(n, added.size))
+                )
                 if width:
                     fill(part, COMPUTED(0))
                 while at < bottom:
                     rows = 4 if at + 3 * period + n <= bottom else 1
                     for k in range(at, at + rows * period, period):
                         stop = min(k + n, bottom)
+                        told, made = span(y, k, stop), span(dz, k, stop)
                         if in_place:
-                            differentiate_in_place(y[k:stop], row, dz[k:stop], first, second)
+                            differentiate_in_place(told, row, made, first, second)
                         else:
-                            differentiate(dy[k:stop], y[k:stop], row, dz[k:stop], first, second)
+                            differentiate(span(dy, k, stop), told, row, made, first, second)
                     if width and rows == 4:
                         b, c, d = at + period, at + 2 * period, at + 3 * period
-                        add_four(part, dz[at : at + n], dz[b : b + n], dz[c : c + n], dz[d : d + n])
+                        add_four(
+                            part, span(dz, at, at + n), span(dz, b, b + n), span(dz, c, c + n),
+                            span(dz, d, d + n),
+                        )  # fmt: skip
                     elif width:
-                        add(part, dz[at : min(at + n, bottom)])
+                        add(part, span(dz, at, min(at + n, bottom)))
                     at += rows * period
                 if width:
                     for k in range(0, n, width):
-                        add(own[left:], part[k : min(k + width, n)])
+                        add(span(own, left, width), span(part, k, min(k + width, n)))
     restore_denormals(before)

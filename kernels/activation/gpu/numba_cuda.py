@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import FunctionType
 from typing import Any
 
@@ -61,8 +60,7 @@ def python_kernel(name: str, dtype: str, biased: bool = False) -> FunctionType:
     from numba import cuda, float32, float64
 
     computed = np.dtype(compute_dtype(dtype))
-    functions = {"absolute": abs, "exp": math.exp, "log1p": math.log1p, "tanh": math.tanh}
-    functions["where"] = cuda.jit(_where, device=True)
+    functions = cuda_launch.device_functions()
     functions["normal_cdf"] = cuda_normal_cdf.device_function(computed.name, functions)
 
     def compiled(formula: Any) -> Any:
@@ -75,7 +73,3 @@ def python_kernel(name: str, dtype: str, biased: bool = False) -> FunctionType:
     }
     which = "forward" if name in KINDS else "gradient"
     return rebound(getattr(numba_cuda_kernels, f"{which}_biased" if biased else which), names)
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b

@@ -20,12 +20,14 @@ ALL, START, SUM, FINISH, APPLY = range(5)
 """The step that a job asks for: each task takes all in turn, or all tasks take one."""
 
 ARRAYS = ("x", "dy", "y", "gamma", "beta", "mean", "var", "kept", "work", "sums")
-INTEGERS = (*Plan._fields, "step", "threads", "relu", "averages", *ARRAYS)
+BESIDE = ("residual", "dz")
+INTEGERS = (*Plan._fields, "step", "threads", "relu", "averages", *ARRAYS, *BESIDE)
 NUMBERS = ("eps", "momentum", "rest", "m")
 JOB = np.dtype([(name, "i8") for name in INTEGERS] + [(name, "f8") for name in NUMBERS])
 """A plan; the step; the crew's threads; whether ReLU follows, and whether the running statistics
-`mean` and `var` are averaged; the addresses of the arrays; eps, momentum, 1 - momentum, and the
-values of a channel."""
+`mean` and `var` are averaged; the addresses of the arrays, and of those that only a job with a
+residual has: the residual, or in a backward y, and dz; eps, momentum, 1 - momentum, and the values
+of a channel."""
 STEP = INTEGERS.index("step")
 """The word that says it."""
 
@@ -57,6 +59,13 @@ def start(
     it.kept, it.work, it.sums = address(kept), address(work), address(sums)
     if tasks:
         call(function, 0, tasks, address(job))
+
+
+@njit(error_model="numpy")
+def put_beside(job: Any, residual: Any, dz: Any) -> None:
+    """Pack what a job has with a residual; the rest of it follows."""
+    it = record(address(job), JOB)
+    it.residual, it.dz = address(residual), address(dz)
 
 
 @part

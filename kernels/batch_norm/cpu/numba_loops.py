@@ -26,6 +26,7 @@ ROLES = 7
 
 normalized = inline(formula.normalized)
 input_gradient = inline(formula.input_gradient)
+added = inline(formula.added)
 rectified = inline(specialize(formula.rectified, maximum=inline(maximum)))
 
 
@@ -45,6 +46,20 @@ def _value(per, role, i):
 def columns_of(per: Any, role: Any, width: Any) -> Any:
     """The columns of one role."""
     return span(per, role * SKEW, role * SKEW + width)
+
+
+def plus(y: Any, residual: Any, i: int) -> Any:
+    """y and the residual of element i, which may be None for 0."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(plus)
+def _plus(y, residual, i):
+    def plus_residual(y, residual, i):
+        (sum_,) = added(y, load(residual, i))
+        return sum_
+
+    return (lambda y, residual, i: y) if isinstance(residual, types.NoneType) else plus_residual
 
 
 @inline
@@ -121,12 +136,27 @@ def column_products_2(dy: Any, x: Any, dy2: Any, x2: Any, per: Any, zero: Any, r
 
 
 @loop
-def normalize(x: Any, y: Any, per: Any, zero: Any, relu: bool) -> None:
-    """y from x."""
+def pass_gate(dy: Any, y: Any, dz: Any, zero: Any) -> None:
+    """dz, which is dy, or 0 where ReLU stopped it."""
+    for i in range(dz.size):
+        store(dz, i, zero if load(y, i) <= zero else load(dy, i))
+
+
+@loop
+def close_gate(dz: Any, y: Any, zero: Any) -> None:
+    """The same where dz takes the memory of dy."""
+    for i in range(dz.size):
+        store(dz, i, zero if load(y, i) <= zero else load(dz, i))
+
+
+@loop
+def normalize(x: Any, residual: Any, y: Any, per: Any, zero: Any, relu: bool) -> None:
+    """y from x and the residual, or None."""
     for i in range(x.size):
         (result,) = normalized(
             load(x, i), value(per, CENTER, i), value(per, SCALE, i), value(per, SHIFT, i)
         )
+        result = plus(result, residual, i)
         if relu:
             (result,) = rectified(result, zero)
         store(y, i, result)

@@ -16,6 +16,7 @@ from ...simd.half import load
 from ...simd.loops import fill, part
 from ...simd.memory import span
 from .. import formula
+from .numba_beside import passed
 from .numba_geometry import gather, run_of, spread, values_of, vector
 from .numba_loops import (
     CENTER,
@@ -154,12 +155,13 @@ def _wide_sums(plan: Any, channel: Any, low: Any, high: Any, x: Any, center: Any
 
 @part
 def products(
-    plan: Any, task: Any, dy: Any, x: Any, coefficients: Any, zero: Any, relu: bool, numbers: Any,
-    per: Any, sums: Any,
+    plan: Any, task: Any, dy: Any, y: Any, dz: Any, x: Any, coefficients: Any, zero: Any,
+    relu: bool, numbers: Any, per: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Sums of dy and of dy (x - center) of each channel of a task, into two rows of `sums`.
 
-    `numbers` is room for two doubles a channel, `per` for columns.
+    Where y and dz are not None dy passes that gate first, into dz. `numbers` is room for two
+    doubles a channel, `per` for columns.
     """
     n, channels = task.end - task.first, plan.channels
     first = vector(sums, 2 * task.part, plan, task)
@@ -177,7 +179,8 @@ def products(
                 )
                 for k in range(start, end, PIECE):
                     stop = min(k + PIECE, end)
-                    a, b = plane_products(span(dy, k, stop), span(x, k, stop), of, zero, relu)
+                    g = passed(dy, y, dz, k, stop, zero)
+                    a, b = plane_products(g, span(x, k, stop), of, zero, relu)
                     first[c - task.first] += a
                     second[c - task.first] += b
         return
@@ -196,12 +199,13 @@ def products(
             if row + 2 <= high and (row + 2) * length <= total:
                 b = start + length
                 column_products_2(
-                    span(dy, start, end), span(x, start, end), span(dy, b, b + width),
-                    span(x, b, b + width), per, zero, relu,
+                    passed(dy, y, dz, start, end, zero), span(x, start, end),
+                    passed(dy, y, dz, b, b + width, zero), span(x, b, b + width), per, zero, relu,
                 )  # fmt: skip
                 row += 2
             else:
-                column_products(span(dy, start, end), span(x, start, end), per, zero, relu)
+                g = passed(dy, y, dz, start, end, zero)
+                column_products(g, span(x, start, end), per, zero, relu)
                 row += 1
         for role, own in ((FIRST, first), (SECOND, second)):
             gather(columns_of(per, role, width), plan.inner, chunk)

@@ -68,16 +68,18 @@ __device__ __forceinline__ void backward_of(
 }
 
 // y of an element, and dy, or 0 where ReLU stopped it.
-__device__ __forceinline__ C y_of(C x, C center, C scale, C shift) {
+__device__ __forceinline__ C y_of(C x, C center, C scale, C shift BESIDE(, C residual)) {
     C y;
     normalized(x, center, scale, shift, y);
+    BESIDE(added(y, residual);)
     if (RELU) rectified(y, C(0));
     return y;
 }
+__device__ __forceinline__ C passed(C dy, C y) { return y <= C(0) ? C(0) : dy; }
 __device__ __forceinline__ C gated(C dy, C x, C center, C scale, C shift) {
     C y;
     if (!RELU) return dy;
     normalized(x, center, scale, shift, y);
-    return y <= C(0) ? C(0) : dy;
+    return passed(dy, y);
 }
 """

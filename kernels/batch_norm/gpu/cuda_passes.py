@@ -79,7 +79,8 @@ _MOMENTS = (
 _PRODUCTS = (
     _HEAD
     + """(
-    const T *x, const T *dy, const C *kept, const C *gamma, const C *beta, C *partial, SHAPE
+    const T *x, const T *dy,ALSO const C *kept, const C *gamma,
+    const C *beta, C *partial, SHAPE
 ) {
     __shared__ C room[ROOM];
     __shared__ Coefficients of[3];"""
@@ -90,19 +91,33 @@ _PRODUCTS = (
     C center[KINDS], scale[KINDS], shift[KINDS], one[EACH], two[EACH];
     TAKE_AFFINE
     EVERY_ELEMENT one[j] = two[j] = 0;
-    walk<DEEP / 2>(w, [&](const Index *places, auto there) {
-        Item values[DEEP / 2], given[DEEP / 2];
+    constexpr int AT_ONCE = RESIDUAL && EACH == 1 ? DEEP / 4 : DEEP / 2;
+    walk<AT_ONCE>(w, [&](const Index *places, auto there) {
+        Item values[AT_ONCE], given[AT_ONCE];
+        BESIDE(Item results[AT_ONCE];)
         #pragma unroll
-        for (int i = 0; i < DEEP / 2; ++i)
-            if (there(i)) values[i] = item(x, places[i]), given[i] = item(dy, places[i]);
+        for (int i = 0; i < AT_ONCE; ++i)
+            if (there(i)) {
+                values[i] = item(x, places[i]), given[i] = item(dy, places[i]);
+                BESIDE(results[i] = item(y, places[i]);)
+            }
         #pragma unroll
-        for (int i = 0; i < DEEP / 2; ++i)
-            if (there(i)) EVERY_ELEMENT {
-                const int kind = KIND(j);
-                const C value = C(values[i].at[j]);
-                const C g = gated(C(given[i].at[j]), value, center[kind], scale[kind], shift[kind]);
-                one[j] += g;
-                two[j] += g * (value - center[kind]);
+        for (int i = 0; i < AT_ONCE; ++i)
+            if (there(i)) {
+                EVERY_ELEMENT {
+                    const int kind = KIND(j);
+                    const C value = C(values[i].at[j]);
+#if RESIDUAL
+                    const C g = passed(C(given[i].at[j]), C(results[i].at[j]));
+                    results[i].at[j] = T(g);
+#else
+                    const C g = gated(C(given[i].at[j]), value, center[kind], scale[kind],
+                                      shift[kind]);
+#endif
+                    one[j] += g;
+                    two[j] += g * (value - center[kind]);
+                }
+                BESIDE(put(dz, places[i], results[i]);)
             }
     });
     const C first = joined(one, room, tile, w), second = joined(two, room, tile, w);
@@ -123,16 +138,22 @@ _NORMALIZED = """
     __syncthreads();
     C center[KINDS], scale[KINDS], shift[KINDS];
     TAKE_AFFINE
-    walk<DEEP>(w, [&](const Index *places, auto there) {
-        Item values[DEEP];
+    constexpr int AT_ONCE = RESIDUAL ? DEEP / 2 : DEEP;
+    walk<AT_ONCE>(w, [&](const Index *places, auto there) {
+        Item values[AT_ONCE];
+        BESIDE(Item more[AT_ONCE];)
         #pragma unroll
-        for (int i = 0; i < DEEP; ++i)
-            if (there(i)) values[i] = item(x, places[i]);
+        for (int i = 0; i < AT_ONCE; ++i)
+            if (there(i)) {
+                values[i] = item(x, places[i]);
+                BESIDE(more[i] = item(residual, places[i]);)
+            }
         #pragma unroll
-        for (int i = 0; i < DEEP; ++i)
+        for (int i = 0; i < AT_ONCE; ++i)
             if (there(i)) {
                 EVERY_ELEMENT values[i].at[j] = T(y_of(
-                    C(values[i].at[j]), center[KIND(j)], scale[KIND(j)], shift[KIND(j)]));
+                    C(values[i].at[j]), center[KIND(j)], scale[KIND(j)], shift[KIND(j)]
+                    BESIDE(, C(more[i].at[j]))));
                 put(y, places[i], values[i]);
             }
     });
@@ -142,8 +163,9 @@ _NORMALIZED = """
 _NORMALIZE = (
     _HEAD
     + """(
-    const T *x, const C *partial, const C *gamma, const C *beta, C *running_mean, C *running_var,
-    C *kept, T *y, SHAPE, const C eps, const C momentum, const C keep, const long long *stop
+    const T *x,ALSO const C *partial, const C *gamma, const C *beta,
+    C *running_mean, C *running_var, C *kept, T *y, SHAPE, const C eps, const C momentum,
+    const C keep, const long long *stop
 ) {
     __shared__ C room[ROOM];
     __shared__ Coefficients of[3];"""
@@ -172,8 +194,8 @@ _NORMALIZE = (
 _INFER = (
     _HEAD
     + """(
-    const T *x, const C *mean, const C *var, const C *gamma, const C *beta, T *y, SHAPE,
-    const C eps
+    const T *x,ALSO const C *mean, const C *var, const C *gamma,
+    const C *beta, T *y, SHAPE, const C eps
 ) {
     __shared__ Coefficients of[3];"""
     + _MINE

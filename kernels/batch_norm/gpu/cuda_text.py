@@ -21,14 +21,28 @@ from .cuda_passes import PASSES, TAKES
 from .cuda_tiles import GIVEN, SHAPE, tiles
 from .cuda_whole import WHOLE
 
-KERNELS = (*PASSES, *WHOLE)
+_BODIES = PASSES | WHOLE
+_SUFFIX = "_residual"
+BESIDE = {
+    f"{name}{_SUFFIX}": name
+    for name in ("normalize", "products", "infer", "whole_forward", "whole_backward")
+}
+"""Kernels that read a residual, too, or in a backward y, and write dz; each with that without.
+`products_residual` is followed by `differentiate`, of dz."""
+
+KERNELS = (*PASSES, *WHOLE, *BESIDE)
 """The names of all kernels."""
 
-GATED = (*KERNELS[1:],)
+ALWAYS_GATED = ("products_residual", "whole_backward_residual")
+"""Those of what a ReLU stopped, and of nothing else."""
+
+GATED = tuple(name for name in KERNELS if name != "moments" and name not in ALWAYS_GATED)
 """Those that ReLU changes."""
 
+IN_REGISTERS = tuple(name for name in KERNELS if BESIDE.get(name, name) in WHOLE)
+"""Those of blocks that keep their channels' values."""
+
 MOST_CHANNELS = 64  # of a tile
-_BODIES = PASSES | WHOLE
 _FUNCTIONS = (
     formula.middle,
     formula.of_sums,
@@ -37,6 +51,7 @@ _FUNCTIONS = (
     formula.affine,
     formula.averaged,
     formula.normalized,
+    formula.added,
     formula.rectified,
     formula.gradients,
     formula.input_gradient,
@@ -57,24 +72,35 @@ def source(name: str, dtype: str, relu: bool, runs: bool, each: int, threads: in
         relu: whether ReLU followed.
         runs, each, threads: as in `plan.Plan`.
     """
+    whole, plain = name in IN_REGISTERS, BESIDE.get(name, name)
     types = {"T": C_TYPES[dtype], "C": C_TYPES[compute_dtype(dtype)]}
-    types["Index"] = "long long" if plan.wide(each, name in WHOLE) else "int"
+    types["Index"] = "long long" if plan.wide(each, whole) else "int"
     numbers = {
         "THREADS": threads,
-        "RESIDENT": plan.resident(name in WHOLE, each, threads),
+        "RESIDENT": plan.resident(whole, each, threads),
         "EACH": each,
         "DEEP": 4 if each > 1 else 8,
         "KEPT": plan.kept(each, np.dtype(dtype).itemsize),
         "RELU": int(relu),
+        "RESIDUAL": int(name in BESIDE),
+        "BESIDE(...)": "__VA_ARGS__" if name in BESIDE else "",
         "MOST_CHANNELS": MOST_CHANNELS,
     }
-    body = _BODIES[name].replace("NAME", symbol(name)).replace("SHAPE", SHAPE)
+    body = _BODIES[plain].replace("NAME", symbol(name)).replace("SHAPE", SHAPE)
+    body = body.replace("ALSO", _parameters(name))
     return (
         "".join(f"typedef {kind} {alias};\n" for alias, kind in types.items())
         + "".join(f"#define {key} {number}\n" for key, number in numbers.items())
         + _functions(types["C"])
         + (tiles(runs) + CHANNELS + TAKES + body).replace("GIVEN", GIVEN)
     )
+
+
+def _parameters(name: str) -> str:
+    """Those of arrays that only kernels with a residual have."""
+    if name not in BESIDE:
+        return ""
+    return " const T *y, T *dz," if name in ALWAYS_GATED else " const T *residual,"
 
 
 @cache

@@ -34,15 +34,19 @@ _FORWARD = (
     _EVERY_ITEM
     + _HEAD
     + """(
-    const T *x, const C *gamma, const C *beta, C *running_mean, C *running_var, C *kept, T *y,
-    SHAPE, const C eps, const C momentum, const C keep, const long long *stop
+    const T *x,ALSO const C *gamma, const C *beta, C *running_mean,
+    C *running_var, C *kept, T *y, SHAPE, const C eps, const C momentum, const C keep,
+    const long long *stop
 ) {
     __shared__ C room[ROOM], near_[CHANNELS], mean_[CHANNELS];
     __shared__ Coefficients of[3];"""
     + _MINE
     + """
-    C values[KEPT][EACH];
-    EVERY_STEP take(x, w.at, values[i]);
+    C values[KEPT][EACH] BESIDE(, more[KEPT][EACH]);
+    EVERY_STEP {
+        take(x, w.at, values[i]);
+        BESIDE(take(residual, w.at, more[i]);)
+    }
     if (mine) near_[k] = near_of(x, c, outer, channels, inner);
     __syncthreads();
     C sums[EACH];
@@ -70,7 +74,7 @@ _FORWARD = (
     EVERY_ELEMENT {
         const int at = w.channel(j);
         const C center = of[0][at], scale = of[1][at], shift = of[2][at];
-        EVERY_ITEM values[i][j] = y_of(values[i][j], center, scale, shift);
+        EVERY_ITEM values[i][j] = y_of(values[i][j], center, scale, shift BESIDE(, more[i][j]));
     }
     w = Walk(GIVEN);
     EVERY_STEP give(y, w.at, values[i]);
@@ -82,15 +86,25 @@ _BACKWARD = (
     _EVERY_ITEM
     + _HEAD
     + """(
-    const T *x, const T *dy, const C *kept, const C *gamma, const C *beta, C *gamma_grad,
-    C *beta_grad, T *dx, SHAPE
+    const T *x, const T *dy,ALSO const C *kept, const C *gamma,
+    const C *beta, C *gamma_grad, C *beta_grad, T *dx, SHAPE
 ) {
     __shared__ C room[ROOM];
     __shared__ Coefficients of[5];"""
     + _MINE
     + """
     C values[KEPT][EACH], given[KEPT][EACH];
+#if RESIDUAL  // x comes behind the others: all three under way are too many for the registers
+    EVERY_STEP {
+        C results[EACH];
+        take(dy, w.at, given[i]), take(y, w.at, results);
+        EVERY_ELEMENT given[i][j] = passed(given[i][j], results[j]);
+    }
+    w = Walk(GIVEN);
+    EVERY_STEP take(x, w.at, values[i]);
+#else
     EVERY_STEP take(x, w.at, values[i]), take(dy, w.at, given[i]);
+#endif
     if (mine) put_kept(kept, c, channels, gamma, beta, of, k);
     __syncthreads();
     C sums[EACH];
@@ -99,7 +113,7 @@ _BACKWARD = (
         const C center = of[0][at], scale = of[1][at], shift = of[2][at];
         sums[j] = 0;
         EVERY_ITEM {
-            given[i][j] = gated(given[i][j], values[i][j], center, scale, shift);
+            if (!RESIDUAL) given[i][j] = gated(given[i][j], values[i][j], center, scale, shift);
             sums[j] += given[i][j];
         }
     }
@@ -123,7 +137,10 @@ _BACKWARD = (
         }
     }
     w = Walk(GIVEN);
-    EVERY_STEP give(dx, w.at, values[i]);
+    EVERY_STEP {
+        BESIDE(give(dz, w.at, given[i]);)
+        give(dx, w.at, values[i]);
+    }
 }
 """
 )

@@ -17,8 +17,26 @@ from ..channel_vectors import computed, fits
 from ..contract import BatchNormEngine, How
 
 
+def new_gate_code(engine: BatchNormEngine, x: Array) -> Hashable:
+    """What tells the machine code of a backward with a gate from others; None if it has run before,
+    or if the engine compiles all of it ahead.
+
+    Until it has run, dz goes through new memory: it is written before dx.
+    """
+    if isinstance(x, np.ndarray) or engine.together:
+        return None
+    code = "gate of batch norm", engine.name, device_of(x), x.dtype.name
+    return code if is_new(code) else None
+
+
 def new_code(
-    engine: BatchNormEngine, x: Array, y: Array, how: How, mean: Array | None, var: Array | None
+    engine: BatchNormEngine,
+    x: Array,
+    y: Array,
+    how: How,
+    mean: Array | None,
+    var: Array | None,
+    residual: bool = False,
 ) -> Hashable:
     """What tells the machine code of a forward on a GPU from others; None if it has run before, or
     if one launch writes y and the running statistics.
@@ -32,7 +50,7 @@ def new_code(
         return None
     layout = how.layout
     code = (
-        *("batch norm", engine.name, device_of(x), x.dtype.name, how.relu),
+        *("batch norm", engine.name, device_of(x), x.dtype.name, how.relu, residual),
         *(length > 1 for length in (layout.outer, layout.channels, layout.inner)),
         *index_widths((x, y)),
         *((a.dtype.name, a.strides == (a.itemsize,)) for a in (mean, var)),

@@ -16,7 +16,7 @@ from ...compiling.numba_reductions import add, tree_of
 from ...compiling.python_text import rebound
 from .. import formula
 from ..channel_vectors import computed, given
-from ..contract import NOWHERE, BatchNormEngine, How, Places, Running
+from ..contract import NOWHERE, BatchNormEngine, Gate, How, Places, Running
 from ..layout import Layout
 from . import numba_cuda_kernels
 from .joined import joined_moments, joined_products
@@ -30,6 +30,9 @@ KERNELS = (
     "normalize",
     "differentiate",
     "infer",
+    "normalize_residual",
+    "products_residual",
+    "infer_residual",
 )
 """The names of all kernels."""
 
@@ -41,6 +44,7 @@ _FORMULAS = (
     "affine",
     "averaged",
     "normalized",
+    "added",
     "rectified",
     "gradients",
     "input_gradient",
@@ -53,7 +57,9 @@ class NumbaCudaBatchNorm(BatchNormEngine):
 
     name = "numba-cuda"
 
-    def forward(self, x: Array, y: Array, how: How, running: Running | None) -> Array:
+    def forward(
+        self, x: Array, y: Array, how: How, running: Running | None, residual: Array | None = None
+    ) -> Array:
         import cupy
 
         layout, gamma, beta, eps, relu = how
@@ -70,34 +76,53 @@ class NumbaCudaBatchNorm(BatchNormEngine):
             *(flat, means, m2s, gamma, beta, mean, var, kept, coefficients, inner),
             *(number(eps), number(momentum), number(1.0 - momentum), running is not None),
         )
-        blocks = blocks_for(x.size)
-        _launch("normalize", x, relu, blocks, flat, coefficients, layout.flat(y), inner)
+        name, beside = _beside("normalize", layout, residual)
+        blocks, written = blocks_for(x.size), layout.flat(y)
+        _launch(name, x, relu, blocks, flat, *beside, coefficients, written, inner)
         return kept
 
     def backward(
-        self, dy: Array, x: Array, dx: Array, how: How, kept: Array, places: Places = NOWHERE
+        self,
+        dy: Array,
+        x: Array,
+        dx: Array,
+        how: How,
+        kept: Array,
+        places: Places = NOWHERE,
+        gate: Gate | None = None,
     ) -> tuple[Array, Array]:
         import cupy
 
-        layout, gamma, beta, _, relu = how
+        layout, gamma, beta, _, _ = how
         channels, dtype = layout.channels, computed(x)
         sums = _room(x, layout)
         room = cupy.empty((2, channels), dtype), cupy.empty((5, channels), dtype)
         affine = given(cupy, gamma, beta, channels, dtype)
-        _sum_up("products", x, relu, layout, layout.flat(dy), layout.flat(x), kept, *affine, sums)
+        _products(dy, x, how, kept, affine, sums, gate)
+        if gate is not None:
+            dy, how = gate.dz, how._replace(relu=False)
         _apply_sums(dy, x, dx, how, kept, affine, sums, layout.count, room)
         result, _ = room
         return result[0], result[1]
 
-    def inference(self, x: Array, y: Array, how: How, mean: Array, var: Array) -> None:
+    def inference(
+        self,
+        x: Array,
+        y: Array,
+        how: How,
+        mean: Array,
+        var: Array,
+        residual: Array | None = None,
+    ) -> None:
         import cupy
 
         layout, gamma, beta, eps, relu = how
         dtype = computed(x)
         gamma, beta = given(cupy, gamma, beta, layout.channels, dtype)
+        name, beside = _beside("infer", layout, residual)
         _launch(
-            *("infer", x, relu, blocks_for(x.size)),
-            *(layout.flat(x), mean, var, gamma, beta),
+            *(name, x, relu, blocks_for(x.size)),
+            *(layout.flat(x), *beside, mean, var, gamma, beta),
             *(np.dtype(dtype).type(eps), layout.flat(y), layout.inner),
         )
 
@@ -111,12 +136,14 @@ class NumbaCudaBatchNorm(BatchNormEngine):
         counts = [end - start for start, end in pairwise(ends)]
         return joined_moments(near, means, m2s, counts)
 
-    def products(self, dy: Array, x: Array, how: How, kept: Array) -> Array:
+    def products(
+        self, dy: Array, x: Array, how: How, kept: Array, gate: Gate | None = None
+    ) -> Array:
         import cupy
 
-        layout, gamma, beta, _, relu = how
-        sums, affine = _room(x, layout), given(cupy, gamma, beta, layout.channels, computed(x))
-        _sum_up("products", x, relu, layout, layout.flat(dy), layout.flat(x), kept, *affine, sums)
+        layout, sums = how.layout, _room(x, how.layout)
+        affine = given(cupy, how.gamma, how.beta, layout.channels, computed(x))
+        _products(dy, x, how, kept, affine, sums, gate)
         return joined_products(sums)
 
     def differentiate(
@@ -147,6 +174,25 @@ def _sum_up(name: str, x: Array, relu: bool, layout: Layout, *arrays: Array) -> 
     """Launch a kernel that sums up in parts."""
     plan = _plan(layout)
     _launch(name, x, relu, (plan.across, plan.parts), *arrays, plan.width, layout.inner)
+
+
+def _products(
+    dy: Array, x: Array, how: How, kept: Array, affine: tuple[Array, Array], sums: Array,
+    gate: Gate | None,
+) -> None:  # fmt: skip
+    """The sums of parts, (2, parts, C), and dz of a gate."""
+    layout, relu = how.layout, how.relu
+    flat, flat_dy = layout.flat(x), layout.flat(dy)
+    if gate is None:
+        _sum_up("products", x, relu, layout, flat_dy, flat, kept, *affine, sums)
+    else:
+        passed = layout.flat(gate.y), layout.flat(gate.dz)
+        _sum_up("products_residual", x, relu, layout, flat_dy, *passed, flat, kept, sums)
+
+
+def _beside(name: str, layout: Layout, residual: Array | None) -> tuple[str, tuple[Array, ...]]:
+    """The kernel of that name with a residual or without, and what it reads beside x."""
+    return (name, ()) if residual is None else (f"{name}_residual", (layout.flat(residual),))
 
 
 def _apply_sums(

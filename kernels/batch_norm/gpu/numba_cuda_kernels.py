@@ -25,6 +25,7 @@ welford, merged, deviation, affine = (
     formula.affine,
 )
 averaged, normalized, rectified = formula.averaged, formula.normalized, formula.rectified
+added = formula.added
 gradients, input_gradient = formula.gradients, formula.input_gradient
 
 
@@ -125,6 +126,32 @@ def products(
         sums[0, part, channel], sums[1, part, channel] = rows[0, t], rows[1, t]
 
 
+def products_residual(
+    dy: Any, y: Any, dz: Any, x: Any, kept: Any, sums: Any, width: int, inner: int
+) -> None:
+    """Sums of dz, which is dy where y > 0, and of dz (x - center)."""
+    rows = cuda.shared.array((2, THREADS), COMPUTED)
+    _, parts, channels = sums.shape
+    t, part = cuda.threadIdx.x, cuda.blockIdx.y
+    row, step = t // width, THREADS // width
+    channel = cuda.blockIdx.x * width + t % width
+    zero = COMPUTED(0)
+    one, two = zero, zero
+    if channel < channels:
+        m, center = x.size // channels, kept[0, channel]
+        for i in range(m * part // parts + row, m * (part + 1) // parts, step):
+            n = i // inner
+            at = (n * channels + channel) * inner + i - n * inner
+            g = zero if COMPUTED(y[at]) <= zero else COMPUTED(dy[at])
+            dz[at] = g
+            one += g
+            two += g * (COMPUTED(x[at]) - center)
+    rows[0, t], rows[1, t] = one, two
+    add_tree(rows, width)
+    if row == 0 and channel < channels:
+        sums[0, part, channel], sums[1, part, channel] = rows[0, t], rows[1, t]
+
+
 def finish_backward(
     sums: Any, gamma: Any, beta: Any, kept: Any, result: Any, coefficients: Any, m: Any
 ) -> None:
@@ -157,6 +184,19 @@ def normalize(x: Any, coefficients: Any, y: Any, inner: int) -> None:
         y[i] = value
 
 
+def normalize_residual(x: Any, residual: Any, coefficients: Any, y: Any, inner: int) -> None:
+    channels = coefficients.shape[1]
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        c = i // inner % channels
+        (value,) = normalized(
+            COMPUTED(x[i]), coefficients[0, c], coefficients[1, c], coefficients[2, c]
+        )
+        (value,) = added(value, COMPUTED(residual[i]))
+        if RELU:
+            (value,) = rectified(value, COMPUTED(0))
+        y[i] = value
+
+
 def differentiate(dy: Any, x: Any, coefficients: Any, dx: Any, inner: int) -> None:
     channels, zero = coefficients.shape[1], COMPUTED(0)
     for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
@@ -177,6 +217,21 @@ def infer(x: Any, mean: Any, var: Any, gamma: Any, beta: Any, eps: Any, y: Any, 
         (inv_std,) = deviation(var[c], eps, COMPUTED(1))
         scale, shift = affine(gamma[c], beta[c], zero, inv_std)
         (value,) = normalized(COMPUTED(x[i]), mean[c], scale, shift)
+        if RELU:
+            (value,) = rectified(value, zero)
+        y[i] = value
+
+
+def infer_residual(
+    x: Any, residual: Any, mean: Any, var: Any, gamma: Any, beta: Any, eps: Any, y: Any, inner: int
+) -> None:
+    channels, zero = mean.size, COMPUTED(0)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        c = i // inner % channels
+        (inv_std,) = deviation(var[c], eps, COMPUTED(1))
+        scale, shift = affine(gamma[c], beta[c], zero, inv_std)
+        (value,) = normalized(COMPUTED(x[i]), mean[c], scale, shift)
+        (value,) = added(value, COMPUTED(residual[i]))
         if RELU:
             (value,) = rectified(value, zero)
         y[i] = value

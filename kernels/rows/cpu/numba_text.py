@@ -13,7 +13,7 @@ rows at once, was measured, and slower where rows come from memory.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import carray, types
@@ -35,11 +35,6 @@ from ..skeleton import LEAD, Function, Rows, names
 PIECE = 1024  # elements
 TILE = 1024  # elements of a result that replaces what is read: worked out aside, then copied
 LINE = 64  # bytes
-
-
-@inline
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return a if condition else b
 
 
 @inline
@@ -74,7 +69,7 @@ SCALARS = {
     "normal_cdf": normal_cdf,
     "sqrt": np.sqrt,
     "tanh": tanh,
-    "where": _where,
+    "where": inline(python_text.where),
 }
 """What functions of `Rows` may call."""
 
@@ -108,15 +103,6 @@ def _compiled(function: Function) -> Any:
     return inline(specialize(function, **SCALARS))
 
 
-class Used(NamedTuple):
-    """What a loop is called with: arrays of elements, vectors, numbers of the row, of the call."""
-
-    arrays: list[str]
-    vectors: list[str]
-    row: list[str]
-    call: list[str]
-
-
 class Texts:
     """The texts of one operation for one dtype, and what their names mean."""
 
@@ -133,14 +119,6 @@ class Texts:
         self.names[name] = _compiled(function)
         return name
 
-    def used(self, function: Function) -> Used:
-        rows, (_, others) = self.rows, self.rows.needed(function)
-        arrays = [each for each in others if each in rows.elements]
-        vectors = [each for each in others if each in rows.vectors]
-        call = [each for each in others if each in ("share", *rows.numbers)]
-        known = (*arrays, *vectors, *call, *rows.constants)
-        return Used(arrays, vectors, [each for each in others if each not in known], call)
-
     def loop(
         self, name: str, function: Function, makes: tuple[str, ...], target: str = "",
         added: tuple[str, ...] = (),
@@ -151,7 +129,7 @@ class Texts:
         columns, to which it adds. In planes it returns their parts instead, and without a target
         the sums of all that is made.
         """
-        arrays, vectors, row, call = self.used(function)
+        arrays, vectors, row, call = self.rows.used(function)
         steps, _ = self.rows.needed(function)
         summed = added if target else makes
         adds = bool(added) and not self.planes
@@ -182,7 +160,7 @@ class Texts:
         added: tuple[str, ...] = (), in_place: bool = False,
     ) -> str:  # fmt: skip
         """The statements that call a loop for all pieces of a row."""
-        arrays, vectors, row, call = self.used(function)
+        arrays, vectors, row, call = self.rows.used(function)
         length = str(TILE if in_place else PIECE)
         planes = self.planes and bool(vectors or added)
         place = f"span({target}_row, k, end)"

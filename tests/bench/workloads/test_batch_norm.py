@@ -21,6 +21,8 @@ CASES = [
     NormCase((6, 4, 3, 5), -1),
     NormCase((11, 5)),
     NormCase((11, 5), -1),
+    NormCase((6, 5, 4, 3), residual=True),
+    NormCase((6, 4, 3, 5), -1, True),
 ]
 PATHS = [
     "array",
@@ -34,7 +36,7 @@ EPS = 32.0  # of the terms that a result is added up from
 KINDS = {"array": Idiomatic, "tuned": Tuned}
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.name)
+@pytest.fixture(params=CASES, ids=lambda case: case.name + " residual" * case.residual)
 def case(request):
     return request.param
 
@@ -42,18 +44,24 @@ def case(request):
 def expected(case, what, arrays, activation):
     """What the oracle gives for an operation, and the sizes of the terms it is added up from."""
     options = {"channel_axis": case.axis % len(case.shape), "activation": activation}
-    x, dy, gamma, beta, mean, var = (np.float64(array) for array in arrays.values())
-    terms = oracles.terms(x, dy, gamma, beta, channel_axis=options["channel_axis"])
+    x, dy, gamma, beta, mean, var, *beside = (np.float64(array) for array in arrays.values())
+    if beside:
+        options["residual"] = beside[0]
+    terms = oracles.terms(x, dy, gamma, beta, **options)
     if what == "inference":
         shape = [1] * x.ndim
         shape[case.axis] = -1
         scale = (np.abs(gamma) / np.sqrt(var)).reshape(shape)
         sizes = scale * (np.abs(x) + np.abs(mean).reshape(shape)) + np.abs(beta).reshape(shape)
+        sizes = sizes + sum(map(np.abs, beside))
         return [(oracles.inference(x, gamma, beta, mean, var, **options), sizes)]
-    forward = [(oracles.forward(x, gamma, beta, **options).y, terms.y)]
+    batch = oracles.forward(x, gamma, beta, **options)
+    forward = [(batch.y, terms.y)]
     found = oracles.backward(dy, x, gamma, beta, **options)
     sizes = terms.dx, terms.dgamma, terms.dbeta
     backward = list(zip(found, sizes, strict=True))
+    if beside:
+        backward.append((oracles.residual_gradient(dy, batch.z, activation), np.abs(dy)))
     return {"forward": forward, "backward": backward, "forward+backward": forward + backward}[what]
 
 
@@ -193,6 +201,19 @@ def test_bytes_are_those_counted_by_hand():
     for what, values in read_and_written.items():
         assert Norm(CASES[0], what).bytes == 4 * values * size
         assert Norm(CASES[0], what, "float64").bytes == 8 * values * size
+    more = {"forward": 4, "backward": 7, "forward+backward": 11, "inference": 3}
+    for what, values in more.items():
+        assert Norm(CASES[4], what, activation="relu").bytes == 4 * values * size
+
+
+@pytest.mark.parametrize("what", OPERATIONS)
+def test_a_residual_apart_is_the_same(what):
+    for case in CASES[4:]:
+        work = Norm(case, what, activation="relu")
+        assert work.operation == f"{what} residual relu"
+        assert norms.APART in work.paths
+        assert {*work.prepare([norms.APART, "limit"])} == {norms.APART, "limit"}
+    assert norms.APART not in Norm(CASES[0], what, activation="relu").paths
 
 
 def test_tuned_expressions_take_less_memory_and_traffic_than_idiomatic_ones():

@@ -131,4 +131,4 @@ def test_many_callers_at_once(set_threads, cases):
 @pytest.mark.parametrize("name", ["posted_forward", "posted_backward"])
 def test_python_s_lock_is_free_while_a_posted_loop_runs(name):
     """A helper that sleeps takes it to wake up, and else comes when all is done."""
-    assert compiled(name, "", "f").targetoptions["nogil"]
+    assert compiled(name, "f").targetoptions["nogil"]

@@ -13,10 +13,12 @@ from onepass import kernels
 # --- signatures -----------------------------------------------------------------------------------
 SIGNATURES = {
     "forward": "x gamma beta running_mean=None running_var=None * momentum=0.1 eps=1e-05 "
-    "running_var_ddof=1 channel_axis=1 activation=None out=None merge=None engine=auto",
-    "backward": "dy saved * out=None gamma_grad=None beta_grad=None merge=None engine=auto",
+    "running_var_ddof=1 channel_axis=1 activation=None residual=None out=None merge=None "
+    "engine=auto",
+    "backward": "dy saved * out=None gamma_grad=None beta_grad=None residual_grad=None merge=None "
+    "engine=auto",
     "inference": "x gamma beta running_mean running_var * eps=1e-05 channel_axis=1 "
-    "activation=None out=None engine=auto",
+    "activation=None residual=None out=None engine=auto",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import norms
-from cases.norms import OPERATIONS, Cpu, assert_right, check, given, make, needs, run
+from cases.norms import OPERATIONS, Cpu, assert_right, check, given, make, run
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 from onepass import kernels
@@ -61,7 +61,6 @@ def test_the_other_byte_order(name, operation):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_results_in_given_arrays(engine, operation, dtype):
     case = make(operation, dtype=dtype, residual=True, activation="gelu")
-    needs(engine, operation, dtype)
     y, dx = (engine.asarray(np.full(case.x.shape, 7, dtype)) for _ in range(2))
     found, saved = engine.kernel(f"{operation}_forward")(**given(engine, case), out=y)
     assert found is y
@@ -74,7 +73,6 @@ def test_results_in_given_arrays(engine, operation, dtype):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_results_in_the_place_of_what_is_given(engine, operation, residual):
     """y in that of x, dx in that of dy."""
-    needs(engine, operation)
     case = make(operation, residual=residual, activation="gelu" if residual else None)
     arguments = given(engine, case)
     y, _ = engine.kernel(f"{operation}_forward")(**arguments, out=arguments["x"])
@@ -91,7 +89,6 @@ def test_results_in_the_place_of_what_is_given(engine, operation, residual):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_y_in_the_place_of_what_was_added(engine, operation):
     """Of x or of the residual: backward has the sum, and is right after it."""
-    needs(engine, operation)
     case = make(operation, residual=True, activation="gelu")
     for place in ("x", "residual"):
         arguments = given(engine, case)
@@ -103,7 +100,6 @@ def test_y_in_the_place_of_what_was_added(engine, operation):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_after_y_in_the_place_of_x_there_is_no_backward(engine, operation):
-    needs(engine, operation)
     case = make(operation)
     arguments = given(engine, case)
     y, saved = engine.kernel(f"{operation}_forward")(**arguments, out=arguments["x"])
@@ -115,7 +111,6 @@ def test_after_y_in_the_place_of_x_there_is_no_backward(engine, operation):
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_dx_in_the_place_of_saved_x_uses_saved_up(engine, operation, residual):
-    needs(engine, operation)
     case = make(operation, residual=residual, activation="gelu" if residual else None)
     y, saved = engine.kernel(f"{operation}_forward")(**given(engine, case))
     backward, dy = engine.kernel(f"{operation}_backward"), engine.asarray(case.dy)
@@ -158,7 +153,6 @@ def test_another_view_of_x_counts_as_x(operation):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_x_may_be_its_own_residual(engine, operation):
     """Both are read only; the sum is 2 x."""
-    needs(engine, operation)
     case = make(operation, activation="gelu")
     arguments = given(engine, case)
     arguments["residual"] = arguments["x"]
@@ -181,7 +175,6 @@ EMPTY["rms_norm"] = EMPTY["layer_norm"]
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_empty_arrays(engine, operation, residual, dtype):
     """They stay empty; no rows leave the gradients of gamma and beta at 0."""
-    needs(engine, operation, dtype)
     for shape, cut in EMPTY[operation]:
         x, width = np.ones(shape, dtype), cut.get("normalized_shape", shape[-1])
         width = shape[1] if operation == "group_norm" else width

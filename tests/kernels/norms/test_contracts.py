@@ -8,7 +8,7 @@ import numpy as np
 import onepass
 import pytest
 from cases.norm_arguments import GROUPED, SHAPE, good, on_device, ones, passed
-from cases.norms import OPERATIONS, needs
+from cases.norms import OPERATIONS
 from onepass import kernels
 
 SIGNATURES = {
@@ -119,7 +119,6 @@ NORMALIZED = {  # of x (4, 6)
 
 
 def refused(engine, operation, changed, error, words):
-    needs(engine, operation)
     arguments = {name: on_device(engine, v) for name, v in (good(operation) | changed).items()}
     call = getattr(kernels, f"{operation}_forward")
     with engine.refuses(error, arguments, *words):
@@ -228,7 +227,6 @@ def test_read_only_out(engine, operation):
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("other", ["x", "gamma", "beta", "residual"])
 def test_out_that_overlaps(engine, operation, other):
-    needs(engine, operation)
     arguments = {name: on_device(engine, value) for name, value in good(operation).items()}
     if other not in arguments:
         pytest.skip("RMS norm has no beta")
@@ -301,3 +299,9 @@ def test_a_processor_without_float16_conversions_says_so(monkeypatch):
         with pytest.raises(onepass.EngineUnavailableError, match="no float16 conversions"):
             call(x, engine="numba", **cut)
         call(x.astype("float32"), engine="numba", **cut)
+
+
+def test_warmup_takes_norms():
+    assert kernels.warmup("float32", engine="numba", rules=(), norms=OPERATIONS) is None
+    with pytest.raises(ValueError, match="norms holds 'instance'; expected 'layer_norm'"):
+        kernels.warmup(rules=(), norms=["instance"])

@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from cases.norms import ACTIVATIONS, KINDS, OPERATIONS, SHAPES, Cpu, check, given, make, needs, run
+from cases.norms import ACTIVATIONS, KINDS, OPERATIONS, SHAPES, Cpu, check, given, make, run
 from tolerances import DTYPES, GRADIENT_RATIO
 
 
@@ -127,7 +127,6 @@ def test_forms_of_normalized_shape(engine, operation):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_gradients_by_two_sided_differences(engine, operation, activation, residual):
     """In float64, of x, the residual, gamma and beta."""
-    needs(engine, operation, "float64")
     shape, cut = ((2, 4, 3), {"groups": 2}) if operation == "group_norm" else ((3, 5), {})
     options = {"dtype": "float64", "activation": activation, "residual": residual}
     case = make(operation, shape, **options, **cut)
@@ -156,7 +155,6 @@ def test_gradients_by_two_sided_differences(engine, operation, activation, resid
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_saved_serves_more_than_once(engine, operation):
-    needs(engine, operation)
     case = make(operation, activation="gelu", residual=True)
     _, saved = engine.kernel(f"{operation}_forward")(**given(engine, case))
     backward, dy = engine.kernel(f"{operation}_backward"), engine.asarray(case.dy)
@@ -167,7 +165,6 @@ def test_saved_serves_more_than_once(engine, operation):
 
 def test_instance_norm_is_group_norm_of_as_many_groups(engine):
     """Each channel's gamma stands before the whole of its group."""
-    needs(engine, "group_norm")
     case = make("group_norm", (2, 3, 4, 5), groups=3)
     (y, *_) = run(engine, case)
     mean = case.x.mean(axis=(2, 3), keepdims=True, dtype="float64")
@@ -180,7 +177,6 @@ def test_instance_norm_is_group_norm_of_as_many_groups(engine):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_saved_holds_the_sum_for_what_comes_after(engine, operation, dtype):
     """x + residual, rounded to x's dtype; x itself where there is no residual."""
-    needs(engine, operation, dtype)
     case, forward = (
         make(operation, dtype=dtype, activation="gelu"),
         engine.kernel(f"{operation}_forward"),

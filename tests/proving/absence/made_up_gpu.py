@@ -25,6 +25,7 @@ from onepass.kernels.batch_norm.gpu import numba_cuda_plan, plan
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.engine_table import _TABLE as ENGINES
 from onepass.kernels.engine_table import get_engine
+from onepass.kernels.rows import engines as rows_engines
 from onepass.kernels.rule_engines import numba_cuda
 from onepass.kernels.softmax import engines as softmax_engines
 from onepass.kernels.state_formats import engines as state_engines
@@ -128,8 +129,8 @@ class Machine:
     @contextmanager
     def installed(self) -> Iterator[Machine]:
         """In the place of CuPy and of Numba's CUDA; nothing that was compiled before is known."""
-        finders = batchnorm_engines.get, softmax_engines.get, state_engines.OPERATION.get
-        for get in (get_engine, *finders):
+        finders = batchnorm_engines.get, rows_engines.get, softmax_engines.get
+        for get in (get_engine, *finders, state_engines.OPERATION.get):
             for name in ENGINES:
                 get(name)  # imports its module
         with ExitStack() as stack:

@@ -160,6 +160,28 @@ def test_softmax_cross_entropy_is_never_half(engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES[:2])
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_norms_are_never_half(engine, way):
+    """In the place of x, and of dy."""
+
+    def make(machine):
+        things = [machine.draw((5, 6), "float32"), *(machine.draw(6, "float32") for _ in range(2))]
+        if way == "backward":
+            _, saved = kernels.layer_norm_forward(*things, engine=engine)
+            things = [machine.draw((5, 6), "float32"), saved]
+        return things
+
+    def run(things):
+        getattr(kernels, f"layer_norm_{way}")(*things, out=things[0], engine=engine)
+
+    def seen(things):
+        return things[0].get().tobytes()
+
+    tried = check_every_failure(make, seen, run, f"layer_norm_{way}", "float32 arrays")
+    assert min(tried.values()) >= (1 if way == "forward" else 2)
+
+
+@pytest.mark.parametrize("engine", ENGINES[:2])
 def test_clipping_that_finds_no_memory_is_told_too(engine):
     def clipped(machine):
         step = Step(machine, SGD, engine, False, 0)
@@ -223,12 +245,13 @@ class Pass:
         dtypes: of the arrays, gamma and beta, and the running statistics.
         gaps: running statistics, and places of gradients, with gaps between them.
         places: whether the gradients of gamma and beta have places of their own.
+        residual: whether there is one; in a backward, which array its gradient replaces.
         more: further options.
     """
 
     def __init__(
         self, machine, name, engine, out, dtypes, activation, gaps=False, shape=(4, 3, 2),
-        places=False, **more
+        places=False, residual=False, **more
     ):  # fmt: skip
         x, dy = (machine.draw(shape, dtypes[0], -2.0) for _ in range(2))
         gamma, beta = (machine.draw(shape[1], dtypes[1]) for _ in range(2))
@@ -239,12 +262,21 @@ class Pass:
         self.options = {"engine": engine, **more}
         turned = machine.draw((shape[1], *shape[:1], *shape[2:]), dtypes[0])
         self.arrays["another order"] = turned.transpose(1, 0, *range(2, len(shape)))
+        if residual:
+            self.arrays["residual"] = machine.draw(shape, dtypes[0], -2.0)
         if out:
             self.options["out"] = self.arrays[out]
         if places:
             for place in PLACES:
                 self.arrays[place] = machine.draw((shape[1], 1 + gaps), dtypes[1])[:, 0]
                 self.options[place] = self.arrays[place]
+        beside = {}
+        if residual:
+            beside["residual"] = self.arrays["residual"]
+            if name == "backward":
+                self.options["residual_grad"] = self.arrays[residual]
+            else:
+                self.options |= beside
         if name != "backward":
             self.given = (x, gamma, beta, *running)
             if name == "inference_backward":
@@ -252,8 +284,9 @@ class Pass:
             self.options["activation"] = activation
         else:
             _, self.saved = kernels.batch_norm_forward(
-                x, gamma, beta, activation=activation, engine=engine, merge=more.get("merge")
-            )
+                x, gamma, beta, activation=activation, engine=engine, merge=more.get("merge"),
+                **beside
+            )  # fmt: skip
             self.given = dy, self.saved
 
     def take(self):
@@ -300,6 +333,17 @@ def test_a_batch_normalization_is_never_half(name, out, floats, engine):
         launches = 2
     assert tried["compile"] >= launches
     assert tried["memory"] >= launches - (out is not None)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("name", "out", "residual"),
+    [("forward", "residual", True), ("inference", "another order", True),
+     ("backward", None, "dy"), ("backward", "dy", "residual"), ("backward", "x", "residual"),
+     ("backward", None, "another order")],
+)  # fmt: skip
+def test_nor_is_one_with_a_residual(name, out, residual, engine):
+    check_pass(name, engine, out, residual=residual)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from onepass.kernels.batch_norm.gpu import cupy_gpu
-from onepass.kernels.batch_norm.gpu.cuda_text import GATED, WHOLE
+from onepass.kernels.batch_norm.gpu.cuda_text import ALWAYS_GATED, GATED, IN_REGISTERS
 from onepass.kernels.batch_norm.gpu.plan import MORE, THREADS
 from onepass.kernels.compiling.cuda_packs import BYTES
 
@@ -33,8 +33,10 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
 
 def _forms(name: str, dtype: str) -> Iterator[tuple[str, tuple[bool, bool, int, int]]]:
     """Words, and relu, runs, each and threads."""
-    threads = MORE if name in WHOLE else THREADS
-    gates = {"": False, "relu": True} if name in GATED else {"": False}
+    threads = MORE if name in IN_REGISTERS else THREADS
+    gates = {"": False} if name not in ALWAYS_GATED else {}
+    if name in GATED or name in ALWAYS_GATED:
+        gates["relu"] = True
     for runs, of_runs in RUNS.items():
         for item, each in items(dtype).items():
             for gate, relu in gates.items():
@@ -45,4 +47,4 @@ def _forms(name: str, dtype: str) -> Iterator[tuple[str, tuple[bool, bool, int, 
 def budget(dtype: str, name: str, form: str) -> int:
     """The registers that a thread may take: 64, which leave a scheduler 8 warps; 128, which leave
     4, where it keeps values or has eight of an item: both have many reads under way."""
-    return 128 if name in WHOLE or (dtype == "float16" and "packs" in form) else 64
+    return 128 if name in IN_REGISTERS or (dtype == "float16" and "packs" in form) else 64

@@ -1,6 +1,7 @@
 """Every form in which a kernel of the GPU engines is compiled: with weight decay or without, with
 ReLU or without, with a bias or without; those of softmax, of batch normalization by the engine
-"cupy" and of encoded states are in softmax_forms.py, batch_norm_forms.py, state_format_forms.py."""
+"cupy", of encoded states and over rows are in softmax_forms.py, batch_norm_forms.py,
+state_format_forms.py, rows_forms.py."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from onepass.kernels.rule_engines import cupy_gpu, cupy_pending, numba_cuda
 from onepass.kernels.rule_engines.cuda_scaling import KERNEL as SCALE_DECIDE
 from onepass.kernels.rules import RULES
 
-from proving.compiled import batch_norm_forms, nvrtc, softmax_forms, state_format_forms
+from proving.compiled import batch_norm_forms, nvrtc, rows_forms, softmax_forms, state_format_forms
 from proving.compiled.lowered import Lowered
 from proving.layouts import LAYOUTS
 from proving.simulator.batch_norm import Simulated
@@ -39,8 +40,9 @@ CHUNKS = {f"{name}_chunks": name for name in RULES}  # a rule on many arrays, by
 BY_TABLE = {f"{name}_by_table": name for name in RULES}  # likewise in a captured step
 OPTIONS = "clipped and averaged"
 SQUARES = cuda_squares.KERNELS
-SUMMED = ("moments", "products")  # batch normalization's by numba-cuda
-GATED = ("products", "normalize", "differentiate", "infer")  # with ReLU and without
+SUMMED = ("moments", "products", "products_residual")  # batch normalization's by numba-cuda
+BESIDE = ("normalize_residual", "infer_residual")
+GATED = ("products", "normalize", "differentiate", "infer", *BESIDE)  # with ReLU and without
 ACTIVATIONS = {f"activation_{name}": name for name in FORMULAS}
 Made = tuple[Callable[[], Any], tuple[Any, ...]]  # what makes a Python function, and types
 
@@ -56,6 +58,8 @@ def with_options(name: str) -> dict[str, Rule]:
 
 def _gates(name: str) -> dict[str, bool]:
     """Whether ReLU follows, by form of batch normalization by numba-cuda."""
+    if name == "products_residual":
+        return {"relu": True}
     return {"": False, "relu": True} if name in GATED else {"": False}
 
 
@@ -75,6 +79,8 @@ def texts(name: str, dtype: str) -> dict[str, nvrtc.Text]:
         return _rule(name, dtype)
     if name in LAYOUTS:
         return state_format_forms.texts(name)
+    if name in rows_forms.KERNELS:
+        return rows_forms.texts(name, dtype)
     if name in batchnorm_text.KERNELS:
         return batch_norm_forms.texts(name, dtype)
     if name == "dropout":
@@ -129,6 +135,8 @@ def lowered(name: str, dtype: str) -> dict[str, Lowered]:
     """What Numba compiles for a kernel, by form."""
     if name in LAYOUTS:
         return state_format_forms.lowered(name)
+    if name in rows_forms.KERNELS:
+        return rows_forms.lowered(name, dtype)
     if name in softmax_forms.KERNELS:
         return {
             form: _softmax(name, dtype, form) for form in softmax_forms.numba_forms(name, dtype)
@@ -207,7 +215,9 @@ def launched(dtype: str) -> dict[str, tuple[Any, ...]]:
     nothing = mock.patch.object(cuda_launch, "configured", return_value=lambda *_: None)
     with device.running(), nothing:
         cuda_launch.observers.append(note)
-        _, saved = kernels.batch_norm_forward(x, *vectors, **case.options)
-        kernels.batch_norm_backward(dy, saved)
-        kernels.batch_norm_inference(x, *vectors, **case.options)
+        for beside in ({}, {"residual": device.asarray(case.dy)}):
+            options = case.options | beside
+            _, saved = kernels.batch_norm_forward(x, *vectors, **options)
+            kernels.batch_norm_backward(dy, saved)
+            kernels.batch_norm_inference(x, *vectors, **options)
     return given

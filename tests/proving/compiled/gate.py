@@ -17,6 +17,7 @@ from proving.compiled import (
     kept,
     nvrtc,
     ptxas,
+    rows_forms,
     sass,
     softmax_forms,
     state_format_forms,
@@ -110,6 +111,8 @@ def budget(kernel: Kernel, form: str = "") -> int:
         return state_format_forms.budget(engine, name, form)
     if name in softmax_forms.KERNELS:
         return softmax_forms.budget(*kernel)
+    if name in rows_forms.KERNELS:
+        return rows_forms.budget(engine, name, dtype, form)
     if form.startswith(cuda_forms.OPTIONS):  # an array more, and four scalars
         by_table = name in cuda_forms.BY_TABLE and dtype == "float16"
         return 128 if dtype == "float64" or by_table else 80

@@ -18,7 +18,7 @@ from onepass.kernels.rules import RULES
 from proving import account as proof
 from proving.compiled import forms as cuda_forms
 from proving.compiled import gate as cuda_gate
-from proving.compiled import kept, nvrtc, ptxas, softmax_forms
+from proving.compiled import kept, nvrtc, ptxas, rows_forms, softmax_forms
 from proving.compiled import table as cuda_table
 from proving.compiled.lowered import Lowered
 from proving.compiled.versions import compilers as compilers_here
@@ -31,8 +31,11 @@ CONVERTED = {
     "normalize",
     "differentiate",
     "infer",
+    *rows_forms.ROWS,
 }
-DOUBLES = {softmax_forms.MEAN, *cuda_forms.SQUARES, *cuda_forms.BY_TABLE}  # whatever the arrays are
+DOUBLES = {  # whatever the arrays are
+    softmax_forms.MEAN, rows_forms.JOIN, *cuda_forms.SQUARES, *cuda_forms.BY_TABLE
+}  # fmt: skip
 QUICK = ("adam", "products")  # for all generations; the others for Hopper
 ADAM = {kernel.engine: kernel for kernel in KERNELS if kernel[1:] == ("adam", "float32")}
 

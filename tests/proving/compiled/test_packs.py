@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from onepass.kernels.batch_norm.gpu.cuda_text import IN_REGISTERS
 from onepass.kernels.batch_norm.gpu.plan import kept
 from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
 from onepass.kernels.compiling.cuda_packs import each
@@ -102,11 +103,32 @@ def test_so_is_each_array_of_an_activation(name, dtype):
         assert loop.instructions / each(dtype) <= limit
 
 
+MOST_OF_ROWS = {  # instructions an element, of rows of 8 values a thread, reductions and all
+    "layer_norm_forward": 48, "layer_norm_plain_gradients": 52,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MOST_OF_ROWS)
+def test_rows_are_moved_sixteen_bytes_at_a_time(name):
+    """But for numbers of the row."""
+    gate.needed_for_code()
+    found = forms.texts(name, "float32")
+    loop = gate.code(found["lanes, 2 x 4"]).first_loop(128)
+    assert loop.loads[128] >= 2
+    assert loop.stores[128] >= 2
+    assert loop.loads[32] <= 3
+    assert loop.instructions / 8 <= MOST_OF_ROWS[name]
+
+
 BITS = {"packs": 128, "halves": 64, "quarters": 32}  # of an item, by form
-STORED = ("normalize", "differentiate", "infer")
+STORED = ("normalize", "differentiate", "infer", "normalize_residual", "products_residual",
+          "infer_residual")  # fmt: skip
 MOST_OF_BATCH_NORM = {  # arrays read, arrays written, items of each under way, instructions
     "moments": (1, 0, 4, 6), "products": (2, 0, 2, 9), "normalize": (1, 1, 4, 8),
     "differentiate": (2, 1, 2, 12), "infer": (1, 1, 4, 8),
+    "normalize_residual": (2, 1, 2, 11), "products_residual": (3, 1, 2, 11),
+    "infer_residual": (2, 1, 2, 11),
 }  # fmt: skip
 
 
@@ -124,19 +146,21 @@ def test_batch_norm_has_several_of_an_array_under_way(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["whole_forward", "whole_backward"])
+@pytest.mark.parametrize("name", IN_REGISTERS)
 def test_where_a_block_keeps_all_of_its_channels_each_array_is_read_once(name):
     """Whole items are read and stored, of sixteen bytes or of fewer."""
     gate.needed_for_code()
-    arrays = 1 if name == "whole_forward" else 2
+    forward, beside = name.startswith("whole_forward"), name.endswith("residual")
+    arrays = (1 if forward else 2) + beside
     for dtype in ("float16", "float32"):
         size = 2 if dtype == "float16" else 4
         for form, text in forms.texts(name, dtype).items():
             bits = next((bits for word, bits in BITS.items() if word in form), 8 * size)
             code, items = gate.code(text).straight, kept(bits // 8 // size, size)
             assert code.loads[bits] >= arrays * items, form
-            assert code.stores[bits] >= items, form
-            assert code.stores.total() <= items + 5, form  # and what is a channel's
+            written = items if forward else items * (1 + beside)
+            assert code.stores[bits] >= written, form
+            assert code.stores.total() <= written + 5, form  # and what is a channel's
 
 
 @pytest.mark.slow

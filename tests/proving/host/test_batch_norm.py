@@ -10,7 +10,7 @@ from math import gcd
 import numpy as np
 import pytest
 from cases import batch_norm as batchnorm_cases
-from cases.batch_norm import LAYOUTS, make, passes, train
+from cases.batch_norm import LAYOUTS, given_options, make, passes, train
 from cases.batch_norm_ranks import assert_ranks
 from onepass.kernels.batch_norm.gpu import plan as gpu_plan
 from onepass.kernels.batch_norm.gpu.cuda_text import KERNELS, symbol
@@ -81,6 +81,25 @@ def test_awkward_shapes_with_fused_multiply_adds(inner, channels, plan):
 def test_every_dtype_with_fused_multiply_adds(shape, axis, dtype, plan):
     case = make(shape, axis, dtype=dtype, activation="relu")
     device = Device("fma", plan=plan)
+    check(device, case)
+    infer(device, case)
+
+
+@needs_fma
+@EITHER
+@pytest.mark.parametrize("dtype", DTYPES)
+@SHAPES
+def test_a_residual_with_fused_multiply_adds(shape, axis, dtype, plan):
+    case = make(shape, axis, dtype=dtype, activation="relu", residual=True)
+    device = Device("fma", plan=plan)
+    check(device, case)
+    infer(device, case)
+
+
+@EITHER
+@pytest.mark.parametrize(("shape", "axis"), [PLANES, PACKS[1]])
+def test_a_residual_without_an_activation(shape, axis, plan):
+    case, device = make(shape, axis, residual=True), Device(plan=plan)
     check(device, case)
     infer(device, case)
 
@@ -173,6 +192,14 @@ def test_ranks_follow_the_oracle_of_the_whole_batch(shape, axis, dtype, plan):
     }
 
 
+def test_so_do_ranks_with_a_residual():
+    case = make(NEIGHBOURS[0], activation="relu", residual=True)
+    device = Device(plan=SMALL)
+    device.prove(assert_ranks, case, (35, 0, 4, 1))
+    names = "moments", "infer_residual", "products_residual", "differentiate"
+    assert {call.kernel.name for call in device.calls} == {symbol(name) for name in names}
+
+
 def bits(device, case, replaced=None):
     """Every result of inference and training, as bytes; `replaced` is what dx overwrites."""
     x, dy, gamma, beta, *running = (device.asarray(a) for a in case[:-1])
@@ -193,6 +220,29 @@ def test_results_do_not_depend_on_order_or_what_they_overwrite(shape, axis, plan
         assert bits(Device(order=order, plan=plan), case) == want, order
     for replaced in ("dy", "x"):
         assert bits(Device(plan=plan), case, replaced) == want, replaced
+
+
+@EITHER
+@SHAPES
+def test_nor_do_those_with_a_residual(shape, axis, plan):
+    case = make(shape, axis, activation="relu", residual=True)
+
+    def found(device, replaced):
+        x, dy, gamma, beta, *running = (device.asarray(a) for a in case[:-1])
+        options = given_options(case, device.asarray)
+        forward, backward = passes(device)
+        infer, more = device.kernel("batch_norm_inference"), device.asarray(options["residual"])
+        over = {"out": more} if replaced else {}
+        z = infer(x, gamma, beta, *running, **(options | {"residual": more}), **over)
+        over = {"out": options["residual"]} if replaced else {}
+        y, saved = forward(x, gamma, beta, *running, **options, **over)
+        places = {"residual_grad": dy} if replaced else {}
+        results = [z, y, *running, *backward(dy, saved, **places)]
+        return [array.tobytes() for array in results]
+
+    want = found(Device(plan=plan), False)
+    for order in (ORDERS[1], ORDERS[-1]):
+        assert found(Device(order=order, plan=plan), True) == want, order
 
 
 def calls_of(device, case):
@@ -360,6 +410,13 @@ PLANTED = {  # kernel, what is right, what is wrong
                                  "c < channels && part_ > 0 ? part_"),
     "squares with the mean in them": ("whole_forward", "- middle_", ""),
     "gate dropped where all is kept": ("whole_backward", "if (!RELU) return dy;", "return dy;"),
+    "no residual": ("normalize_residual", "added(y, residual);", ""),
+    "no residual at inference": ("infer_residual", "added(y, residual);", ""),
+    "no residual where all is kept": ("whole_forward_residual", "added(y, residual);", ""),
+    "gate dropped from dz": ("products_residual", "y <= C(0) ? C(0) : dy", "dy"),
+    "gate dropped from dz where all is kept": ("whole_backward_residual", "y <= C(0) ? C(0) : dy",
+                                               "dy"),
+    "dz not written": ("products_residual", "put(dz, places[i], results[i]);", ""),
     "the last items left out": ("whole_forward", "i * by < left", "i * by < left - 1"),
 }  # fmt: skip
 
@@ -380,8 +437,10 @@ def test_a_planted_mistake_is_caught(mistake):
         shape = (19, 35, 7)
     plan = (SMALL if whole else PARTS) | {"THREADS": 64}
     device = Device(plan=plan, edit=planted(where, right, wrong))
-    with pytest.raises(AssertionError, match="eps of float32 off"):
-        check(device, make(shape, activation="relu"))
+    case = make(shape, activation="relu", residual="residual" in where)
+    of = infer if where.startswith("infer") else check
+    with pytest.raises(AssertionError, match=r"eps of float32 off|dresidual"):
+        of(device, case)
 
 
 def test_only_the_text_that_ships_is_proven(monkeypatch):
@@ -392,9 +451,11 @@ def test_only_the_text_that_ships_is_proven(monkeypatch):
     check(edited, case)
     infer(edited, case)
     assert noted == []
+    beside = make((6, 5, 7), dtype="float16", activation="relu", residual=True)
     for device in (WHOLE, PARTED):
-        check(device, case)
-        infer(device, case)
+        for each in (case, beside):
+            check(device, each)
+            infer(device, each)
     assert set(noted) == {(proof.HOST, "cupy", name, "float16") for name in KERNELS}
 
 

@@ -10,10 +10,17 @@ from unittest import mock
 import numpy as np
 import pytest
 from cases import batch_norm as batchnorm_cases
-from cases.batch_norm import make, passes
+from cases.batch_norm import given_options, make, passes
 from onepass.kernels.activation.gpu.cuda_text import elementwise
 from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
-from onepass.kernels.batch_norm.gpu.cuda_text import GATED, KERNELS, WHOLE, source, symbol
+from onepass.kernels.batch_norm.gpu.cuda_text import (
+    BESIDE,
+    GATED,
+    IN_REGISTERS,
+    KERNELS,
+    source,
+    symbol,
+)
 from onepass.kernels.batch_norm.gpu.plan import WIDE
 from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling.python_text import scalar_names
@@ -116,12 +123,16 @@ VARIANTS = {  # shape, activation, plan, from how many elements an index takes 6
     "neighbours, relu, whole": (NEIGHBOURS, "relu", FEW, WIDE, "forward"),
     "rows of packs, whole": (ROWS, None, FEW, WIDE, 5),
     "rows of half packs, relu, whole": ((70, 42), "relu", FEW, WIDE, 6),
+    "planes, residual, 64 bits": (PLANES, "relu", PARTS, 0, 2),
+    "rows of packs, residual, 32 bits": (ROWS, "relu", PARTS, WIDE, "reverse"),
+    "planes of packs, residual, whole": (PACKS, "relu", FEW, WIDE, 1),
+    "neighbours, residual, whole": (NEIGHBOURS, "relu", FEW, WIDE, 3),
 }
 
 
 def case_of(variant, dtype="float32"):
     shape, activation, *_ = VARIANTS[variant]
-    return make(shape, dtype=dtype, activation=activation)
+    return make(shape, dtype=dtype, activation=activation, residual="residual" in variant)
 
 
 def device_of(variant, build):
@@ -134,9 +145,10 @@ def recorded(variant, dtype="float32"):
     device, case = device_of(variant, ""), case_of(variant, dtype)
     x, dy, *parameters = map(device.asarray, case[:-1])
     forward, backward = passes(device)
-    _, saved = forward(x, *parameters, **case.options)
+    options = given_options(case, device.asarray)
+    _, saved = forward(x, *parameters, **options)
     backward(dy, saved)
-    device.kernel("batch_norm_inference")(x, *parameters, **case.options)
+    device.kernel("batch_norm_inference")(x, *parameters, **options)
     return device
 
 
@@ -164,12 +176,12 @@ def test_there_is_every_variant_several_blocks_and_no_size_that_divides():
         }
         assert {word in text for text in texts for word in ["#define RUNS 1"]} == {False, True}
         assert {"#define EACH 1\n" in text for text in texts} == {False, True}
-        if name in GATED:
+        if name in GATED and name not in BESIDE:
             assert {"#define RELU 1" in text for text in texts} == {False, True}
         assert ({"typedef long long Index" in text for text in texts} == {False, True}) == (
-            name not in WHOLE
+            name not in IN_REGISTERS
         )
-        assert len(kinds) >= 3
+        assert len(kinds) >= (2 if name in BESIDE else 3)
     for call in calls["moments"] + calls["products"]:
         across, parts = call.grid
         assert across > 1

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from cases import activation as activation_cases
 from cases import lists as list_cases
+from cases import norms as norm_cases
 from cases import softmax as softmax_cases
 from cases import state_formats as format_cases
-from cases.batch_norm import assert_batch_norm, assert_summed, make
+from cases.batch_norm import assert_batch_norm, assert_summed, given_options, make
 from oracles import batch_norm as batchnorm
 from oracles import dropout as dropout_oracle
 from oracles.rules import RULES
@@ -31,6 +32,7 @@ from tolerances import DTYPES, GPU_FACTOR, assert_close, assert_step, signed
 
 from proving import account as proof
 from proving import layouts as format_layouts
+from proving import norm_passes
 
 # rule -> the public function that runs it, and the options that choose the rule
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -62,6 +64,9 @@ ENCODED = (257, 5003)
 ACTIVATION_SHAPES = ((1, 31), (33, 7), (1023,), (5000, 32))  # the last one's sums in parts
 # a thread's, some lanes', a warp's and a block's rows; the last one is read again
 SOFTMAX_WIDTHS = (1, 3, 10, 33, 100, 257, 1000, 1025, 5000, 40_000)
+# the same of operations over rows, some of them in several parts of several rows
+ROW_SHAPES = ((300, 3), (4099, 64), (33, 100), (67, 768), (3, 1023), (5, 50_000))
+GROUP_SHAPES = ((5, 6), (3, 8, 7, 7), (3, 8, 56, 56), (2, 4, 12_500))
 # long and short runs of a channel, whole and cut into parts; channels that fill no warp
 SHAPES = {
     "rows": ((33, 7), 1),
@@ -178,8 +183,8 @@ def lists(where: Where, dtype: str) -> Iterator[str]:
 def norms(where: Where, dtype: str) -> Iterator[str]:
     """Run batch normalization forward, backward and at inference; the name of each run."""
     for shape, axis in SHAPES.values():
-        for activation in (None, "relu"):
-            case = make(shape, axis, dtype=dtype, activation=activation)
+        for activation, residual in ((None, False), ("relu", False), ("relu", True)):
+            case = make(shape, axis, dtype=dtype, activation=activation, residual=residual)
             assert_batch_norm(
                 where.kernel("batch_norm_forward"),
                 where.kernel("batch_norm_backward"),
@@ -189,16 +194,18 @@ def norms(where: Where, dtype: str) -> Iterator[str]:
                 to_numpy=where.backend.to_numpy,
             )
             _infer(where, case)
-            yield f"batch norm {shape} {dtype} {activation or ''}".rstrip()
+            beside = " and a residual" if residual else ""
+            yield f"batch norm {shape} {dtype} {activation or ''}{beside}".rstrip()
 
 
 def _infer(where: Where, case: Any) -> None:
     vectors = (case.gamma, case.beta, case.running_mean, case.running_var)
     given = [where.asarray(array) for array in (case.x, *vectors)]
-    y = where.backend.to_numpy(where.kernel("batch_norm_inference")(*given, **case.options))
+    options, sizes = given_options(case, where.asarray), given_options(case, np.abs)
+    y = where.backend.to_numpy(where.kernel("batch_norm_inference")(*given, **options))
     want = batchnorm.inference(case.x, *vectors, **case.options)
     x, gamma, beta, mean = (np.abs(array) for array in (case.x, *vectors[:3]))
-    terms = batchnorm.inference(x, gamma, beta, -mean, case.running_var, **case.options)
+    terms = batchnorm.inference(x, gamma, beta, -mean, case.running_var, **sizes)
     assert_summed(y, want, terms, str(case.x.dtype), where.factor, "y at inference")
 
 
@@ -238,6 +245,15 @@ def softmaxes(where: Where, dtype: str) -> Iterator[str]:
             found = where.kernel("softmax_cross_entropy")(z, labels, out=z)
             softmax_cases.assert_right(where, found, *case[:2])
             yield f"softmax {rows} {width} {dtype}"
+
+
+def over_rows(where: Where, dtype: str) -> Iterator[str]:
+    """Run norms both ways in every share of a row; the name of each run."""
+    for name in norm_passes.PASSES:
+        groups: dict[str, Any] = {"groups": 2} if name.startswith("group") else {}
+        for shape in GROUP_SHAPES if groups else ROW_SHAPES:
+            norm_cases.check(where, norm_passes.case_of(name, shape, dtype, **groups))
+            yield f"{name} {shape} {dtype}"
 
 
 # rule -> the optimizer that takes its steps
@@ -304,7 +320,7 @@ def encoded(where: Where, dtype: str) -> Iterator[str]:
                 yield f"{name} {size} in blocks of {block}"
 
 
-WORKS = (steps, lists, norms, drops, activations, softmaxes, captured, encoded)
+WORKS = (steps, lists, norms, drops, activations, softmaxes, over_rows, captured, encoded)
 """A kernel that ships and that none of these launches fails the program."""
 
 PLANTED = {

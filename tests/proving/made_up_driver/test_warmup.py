@@ -65,3 +65,19 @@ def test_without_it_they_are_compiled_by_the_capture(made):
 def test_it_is_refused_unless_it_is_a_flag():
     with pytest.raises(TypeError, match="captured is 1"):
         kernels.warmup(captured=1)
+
+
+def test_norms_compile_no_more(made):
+    import cupy
+
+    kernels.warmup("float32", "cupy", rules=(), norms="rms_norm")
+    assert {"rms_norm_forward", "rms_norm_residual_forward", "rms_norm_plain_gradients"} <= {*made}
+    made.clear()
+    for width in (5, 64, 777, 5000):
+        x, gamma = (cupy.ones(shape, "float32") for shape in ((3, width), width))
+        for residual in (None, x):
+            _, saved = kernels.rms_norm_forward(x, gamma, residual=residual)
+            kernels.rms_norm_backward(x, saved)
+    assert made == []
+    with pytest.raises(ValueError, match="norms holds 'instance'"):
+        kernels.warmup(norms="instance")

@@ -31,9 +31,18 @@ CASES: dict[str, tuple[tuple[int, ...], str, dict[str, Any]]] = {
     "fewer values than threads": ((2, 3), "float32", {}),
     "channels last": ((3, 4, 5), "float64", {"activation": "relu", "channel_axis": -1}),
     "N C H W over N H W C": ((2, 3, 3, 2), "float32", {"order": (0, 2, 3, 1)}),
+    "residual, planes": ((3, 2, 7), "float32", {"activation": "relu", "residual": True}),
+    "residual, neighbours": ((7, 5), "float16", {"activation": "relu", "residual": True}),
+    "residual, float64": ((3, 1, 9), "float64", {"activation": "relu", "residual": True}),
+    "residual, no ReLU": ((5, 6, 3), "float32", {"residual": True}),
 }
 OUTLIER, NAN, BARE = "outlier", "nan", "without gamma and beta"
-RANKS = {"planes": (1, 2), "planes, float64": (3, 0), "neighbours": (2, 3)}
+RANKS = {
+    "planes": (1, 2),
+    "planes, float64": (3, 0),
+    "neighbours": (2, 3),
+    "residual, planes": (2, 1),
+}
 
 
 def names() -> list[str]:

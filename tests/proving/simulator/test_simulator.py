@@ -11,6 +11,7 @@ from proving.compiled.lowered import Lowered
 from proving.simulator import activation as cudasim_activation
 from proving.simulator import batch_norm as cudasim_batchnorm
 from proving.simulator import dropout as cudasim_dropout
+from proving.simulator import rows as cudasim_rows
 from proving.simulator import rules as cudasim_rules
 from proving.simulator import simulator
 from proving.simulator import softmax as cudasim_softmax
@@ -22,6 +23,7 @@ SCRIPTS = {
     "activation": cudasim_activation,
     "batch norm": cudasim_batchnorm,
     "dropout": cudasim_dropout,
+    "rows": cudasim_rows,
     "softmax": cudasim_softmax,
     "state formats": cudasim_state_formats,
 }

@@ -1,0 +1,1 @@
+"""What the manual is made with: formulas, docstrings, reference, READMEs, plots, gallery."""
