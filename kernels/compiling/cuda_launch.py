@@ -51,10 +51,16 @@ class RawKernel:
 
         include = "#include <cupy/float16.cuh>\n" if dtype == "float16" else ""
         self._name, self._kernel = name, cupy.RawKernel(include + text, symbol or name)
+        self._compiled: set[int] = set()
 
     def compile(self) -> None:
         """Compile it for the current device, unless it is."""
-        self._kernel.compile()
+        import cupy
+
+        device = cupy.cuda.runtime.getDevice()
+        if device not in self._compiled:  # CuPy's own would look for it anew, on every device
+            self._kernel.compile()
+            self._compiled.add(device)
 
     def __call__(self, like: Array, blocks: Blocks, threads: int, *args: Any) -> None:
         """Launch it on the device of `like`."""

@@ -9,7 +9,7 @@ outlier: such a row is walked twice.
 
 from __future__ import annotations
 
-from numpy import maximum, sqrt
+from numpy import maximum, sqrt, where
 
 
 # --- layer norm, forward --------------------------------------------------------------------------
@@ -34,7 +34,9 @@ def recentered(total_d, total_square, center, share, four):
 
 def moments_of(total_d, total_square, share, eps, zero, one):
     rest = total_d * share
-    var = maximum(total_square * share - rest * rest, zero)
+    square = total_square * share
+    # not so where squares overflow: rest * rest may, too, and inf - inf is none of both
+    var = where(square - square >= zero, maximum(square - rest * rest, zero), square)
     inv_std = one / sqrt(var + eps)
     return rest, inv_std
 

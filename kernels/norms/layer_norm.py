@@ -62,10 +62,11 @@ def layer_norm_forward(
 
     Conventions: the biased variance, as in PyTorch. A mean that is large beside the deviation costs
         no precision; a row of one value, or of equal ones, gives f(beta), and so does one whose
-        squared deviations overflow. A row that holds inf or NaN is NaN, others are not. float16
-        computes in float32. y is C-contiguous; arrays that are not are copied first. "numba" takes
-        numbers below the smallest normal one for zero, and its bits don't depend on the number of
-        threads. Which thread of a GPU adds up what depends on shapes and on the GPU alone.
+        squared deviations overflow, if the sum of deviations does not. A row that holds inf
+        or NaN is NaN, others are not. float16 computes in float32. y is C-contiguous; arrays that
+        are not are copied first. "numba" takes numbers below the smallest normal one for zero, and
+        its bits don't depend on the number of threads. Which thread of a GPU adds up what depends
+        on shapes and on the GPU alone.
     Source: Ba, Kiros and Hinton (2016), Layer Normalization, eq. 3; Hendrycks and Gimpel (2016),
         Gaussian Error Linear Units, for "gelu" and "silu".
     """

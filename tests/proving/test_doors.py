@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import onepass
@@ -46,3 +49,19 @@ def test_a_launch_is_noted_under_its_engine_kernel_and_dtype(monkeypatch):
         onepass.kernels.sgd_step(*arrays, lr=0.5, engine="cupy")
     assert noted == [(proof.GPU, "cupy", "sgd", "float16")]
     assert device.launched == [("sgd", "float16")] * 2
+
+
+def test_a_kernel_is_compiled_once_for_each_device(monkeypatch):
+    """CuPy's `compile` forgets what it has of every device."""
+    made, current = mock.Mock(), mock.Mock(return_value=0)
+    runtime = SimpleNamespace(getDevice=current)
+    cupy = SimpleNamespace(RawKernel=made, cuda=SimpleNamespace(runtime=runtime))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    kernel = cuda_launch.RawKernel("planted", "float32", "")
+    made.return_value.compile.side_effect = [RuntimeError, None, None]
+    with pytest.raises(RuntimeError):
+        kernel.compile()
+    for device in (0, 0, 1, 0, 1):
+        current.return_value = device
+        kernel.compile()
+    assert made.return_value.compile.call_count == 3

@@ -78,6 +78,22 @@ def test_one_outlier(engine, operation, shape, cut, place):
     check(engine, case, many / single)  # each sum rounds small terms to large ones
 
 
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e30), ("float64", 1e250)])
+@pytest.mark.parametrize("operation", CENTERED)
+def test_a_row_whose_squared_deviations_overflow_gives_beta(engine, operation, dtype, large):
+    """Also where the square of the mean overflows; no gradient goes through it."""
+    case = make(operation, dtype=dtype)
+    rows = case.norm.rows(case.x)
+    want = run(engine, case)
+    rows[1] = np.where(np.arange(rows.shape[1]) < 3, 0, large)
+    y, dx, *_ = run(engine, case._replace(x=rows.reshape(case.x.shape).astype(dtype)))
+    y, dx, *others = (case.norm.rows(each) for each in (y, dx, *want[:2]))
+    np.testing.assert_array_equal(y[1], case.norm.over_all(case.beta, 0.0)[1].astype(dtype))
+    assert (dx[1] == 0).all()
+    for found, other in zip((y, dx), others, strict=True):
+        np.testing.assert_array_equal(*(np.delete(each, 1, axis=0) for each in (found, other)))
+
+
 LARGE = {"float16": 1000.0, "float32": 1e15, "float64": 1e90}
 SMALL = {"float16": 1e-3, "float32": 1e-15, "float64": 1e-90}
 TINY_EPS = {"float16": 1e-7, "float32": 1e-31, "float64": 1e-181}

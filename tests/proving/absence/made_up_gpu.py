@@ -223,6 +223,9 @@ class Array(NDArrayOperatorsMixin):
         function = partial(ufunc, **options)
         return self.machine.expression(ufunc.__name__, function, inputs, kind, out)
 
+    def __array_function__(self, function: Any, _: Any, args: Any, options: Any) -> Any:
+        return getattr(self.machine.cupy, function.__name__)(*args, **options)
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -94,7 +94,8 @@ class OnHost:
             zeros=lambda shape, dtype: on_host(np.zeros(shape, dtype)),
             ndarray=type("ndarray", (), {}),  # array_api_compat asks whether an array is one
             cuda=SimpleNamespace(
-                get_current_stream=lambda: SimpleNamespace(ptr=STREAM, is_capturing=lambda: False)
+                get_current_stream=lambda: SimpleNamespace(ptr=STREAM, is_capturing=lambda: False),
+                runtime=SimpleNamespace(getDevice=lambda: 0),
             ),
             **self._compilers(),
         )
