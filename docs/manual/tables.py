@@ -18,6 +18,8 @@ from onepass.bench.report.words import short_ratio, short_seconds
 from .gallery import ROOT
 
 MAIN = "2026-11-21-cpu-intel-xeon-2-cores"
+NORMS = "2026-11-30-cpu-amd-epyc-2-cores-norms"
+RESIDUAL = "2026-11-30-cpu-amd-epyc-2-cores-batch-norm"
 TRAINING = "2026-11-29-cpu-intel-xeon-2-cores-training"
 PATHS = {
     "array": "array expressions",
@@ -105,11 +107,7 @@ def batch_norm() -> str:
     found: dict[str, dict[str, Ratios]] = {}
     for one in _of(MAIN, "batch-norm"):
         found.setdefault(one.ours.label, {})[one.ours.operation] = one
-    both = [
-        operation
-        for operation in ("forward", "both")
-        if all(operation in line for line in found.values())
-    ]
+    both = ("forward", "backward", "forward+backward")
     head = ["x", *(f"PyTorch, {what}" for what in both), *(f"NumPy, {what}" for what in both)]
     rows = [
         (
@@ -118,8 +116,38 @@ def batch_norm() -> str:
             *(short_ratio(line[what].gain) for what in both),
         )
         for shape, line in found.items()
+        if set(both) <= set(line)
     ]
     return _table(head, rows, MAIN)
+
+
+def residual() -> str:
+    """Batch norm with a residual and a ReLU: beside PyTorch's three calls, and ours apart."""
+    found = [one for one in _of(RESIDUAL, "batch-norm") if "residual" in one.ours.operation]
+    return _beside(found, ("array", "apart", "torch", "limit"), RESIDUAL)
+
+
+def norms() -> str:
+    """Layer, RMS and group norm beside other libraries and the memory's limit."""
+    return _beside(_of(NORMS, "norms"), ("array", "tuned", "torch", "jax", "limit"), NORMS)
+
+
+def _beside(found: Iterable[Ratios], paths: tuple[str, ...], source: str) -> str:
+    """Our time, and how many times as long each of `paths` takes."""
+    rows = (
+        (
+            one.ours.operation,
+            one.ours.label,
+            short_seconds(one.ours.timing.median),
+            *(
+                short_ratio(one.paths[path].timing.median / one.ours.timing.median)
+                for path in paths
+            ),
+        )
+        for one in found
+    )
+    said = PATHS | {"torch": "PyTorch", "jax": "JAX, jitted", "apart": "ours, then + and ReLU"}
+    return _table(("", "x", "onepass", *(said[path] for path in paths)), rows, source)
 
 
 def tensors() -> str:
@@ -153,6 +181,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "one-step": one_step,
     "peers": peers,
     "batch-norm": batch_norm,
+    "residual": residual,
+    "norms": norms,
     "tensors": tensors,
     "training": training,
     "busy": busy,
