@@ -27,6 +27,7 @@ _LONG = {  # of few tests, so that they would come last, and a process would wai
     "tests/bench/test_command.py",
     "tests/documents/test_examples.py",
     "tests/proving/host/test_batch_norm.py",
+    "tests/proving/host/test_rows.py",
     "tests/proving/host/test_sanitizers.py",
     "tests/proving/machine/test_prove.py",
 }
@@ -148,11 +149,17 @@ _LATER = {"rmsprop", "adagrad", "nadam", "radam", "adamax", "adadelta", "lion"}
 """Rules whose loops for float16 are left to the rest: another is of the same kind."""
 
 
+_RARE = {"leaky_relu", "elu", "gelu_tanh", "softplus"}
+"""Activations that are left to it: each takes seconds to compile, and others are of their kind."""
+
+
 def _takes_long(item: pytest.Item) -> bool:
     """What proves code for GPUs; and seconds of compiling for dtypes that few use, a kind each."""
     if "proving" in item.path.parts or item.get_closest_marker("hostcuda"):
         return True
     given = getattr(getattr(item, "callspec", None), "params", {})
+    if {one for one in given.values() if isinstance(one, str)} & _RARE:
+        return True
     rule = given.get("name", getattr(given.get("kind"), "rule", "sgd"))
     if given.get("dtype") == "float16" and f"{rule}".removesuffix("_step") in _LATER:
         return True
