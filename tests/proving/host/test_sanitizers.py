@@ -95,7 +95,7 @@ def biased_relu(edit=str):
     """A launch in which a row is on every row."""
     x, bias = np.ones((15, 49), "float32"), np.ones((1, 49), "float32")
     kernel = ElementwiseKernel(**elementwise("relu", "float32", True))
-    return kernel.threaded((x, bias, 0.0, np.empty_like(x)), edit=edit)
+    return kernel.threaded((x, bias, 0.0, 0.0, np.empty_like(x)), edit=edit)
 
 
 def loop_of(text):
