@@ -27,8 +27,10 @@ def arguments(name, dtype, relu):
         "plane_products": (x, x.copy(), plane, zero, relu),
         "column_products": (x, x.copy(), columns, zero, relu),
         "column_products_2": (x, x.copy(), x.copy(), x.copy(), columns, zero, relu),
-        "normalize plane": (x, x.copy(), plane, zero, relu),
-        "normalize columns": (x, x.copy(), columns, zero, relu),
+        "normalize plane": (x, None, x.copy(), plane, zero, relu),
+        "normalize plane beside a residual": (x, x.copy(), x.copy(), plane, zero, relu),
+        "normalize columns": (x, None, x.copy(), columns, zero, relu),
+        "normalize columns beside a residual": (x, x.copy(), x.copy(), columns, zero, relu),
         "differentiate plane": (x, x.copy(), x.copy(), plane, zero, relu),
         "differentiate columns": (x, x.copy(), x.copy(), columns, zero, relu),
     }[name]
@@ -42,7 +44,9 @@ LOOPS = (
     "column_products",
     "column_products_2",
     "normalize plane",
+    "normalize plane beside a residual",
     "normalize columns",
+    "normalize columns beside a residual",
     "differentiate plane",
     "differentiate columns",
 )

@@ -500,11 +500,13 @@ def test_the_program_knows_every_rule():
 @pytest.mark.parametrize("engine", ["array", "numba"])
 def test_the_program_holds_the_engines_of_the_cpu_to_the_oracle(engine, tmp_path, capsys):
     assert once.run(engine, "cpu", ["float32"], tmp_path / "json") == 0
-    runs = len(RULES) * len(once.EXTRAS) * len(once.SIZES) * 3 + 2 * len(once.SHAPES)
+    runs = len(RULES) * len(once.EXTRAS) * len(once.SIZES) * 3 + 3 * len(once.SHAPES)
     runs += len(RULES) + 2  # of lists, and of norms
     runs += 3 * len(once.SIZES)  # of dropout
     runs += len(once.activation_cases.KINDS) * len(once.ACTIVATION_SHAPES) * 2
     runs += 2 * len(once.SOFTMAX_WIDTHS) - sum(width >= 2000 for width in once.SOFTMAX_WIDTHS)
+    rows = {True: len(once.GROUP_SHAPES), False: len(once.ROW_SHAPES)}
+    runs += sum(rows[name.startswith("group")] for name in once.norm_passes.PASSES)
     runs += len(once.ENCODED) * sum(len(blocks(layout)) for layout in LAYOUTS.values())
     assert json.loads((tmp_path / "json").read_text())["runs"] == runs
     assert f"{runs} runs" in capsys.readouterr().out
