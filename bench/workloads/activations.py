@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from ..measuring.workload import Workload
 from ..peers.torch_steps import tensor_of
 from .elementwise import Elementwise
 
-KINDS = ("relu", "sigmoid", "tanh")
+KINDS = ("relu", "sigmoid", "tanh", "silu", "gelu_tanh")
+FROM_X = ("silu", "gelu_tanh")
+"""Whose backward reads x and the bias in the place of y."""
 ARRAYS = {"forward": 2, "backward": 3}
-"""Read x and write y; read dy and y and write dz."""
+"""Read x and write y; read dy and y, or x, and write dz."""
 
 ACTIVATION_SHAPES = ((128, 256), (128, 1024), (4096, 1024))
 """Layers of small networks, and arrays beyond a core's caches."""
@@ -77,9 +80,13 @@ class Activation(Elementwise):
         if self.what == "forward":
             return lambda: kernels.activation_forward(x, self.kind, bias=bias, engine=path)
         sums = backend.xp.empty_like(bias)
-        return lambda: (
-            kernels.activation_backward(dy, y, self.kind, bias_grad=sums, engine=path),
-            sums,
+        return lambda: (self._backward(arrays, sums, path), sums)
+
+    def _backward(self, arrays: Arrays, sums: Array, engine: str) -> Array:
+        x, bias, dy, y = arrays
+        told, added = (x, bias) if self.kind in FROM_X else (y, None)
+        return kernels.activation_backward(
+            dy, told, self.kind, bias=added, bias_grad=sums, engine=engine
         )
 
     def _candidate(self, path: str, call: Callable[[], Any]) -> Candidate:
@@ -98,13 +105,11 @@ class Activation(Elementwise):
 
     def _assert_same(self, path: str, found: Any, arrays: Arrays, backend: Backend) -> None:
         """The path gives what the array engine gives."""
-        _, bias, dy, y = arrays
         if self.what == "forward":
-            found, wanted = (found,), [y]
+            found, wanted = (found,), [arrays.y]
         else:
-            sums = np.empty_like(bias)
-            dz = kernels.activation_backward(dy, y, self.kind, bias_grad=sums, engine="array")
-            wanted = [dz, sums]
+            sums = np.empty_like(arrays.bias)
+            wanted = [self._backward(arrays, sums, "array"), sums]
         mine = (in_numpy(array, backend) for array in found)
         assert_close(mine, wanted, _RTOL, f"{self.id} by {path}")
 
@@ -116,7 +121,11 @@ def torch_activation(kind: str, what: str, x: Array, bias: Array, dy: Array) -> 
     """
     import torch
 
-    function = getattr(torch, kind)
+    functions = {
+        "silu": torch.nn.functional.silu,
+        "gelu_tanh": partial(torch.nn.functional.gelu, approximate="tanh"),
+    }
+    function = functions.get(kind) or getattr(torch, kind)
     given, added, gradient = map(tensor_of, (x, bias, dy))
 
     def forward() -> Any:
