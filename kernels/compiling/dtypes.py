@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from ...backend.types import DTYPES
 
-STORED: dict[str, Any] = {"e": np.uint16, "f": np.float32, "d": np.float64}
-"""What compiled code for the CPU takes, by the character of the dtype: the bits of float16."""
+STORED: dict[str, Any] = {"e": np.uint16, "E": np.int16, "f": np.float32, "d": np.float64}
+"""What compiled code for the CPU takes, by the character of the dtype: the bits of float16, and of
+ml_dtypes' bfloat16, which are told apart by their sign."""
 
-COMPUTED: dict[str, Any] = {"e": np.float32, "f": np.float32, "d": np.float64}
+COMPUTED: dict[str, Any] = {"e": np.float32, "E": np.float32, "f": np.float32, "d": np.float64}
 """What it computes in."""
 
 NATIVE = {np.dtype("float32"): "f", np.dtype("float64"): "d"}
@@ -38,7 +39,7 @@ NAMES = {np.dtype(name): name for name in C_TYPES}
 
 
 def compute_dtype(dtype: npt.DTypeLike) -> str:
-    """The dtype that is computed in: float32 for float16 arrays, else the arrays' own."""
+    """The dtype that is computed in: float32 for arrays of 16 bits, else the arrays' own."""
     return "float64" if np.dtype(dtype).char == "d" else "float32"
 
 

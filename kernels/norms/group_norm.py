@@ -9,6 +9,7 @@ import numpy as np
 from ...backend import Array
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu, check_input
+from ..rows.contract import BESIDE
 from .arguments import check_groups, check_like, check_vector, shape_of_groups
 from .calls import backward, forward, quick_backward, quick_forward
 from .norm import GROUP_NORM, Saved
@@ -69,7 +70,7 @@ def group_norm_forward(
             return done
     names = "x", "gamma", "beta", "residual", "out"
     x, gamma, beta, residual, out = taken_in(names, (x, gamma, beta, residual, out))
-    check_input("x", x)
+    check_input("x", x, BESIDE)
     shape = check_groups(x, groups)
     for name, vector in (("gamma", gamma), ("beta", beta)):
         if vector is not None:

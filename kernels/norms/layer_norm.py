@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...backend import Array
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu, check_input
+from ..rows.contract import BESIDE
 from .arguments import check_last_axes, check_like, check_vector, shape_of_rows
 from .calls import backward, forward, quick_backward, quick_forward, quick_rows
 from .norm import LAYER_NORM, Saved
@@ -78,7 +79,7 @@ def layer_norm_forward(
                 return done
     names = "x", "gamma", "beta", "residual", "out"
     x, gamma, beta, residual, out = taken_in(names, (x, gamma, beta, residual, out))
-    check_input("x", x)
+    check_input("x", x, BESIDE)
     row = check_last_axes(x, normalized_shape)
     for name, vector in (("gamma", gamma), ("beta", beta)):
         if vector is not None:

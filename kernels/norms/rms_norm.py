@@ -9,11 +9,12 @@ import numpy as np
 from ...backend import Array
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu, check_input
+from ..rows.contract import BESIDE
 from .arguments import check_last_axes, check_like, check_vector, shape_of_rows
 from .calls import backward, forward, quick_backward, quick_forward, quick_rows
 from .norm import RMS_NORM, Saved
 
-_EPS = {char: float(np.finfo(char).eps) for char in "efd"}
+_EPS = {char: float(np.finfo(char).eps) for char in "efd"} | {"E": 2.0**-7}
 
 
 def rms_norm_forward(
@@ -71,7 +72,7 @@ def rms_norm_forward(
                 return done
     names = "x", "gamma", "residual", "out"
     x, gamma, residual, out = taken_in(names, (x, gamma, residual, out))
-    check_input("x", x)
+    check_input("x", x, BESIDE)
     row = check_last_axes(x, normalized_shape)
     if gamma is not None:
         check_vector("gamma", gamma, row, x)
