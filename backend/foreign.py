@@ -124,7 +124,11 @@ def _bits(value: Any) -> str:
     """What to do with PyTorch's bfloat16."""
     if str(getattr(value, "dtype", "")) != "torch.bfloat16":
         return ""
-    return ". kernels take the bits of bfloat16 as uint16: pass tensor.view(torch.uint16)"
+    bits = "tensor.view(torch.uint16)"
+    return (
+        f". kernels take the bits of bfloat16 as uint16: pass {bits}; norms take ml_dtypes' dtype, "
+        f"once it is imported: {bits}.numpy().view('bfloat16')"
+    )
 
 
 def _on_cpu(value: Any, name: str) -> np.ndarray:

@@ -75,9 +75,7 @@ def cpu_engine() -> Engine:
     return get_engine("numba" if numba_usable() else "array")
 
 
-def find_engine(
-    name: str, param: Array, contiguous: bool, beside: tuple[str, ...] = ()
-) -> Engine:
+def find_engine(name: str, param: Array, contiguous: bool, beside: tuple[str, ...] = ()) -> Engine:
     """The engine to run on arrays like `param`; what runs there takes the dtypes `beside`, too.
 
     Raises:

@@ -38,9 +38,9 @@ def group_norm_forward(
     with gamma and beta of each channel, and f as in `layer_norm_forward`. groups=C: instance norm.
 
     Args:
-        x: input, float16/32/64, (N, C, ...); left untouched unless it is `out`.
-        gamma, beta: scale and shift, (C,), in x's dtype, or float32 beside float16; None: 1 and 0.
-            Left untouched.
+        x: input, float16/32/64 or bfloat16, (N, C, ...); left untouched unless it is `out`.
+        gamma, beta: scale and shift, (C,), in x's dtype, or float32 beside float16 and bfloat16;
+            None: 1 and 0. Left untouched.
         groups: how many there are, of channels that follow one another; divides C.
         eps: added to the variance, > 0.
         residual: None, or what is added to x before, of x's shape and dtype; left untouched unless

@@ -38,12 +38,13 @@ def rms_norm_forward(
     with f as in `layer_norm_forward`.
 
     Args:
-        x: input, float16/32/64, of one axis or more; left untouched unless it is `out`.
-        gamma: scale, of the shape that is normalized, in x's dtype, or float32 beside float16;
-            None: 1. Left untouched.
+        x: input, float16/32/64 or bfloat16, of one axis or more; left untouched unless it is `out`.
+        gamma: scale, of the shape that is normalized, in x's dtype, or float32 beside float16
+            and bfloat16; None: 1. Left untouched.
         normalized_shape: the lengths of x's last axes, which make a row together; None: the last
             one alone. As PyTorch's.
-        eps: added to the mean square, > 0; None: the eps of x's dtype, numpy.finfo(x.dtype).eps.
+        eps: added to the mean square, > 0; None: the eps of x's dtype, numpy.finfo(x.dtype).eps, of
+            bfloat16 2^-7.
         residual: None, or what is added to x before, of x's shape and dtype; left untouched unless
             it is `out`. h is written once, rounded to x's dtype: it is `saved.x`.
         activation: None, "relu", "silu" or "gelu", in the same pass.

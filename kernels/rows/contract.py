@@ -9,7 +9,6 @@ from ...backend import Array
 from ..operation import OperationEngine
 from .skeleton import Rows, Shape
 
-
 BESIDE = ("bfloat16",)
 """The dtypes of arrays of elements that such an operation takes beside those of all operations:
 ml_dtypes' bfloat16, which exists where a user has imported that package."""

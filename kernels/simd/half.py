@@ -1,7 +1,7 @@
 """float16 in Numba code on the CPU: arrays of its bits, read as float32 and rounded when stored.
 
 Numba has no float16 arithmetic on the CPU; LLVM has the two conversions, one instruction each.
-`load` and `store` take bfloat16.py's arrays, too: bits of int16 are bfloat16's, of uint16 float16's.
+`load` and `store` take arrays of bfloat16's bits, too: those are int16, float16's are uint16.
 """
 
 from __future__ import annotations
