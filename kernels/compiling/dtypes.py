@@ -21,6 +21,7 @@ NATIVE = {np.dtype("float32"): "f", np.dtype("float64"): "d"}
 
 C_TYPES = {
     "float16": "float16",
+    "bfloat16": "bfloat16",
     "float32": "float",
     "float64": "double",
     "int8": "signed char",
@@ -34,8 +35,14 @@ C_TYPES = {
 }
 """What CUDA C text calls the dtypes."""
 
-NAMES = {np.dtype(name): name for name in C_TYPES}
-"""Their names at once: `dtype.name` puts it together anew each time."""
+NAMES = {np.dtype(name): name for name in C_TYPES if name != "bfloat16"}
+"""Their names at once: `dtype.name` puts it together anew each time. bfloat16 is no dtype of NumPy,
+and may not be there."""
+
+
+def gpu_dtypes(dtype: np.dtype[Any]) -> tuple[str, np.dtype[Any]]:
+    """The name of an array's dtype, bfloat16 among them, and what kernels of a GPU compute in."""
+    return NAMES.get(dtype) or dtype.name, GPU_COMPUTED.get(dtype) or np.dtype("float32")
 
 
 def compute_dtype(dtype: npt.DTypeLike) -> str:

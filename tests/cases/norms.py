@@ -17,11 +17,13 @@ from cases.batch_norm import assert_summed
 try:
     import ml_dtypes  # noqa: F401  (NumPy has its dtypes by their names from then on)
 except ImportError:
-    _MISSING = "ml_dtypes, which has bfloat16, is not installed"
+    BFLOAT16_MISSING = "ml_dtypes, which has bfloat16, is not installed"
 else:
-    _MISSING = ""
+    BFLOAT16_MISSING = ""
 
-BFLOAT16 = pytest.param("bfloat16", marks=pytest.mark.skipif(bool(_MISSING), reason=_MISSING))
+BFLOAT16 = pytest.param(
+    "bfloat16", marks=pytest.mark.skipif(bool(BFLOAT16_MISSING), reason=BFLOAT16_MISSING)
+)
 DTYPES: tuple[Any, ...] = (*tolerances.DTYPES, BFLOAT16)
 """What norms take."""
 
