@@ -10,7 +10,6 @@ from onepass.kernels.norms.norm import LAYER_NORM, backward_rows, forward_rows
 from onepass.kernels.rows.gpu import plan as plans
 from onepass.kernels.rows.gpu.plan import CUDA_C, NUMBA, WARP, plan_of
 from onepass.kernels.rows.skeleton import Shape
-from tolerances import DTYPES as NUMPYS
 
 from proving import account as proof
 from proving.host import elementwise as hostcuda
@@ -286,7 +285,7 @@ def variant(name, dtype):
     return case_of(of, VARIANTS[name], dtype, **({"groups": groups} if groups else {}))
 
 
-@pytest.mark.parametrize("dtype", NUMPYS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_it_is_clean_under_the_sanitizers(name, dtype, kind):
     dry = Device("")
