@@ -80,11 +80,13 @@ def test_results_in_given_arrays(engine, operation, dtype):
     assert_right(case, [engine.to_numpy(a) for a in (y, dx, *sums)], engine.factor)
 
 
+@pytest.mark.parametrize("dtype", ["float32", BFLOAT16])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_results_in_the_place_of_what_is_given(engine, operation, residual):
+def test_results_in_the_place_of_what_is_given(engine, operation, residual, dtype):
     """y in that of x, dx in that of dy."""
-    case = make(operation, residual=residual, activation="gelu" if residual else None)
+    activation = "gelu" if residual else None
+    case = make(operation, residual=residual, activation=activation, dtype=dtype)
     arguments = given(engine, case)
     y, _ = engine.kernel(f"{operation}_forward")(**arguments, out=arguments["x"])
     assert y is arguments["x"]
