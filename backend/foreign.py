@@ -124,7 +124,11 @@ def _bits(value: Any) -> str:
     """What to do with PyTorch's bfloat16."""
     if str(getattr(value, "dtype", "")) != "torch.bfloat16":
         return ""
-    return ". kernels take the bits of bfloat16 as uint16: pass tensor.view(torch.uint16)"
+    bits = "tensor.view(torch.uint16)"
+    return (
+        f". kernels take the bits of bfloat16 as uint16: pass {bits}; norms take ml_dtypes' dtype, "
+        f"once it is imported: {bits}.numpy().view('bfloat16')"
+    )
 
 
 def _on_cpu(value: Any, name: str) -> np.ndarray:
@@ -139,9 +143,10 @@ def _on_cpu(value: Any, name: str) -> np.ndarray:
             f"which NumPy can't see ({error}); expected float16, float32 or float64{_bits(value)}"
         ) from error
     if array.dtype.isbuiltin == 2:  # ml_dtypes' bfloat16 and its like, which JAX brings
+        norms = "; norms take it as numpy.asarray gives it" * (array.dtype.name == "bfloat16")
         raise TypeError(
             f"{name} is a {type(value).__name__} of {array.dtype}; expected float16, float32 or "
-            "float64"
+            f"float64{norms}"
         )
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{name} is a {type(value).__name__}; expected an array of numbers")

@@ -17,12 +17,12 @@ def asks_for_cpu(engine: Any) -> bool:
     return type(engine) is str and engine in ("auto", "numba") and numba_usable()
 
 
-def check_input(name: str, x: Array) -> None:
-    """x is a NumPy or CuPy array of floating-point numbers."""
+def check_input(name: str, x: Array, beside: tuple[str, ...] = ()) -> None:
+    """x is a NumPy or CuPy array of floating-point numbers; of DTYPES, or of those `beside`."""
     backend_of(x, names=[name])
-    if x.dtype.char not in "efd":
+    if x.dtype.char not in "efd" and x.dtype.name not in beside:
         raise TypeError(
-            f"{name} has dtype {x.dtype}; expected {', '.join(DTYPES)}. "
+            f"{name} has dtype {x.dtype}; expected {', '.join((*DTYPES, *beside))}. "
             f"Convert it with {name}.astype('float32')"
         )
 

@@ -75,8 +75,8 @@ def cpu_engine() -> Engine:
     return get_engine("numba" if numba_usable() else "array")
 
 
-def find_engine(name: str, param: Array, contiguous: bool) -> Engine:
-    """The engine to run on arrays like `param`.
+def find_engine(name: str, param: Array, contiguous: bool, beside: tuple[str, ...] = ()) -> Engine:
+    """The engine to run on arrays like `param`; what runs there takes the dtypes `beside`, too.
 
     Raises:
         ValueError: no engine has that name; or it takes contiguous arrays only.
@@ -102,9 +102,9 @@ def find_engine(name: str, param: Array, contiguous: bool) -> Engine:
             f"engine {name!r} runs on {' and '.join(status.devices)} but the arrays are on "
             f"{device_of(param)}; expected engine='auto' or one of this device: {_available(kind)}"
         )
-    if param.dtype.name not in status.dtypes:
+    if param.dtype.name not in (dtypes := (*status.dtypes, *beside)):
         raise EngineUnavailableError(
-            f"engine {name!r} takes {', '.join(status.dtypes)} but the arrays are "
+            f"engine {name!r} takes {', '.join(dtypes)} but the arrays are "
             f"{param.dtype.name}; expected engine='auto' or another one: {_available(kind)}"
         )
     engine = get_engine(name)

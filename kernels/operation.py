@@ -33,12 +33,14 @@ class Operation(Generic[E]):
     Args:
         make: imports and makes the engine of a name, when it is first asked for. No import by name:
             packagers such as PyInstaller take along what they see imported.
+        beside: the dtypes that they take beside those of rules.
 
     Attributes:
         get: the engine of a name.
     """
 
-    def __init__(self, make: Callable[[str], E]) -> None:
+    def __init__(self, make: Callable[[str], E], beside: tuple[str, ...] = ()) -> None:
+        self._beside = beside
         self.get: Callable[[str], E] = cache(make)
 
     def at_once(self, engine: Any, x: Any) -> E | None:
@@ -56,7 +58,7 @@ class Operation(Generic[E]):
         Raises:
             EngineUnavailableError, TypeError, ValueError: as `find_engine`.
         """
-        name = find_engine(engine, x, True).name
+        name = find_engine(engine, x, True, self._beside).name
         chosen = self.get(name)
         if reason := chosen.missing(x.dtype.char):
             if engine == "auto":

@@ -164,7 +164,7 @@ def _takes_long(item: pytest.Item) -> bool:
     if given.get("dtype") == "float16" and f"{rule}".removesuffix("_step") in _LATER:
         return True
     compiled = _ROOMS & {*item.path.parts} or item.path.name.startswith("test_capture")
-    return bool(compiled) and str(given.get("dtype")) in ("float16", "float64")
+    return bool(compiled) and str(given.get("dtype")) in ("float16", "bfloat16", "float64")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,8 @@
 
 One step is compared from the arrays the kernel itself stored, so errors can't pile up and the limit
 can be small enough to see a misplaced eps: oracles/test_rules.py plants such mistakes and shows it.
-float16 is computed in float32 and rounded once: half an eps, and a little for the float32 work.
+float16 and bfloat16 are computed in float32 and rounded once: half an eps, and a little for the
+float32 work.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from oracles.rules import Options, Rule
 #            one step  20 steps, each from the last
 LIMITS = {
     "float16": (0.55, 16.0),
+    "bfloat16": (0.51, 16.0),
     "float32": (6.0, 40.0),
     "float64": (6.0, 40.0),
 }
 GPU_FACTOR = 1.5  # a fused multiply-add rounds once where the CPU rounds twice
-DTYPES = tuple(LIMITS)
+DTYPES = "float16", "float32", "float64"  # NumPy's own
 OFFSET_LIMIT = 1e-3  # batch norm in float32, mean 1e4: error of y in standard deviations
 GRADIENT_RATIO = 1e-7  # |approx - grad| / (|approx| + |grad|) with two-sided differences in float64
 SOFTMAX_LIMITS = {"float16": 0.55, "float32": 8.0, "float64": 8.0}  # of p (1 + |z - max z|)
@@ -33,6 +35,15 @@ LOSS_LIMIT = 8.0  # of a loss of numbers, and of its gradient
 ROWS_LIMIT = 16.0  # of what a network gives a row, about 1, alone or with others
 CAPTURED_LIMITS = {"float32": 1000.0, "float64": 1000.0}  # 100 steps, captured or layer by layer
 RANKED_LIMIT = 100.0  # of an array's largest value: 10 updates by ranks, on GPUs or on the CPU
+
+
+def finfo(dtype: Any) -> Any:
+    """numpy.finfo, which does not know bfloat16, but ml_dtypes does."""
+    if np.dtype(dtype).name != "bfloat16":
+        return np.finfo(dtype)
+    import ml_dtypes  # which is there, since the dtype is
+
+    return ml_dtypes.finfo(dtype)
 
 
 def assert_close(
@@ -55,13 +66,13 @@ def assert_close(
     actual, expected = np.asarray(actual), np.asarray(expected, dtype=np.float64)
     assert actual.dtype == dtype, f"{what}: dtype {actual.dtype} instead of {dtype}"
     assert actual.shape == expected.shape, f"{what}: shape {actual.shape}, not {expected.shape}"
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     with np.errstate(all="ignore"):
         stored = expected.astype(dtype)
         error = np.abs(actual.astype(np.float64) - expected)
         unit = float(info.eps) * np.maximum(np.abs(expected), scale)
-        least = info.tiny if flushed and dtype != "float16" else info.smallest_subnormal
-        in_eps = np.maximum(error - float(least), 0.0) / np.maximum(unit, 5e-324)
+        least = float(info.tiny if flushed and dtype != "float16" else info.smallest_subnormal)
+        in_eps = np.maximum(error - least, 0.0) / np.maximum(unit, 5e-324)
     same = (actual == stored) | (np.isnan(actual) & np.isnan(stored))
     finite = np.isfinite(stored) & np.isfinite(actual)
     in_eps = np.where(finite, in_eps, np.where(same, 0.0, np.inf))

@@ -49,7 +49,7 @@ class RawKernel:
     def __init__(self, name: str, dtype: str, text: str, symbol: str = "") -> None:
         import cupy
 
-        include = "#include <cupy/float16.cuh>\n" if dtype == "float16" else ""
+        include = f"#include <cupy/{dtype}.cuh>\n" if dtype in ("float16", "bfloat16") else ""
         self._name, self._kernel = name, cupy.RawKernel(include + text, symbol or name)
         self._compiled: set[int] = set()
 

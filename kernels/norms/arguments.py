@@ -12,6 +12,7 @@ from ...backend import Array, backend_of
 from ...backend.checks.numbers import Check, count, positive
 from ..array_arguments import check_input, check_out, check_overlap, same_memory
 from ..compiling.dtypes import compute_dtype
+from ..rows.contract import BESIDE
 from ..rows.skeleton import Shape
 from .activations import FORWARD
 from .norm import Norm, Saved
@@ -135,7 +136,7 @@ def check_vector(name: str, vector: Array, shape: tuple[int, ...], x: Array) -> 
 
 def check_like(name: str, array: Array, x: Array, other: str = "x") -> None:
     """An array of the shape and dtype of x, which users call `other`."""
-    check_input(name, array)
+    check_input(name, array, BESIDE)
     backend_of(x, array, names=[other, name])
     if array.dtype.name != x.dtype.name:
         raise TypeError(

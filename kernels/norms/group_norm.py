@@ -9,6 +9,7 @@ import numpy as np
 from ...backend import Array
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu, check_input
+from ..rows.contract import BESIDE
 from .arguments import check_groups, check_like, check_vector, shape_of_groups
 from .calls import backward, forward, quick_backward, quick_forward
 from .norm import GROUP_NORM, Saved
@@ -37,9 +38,9 @@ def group_norm_forward(
     with gamma and beta of each channel, and f as in `layer_norm_forward`. groups=C: instance norm.
 
     Args:
-        x: input, float16/32/64, (N, C, ...); left untouched unless it is `out`.
-        gamma, beta: scale and shift, (C,), in x's dtype, or float32 beside float16; None: 1 and 0.
-            Left untouched.
+        x: input, float16/32/64 or bfloat16, (N, C, ...); left untouched unless it is `out`.
+        gamma, beta: scale and shift, (C,), in x's dtype, or float32 beside float16 and bfloat16;
+            None: 1 and 0. Left untouched.
         groups: how many there are, of channels that follow one another; divides C.
         eps: added to the variance, > 0.
         residual: None, or what is added to x before, of x's shape and dtype; left untouched unless
@@ -69,7 +70,7 @@ def group_norm_forward(
             return done
     names = "x", "gamma", "beta", "residual", "out"
     x, gamma, beta, residual, out = taken_in(names, (x, gamma, beta, residual, out))
-    check_input("x", x)
+    check_input("x", x, BESIDE)
     shape = check_groups(x, groups)
     for name, vector in (("gamma", gamma), ("beta", beta)):
         if vector is not None:

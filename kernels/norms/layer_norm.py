@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...backend import Array
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu, check_input
+from ..rows.contract import BESIDE
 from .arguments import check_last_axes, check_like, check_vector, shape_of_rows
 from .calls import backward, forward, quick_backward, quick_forward, quick_rows
 from .norm import LAYER_NORM, Saved
@@ -36,9 +37,9 @@ def layer_norm_forward(
     normal distribution's function.
 
     Args:
-        x: input, float16/32/64, of one axis or more; left untouched unless it is `out`.
+        x: input, float16/32/64 or bfloat16, of one axis or more; left untouched unless it is `out`.
         gamma, beta: scale and shift, of the shape that is normalized, in x's dtype, or float32
-            beside float16; None: 1 and 0. Left untouched.
+            beside float16 and bfloat16; None: 1 and 0. Left untouched.
         normalized_shape: the lengths of x's last axes, which make a row together; None: the last
             one alone. As PyTorch's.
         eps: added to the variance, > 0.
@@ -63,7 +64,9 @@ def layer_norm_forward(
     Conventions: the biased variance, as in PyTorch. A mean that is large beside the deviation costs
         no precision; a row of one value, or of equal ones, gives f(beta), and so does one whose
         squared deviations overflow, if the sum of deviations does not. A row that holds inf
-        or NaN is NaN, others are not. float16 computes in float32. y is C-contiguous; arrays that
+        or NaN is NaN, others are not. float16 and bfloat16 compute in float32, and results are
+        rounded to the nearest, halves to even; bfloat16 is ml_dtypes' dtype, of NumPy and CuPy
+        arrays where that package is imported. y is C-contiguous; arrays that
         are not are copied first. "numba" takes numbers below the smallest normal one for zero, and
         its bits don't depend on the number of threads. Which thread of a GPU adds up what depends
         on shapes and on the GPU alone.
@@ -78,7 +81,7 @@ def layer_norm_forward(
                 return done
     names = "x", "gamma", "beta", "residual", "out"
     x, gamma, beta, residual, out = taken_in(names, (x, gamma, beta, residual, out))
-    check_input("x", x)
+    check_input("x", x, BESIDE)
     row = check_last_axes(x, normalized_shape)
     for name, vector in (("gamma", gamma), ("beta", beta)):
         if vector is not None:
@@ -120,7 +123,7 @@ def layer_norm_backward(
             written.
 
     Conventions: the gradient of "relu" is 0 at z = 0. Sums over rows are taken in double. float16
-        computes in float32.
+        and bfloat16 compute in float32.
     Source: Ba, Kiros and Hinton (2016), Layer Normalization; the derivatives put into one another
         as Ioffe and Szegedy (2015), section 3, do for batches.
     """

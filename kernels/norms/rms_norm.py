@@ -9,11 +9,12 @@ import numpy as np
 from ...backend import Array
 from ...backend.foreign import taken_in
 from ..array_arguments import asks_for_cpu, check_input
+from ..rows.contract import BESIDE
 from .arguments import check_last_axes, check_like, check_vector, shape_of_rows
 from .calls import backward, forward, quick_backward, quick_forward, quick_rows
 from .norm import RMS_NORM, Saved
 
-_EPS = {char: float(np.finfo(char).eps) for char in "efd"}
+_EPS = {char: float(np.finfo(char).eps) for char in "efd"} | {"E": 2.0**-7}
 
 
 def rms_norm_forward(
@@ -37,12 +38,13 @@ def rms_norm_forward(
     with f as in `layer_norm_forward`.
 
     Args:
-        x: input, float16/32/64, of one axis or more; left untouched unless it is `out`.
-        gamma: scale, of the shape that is normalized, in x's dtype, or float32 beside float16;
-            None: 1. Left untouched.
+        x: input, float16/32/64 or bfloat16, of one axis or more; left untouched unless it is `out`.
+        gamma: scale, of the shape that is normalized, in x's dtype, or float32 beside float16
+            and bfloat16; None: 1. Left untouched.
         normalized_shape: the lengths of x's last axes, which make a row together; None: the last
             one alone. As PyTorch's.
-        eps: added to the mean square, > 0; None: the eps of x's dtype, numpy.finfo(x.dtype).eps.
+        eps: added to the mean square, > 0; None: the eps of x's dtype, numpy.finfo(x.dtype).eps, of
+            bfloat16 2^-7.
         residual: None, or what is added to x before, of x's shape and dtype; left untouched unless
             it is `out`. h is written once, rounded to x's dtype: it is `saved.x`.
         activation: None, "relu", "silu" or "gelu", in the same pass.
@@ -71,7 +73,7 @@ def rms_norm_forward(
                 return done
     names = "x", "gamma", "residual", "out"
     x, gamma, residual, out = taken_in(names, (x, gamma, residual, out))
-    check_input("x", x)
+    check_input("x", x, BESIDE)
     row = check_last_axes(x, normalized_shape)
     if gamma is not None:
         check_vector("gamma", gamma, row, x)

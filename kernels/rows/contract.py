@@ -9,6 +9,10 @@ from ...backend import Array
 from ..operation import OperationEngine
 from .skeleton import Rows, Shape
 
+BESIDE = ("bfloat16",)
+"""The dtypes of arrays of elements that such an operation takes beside those of all operations:
+ml_dtypes' bfloat16, which exists where a user has imported that package."""
+
 
 class Arrays(NamedTuple):
     """The arrays of a call, all contiguous, of one device, not empty.

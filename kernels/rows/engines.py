@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..operation import Operation
-from .contract import RowsEngine
+from .contract import BESIDE, RowsEngine
 
 
 def _make(name: str) -> RowsEngine:
@@ -27,5 +27,5 @@ def _make(name: str) -> RowsEngine:
     raise KeyError(name)
 
 
-ENGINES = Operation(_make)
+ENGINES = Operation(_make, BESIDE)
 at_once, choose, get = ENGINES.at_once, ENGINES.choose, ENGINES.get

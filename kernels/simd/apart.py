@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+from .bfloat16 import from_bfloat16, to_bfloat16
 from .half import rounded, widened
 
 MOST = 4
@@ -83,6 +84,8 @@ def _load(array, i):
         return lambda array, i: array
     if array.dtype == types.uint16:
         return lambda array, i: widened(_read(array, i))
+    if array.dtype == types.int16:
+        return lambda array, i: from_bfloat16(_read(array, i))
     return lambda array, i: _read(array, i)
 
 
@@ -100,4 +103,6 @@ def _write(typing: Any, array: Any, i: Any, value: Any) -> Any:
 def _store(array, i, value):
     if array.dtype == types.uint16:
         return lambda array, i, value: _write(array, i, rounded(value))
+    if array.dtype == types.int16:
+        return lambda array, i, value: _write(array, i, to_bfloat16(value))
     return lambda array, i, value: _write(array, i, value)

@@ -1,6 +1,7 @@
 """float16 in Numba code on the CPU: arrays of its bits, read as float32 and rounded when stored.
 
 Numba has no float16 arithmetic on the CPU; LLVM has the two conversions, one instruction each.
+`load` and `store` take arrays of bfloat16's bits, too: those are int16, float16's are uint16.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from ..compiling.dtypes import STORED
+from .bfloat16 import from_bfloat16, to_bfloat16
 
 NUMBERS = {char: numba.from_dtype(np.dtype(stored)) for char, stored in STORED.items()}
 """Numba's types of what compiled code takes, by the character of the dtype."""
@@ -57,12 +59,12 @@ def rounded(typing: Any, value: Any) -> Any:
 
 
 def load(array: Any, i: int) -> Any:
-    """array[i], as float32 where the array holds the bits of float16; a scalar as it is."""
+    """array[i], as float32 where the array holds bits of 16-bit numbers; a scalar as it is."""
     raise NotImplementedError("compiled code only")
 
 
 def store(array: Any, i: int, value: Any) -> None:
-    """array[i] = value, rounded where the array holds the bits of float16."""
+    """array[i] = value, rounded where the array holds bits of 16-bit numbers."""
     raise NotImplementedError("compiled code only")
 
 
@@ -72,6 +74,8 @@ def _load(array, i):
         return lambda array, i: array
     if array.dtype == types.uint16:
         return lambda array, i: widened(array[i])
+    if array.dtype == types.int16:
+        return lambda array, i: from_bfloat16(array[i])
     return lambda array, i: array[i]
 
 
@@ -80,7 +84,10 @@ def _store(array, i, value):
     def store_half(array, i, value):
         array[i] = rounded(value)
 
+    def store_bfloat16(array, i, value):
+        array[i] = to_bfloat16(value)
+
     def store_float(array, i, value):
         array[i] = value
 
-    return store_half if array.dtype == types.uint16 else store_float
+    return {types.uint16: store_half, types.int16: store_bfloat16}.get(array.dtype, store_float)

@@ -16,6 +16,8 @@ import numpy as np
 from .words import Number, Word, bits, both, left, number, plus, right, unless_nan
 
 HALF_OF_LOWER = np.uint32(0x8000)
+BELOW_HALF = np.uint32(0x7FFF)
+ONE = np.uint32(1)
 LOWER = np.uint32(0xFFFF)
 NAN = np.uint32(0x7FC0)
 NAN_BITS = np.uint32(0x7FC00000)
@@ -30,6 +32,11 @@ def widened(code: Word) -> Number:
 def rounded(x: Number, u: Word) -> Word:
     """x as bfloat16, up or down by the 16 random bits u; to the nearest where u is 2^15."""
     return unless_nan(x, right(plus(bits(x), u), SIXTEEN), NAN)
+
+
+def nearest(x: Number) -> Word:
+    """x as the nearest bfloat16, halves to the even one."""
+    return rounded(x, plus(BELOW_HALF, both(right(bits(x), SIXTEEN), ONE)))
 
 
 def joined(upper: Word, lower: Word) -> Number:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from oracles import batch_norm as batchnorm
-from tolerances import LIMITS, assert_close, wide
+from tolerances import LIMITS, assert_close, finfo, wide
 
 # shape, channel axis, order of the axes in memory (None: as they are)
 LAYOUTS = {
@@ -116,11 +116,11 @@ def assert_summed(
 ) -> None:
     """Within the limit in eps of `terms`, the size of what was added up to make the result.
 
-    float16 adds in float32, in whose eps the terms then count, and rounds the result once more.
+    float16 and bfloat16 add in float32, in whose eps the terms then count, and round once more.
     """
-    if dtype == "float16":
-        (half, _), (single, _) = LIMITS["float16"], LIMITS["float32"]
-        ratio = single * np.finfo("float32").eps / (half * np.finfo("float16").eps)
+    if dtype in ("float16", "bfloat16"):
+        (half, _), (single, _) = LIMITS[dtype], LIMITS["float32"]
+        ratio = single * float(finfo("float32").eps) / (half * float(finfo(dtype).eps))
         terms = np.abs(expected) + terms * float(ratio)
     terms = np.where(np.isfinite(terms), terms, 0.0)
     limit = LIMITS[dtype][0] * factor

@@ -7,11 +7,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import tolerances
 from numpy.typing import NDArray
 from onepass import kernels
 from oracles import norms as oracle
 
 from cases.batch_norm import assert_summed
+
+try:
+    import ml_dtypes  # noqa: F401  (NumPy has its dtypes by their names from then on)
+except ImportError:
+    BFLOAT16_MISSING = "ml_dtypes, which has bfloat16, is not installed"
+else:
+    BFLOAT16_MISSING = ""
+
+BFLOAT16 = pytest.param(
+    "bfloat16", marks=pytest.mark.skipif(bool(BFLOAT16_MISSING), reason=BFLOAT16_MISSING)
+)
+DTYPES: tuple[Any, ...] = (*tolerances.DTYPES, BFLOAT16)
+"""What norms take."""
 
 OPERATIONS = ("layer_norm", "rms_norm", "group_norm")
 ACTIVATIONS = oracle.ACTIVATIONS
@@ -103,7 +117,8 @@ def make(
     """Rows of different mean (up to `offset`) and deviation; eps large enough for its place.
 
     dy is 0 where the ReLU's kink is so near that rounding could decide. With a residual, x and it
-    are multiples of 1/64 whose sum is exact in every dtype: nothing tells when it was rounded.
+    are multiples of 1/64, or in bfloat16 of 1/16, whose sum is exact in every dtype: nothing tells
+    when it was rounded.
     """
     if shape is None:
         shape, cut = PLAIN[operation]
@@ -117,7 +132,8 @@ def make(
     )
     x, other, dy = x.reshape(shape), *rng.standard_normal((2, *shape))
     if residual:
-        x, other = (np.clip(np.round(a * 64) / 64, -8, 8) for a in (x, other))
+        parts = 16 if dtype == "bfloat16" else 64
+        x, other = (np.clip(np.round(a * parts) / parts, -8, 8) for a in (x, other))
     gamma = rng.uniform(0.5, 2.0, norm.vector) * rng.choice([-1, 1], norm.vector)
     beta = rng.uniform(-0.5, 0.5, norm.vector)
     case = Case(
@@ -130,7 +146,7 @@ def make(
         options,
     )
     if activation == "relu":
-        near = 1e-2 if dtype == "float16" else 1e-3
+        near = 1e-3 if dtype in ("float32", "float64") else 1e-2
         case.dy[np.abs(oracle.forward(operation, **case.arrays, **options).z) < near] = 0
     return case
 

@@ -160,7 +160,7 @@ def norm_of(operation: str, x: Any, **options: Any) -> Norm:
     """`operation` with its options but for the activation; RMS norm's eps None is that of x's
     dtype."""
     eps = options.pop("eps", None if operation == "rms_norm" else 1e-5)
-    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    eps = float(np.spacing(np.ones((), x.dtype))) if eps is None else eps
     return Norm(x, eps, centered=operation != "rms_norm", **options)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...array_arguments import start_of
 from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
 from ...compiling.cuda_packs import BYTES
-from ...compiling.dtypes import GPU_COMPUTED, NAMES
+from ...compiling.dtypes import gpu_dtypes
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
 from . import plan as plans
@@ -27,7 +27,7 @@ class CupyRows(RowsEngine):
         import cupy
 
         first = arrays.elements[0]
-        dtype, computed = NAMES[first.dtype], GPU_COMPUTED[first.dtype]
+        dtype, computed = gpu_dtypes(first.dtype)
         together = (*arrays.elements, *(each for each in arrays.vectors if each is not None))
         aligned = gcd(*map(start_of, together), BYTES)
         plan = _plan(rows, shape, first.itemsize, aligned, processors(first.device.id))

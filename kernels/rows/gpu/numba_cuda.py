@@ -8,7 +8,7 @@ import numpy as np
 
 from ....backend import Array, device_of
 from ...compiling.cuda_launch import NumbaKernel, made_lately, made_once, processors
-from ...compiling.dtypes import GPU_COMPUTED, NAMES
+from ...compiling.dtypes import gpu_dtypes
 from ...compiling.first_launch import is_new, remember
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
@@ -28,9 +28,11 @@ class NumbaCudaRows(RowsEngine):
         import cupy
 
         first = arrays.elements[0]
-        dtype, computed = NAMES[first.dtype], GPU_COMPUTED[first.dtype]
+        dtype, computed = gpu_dtypes(first.dtype)
         plan = _plan(rows, shape, first.itemsize, processors(first.device.id))
         given: list[Any] = [*arrays.elements]
+        if dtype == "bfloat16":  # which Numba lacks
+            given = [each.view(np.uint16) for each in given]
         for each, default in zip(arrays.vectors, rows.vectors.values(), strict=True):
             constant = cupy.ones if default else cupy.zeros
             given.append(constant(shape.period, computed) if each is None else each)
@@ -40,7 +42,7 @@ class NumbaCudaRows(RowsEngine):
             given.append(sums)
             code = "rows join", self.name, device_of(first), dtype
             if is_new(code):  # so that nothing is missing once the result is written
-                self._join(shape, plan, first, sums, arrays.added)
+                self._join(shape, plan, first, dtype, sums, arrays.added)
                 remember([code])
         scalars = np.array((1.0 / shape.width, *numbers), computed)
         sizes = (
@@ -52,13 +54,13 @@ class NumbaCudaRows(RowsEngine):
             *(each.reshape(-1) for each in given), *scalars, *map(np.int64, sizes),
         )  # fmt: skip
         if rows.added:
-            self._join(shape, plan, first, sums, arrays.added)
+            self._join(shape, plan, first, dtype, sums, arrays.added)
 
     @staticmethod
-    def _join(shape: Shape, plan: Plan, like: Array, sums: Array, added: Array) -> None:
+    def _join(shape: Shape, plan: Plan, like: Array, dtype: str, sums: Array, added: Array) -> None:
         grid = -(-shape.period // plans.JOINED), len(added)
         sizes = np.int64(plan.sums), np.int64(shape.period)
-        join = join_kernel(NAMES[like.dtype])
+        join = join_kernel(dtype)
         join(like, grid, plans.JOINED**2, sums.reshape(-1), added.reshape(-1), *sizes)
 
 

@@ -14,6 +14,8 @@ from ...compiling.cuda_launch import device_functions
 from ...compiling.dtypes import compute_dtype
 from ...compiling.numba_reductions import sum_across
 from ...compiling.python_text import indented, rebound
+from ...state_formats import bfloat16
+from ...state_formats.gpu.numba_cuda_kernels import functions as formulas_of_words
 from ..skeleton import LEAD, Function, Rows, names
 from . import plan as plans
 from .cuda_text import CHUNK
@@ -66,15 +68,17 @@ def python_kernel(rows: Rows, dtype: str, form: Form) -> FunctionType:
     flat; what the operation does not have is left out."""
     from numba import cuda, from_dtype, int64
 
-    compute = np.dtype(compute_dtype(dtype))
+    compute, bits = np.dtype(compute_dtype(dtype)), dtype == "bfloat16"
     namespace: dict[str, Any] = {
         "cuda": cuda,
         "C": from_dtype(compute),
-        "T": from_dtype(np.dtype(dtype)),
+        "T": from_dtype(np.dtype("uint16" if bits else dtype)),
         "int64": int64,
         **{name: compute.type(value) for name, value in rows.constants.items()},
     }
-    text = Text(rows, form, namespace, _functions(compute))
+    if bits:
+        namespace |= _bfloat16()
+    text = Text(rows, form, namespace, _functions(compute), bits)
     return python_text.build(rows, "cuda", text.kernel(), namespace)
 
 
@@ -116,12 +120,28 @@ def _functions(compute: np.dtype[Any]) -> dict[str, Any]:
     return found
 
 
+def _bfloat16() -> dict[str, Any]:
+    """What makes numbers of bits, and bits of numbers; in Numba's simulator, too."""
+    from numba import cuda
+
+    found = formulas_of_words()
+    nearest = cuda.jit(rebound(bfloat16.nearest, found), device=True)
+    return {"word": found["word"], "widened": found["widened"], "nearest": nearest}
+
+
 class Text:
-    """The text of a kernel; `names` are those that stand in it."""
+    """The text of a kernel; `names` are those that stand in it. Where arrays hold `bits`, they make
+    numbers of these."""
 
     def __init__(
-        self, rows: Rows, form: Form, names: dict[str, Any], functions: dict[str, Any]
+        self,
+        rows: Rows,
+        form: Form,
+        names: dict[str, Any],
+        functions: dict[str, Any],
+        bits: bool = False,
     ) -> None:
+        self.read, self.put = ("widened(word({}))", "nearest({})") if bits else ("C({})", "{}")
         self.rows, self.form, self.names, self.functions = rows, form, names, functions
         self.counts = {
             "KEPT": form.kept, "ADDED": len(rows.added), "THREADS": form.threads
@@ -181,8 +201,9 @@ class Text:
         for name in self.rows.elements:
             if store is not None and name in store.makes:
                 made = self.stored("at")
-                kept += f"{made}{name}_kept[k] = {name}\n{name}_all[at] = {name}_kept[k]\n"
-                rest = f"{made}{name}_all[at] = {name}\n"
+                put = self.put.format(name)
+                kept += f"{made}{name}_kept[k] = {put}\n{name}_all[at] = {name}_kept[k]\n"
+                rest = f"{made}{name}_all[at] = {put}\n"
             else:
                 kept += f"{name}_kept[k] = {name}_all[at]\n"
         return self.passed(kept, rest)
@@ -191,7 +212,8 @@ class Text:
         """The statements that make an element of what is stored."""
         assert self.rows.store is not None
         function, makes = self.rows.store
-        text = "".join(f"{name} = C({name}_all[{at}])\n" for name in names(function))
+        reads = ((name, self.read.format(f"{name}_all[{at}]")) for name in names(function))
+        text = "".join(f"{name} = {read}\n" for name, read in reads)
         return text + self.called(function, makes)
 
     def called(self, function: Function, makes: Iterable[str]) -> str:
@@ -228,7 +250,7 @@ class Text:
         text += "".join(self.called(step.function, step.makes) for step in steps)
         text += self.called(function, [f"new_{name}" for name in makes])
         kept, rest = (
-            "".join(f"{name} = C({name}{place})\n" for name in used.arrays)
+            "".join(f"{name} = {self.read.format(name + place)}\n" for name in used.arrays)
             for place in ("_kept[k]", "_all[at]")
         )
         return kept + text, rest + text
@@ -282,7 +304,7 @@ class Text:
     def lead(self, array: str) -> str:
         """The mean of the first elements, by pairs, or in a short row the first."""
         store = self.rows.store
-        made = f"{array} = C({array}_all[start + i])\n"
+        made = f"{array} = {self.read.format(f'{array}_all[start + i]')}\n"
         if store is not None and array in store.makes:
             made = self.stored("start + i")
         text = f"{array}_lead = C(0)\nif there and width < {LEAD}:\n"
@@ -298,7 +320,8 @@ class Text:
         """The result, and terms of sums over columns."""
         rows, form = self.rows, self.form
         kept, rest = self.element(rows.update, (rows.written, *rows.added))
-        put, before, after = f"{rows.written}_all[at] = new_{rows.written}\n", "", ""
+        new = self.put.format(f"new_{rows.written}")
+        put, before, after = f"{rows.written}_all[at] = {new}\n", "", ""
         kept, rest = kept + put, rest + put
         if form.planes and rows.added:
             own = [f"{name}_own" for name in rows.added]

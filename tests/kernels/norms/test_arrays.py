@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import norms
-from cases.norms import OPERATIONS, Cpu, assert_right, check, given, make, run
+from cases.norms import BFLOAT16, DTYPES, OPERATIONS, Cpu, assert_right, check, given, make, run
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 from onepass import kernels
-from tolerances import DTYPES
+from tolerances import DTYPES as NUMPYS
 
 pytestmark = pytest.mark.slow  # each layout and variant compiles
 
@@ -57,6 +57,17 @@ def test_the_other_byte_order(name, operation):
     check(swapped, make(operation, residual=True, activation="gelu"))
 
 
+@pytest.mark.parametrize("dtype", [BFLOAT16])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("name", CPU)
+def test_layouts_of_bfloat16(name, operation, dtype):
+    """Which NumPy copies by functions of ml_dtypes, from the other byte order too."""
+    case = make(operation, dtype=dtype, residual=True, activation="gelu")
+    for view in ("F", "every other value", "odd addresses"):
+        check(Cpu(name, VIEWS[view]), case)
+    check(Cpu(name, lambda a: a.byteswap().view(a.dtype.newbyteorder())), case)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_results_in_given_arrays(engine, operation, dtype):
@@ -69,11 +80,13 @@ def test_results_in_given_arrays(engine, operation, dtype):
     assert_right(case, [engine.to_numpy(a) for a in (y, dx, *sums)], engine.factor)
 
 
+@pytest.mark.parametrize("dtype", ["float32", BFLOAT16])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_results_in_the_place_of_what_is_given(engine, operation, residual):
+def test_results_in_the_place_of_what_is_given(engine, operation, residual, dtype):
     """y in that of x, dx in that of dy."""
-    case = make(operation, residual=residual, activation="gelu" if residual else None)
+    activation = "gelu" if residual else None
+    case = make(operation, residual=residual, activation=activation, dtype=dtype)
     arguments = given(engine, case)
     y, _ = engine.kernel(f"{operation}_forward")(**arguments, out=arguments["x"])
     assert y is arguments["x"]
@@ -216,7 +229,7 @@ def test_results_are_numpys_arrays_where_others_are_given(operation):
 @pytest.mark.slow
 def test_results_of_engines_are_in_x_s_dtype_and_shape(engine):
     for operation in OPERATIONS:
-        for dtype in DTYPES:
+        for dtype in NUMPYS:
             case = make(operation, dtype=dtype)
             for found, like in zip(run(engine, case), (case.x, case.x, case.gamma), strict=False):
                 assert (found.dtype, found.shape) == (like.dtype, like.shape)
@@ -230,7 +243,7 @@ SIDES = st.integers(0, 12)
     shape=st.lists(SIDES, min_size=1, max_size=4).map(tuple),
     axes=st.integers(1, 4),
     operation=st.sampled_from(["layer_norm", "rms_norm"]),
-    dtype=st.sampled_from(DTYPES),
+    dtype=st.sampled_from(NUMPYS),
     activation=st.sampled_from([None, "relu", "silu", "gelu"]),
     residual=st.booleans(),
     vectors=st.sampled_from(["", "gamma", "beta", "gamma beta"]),
@@ -252,7 +265,7 @@ def test_any_shape(shape, axes, operation, dtype, activation, residual, vectors,
     groups=st.integers(1, 5),
     samples=st.integers(0, 6),
     inner=st.lists(st.integers(1, 8), max_size=3),
-    dtype=st.sampled_from(DTYPES),
+    dtype=st.sampled_from(NUMPYS),
     activation=st.sampled_from([None, "relu", "silu", "gelu"]),
     residual=st.booleans(),
     vectors=st.sampled_from(["", "gamma", "beta", "gamma beta"]),

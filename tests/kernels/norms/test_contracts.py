@@ -8,7 +8,7 @@ import numpy as np
 import onepass
 import pytest
 from cases.norm_arguments import GROUPED, SHAPE, good, on_device, ones, passed
-from cases.norms import OPERATIONS
+from cases.norms import BFLOAT16, OPERATIONS
 from onepass import kernels
 
 SIGNATURES = {
@@ -207,6 +207,32 @@ def test_a_group_needs_two_values(engine, shape, groups):
     changed = {"x": ones(shape), "residual": None, "gamma": None, "beta": None, "groups": groups}
     changed["out"] = np.full(shape, 7, "float32")
     refused(engine, "group_norm", changed, ValueError, ["x", str(shape), "group"])
+
+
+@pytest.mark.parametrize("dtype", [BFLOAT16])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_bfloat16_beside_other_dtypes(engine, operation, dtype):
+    """Only gamma and beta may be float32, and only beside it may they be bfloat16."""
+    narrow = {name: value.astype(dtype) for name, value in good(operation).items()
+              if isinstance(value, np.ndarray)}  # fmt: skip
+    width = len(narrow["gamma"])
+    for name, other in [("residual", "float16"), ("residual", "float32"), ("out", "float32")]:
+        changed = narrow | {name: narrow["x"].astype(other)}
+        refused(engine, operation, changed, TypeError, [name, other, "bfloat16"])
+    for other in ("float16", "float64"):
+        changed = narrow | {"gamma": ones(width, other)}
+        words = ["gamma", other, "expected bfloat16 or float32", "gamma.astype('bfloat16')"]
+        refused(engine, operation, changed, TypeError, words)
+    for other in ("float16", "float32"):
+        wide = {name: value.astype(other) for name, value in narrow.items()}
+        words = [other, "bfloat16"]
+        changed = wide | {"gamma": narrow["gamma"]}
+        refused(engine, operation, changed, TypeError, ["gamma", *words])
+        changed = wide | {"residual": narrow["residual"]}
+        refused(engine, operation, changed, TypeError, ["residual", *words])
+    if engine.device == "cpu":  # CuPy has no other dtype of ml_dtypes
+        changed = narrow | {"x": narrow["x"].astype("float8_e5m2")}
+        refused(engine, operation, changed, TypeError, ["x has dtype float8_e5m2", "bfloat16"])
 
 
 # --- memory ---------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases.norms import KINDS, OPERATIONS, Cpu, check, make, run
+from cases.norms import BFLOAT16, DTYPES, KINDS, OPERATIONS, Cpu, check, make, run
 from oracles import norms as oracle
-from tolerances import DTYPES, LIMITS, OFFSET_LIMIT, assert_close
+from tolerances import LIMITS, OFFSET_LIMIT, assert_close
 
 CENTERED = ("layer_norm", "group_norm")
 ROWS = {
@@ -94,9 +94,9 @@ def test_a_row_whose_squared_deviations_overflow_gives_beta(engine, operation, d
         np.testing.assert_array_equal(*(np.delete(each, 1, axis=0) for each in (found, other)))
 
 
-LARGE = {"float16": 1000.0, "float32": 1e15, "float64": 1e90}
-SMALL = {"float16": 1e-3, "float32": 1e-15, "float64": 1e-90}
-TINY_EPS = {"float16": 1e-7, "float32": 1e-31, "float64": 1e-181}
+LARGE = {"float16": 1000.0, "bfloat16": 1e15, "float32": 1e15, "float64": 1e90}
+SMALL = {"float16": 1e-3, "bfloat16": 1e-15, "float32": 1e-15, "float64": 1e-90}
+TINY_EPS = {"float16": 1e-7, "bfloat16": 1e-31, "float32": 1e-31, "float64": 1e-181}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -143,7 +143,8 @@ def test_denormal_numbers(engine, operation, dtype):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_tiny_gradients_are_kept(engine, operation, dtype):
     case = make(operation, dtype=dtype)
-    size = {"float16": 2.0**-8, "float32": 2.0**-100, "float64": 2.0**-900}[dtype]
+    sizes = {"float16": 2.0**-8, "float32": 2.0**-100, "float64": 2.0**-900}
+    size = sizes.get(dtype, sizes["float32"])
     check(engine, case._replace(dy=(case.dy * np.float64(size)).astype(dtype)))
 
 
@@ -151,7 +152,8 @@ def test_tiny_gradients_are_kept(engine, operation, dtype):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_users_may_let_numpy_raise(engine, operation, dtype):
     """What is too small for a dtype is 0, and what is too large inf, without a word."""
-    size = {"float16": 2.0**-20, "float32": 2.0**-140, "float64": 2.0**-1060}[dtype]
+    sizes = {"float16": 2.0**-20, "float32": 2.0**-140, "float64": 2.0**-1060}
+    size = sizes.get(dtype, sizes["float32"])
     case = make(operation, dtype=dtype, activation="gelu", residual=True)
     small = case._replace(dy=(case.dy * np.float64(size)).astype(dtype))
     large = case._replace(gamma=case.gamma * np.asarray(200, dtype))
@@ -225,6 +227,21 @@ def test_inf_and_nan_stay_in_their_row(
                 assert np.isnan(y).all()
         elif activation is None:
             assert not np.isfinite(dx).any()
+
+
+@pytest.mark.parametrize("dtype", [BFLOAT16])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_nan_of_bfloat16_stays_one(engine, operation, dtype):
+    """Also one whose few bits rounding could carry into the sign or cut off."""
+    for bits in (0x7F81, 0x7FC0, 0x7FFF, 0xFF81, 0xFFC0, 0xFFFF):
+        case = make(operation, dtype=dtype)
+        case.x.reshape(-1).view(np.uint16)[3] = bits
+        case.dy.reshape(-1).view(np.uint16)[3] = bits
+        y, dx, *_ = run(engine, case)
+        rows = [case.norm.rows(each) for each in (y, dx)]
+        for each in rows:
+            assert np.isnan(each[0]).all()
+            assert np.isfinite(each[1:]).all()
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases.norms import KINDS, OPERATIONS, Cpu, make, run
+from cases.norms import BFLOAT16, KINDS, OPERATIONS, Cpu, make, run
 from oracles import norms as oracle
 from tolerances import LIMITS, assert_close
 
@@ -20,10 +20,20 @@ SHAPES = {
 CUTS = [(operation, *each) for operation in OPERATIONS for each in SHAPES[operation]]
 
 
+def tensor(a):
+    """A copy; NumPy's bfloat16 is none that PyTorch takes."""
+    if a.dtype.name != "bfloat16":
+        return torch.tensor(a)
+    return torch.tensor(a.view(np.int16)).view(torch.bfloat16)
+
+
+def array(a):
+    return a.view(torch.int16).numpy().view("bfloat16") if a.dtype == torch.bfloat16 else a.numpy()
+
+
 def theirs(case):
     """y, dx, dgamma, dbeta and the residual's gradient."""
-    given = [None if a is None else torch.tensor(a, requires_grad=True)
-             for a in case.arrays.values()]  # fmt: skip
+    given = [None if a is None else tensor(a).requires_grad_() for a in case.arrays.values()]
     x, gamma, beta, residual = given
     total = x if residual is None else x + residual
     functional, eps = torch.nn.functional, case.options["eps"]
@@ -37,8 +47,8 @@ def theirs(case):
             z = functional.layer_norm(total, last, gamma, beta, eps)
     kind = case.options["activation"]
     y = z if kind is None else getattr(functional, kind)(z)
-    y.backward(torch.tensor(case.dy))
-    return [y.detach().numpy(), *(None if a is None else a.grad.numpy() for a in given)]
+    y.backward(tensor(case.dy))
+    return [array(y.detach()), *(None if a is None else array(a.grad) for a in given)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -55,6 +65,17 @@ def test_values_and_gradients(operation, shape, cut, activation, residual, dtype
             assert_close(one, want, dtype, scale=size, limit=limit)
     if residual:
         np.testing.assert_array_equal(wanted[1], wanted[4])  # theirs is dx, too
+
+
+@pytest.mark.parametrize("dtype", [BFLOAT16])
+@pytest.mark.parametrize(("operation", "shape", "cut"), CUTS)
+def test_bfloat16(operation, shape, cut, dtype):
+    """Without an activation or residual, before which PyTorch rounds once more."""
+    case = make(operation, shape, dtype=dtype, **cut)
+    sizes = oracle.terms(operation, case.dy, **case.arrays, **case.options)
+    for one, want, size in zip(run(Cpu("auto"), case), theirs(case), sizes, strict=False):
+        if one is not None:
+            assert_close(one, want, dtype, scale=size, limit=LIMITS[dtype][0] * FACTOR)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

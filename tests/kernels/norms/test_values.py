@@ -7,8 +7,21 @@ import pickle
 
 import numpy as np
 import pytest
-from cases.norms import ACTIVATIONS, KINDS, OPERATIONS, SHAPES, Cpu, check, given, make, run
-from tolerances import DTYPES, GRADIENT_RATIO
+from cases.norms import (
+    ACTIVATIONS,
+    BFLOAT16,
+    DTYPES,
+    KINDS,
+    OPERATIONS,
+    SHAPES,
+    Cpu,
+    check,
+    given,
+    make,
+    run,
+)
+from tolerances import DTYPES as NUMPYS
+from tolerances import GRADIENT_RATIO
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -18,7 +31,7 @@ def test_follows_the_oracle(engine, name, dtype):
     check(engine, make(operation, shape, dtype=dtype, **cut))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", NUMPYS)
 @pytest.mark.parametrize(("activation", "residual"), KINDS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_activations_and_residuals(engine, operation, activation, residual, dtype):
@@ -59,6 +72,19 @@ def test_float16_beside_gamma_in_float32(engine, operation, activation, residual
         single["beta"] = case.beta.astype("float32") * np.float32(1 + 2**-13)
     check(engine, case._replace(**single))
     check(engine, case._replace(beta=single.get("beta")))
+
+
+@pytest.mark.parametrize("dtype", [BFLOAT16])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_bfloat16_beside_gamma_in_float32(engine, operation, dtype):
+    """Or beta alone; both may be bfloat16, too. After a residual and GELU, which stand for all."""
+    case = make(operation, dtype=dtype, activation="gelu", residual=True)
+    check(engine, case)
+    check(engine, case._replace(gamma=case.gamma.astype("float32") * np.float32(1 + 2**-13)))
+    if case.beta is not None:
+        check(engine, case._replace(beta=case.beta.astype("float32") * np.float32(1 + 2**-13)))
+    shape, cut = ((2, 6, 515), {"groups": 3}) if operation == "group_norm" else ((5, 1030), {})
+    check(engine, make(operation, shape, dtype=dtype, activation="gelu", residual=True, **cut))
 
 
 LENGTHS = [*range(1, 70), *(n + k for n in (128, 256, 1024, 2048, 4096) for k in (-1, 0, 1))]

@@ -53,7 +53,8 @@ def lowered(name: str, dtype: str) -> dict[str, Lowered]:
     """What Numba compiles, by form."""
     import numba
 
-    array, scalar = (numba.from_dtype(np.dtype(each)) for each in (dtype, compute_dtype(dtype)))
+    stored = "uint16" if dtype == "bfloat16" else dtype
+    array, scalar = (numba.from_dtype(np.dtype(each)) for each in (stored, compute_dtype(dtype)))
     sizes = [numba.int64] * 2
     if name == JOIN:
         types = (scalar[::1], scalar[::1], *sizes)

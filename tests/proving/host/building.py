@@ -17,7 +17,9 @@ SANITIZERS = {  # -O0: no access is optimized away, and it compiles fastest
     "tsan": ("-O0", "-g1", "-ffp-contract=off", "-fsanitize=thread"),
 }
 BUILDS = hostcuda.BUILDS | SANITIZERS
-_STUBS = ("cuda_fp16.h", "cupy/carray.cuh", "cupy/float16.cuh")  # HEADER offers what they would
+_STUBS = (  # HEADER offers what they would
+    "cuda_fp16.h", "cupy/carray.cuh", "cupy/float16.cuh", "cupy/bfloat16.cuh",
+)  # fmt: skip
 
 
 @cache

@@ -45,6 +45,21 @@ typedef float16 half, __half;
 inline float __half2float(half x) { return x; }
 inline half __float2half(float x) { return x; }
 inline half __float2half_rn(float x) { return x; }
+struct bfloat16 {  // likewise; rounded to the nearest, halves to even
+    uint16_t data;
+    bfloat16() = default;
+    bfloat16(float x) {
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        data = x == x ? (bits + 0x7fff + (bits >> 16 & 1)) >> 16 : 0x7fff;
+    }
+    operator float() const {
+        const uint32_t bits = (uint32_t)data << 16;
+        float x;
+        memcpy(&x, &bits, sizeof x);
+        return x;
+    }
+};
 
 // As CUDA overloads them; <cmath> does too, in twice the time.
 #define FLOATING(name, parameters, ...)                                                            \

@@ -47,6 +47,7 @@ _DTYPES = {
     "ptrdiff_t": "int64",
     "size_t": "uint64",
     "float16": "float16",
+    "bfloat16": "bfloat16",
     "half": "float16",
     "__half": "float16",
     "float": "float32",

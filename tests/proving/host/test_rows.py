@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases.norms import assert_right, given
+from cases.norms import DTYPES, assert_right, given
 from onepass.kernels.norms.norm import LAYER_NORM, backward_rows, forward_rows
 from onepass.kernels.rows.gpu import plan as plans
 from onepass.kernels.rows.gpu.plan import CUDA_C, NUMBA, WARP, plan_of
 from onepass.kernels.rows.skeleton import Shape
-from tolerances import DTYPES
 
 from proving import account as proof
 from proving.host import elementwise as hostcuda

@@ -35,6 +35,12 @@ CASES: dict[str, tuple[str, tuple[int, ...], str, int]] = {
     "planes of a block": ("group norm, ReLU", (2, 1, 45), "float32", 1),
     "many planes": ("group norm, ReLU", (2, 22, 3), "float16", 1),
 }
+if not norm_cases.BFLOAT16_MISSING:
+    CASES |= {
+        "bfloat16": ("layer norm, residual, GELU", (5, 23), "bfloat16", 0),
+        "bfloat16 that is read again": ("layer norm", (3, 81), "bfloat16", 0),
+        "bfloat16 in planes": ("group norm, ReLU", (3, 4, 3), "bfloat16", 2),
+    }
 DTYPES = {  # each kernel in each dtype, small
     f"{name}, {dtype}": (name, (3, 4, 3) if "group" in name else (5, 3), dtype, 2)
     for name in PASSES
