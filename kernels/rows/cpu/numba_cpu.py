@@ -14,7 +14,7 @@ from ...crew.crew import HELPED, SHARED, get_crew
 from ...simd.half import why_no_half
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
-from .numba_job import FIRST, IN_PLACE, KNOWN, RESULT, take
+from .numba_job import FIRST, KNOWN, RESULT, take
 from .numba_loops import join, loops
 from .plan import plan
 
@@ -45,14 +45,16 @@ class NumbaRows(RowsEngine):
             job[FIRST : FIRST + len(together)] = [each.ctypes.data for each in together]
         elif alone:
             return
+        result = int(job[RESULT])
+        places = job[FIRST : FIRST + result + 1].tolist()
+        if places[-1] in places[:-1]:
+            function = loops(rows, char, plan(shape, bool(rows.added)).in_planes, True)
+            ready = ready._replace(function=function)
         self._share(ready, job, together, elements[0].size, nbytes)
 
     @staticmethod
     def _share(ready: _Ready, job: Array, kept: Any, size: int, nbytes: int) -> None:
         """Run a job by the crew."""
-        result = int(job[RESULT])
-        places = job[FIRST : FIRST + result + 1].tolist()
-        job[IN_PLACE] = places[-1] in places[:-1]
         crew, wake = get_crew(), nbytes >= SHARED
         if nbytes < HELPED:
             crew.alone(ready.function, ready.tasks, job)
@@ -92,7 +94,7 @@ def _prepared(
     job[: len(head) + 2] = *head, len(rows.arrays) - 1, count
     job[FIRST + count :].view(np.float64)[:] = values
     ready = _Ready(
-        loops(rows, char, cut.in_planes),
+        loops(rows, char, cut.in_planes, False),
         join(rows, char) if rows.added else 0,
         cut.tasks,
         cut.tasks * len(rows.added) * cut.shape.period,

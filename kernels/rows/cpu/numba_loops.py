@@ -23,7 +23,6 @@ from .numba_job import (
     FIRST,
     GROUPS,
     HEIGHT,
-    IN_PLACE,
     INNER,
     REPEATED,
     ROWS,
@@ -35,9 +34,10 @@ FLUSHED = 32  # rows
 
 
 @once
-def loops(rows: Rows, char: str, planes: bool) -> int:
-    """The address of the C function void(low, high, job) for tasks low to high."""
-    texts, count = Texts(rows, char, planes), len(rows.added)
+def loops(rows: Rows, char: str, planes: bool, in_place: bool) -> int:
+    """The address of the C function void(low, high, job) for tasks low to high; `in_place`: where
+    the result replaces an array that is seen."""
+    texts, count = Texts(rows, char, planes, in_place), len(rows.added)
     arrays = [f"{name}_all" for name in (*rows.arrays, *rows.vectors)]
     first = FIRST + len(arrays) + 4
     length = first + 1 + len(rows.numbers)
@@ -45,8 +45,7 @@ def loops(rows: Rows, char: str, planes: bool) -> int:
     head = f"words, reals = carray(job, ({length},), int64), carray(job, ({length},), real64)\n"
     head += f"height, rows, groups = words[{HEIGHT}], words[{ROWS}], words[{GROUPS}]\n"
     head += f"columns, inner = words[{COLUMNS}], words[{INNER}]\n"
-    head += f"tasks, in_place = words[{TASKS}], words[{IN_PLACE}] != 0\n"
-    head += "width, period = columns * inner, groups * columns\n"
+    head += f"tasks = words[{TASKS}]\nwidth, period = columns * inner, groups * columns\n"
     for k, name in enumerate(("share", *rows.numbers), first):
         head += f"{name} = reals[{k}]\n"
     for k, name in enumerate(arrays, FIRST):
@@ -56,7 +55,8 @@ def loops(rows: Rows, char: str, planes: bool) -> int:
     head += f"given_all = memory(words[{first - 4}], {len(rows.given)} * rows, T)\n"
     head += f"kept_all = memory(words[{first - 3}], {len(rows.kept)} * rows, T)\n"
     head += f"sums_all = memory(words[{first - 2}], tasks * {count} * period, float64)\n"
-    head += f"scratch = empty({TILE} if in_place else 0, S)\n"
+    if in_place:
+        head += f"scratch = empty({TILE}, S)\n"
     if not planes:
         for name in rows.added:
             head += f"{name}_sums = aligned(empty(period + LINE, T), period)\n"
@@ -75,7 +75,7 @@ def loops(rows: Rows, char: str, planes: bool) -> int:
     task += "for row in range(top, bottom):\n" + indented(1, row)
     head += "before = flush_denormals()\nfor task in range(low, high):\n"
     text += indented(1, head) + indented(2, task) + "    restore_denormals(before)\n"
-    suffix = "planes" if planes else "rows"
+    suffix = ("planes" if planes else "rows") + ("_in_place" if in_place else "")
     return int(c_function(python_text.build(rows, f"{suffix}", text, texts.names)).address)
 
 

@@ -106,8 +106,8 @@ def _compiled(function: Function) -> Any:
 class Texts:
     """The texts of one operation for one dtype, and what their names mean."""
 
-    def __init__(self, rows: Rows, char: str, planes: bool) -> None:
-        self.rows, self.planes = rows, planes
+    def __init__(self, rows: Rows, char: str, planes: bool, in_place: bool) -> None:
+        self.rows, self.planes, self.in_place = rows, planes, in_place
         number = COMPUTED[char]
         constants = {name: number(value) for name, value in rows.constants.items()}
         self.names: dict[str, Any] = {**_COMMON, **constants, "T": number, "S": STORED[char]}
@@ -157,9 +157,10 @@ class Texts:
 
     def over_row(
         self, name: str, function: Function, makes: tuple[str, ...], target: str = "",
-        added: tuple[str, ...] = (), in_place: bool = False,
+        added: tuple[str, ...] = (),
     ) -> str:  # fmt: skip
         """The statements that call a loop for all pieces of a row."""
+        in_place = self.in_place and bool(target)
         arrays, vectors, row, call = self.rows.used(function)
         length = str(TILE if in_place else PIECE)
         planes = self.planes and bool(vectors or added)
@@ -229,9 +230,7 @@ class Texts:
         """The statements that work out the result of one row, and add to sums over columns."""
         rows = self.rows
         self.loop("update", rows.update, self.makes, rows.written, rows.added)
-        direct = self.over_row("update", rows.update, self.makes, rows.written, rows.added)
-        tiles = self.over_row("update", rows.update, self.makes, rows.written, rows.added, True)
-        return f"if in_place:\n{indented(1, tiles)}else:\n{indented(1, direct)}"
+        return self.over_row("update", rows.update, self.makes, rows.written, rows.added)
 
     def wide(self, finish: Function) -> str:
         """The call of a function in double."""
