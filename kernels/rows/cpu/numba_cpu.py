@@ -14,7 +14,7 @@ from ...crew.crew import HELPED, SHARED, get_crew
 from ...simd.half import why_no_half
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
-from .numba_job import FIRST, IN_PLACE, KNOWN, RESULT, take
+from .numba_job import FIRST, KNOWN, mark_in_place, take
 from .numba_loops import join, loops
 from .plan import plan
 
@@ -32,7 +32,7 @@ class NumbaRows(RowsEngine):
     def run(self, rows: Rows, shape: Shape, arrays: Arrays, numbers: tuple[float, ...]) -> None:
         elements, vectors, given, kept, added = arrays
         char = elements[0].dtype.char
-        job, ready = _prepared(rows, shape, char, numbers)
+        job, ready = prepared(rows, shape, char, numbers)
         job = job.copy()
         if ready.repeated > 1 or not all(each is not None for each in vectors):
             columns = zip(rows.vectors.values(), vectors, strict=True)
@@ -50,9 +50,7 @@ class NumbaRows(RowsEngine):
     @staticmethod
     def _share(ready: _Ready, job: Array, kept: Any, size: int, nbytes: int) -> None:
         """Run a job by the crew."""
-        result = int(job[RESULT])
-        places = job[FIRST : FIRST + result + 1].tolist()
-        job[IN_PLACE] = places[-1] in places[:-1]
+        mark_in_place(job)
         crew, wake = get_crew(), nbytes >= SHARED
         if nbytes < HELPED:
             crew.alone(ready.function, ready.tasks, job)
@@ -80,7 +78,7 @@ class _Ready(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _prepared(
+def prepared(
     rows: Rows, shape: Shape, char: str, numbers: tuple[float, ...]
 ) -> tuple[np.ndarray, _Ready]:
     """A job without addresses, and the rest."""
@@ -104,10 +102,10 @@ def _prepared(
 
 def _vector(given: Array | None, ready: _Ready, char: str, default: float) -> Array:
     if given is None:
-        return _constant(default, ready.length, char)
+        return constant(default, ready.length, char)
     return given if ready.repeated == 1 else np.repeat(given, ready.repeated)
 
 
 @lru_cache(maxsize=64)
-def _constant(value: float, length: int, char: str) -> np.ndarray:
+def constant(value: float, length: int, char: str) -> np.ndarray:
     return np.full(length, value, COMPUTED[char])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import carray, types
 
 from ...compiling.jit import njit
@@ -18,6 +19,13 @@ FIRST = 11
 sums of tasks, `added`; then come the numbers of the call, in double."""
 
 KNOWN: int = TABLE.ctypes.data
+
+
+def mark_in_place(job: np.ndarray) -> None:
+    """Tell a job whose addresses are there whether its result replaces what is read."""
+    result = int(job[RESULT])
+    places = job[FIRST : FIRST + result + 1].tolist()
+    job[IN_PLACE] = places[-1] in places[:-1]
 
 
 @njit()
