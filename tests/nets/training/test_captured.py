@@ -252,6 +252,35 @@ def test_norms_alone_give_the_bits_that_they_give_layer_by_layer(by_layers, dtyp
     assert bits(found.net) == bits(expected.net)
 
 
+class Reshaped(Layer):
+    """Rows as images, or images as rows: other axes of the same memory."""
+
+    def __init__(self, before, after):
+        self.before, self.after = before, after
+        self.in_features, self.out_features = before[0], after[0]
+
+    def forward(self, x, train=False):
+        return x.reshape(len(x), *self.after)
+
+    def backward(self, dy, input_grad=True):
+        return dy.reshape(len(dy), *self.before)
+
+    def record(self, recorder, x, train=True):
+        return self.forward(x), self.backward
+
+
+@each_dtype
+def test_norms_of_images(by_layers, dtype):
+    def layers():
+        axes = (4, 2, 3)
+        norms = GroupNorm(2, 4, eps=0.1, activation="silu"), LayerNorm(axes), RMSNorm(axes)
+        to_images, to_rows = Reshaped((24,), axes), Reshaped(axes, (24,))
+        return [Dense(6, 24, bias=False), to_images, *norms, to_rows, Dense(24, 3)]
+
+    found, _ = check(Case(layers), by_layers, dtype)
+    assert found.history.loss[-1] < found.history.loss[0]
+
+
 LAST = {
     "as wide as what it takes": lambda: [Dense(6, 8, activation="tanh"), Dense(8, 8)],
     "wider than what it takes": lambda: [Dense(6, 3, activation="tanh"), Dense(3, 8)],
