@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 from cases.crews import jobs_posted
 from cases.norms import ACTIVATIONS, OPERATIONS, SHAPES, Cpu, assert_same, make, run
+from onepass.kernels.crew.board import JOB
 from onepass.kernels.crew.crew import Crew
 from onepass.kernels.program import new_recorder
 from onepass.kernels.program import program as program_module
+from onepass.kernels.rows.cpu.numba_job import IN_PLACE
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS)
 
@@ -75,6 +79,14 @@ def check(case, **how):
 def test_every_shape(name, in_place):
     operation, shape, cut = SHAPES[name]
     check(make(operation, shape, **cut), in_place=in_place)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_job_is_told_whether_its_result_replaces_what_it_reads(in_place):
+    """What loops write is assumed to lie apart from what they read, where they aren't told."""
+    table = Recorded(make("layer_norm"), in_place=in_place).recorder.program.table()
+    told = [ctypes.c_int64.from_address(int(job) + 8 * IN_PLACE).value for job in table[1:3, JOB]]
+    assert told == [False, in_place]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
