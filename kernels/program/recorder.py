@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from ...backend.checks.numbers import positive
 from ..activation.arguments import check_options
 from ..activation.formula import KINDS
 from ..batch_norm.contract import Running
 from ..crew.board import STOP
 from ..groups import Runs
 from ..inverted_dropout.arguments import mask_of
+from ..norms.arguments import check_activation, check_groups, shape_of_rows
+from ..norms.norm import GROUP_NORM, LAYER_NORM, RMS_NORM, Norm, Saved
+from ..rows.skeleton import Shape
 from ..rule import Rule
 from ..state_formats.contract import Call
 from . import (
@@ -24,6 +28,7 @@ from . import (
     numba_batch_norm,
     numba_dropout,
     numba_loss_job,
+    numba_norm,
     numba_number_losses,
     numba_penalty,
     numba_product,
@@ -161,6 +166,46 @@ class Recorder:
     ) -> np.ndarray:  # fmt: skip
         how = numba_batch_norm.how_of(x, gamma, beta, eps, activation == "relu")
         numba_batch_norm.inference(self.program, x, out, how, mean, var)
+        return out
+
+    def layer_norm_forward(
+        self, x: np.ndarray, gamma: np.ndarray | None = None, beta: np.ndarray | None = None, *,
+        normalized_shape: tuple[int, ...] | None, eps: float, activation: str | None,
+        out: np.ndarray,
+    ) -> tuple[np.ndarray, Saved]:  # fmt: skip
+        shape = shape_of_rows(x.shape, 1 if normalized_shape is None else len(normalized_shape))
+        return self._norm_forward(LAYER_NORM, x, shape, gamma, beta, eps, activation, out)
+
+    def rms_norm_forward(
+        self, x: np.ndarray, gamma: np.ndarray | None = None, *,
+        normalized_shape: tuple[int, ...] | None, eps: float | None, activation: str | None,
+        out: np.ndarray,
+    ) -> tuple[np.ndarray, Saved]:  # fmt: skip
+        shape = shape_of_rows(x.shape, 1 if normalized_shape is None else len(normalized_shape))
+        small = float(np.finfo(x.dtype).eps) if eps is None else eps
+        return self._norm_forward(RMS_NORM, x, shape, gamma, None, small, activation, out)
+
+    def group_norm_forward(
+        self, x: np.ndarray, gamma: np.ndarray | None = None, beta: np.ndarray | None = None, *,
+        groups: int, eps: float, activation: str | None, out: np.ndarray,
+    ) -> tuple[np.ndarray, Saved]:  # fmt: skip
+        shape = check_groups(x, groups)
+        return self._norm_forward(GROUP_NORM, x, shape, gamma, beta, eps, activation, out)
+
+    def _norm_forward(
+        self, norm: Norm, x: np.ndarray, shape: Shape, gamma: np.ndarray | None,
+        beta: np.ndarray | None, eps: float, activation: str | None, out: np.ndarray,
+    ) -> tuple[np.ndarray, Saved]:  # fmt: skip
+        eps, activation = positive("eps", eps), check_activation("activation", activation)
+        given = (x, out, shape, gamma, beta, eps, activation)
+        return out, numba_norm.forward(self.program, norm, *given)
+
+    def norm_backward(
+        self, dy: np.ndarray, saved: Saved, *, out: np.ndarray,
+        gamma_grad: np.ndarray | None = None, beta_grad: np.ndarray | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """That of all three; a vector that was given has a place for its gradient."""
+        numba_norm.backward(self.program, saved, dy, out, gamma_grad, beta_grad)
         return out
 
     def dropout(

@@ -16,7 +16,7 @@ from ...kernels import (
     validate,
 )
 from ..types import Array, HostArray, Shape
-from .layer import Layer, Recorded
+from .layer import Layer, Recorded, no_backward
 
 Merge: TypeAlias = Callable[[Array], Array]
 """Returns an array of all ranks, stacked in their order."""
@@ -181,7 +181,7 @@ class BatchNorm(Layer):
         both: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
         y = recorder.empty(*x.shape)
         if not train:
-            return recorder.batch_norm_inference(x, *affine, *running, **both, out=y), _no_backward
+            return recorder.batch_norm_inference(x, *affine, *running, **both, out=y), no_backward
         if self.momentum is None or self.running_var_ddof == 0 or self.use_running_average:
             raise NotImplementedError(
                 f"{self!r}: momentum=None, running_var_ddof=0 and use_running_average are not "
@@ -211,7 +211,3 @@ class BatchNorm(Layer):
         shown += ["use_running_average=True"] if self.use_running_average else []
         shown += ["sync=True"] if self.sync else []
         return f"BatchNorm({', '.join(shown)})"
-
-
-def _no_backward(dy: Array, input_grad: bool) -> Array:
-    raise NotImplementedError("inference has no backward")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend.checks.numbers import count, flag
-from ...kernels import group_norm_backward, group_norm_forward, validate
+from ...kernels import group_norm_backward, validate
 from ..types import Array
 from .norm import Norm
 
@@ -67,8 +67,8 @@ class GroupNorm(Norm):
                 f"x of {self!r} has shape {x.shape}; expected (n, {self.features}, ...)"
             )
 
-    def _normalize(self, x: Array, options: dict[str, Any]) -> tuple[Array, Any]:
-        return group_norm_forward(x, groups=self.groups, **options)
+    def _normalize(self, by: Any, x: Array, options: dict[str, Any]) -> tuple[Array, Any]:
+        return by.group_norm_forward(x, groups=self.groups, **options)
 
     def _differentiate(self, dy: Array, saved: Any) -> tuple[Array, ...]:
         return group_norm_backward(dy, saved)

@@ -196,3 +196,8 @@ class Layer(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def no_backward(dy: Array, input_grad: bool) -> Array:
+    """What a `record` without train returns beside y."""
+    raise NotImplementedError("inference has no backward")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...backend.checks.numbers import flag
-from ...kernels import layer_norm_backward, layer_norm_forward, validate
+from ...kernels import layer_norm_backward, validate
 from ..types import Array
 from .norm import Norm, check_last_axes, over_last_axes
 
@@ -58,9 +58,9 @@ class LayerNorm(Norm):
     def _check(self, x: Array) -> None:
         check_last_axes(self, x)
 
-    def _normalize(self, x: Array, options: dict[str, Any]) -> tuple[Array, Any]:
+    def _normalize(self, by: Any, x: Array, options: dict[str, Any]) -> tuple[Array, Any]:
         rows = self._shape if len(self._shape) > 1 else None
-        return layer_norm_forward(x, normalized_shape=rows, **options)
+        return by.layer_norm_forward(x, normalized_shape=rows, **options)
 
     def _differentiate(self, dy: Array, saved: Any) -> tuple[Array, ...]:
         return layer_norm_backward(dy, saved)

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ... import kernels
 from ..types import Array, HostArray, Shape
-from .layer import Layer
+from .layer import Layer, Recorded, no_backward
 
 
 class Norm(Layer):
@@ -38,9 +39,7 @@ class Norm(Layer):
 
     def forward(self, x: Array, train: bool = False) -> Array:
         self._check(x)
-        options: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
-        options |= {name: self.params[name] for name in self._learned}
-        y, saved = self._normalize(x, options)
+        y, saved = self._normalize(kernels, x, self._options())
         if train:
             self._saved = saved
         return y
@@ -55,13 +54,31 @@ class Norm(Layer):
                 self.grads[name][...] = gradient
         return dx if input_grad else None
 
+    def record(self, recorder: Any, x: Array, train: bool = True) -> tuple[Array, Recorded]:
+        self._check(x)
+        y = recorder.empty(*x.shape)
+        _, saved = self._normalize(recorder, x, {**self._options(), "out": y})
+
+        def backward(dy: Array, input_grad: bool) -> Array:
+            recorder.release(y)
+            grads = {f"{name}_grad": self.grads[name] for name in self._learned}
+            dx = recorder.norm_backward(dy, saved, **grads, out=recorder.empty(*x.shape))
+            recorder.release(dy)
+            return dx
+
+        return y, backward if train else no_backward
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"eps": self.eps, "activation": self.activation}
+        return options | {name: self.params[name] for name in self._learned}
+
     @abstractmethod
     def _check(self, x: Array) -> None:
         """Refuse x of a shape that doesn't fit."""
 
     @abstractmethod
-    def _normalize(self, x: Array, options: dict[str, Any]) -> tuple[Array, Any]:
-        """y, and what backward needs."""
+    def _normalize(self, by: Any, x: Array, options: dict[str, Any]) -> tuple[Array, Any]:
+        """y, and what backward needs, by kernels or by a recorder."""
 
     @abstractmethod
     def _differentiate(self, dy: Array, saved: Any) -> tuple[Array, ...]:

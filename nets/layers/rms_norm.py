@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ...backend.checks.numbers import flag
-from ...kernels import rms_norm_backward, rms_norm_forward, validate
+from ...kernels import rms_norm_backward, validate
 from ..types import Array
 from .norm import Norm, check_last_axes, over_last_axes
 
@@ -53,9 +53,9 @@ class RMSNorm(Norm):
     def _check(self, x: Array) -> None:
         check_last_axes(self, x)
 
-    def _normalize(self, x: Array, options: dict[str, Any]) -> tuple[Array, Any]:
+    def _normalize(self, by: Any, x: Array, options: dict[str, Any]) -> tuple[Array, Any]:
         rows = self._shape if len(self._shape) > 1 else None
-        return rms_norm_forward(x, normalized_shape=rows, **options)
+        return by.rms_norm_forward(x, normalized_shape=rows, **options)
 
     def _differentiate(self, dy: Array, saved: Any) -> tuple[Array, ...]:
         return rms_norm_backward(dy, saved)

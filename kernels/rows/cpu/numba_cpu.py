@@ -14,7 +14,7 @@ from ...crew.crew import HELPED, SHARED, get_crew
 from ...simd.half import why_no_half
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
-from .numba_job import FIRST, KNOWN, RESULT, take
+from .numba_job import FIRST, KNOWN, is_in_place, take
 from .numba_loops import join, loops
 from .plan import plan
 
@@ -32,7 +32,7 @@ class NumbaRows(RowsEngine):
     def run(self, rows: Rows, shape: Shape, arrays: Arrays, numbers: tuple[float, ...]) -> None:
         elements, vectors, given, kept, added = arrays
         char = elements[0].dtype.char
-        job, ready = _prepared(rows, shape, char, numbers)
+        job, ready = prepared(rows, shape, char, numbers)
         job = job.copy()
         if ready.repeated > 1 or not all(each is not None for each in vectors):
             columns = zip(rows.vectors.values(), vectors, strict=True)
@@ -45,12 +45,8 @@ class NumbaRows(RowsEngine):
             job[FIRST : FIRST + len(together)] = [each.ctypes.data for each in together]
         elif alone:
             return
-        result = int(job[RESULT])
-        places = job[FIRST : FIRST + result + 1].tolist()
-        if places[-1] in places[:-1]:
-            function = loops(rows, char, plan(shape, bool(rows.added)).in_planes, True)
-            ready = ready._replace(function=function)
-        self._share(ready, job, together, elements[0].size, nbytes)
+        function = function_for(rows, char, ready, job)
+        self._share(ready._replace(function=function), job, together, elements[0].size, nbytes)
 
     @staticmethod
     def _share(ready: _Ready, job: Array, kept: Any, size: int, nbytes: int) -> None:
@@ -68,12 +64,15 @@ class _Ready(NamedTuple):
     """What calls of one shape have in common.
 
     Attributes:
-        function, join: addresses of C functions; 0 where nothing is joined.
+        function: the address of a C function, where the result replaces nothing.
+        planes: whether runs of elements share a column.
+        join: the address of another; 0 where nothing is joined.
         sums: the length of the sums of all tasks.
         length, repeated: of vectors.
     """
 
     function: int
+    planes: bool
     join: int
     tasks: int
     sums: int
@@ -82,7 +81,7 @@ class _Ready(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _prepared(
+def prepared(
     rows: Rows, shape: Shape, char: str, numbers: tuple[float, ...]
 ) -> tuple[np.ndarray, _Ready]:
     """A job without addresses, and the rest."""
@@ -95,6 +94,7 @@ def _prepared(
     job[FIRST + count :].view(np.float64)[:] = values
     ready = _Ready(
         loops(rows, char, cut.in_planes, False),
+        cut.in_planes,
         join(rows, char) if rows.added else 0,
         cut.tasks,
         cut.tasks * len(rows.added) * cut.shape.period,
@@ -104,12 +104,17 @@ def _prepared(
     return job, ready
 
 
+def function_for(rows: Rows, char: str, ready: _Ready, job: np.ndarray) -> int:
+    """The address of the C function for a job whose addresses are there."""
+    return loops(rows, char, ready.planes, True) if is_in_place(job) else ready.function
+
+
 def _vector(given: Array | None, ready: _Ready, char: str, default: float) -> Array:
     if given is None:
-        return _constant(default, ready.length, char)
+        return constant(default, ready.length, char)
     return given if ready.repeated == 1 else np.repeat(given, ready.repeated)
 
 
 @lru_cache(maxsize=64)
-def _constant(value: float, length: int, char: str) -> np.ndarray:
+def constant(value: float, length: int, char: str) -> np.ndarray:
     return np.full(length, value, COMPUTED[char])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import carray, types
 
 from ...compiling.jit import njit
@@ -18,6 +19,12 @@ FIRST = 10
 sums of tasks, `added`; then come the numbers of the call, in double."""
 
 KNOWN: int = TABLE.ctypes.data
+
+
+def is_in_place(job: np.ndarray) -> bool:
+    """Whether the result of a job whose addresses are there replaces what is read."""
+    places = job[FIRST : FIRST + int(job[RESULT]) + 1].tolist()
+    return places[-1] in places[:-1]
 
 
 @njit()

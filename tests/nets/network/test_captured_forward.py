@@ -16,9 +16,12 @@ from onepass.nets import (
     BatchNorm,
     Dense,
     Dropout,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
     Linear,
     ReLU,
+    RMSNorm,
     Sequential,
     Sigmoid,
     Softmax,
@@ -122,6 +125,10 @@ NETWORKS = {
     "batch norm": lambda: (BatchNorm(5), Dense(5, 3), BatchNorm(3, activation="relu")),
     "batch norm of a cumulative average": lambda: (Dense(5, 3), BatchNorm(3, momentum=None)),
     "batch norm by running averages": lambda: (BatchNorm(5, use_running_average=True), Dense(5, 3)),
+    "layer norm": lambda: (LayerNorm(5), Dense(5, 3), LayerNorm(3, activation="gelu")),
+    "layer norm without beta": lambda: (Dense(5, 3), LayerNorm(3, bias=False)),
+    "rms norm": lambda: (RMSNorm(5, activation="silu"), Dense(5, 3), RMSNorm(3, affine=False)),
+    "group norm": lambda: (Dense(5, 6), GroupNorm(2, 6, activation="relu"), GroupNorm(1, 6)),
     "dropout is the identity": lambda: (Dropout(0.1), Dense(5, 3), Dropout(0.1), Dropout(0.2)),
     "dropout alone": lambda: (Dropout(0.5),),
 }
@@ -149,7 +156,7 @@ def test_networks_of_any_layers(seed):
         kind = str(rng.choice(["linear", "relu", "sigmoid", "tanh"]))
         layers.append(Dense(width, out, bias=bool(rng.integers(2)), activation=kind, init="xavier"))
         width = out
-        every = ReLU(), Sigmoid(), Tanh(), Linear(), Dropout(0.5), BatchNorm(out)
+        every = ReLU(), Sigmoid(), Tanh(), Linear(), Dropout(0.5), BatchNorm(out), RMSNorm(out)
         layers += [every[k] for k in rng.permutation(len(every))[: rng.integers(0, 3)]]
     net, x = network(*layers, dtype="float64"), rows(LEAST + 3, "float64")
     close(outputs(net, x), net(x))

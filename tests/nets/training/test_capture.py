@@ -17,7 +17,10 @@ from onepass.nets import (
     CapturedStep,
     Dense,
     Dropout,
+    GroupNorm,
+    LayerNorm,
     Momentum,
+    RMSNorm,
     Sequential,
     Softmax,
     Tanh,
@@ -128,6 +131,14 @@ def test_batch_norm_dropout_and_clipping():
         return Adam(params, lr=0.01, clip_norm=0.1)
 
     check("classes", "float64", lambda: BatchNorm(8), lambda: Dropout(0.8), make=make)
+
+
+@each_dtype
+@pytest.mark.parametrize(
+    "norm", [lambda: LayerNorm(8, activation="gelu"), lambda: RMSNorm(8), lambda: GroupNorm(2, 8)]
+)
+def test_norms_of_rows_in_batches_of_several_sizes(norm, dtype):
+    check("classes", dtype, norm, sizes=(16, 16, 5, 1, 40))
 
 
 def test_fit_s_batches_by_hand_give_fit_s_figures():

@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -24,11 +25,14 @@ from onepass.nets import (
     Checkpoint,
     Dense,
     Dropout,
+    GroupNorm,
+    LayerNorm,
     LeakyReLU,
     Linear,
     Momentum,
     Regularizer,
     ReLU,
+    RMSNorm,
     Sequential,
     Sigmoid,
     SiLU,
@@ -176,6 +180,24 @@ LAYERS = {
     "batch norm": lambda: body(Dense(6, 8, bias=False), BatchNorm(8), Tanh()),
     "batch norm relu": lambda: body(Dense(6, 8, bias=False), BatchNorm(8, activation="relu")),
     "batch norm first": lambda: body(BatchNorm(6, momentum=0.3), Dense(6, 8, activation="tanh")),
+    "layer norm": lambda: body(Dense(6, 8), LayerNorm(8), ReLU()),
+    "layer norm gelu": lambda: body(Dense(6, 8), LayerNorm(8, bias=False, activation="gelu")),
+    "layer norm silu": lambda: body(Dense(6, 8), LayerNorm(8, affine=False, activation="silu")),
+    "layer norm first": lambda: body(LayerNorm(6, eps=0.1), Dense(6, 8, activation="tanh")),
+    "rms norm": lambda: body(Dense(6, 8), RMSNorm(8), Tanh()),
+    "rms norm gelu": lambda: body(Dense(6, 8), RMSNorm(8, eps=0.01, activation="gelu")),
+    "rms norm silu": lambda: body(Dense(6, 8), RMSNorm(8, affine=False, activation="silu")),
+    "group norm": lambda: body(Dense(6, 8, bias=False), GroupNorm(2, 8, eps=0.1), Tanh()),
+    "group norm gelu": lambda: body(
+        Dense(6, 8, bias=False), GroupNorm(4, 8, eps=0.1, activation="gelu")
+    ),
+    "group norm silu": lambda: body(
+        Dense(6, 8), GroupNorm(1, 8, affine=False, activation="silu")
+    ),
+    "norms one after another": lambda: body(
+        RMSNorm(6), Dense(6, 8), GroupNorm(2, 8, eps=0.1), LayerNorm(8, activation="relu"),
+        Dropout(0.9),
+    ),
     "dropout": lambda: body(Dense(6, 8, activation="relu"), Dropout(0.7)),
     "dropout first": lambda: body(Dropout(0.8), Dense(6, 8), Dropout(0.9), Tanh()),
     "relu": lambda: body(Dense(6, 8), ReLU()),
@@ -193,10 +215,69 @@ LAYERS = {
 }  # fmt: skip
 
 
+NORMS = [name for name in LAYERS if name.startswith(("layer", "rms", "group", "norms"))]
+
+
 @each_dtype
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer(by_layers, name, dtype):
     found, _ = check(Case(LAYERS[name]), by_layers, dtype)
+    assert found.history.loss[-1] < found.history.loss[0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 23, 70])  # 23: a last batch of one row
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_of_rows_take_batches_of_any_size(by_layers, name, batch_size):
+    case = Case(LAYERS[name], optimizer=lambda p: SGD(p, lr=0.01))
+    check(case, by_layers, batch_size=batch_size, epochs=2)
+
+
+@each_dtype
+def test_norms_alone_give_the_bits_that_they_give_layer_by_layer(by_layers, dtype):
+    """Without products, which add up in another order."""
+    alone = Case(
+        lambda: [
+            LayerNorm(6, activation="gelu"), GroupNorm(2, 6, activation="silu"),
+            RMSNorm(6, affine=False), Dropout(0.8), RMSNorm(6, activation="relu"),
+            LayerNorm(6, bias=False),
+        ],
+        optimizer=lambda p: Adam(p, lr=0.01), width=6,
+    )  # fmt: skip
+    x, y = pair(alone, dtype)
+    found = trained(alone, dtype, (x, y))
+    assert found.history.path == "captured"
+    with by_layers():
+        expected = trained(alone, dtype, (x, y))
+    assert found.history.loss == expected.history.loss
+    assert bits(found.net) == bits(expected.net)
+
+
+class Reshaped(Layer):
+    """Rows as images, or images as rows: other axes of the same memory."""
+
+    def __init__(self, before, after):
+        self.before, self.after = before, after
+        self.in_features, self.out_features = before[0], after[0]
+
+    def forward(self, x, train=False):
+        return x.reshape(len(x), *self.after)
+
+    def backward(self, dy, input_grad=True):
+        return dy.reshape(len(dy), *self.before)
+
+    def record(self, recorder, x, train=True):
+        return self.forward(x), self.backward
+
+
+@each_dtype
+def test_norms_of_images(by_layers, dtype):
+    def layers():
+        axes = (4, 2, 3)
+        norms = GroupNorm(2, 4, eps=0.1, activation="silu"), LayerNorm(axes), RMSNorm(axes)
+        to_images, to_rows = Reshaped((24,), axes), Reshaped(axes, (24,))
+        return [Dense(6, 24, bias=False), to_images, *norms, to_rows, Dense(24, 3)]
+
+    found, _ = check(Case(layers), by_layers, dtype)
     assert found.history.loss[-1] < found.history.loss[0]
 
 
@@ -219,6 +300,9 @@ LAST = {
     "ends in batch norm relu": lambda: [
         Dense(6, 3), Dense(3, 8, bias=False), BatchNorm(8, activation="relu")
     ],
+    "ends in layer norm": lambda: [Dense(6, 3), Dense(3, 8), LayerNorm(8)],
+    "ends in rms norm silu": lambda: [Dense(6, 3), Dense(3, 8), RMSNorm(8, activation="silu")],
+    "ends in group norm": lambda: [Dense(6, 3), Dense(3, 8), GroupNorm(2, 8)],
     "ends in dropout": lambda: [Dense(6, 3), Dense(3, 8), Dropout(0.9)],
     "narrow, wide, narrow": lambda: [Dense(6, 7), Dense(7, 5), Dense(5, 20), Dense(20, 8)],
 }  # fmt: skip
@@ -246,7 +330,14 @@ def test_every_end_of_a_network_of_one_logit(by_layers, name, rows):
     check(case, by_layers, batch_size=rows)
 
 
-def drawn(rng, width=6):
+OF_BATCHES = BatchNorm, lambda width: BatchNorm(width, activation="relu")
+OF_ROWS = (  # a small eps would magnify the rounding of short rows
+    lambda width: LayerNorm(width, eps=0.1, activation="gelu"),
+    lambda width: RMSNorm(width, eps=0.1),
+)
+
+
+def drawn(rng, norms, width=6):
     """A few layers of any kind and width."""
     layers: list[Layer] = []
     for _ in range(rng.integers(1, 6)):
@@ -257,17 +348,17 @@ def drawn(rng, width=6):
         )
         width = out
         more = ReLU, LeakyReLU, Sigmoid, Tanh, Linear, lambda: Dropout(0.9)
-        norms = lambda: BatchNorm(out), lambda: BatchNorm(out, activation="relu")  # noqa: B023
-        every = [*more, *norms]
+        every = [*more, *(partial(norm, out) for norm in norms)]
         layers += [every[k]() for k in rng.integers(0, len(every), rng.integers(0, 3))]
     return layers, width
 
 
+@pytest.mark.parametrize("norms", [OF_BATCHES, OF_ROWS], ids=["of batches", "of rows"])
 @pytest.mark.parametrize("seed", range(20))
-def test_networks_of_any_layers(by_layers, seed):
-    width = drawn(np.random.default_rng(seed))[1]
+def test_networks_of_any_layers(by_layers, seed, norms):
+    width = drawn(np.random.default_rng(seed), norms)[1]
     case = Case(
-        lambda: drawn(np.random.default_rng(seed))[0], "numbers", lambda p: SGD(p, lr=0.01),
+        lambda: drawn(np.random.default_rng(seed), norms)[0], "numbers", lambda p: SGD(p, lr=0.01),
         rows=40, width=width, options={"epochs": 2},
     )  # fmt: skip
     check(case, by_layers)
@@ -418,6 +509,7 @@ def test_augmented_batches(by_layers):
 LARGE = Case(
     lambda: [
         Dense(128, 256, bias=False), BatchNorm(256, activation="relu"), Dropout(0.8),
+        LayerNorm(256, activation="gelu"),
         Dense(256, 64, activation="tanh"), Dense(64, 3),
     ],
     optimizer=lambda p: Adam(p, lr=1e-3, clip_norm=0.5),
@@ -645,6 +737,8 @@ CHANGED = {
     "momentum of batch norm": lambda run: set_layer(run, 1, "momentum", 0.5),
     "eps of batch norm": lambda run: set_layer(run, 1, "eps", 0.1),
     "activation of batch norm": lambda run: set_layer(run, 1, "activation", None),
+    "eps of layer norm": lambda run: set_layer(run, 6, "eps", 0.1),
+    "activation of layer norm": lambda run: set_layer(run, 6, "activation", None),
     "weight_decay": lambda run: tune(run, weight_decay=0.1),
     "lr": lambda run: tune(run, lr=0.01),
     "momentum": lambda run: tune(run, momentum=0.5),
@@ -662,6 +756,7 @@ VARIED = Case(
     lambda: body(
         Dense(6, 16, bias=False), BatchNorm(16, activation="relu"), Dropout(0.9),
         Dense(16, 12, activation="leaky_relu"), Dense(12, 8), LeakyReLU(),
+        LayerNorm(8, activation="silu"),
     ),
     options={"epochs": 5},
 )  # fmt: skip

@@ -21,9 +21,12 @@ from onepass.nets import (
     Checkpoint,
     Dense,
     Dropout,
+    GroupNorm,
     Huber,
+    LayerNorm,
     MeanSquaredError,
     Poisson,
+    RMSNorm,
     Sequential,
     SoftmaxCrossEntropy,
     capture,
@@ -107,6 +110,33 @@ def test_every_loss_and_regularizer(loss, runs, monkeypatch):
     assert states == random
     np.testing.assert_allclose(history.loss, plain.loss, rtol=1e-12)
     np.testing.assert_allclose(history.metric, plain.metric, rtol=1e-12)
+    np.testing.assert_array_equal(flat, wanted)
+
+
+NORMS = {
+    "layer norm": lambda: (LayerNorm(12), Dense(12, 16), LayerNorm(16, activation="gelu")),
+    "rms norm": lambda: (Dense(12, 16), RMSNorm(16, activation="silu"), RMSNorm(16, affine=False)),
+    "group norm": lambda: (Dense(12, 16), GroupNorm(4, 16, activation="relu"), Dropout(0.8)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", NORMS)
+def test_every_norm_of_rows(name, dtype, runs, monkeypatch):
+    data = blobs(70, 12, classes=4)
+
+    def run():
+        net = net_of(*NORMS[name](), Dense(16, 4), dtype=dtype)
+        options = {"loss": SoftmaxCrossEntropy(), "optimizer": Adam(net.parameters(), lr=0.01)}
+        history = fit(net, data, epochs=3, batch_size=16, progress=False, **options)
+        return history, net.parameters().flat.get()
+
+    history, flat = run()
+    assert history.path == "captured"
+    assert sum(runs) == 3 * 5 - 2, "all but the first of each size of batch"
+    uncaptured(monkeypatch)
+    plain, wanted = run()
+    np.testing.assert_array_equal(history.loss, plain.loss)
     np.testing.assert_array_equal(flat, wanted)
 
 
