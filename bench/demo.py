@@ -39,6 +39,7 @@ def print_gain(backend: Backend, console: Console, dtype: str = "float32") -> No
             },
             rounds=3,
             block=2e-3,
+            least=1,
             pause=0.0,
         )
         plain, fused = times["array"].median, times["fused"].median

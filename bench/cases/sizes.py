@@ -48,7 +48,7 @@ LAYER = (128, 256)
 TRAINING_ON_A_GPU = 6_400
 """Samples of an epoch whose steps are timed on a GPU."""
 
-DRAWN = 10_000_000
+DRAWN = 1_000_000
 """Values of a step's array that are drawn; a longer one repeats them."""
 
 MATRIX = (20, 50)
