@@ -78,11 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--prove-all"):
         config.option.prove = True
     if config.getoption("--made-up-gpu"):
-        chosen = config.getoption("markexpr").split()
-        if chosen[:1] != ["gpu"] or "or" in chosen:
+        if not _gpus_alone(config):
+            chosen = config.getoption("markexpr")
             raise pytest.UsageError(
-                f"--made-up-gpu with -m {' '.join(chosen)!r}; expected -m gpu, or -m 'gpu "
-                "and ...': other tests want a machine without a GPU, and run without --made-up-gpu"
+                f"--made-up-gpu with -m {chosen!r}; expected -m gpu, or -m 'gpu and ...': other "
+                "tests want a machine without a GPU, and run without --made-up-gpu"
             )
         from proving.made_up_driver import installing
 
@@ -118,8 +118,14 @@ def _gpus_are_left_out(config: pytest.Config) -> bool:
     return "gpu" not in config.getoption("markexpr") and bool(why_not("cupy", "cuda"))
 
 
+def _gpus_alone(config: pytest.Config) -> bool:
+    chosen = config.getoption("markexpr").split()
+    return chosen[:1] == ["gpu"] and "or" not in chosen
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Engines in turn. Where no GPU can be used, their tests are not even made: half of all."""
+    """Engines in turn. Where no GPU can be used, their tests are not even made, half of all; nor
+    are those of the CPU by -m gpu."""
     direct = {
         name.strip()
         for mark in metafunc.definition.iter_markers("parametrize")
@@ -134,7 +140,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                     marks=[pytest.mark.gpu] if pair[1] == "cuda" else [],
                 )
                 for pair in pairs
-                if pair[1] == "cpu" or not _gpus_are_left_out(metafunc.config)
+                if not (_gpus_are_left_out if pair[1] == "cuda" else _gpus_alone)(metafunc.config)
             ]
             metafunc.parametrize(fixture, taken, indirect=True, scope="session")
 
@@ -284,8 +290,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         last = _last(session.config)
         _passed.update(last["passed"])
         account.add(last["proven"])
-    made_up = session.config.getoption("--made-up-gpu")  # no run that --rest goes on with
-    if not made_up and (cache := getattr(session.config, "cache", None)):
+    # no runs that --rest goes on with:
+    others = session.config.getoption("--made-up-gpu") or session.config.getoption("collectonly")
+    if not others and (cache := getattr(session.config, "cache", None)):
         cache.set(_LAST, {"passed": sorted(_passed), "proven": account.told()})
     if session.config.getoption("--prove") and session.exitstatus == 0 and _unproven():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -52,6 +52,7 @@ def test_the_rest_is_what_has_not_passed_and_what_does_more_beside_peers(tmp_pat
         **both,
         "lacks_a_package": "SKIPPED",
     }
+    assert not outcomes(tmp_path, "--collect-only", "-q")  # which forgets nothing
     rest = outcomes(tmp_path, "--rest", PACKAGE="1")
     assert {k: v for k, v in rest.items() if k != "needs_a_gpu"} == {
         "lacks_a_package": "PASSED",
