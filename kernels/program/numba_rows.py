@@ -10,8 +10,8 @@ from numba import carray
 from ..compiling.jit import once
 from ..compiling.specialize import specialize
 from ..rows.contract import Arrays
-from ..rows.cpu.numba_cpu import constant, function_for, prepared
 from ..rows.cpu.numba_job import FIRST
+from ..rows.cpu.numba_prepared import constant, function_for, prepared
 from ..rows.skeleton import Rows, Shape
 from ..simd.loops import c_function
 from ..simd.memory import memory

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ....backend import Array
-from ...compiling.dtypes import COMPUTED
 from ...crew.board import run_alone
 from ...crew.crew import HELPED, SHARED, get_crew
 from ...simd.half import why_no_half
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
-from .numba_job import FIRST, KNOWN, is_in_place, take
-from .numba_loops import join, loops
-from .plan import plan
+from .numba_entry import KNOWN, take
+from .numba_job import FIRST
+from .numba_prepared import Ready, constant, function_for, prepared
 
 _NO_SUMS = np.empty(0)
 
@@ -49,7 +47,7 @@ class NumbaRows(RowsEngine):
         self._share(ready._replace(function=function), job, together, elements[0].size, nbytes)
 
     @staticmethod
-    def _share(ready: _Ready, job: Array, kept: Any, size: int, nbytes: int) -> None:
+    def _share(ready: Ready, job: Array, kept: Any, size: int, nbytes: int) -> None:
         """Run a job by the crew."""
         crew, wake = get_crew(), nbytes >= SHARED
         if nbytes < HELPED:
@@ -60,61 +58,7 @@ class NumbaRows(RowsEngine):
             run_alone(ready.join, 1, job.ctypes.data)
 
 
-class _Ready(NamedTuple):
-    """What calls of one shape have in common.
-
-    Attributes:
-        function: the address of a C function, where the result replaces nothing.
-        planes: whether runs of elements share a column.
-        join: the address of another; 0 where nothing is joined.
-        sums: the length of the sums of all tasks.
-        length, repeated: of vectors.
-    """
-
-    function: int
-    planes: bool
-    join: int
-    tasks: int
-    sums: int
-    length: int
-    repeated: int
-
-
-@lru_cache(maxsize=256)
-def prepared(
-    rows: Rows, shape: Shape, char: str, numbers: tuple[float, ...]
-) -> tuple[np.ndarray, _Ready]:
-    """A job without addresses, and the rest."""
-    cut = plan(shape, bool(rows.added))
-    count = len(rows.arrays) + len(rows.vectors) + 4
-    values = 1.0 / shape.width, *numbers
-    job = np.zeros(FIRST + count + len(values), np.int64)
-    head = cut.height, cut.tasks, *cut.shape, cut.repeated, len(rows.elements)
-    job[: len(head) + 2] = *head, len(rows.arrays) - 1, count
-    job[FIRST + count :].view(np.float64)[:] = values
-    ready = _Ready(
-        loops(rows, char, cut.in_planes, False),
-        cut.in_planes,
-        join(rows, char) if rows.added else 0,
-        cut.tasks,
-        cut.tasks * len(rows.added) * cut.shape.period,
-        cut.shape.period,
-        cut.repeated,
-    )
-    return job, ready
-
-
-def function_for(rows: Rows, char: str, ready: _Ready, job: np.ndarray) -> int:
-    """The address of the C function for a job whose addresses are there."""
-    return loops(rows, char, ready.planes, True) if is_in_place(job) else ready.function
-
-
-def _vector(given: Array | None, ready: _Ready, char: str, default: float) -> Array:
+def _vector(given: Array | None, ready: Ready, char: str, default: float) -> Array:
     if given is None:
         return constant(default, ready.length, char)
     return given if ready.repeated == 1 else np.repeat(given, ready.repeated)
-
-
-@lru_cache(maxsize=64)
-def constant(value: float, length: int, char: str) -> np.ndarray:
-    return np.full(length, value, COMPUTED[char])
