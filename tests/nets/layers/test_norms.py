@@ -57,7 +57,14 @@ CASES = {
     "group, relu": ("group_norm", lambda: GroupNorm(2, 6, activation="relu"), (9, 6),
                     {"groups": 2, "activation": "relu"}),
 }  # fmt: skip
-each_case = pytest.mark.parametrize("case", CASES)
+each_case = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if "activation" in options else [])
+        for name, (_, _, _, options) in CASES.items()
+    ],
+)
+"""With an activation one is compiled anew."""
 
 
 def network(*layers, dtype="float64", device="cpu"):

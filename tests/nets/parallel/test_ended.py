@@ -9,7 +9,10 @@ import pytest
 from programs.launched import ended, launched, start, why_no_ranks
 from safetensors.numpy import load_file
 
-pytestmark = pytest.mark.skipif(bool(why_no_ranks()), reason=why_no_ranks())
+pytestmark = [
+    pytest.mark.skipif(bool(why_no_ranks()), reason=why_no_ranks()),
+    pytest.mark.slow,  # each starts processes of its own
+]
 
 SECONDS = 100.0  # which a busy machine may take to start them; they would train for ever
 FAILED = "onepass: rank 1 of 2 failed, so all end: "
@@ -25,15 +28,15 @@ def check_file(path):
     ("case", "said"),
     [
         ("own_loop_raises", "KeyError: 'boom'"),
-        pytest.param("own_loop_raises_sharded", "KeyError: 'boom'", marks=pytest.mark.slow),
-        pytest.param("own_loop_interrupted", "KeyboardInterrupt", marks=pytest.mark.slow),
-        pytest.param("memory", "MemoryError: no room", marks=pytest.mark.slow),
+        ("own_loop_raises_sharded", "KeyError: 'boom'"),
+        ("own_loop_interrupted", "KeyboardInterrupt"),
+        ("memory", "MemoryError: no room"),
         ("start", "MemoryError: no room"),
         ("close", "MemoryError: no room"),
-        pytest.param("layer_beside_sync", "KeyError: 'boom'", marks=pytest.mark.slow),
-        pytest.param("layer_after_sync", "KeyError: 'boom'", marks=pytest.mark.slow),
-        pytest.param("interrupted_twice", "KeyboardInterrupt", marks=pytest.mark.slow),
-        pytest.param("sys_exit", "SystemExit: 5", marks=pytest.mark.slow),
+        ("layer_beside_sync", "KeyError: 'boom'"),
+        ("layer_after_sync", "KeyError: 'boom'"),
+        ("interrupted_twice", "KeyboardInterrupt"),
+        ("sys_exit", "SystemExit: 5"),
     ],
 )
 def test_who_can_not_tell_the_others_ends_them(case, said, tmp_path):
@@ -46,7 +49,6 @@ def test_who_can_not_tell_the_others_ends_them(case, said, tmp_path):
     check_file(tmp_path / "file")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", ["uncaught", "uncaught_in_block"])
 def test_a_failure_that_all_know_of_ends_each_by_itself(case, tmp_path):
     """With its own error: nothing is aborted."""
@@ -58,7 +60,7 @@ def test_a_failure_that_all_know_of_ends_each_by_itself(case, tmp_path):
     check_file(tmp_path / "file")
 
 
-@pytest.mark.parametrize("case", ["killed", pytest.param("exits", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("case", ["killed", "exits"])
 def test_a_rank_that_is_gone_takes_the_others_with_it(case, tmp_path):
     found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS)
     assert found.status not in (None, 0), found
@@ -75,7 +77,6 @@ def test_ctrl_c_on_one_rank_stops_all_after_the_batch(tmp_path):
     check_file(tmp_path / "file")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_ctrl_c_on_mpiexec_reaches_all(tmp_path):
     """It hands it on; other launchers may end them."""
@@ -90,7 +91,6 @@ def test_ctrl_c_on_mpiexec_reaches_all(tmp_path):
     check_file(tmp_path / "file")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", ["", "3"])
 def test_threads_are_shared_unless_somebody_says_how_many(number):
     """Told by the variable for one's own share; it lasts for the call."""

@@ -19,7 +19,7 @@ NAMES = {"short": SHORT, "rest": REST}
 PAIRS = [
     pytest.param(
         ranks, names, name, id=f"{ranks} ranks, {name}",
-        marks=[pytest.mark.slow] if (ranks, names) in RUNS[2:] else [],
+        marks=[pytest.mark.slow] if (ranks, names) in RUNS[1:] else [],
     )
     for ranks, names in RUNS for name in NAMES[names]
 ]  # fmt: skip
@@ -71,7 +71,7 @@ def test_ranks_are_alike_and_as_one(ran, ranks, names, name):
             assert_close(found[key], array, dtype, scale=scale, limit=limit, what=key)
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_each_rank_has_its_part_of_the_states(ran, ranks):
     """Adam's two, in parts that are a multiple of 16 bytes but for the last."""
     _, said, _ = ran(ranks, "short")
