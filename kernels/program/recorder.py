@@ -27,15 +27,13 @@ from . import (
     numba_activation,
     numba_batch_norm,
     numba_dropout,
-    numba_loss_job,
     numba_norm,
-    numba_number_losses,
     numba_penalty,
     numba_product,
     numba_rule,
-    numba_softmax,
 )
 from .blas import find_blas, one_thread
+from .losses import numba_loss_job, numba_number_losses, numba_softmax
 from .numba_words import Words, copy, take
 from .program import Program
 from .stops import NOT_FINITE
@@ -229,7 +227,7 @@ class Recorder:
         self, name: str, output: np.ndarray, targets: np.ndarray, weights: np.ndarray | None,
         out: np.ndarray, setting: float = 0.0,
     ) -> np.ndarray:  # fmt: skip
-        """The gradient of a loss in numba_number_losses.py; loss and metric likewise."""
+        """The gradient of a loss in losses/numba_number_losses.py; loss and metric likewise."""
         first = self.loss[:1], self.metric[:1]
         job = numba_number_losses.loss_of_numbers(
             self.program, name, output, targets, weights, out, *first, setting

@@ -1,7 +1,7 @@
 """All rows of a softmax cross-entropy on the CPU, block by block, with weights or without.
 
 They are compiled once for a dtype, and called by their address: from Python through `entered`, and
-from a program (../../program/numba_softmax.py).
+from a program (../../program/losses/numba_softmax.py).
 """
 
 from __future__ import annotations

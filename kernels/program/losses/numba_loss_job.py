@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ..crew.atomics import pointer
-from ..crew.board import STOP
-from ..simd.loops import inline
-from .program import Program
-from .stops import NOT_FINITE
+from ...crew.atomics import pointer
+from ...crew.board import STOP
+from ...simd.loops import inline
+from ..program import Program
+from ..stops import NOT_FINITE
 
 INTEGERS = (
     "output", "targets", "weights", "gradient", "rows", "width", "loss", "metric", "clock", "inner",

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ..compiling.jit import once
-from ..compiling.specialize import specialize
-from ..crew.atomics import call, pointer
-from ..simd.loops import c_function, inline
-from ..simd.memory import memory, record
-from ..softmax.cpu import numba_rows
+from ...compiling.jit import once
+from ...compiling.specialize import specialize
+from ...crew.atomics import call, pointer
+from ...simd.loops import c_function, inline
+from ...simd.memory import memory, record
+from ...softmax.cpu import numba_rows
+from ..program import Program
 from .numba_loss_job import JOB, add_loss, tell
-from .program import Program
 
 STORED: Any = np.float32
 

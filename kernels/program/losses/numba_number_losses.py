@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ..compiling.jit import once
-from ..compiling.specialize import specialize
-from ..crew.atomics import pointer
-from ..simd.loops import c_function, inline
-from ..simd.memory import record
+from ...compiling.jit import once
+from ...compiling.specialize import specialize
+from ...crew.atomics import pointer
+from ...simd.loops import c_function, inline
+from ...simd.memory import record
+from ..program import Program
 from .numba_loss_job import JOB, add_loss, tell
-from .program import Program
 
 NUMBER: Any = np.float32
 FORMULA: Any = None

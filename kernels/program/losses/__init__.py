@@ -1,0 +1,1 @@
+"""Losses in a program: loss, metric and gradient of a batch."""
