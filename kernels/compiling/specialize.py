@@ -22,7 +22,7 @@ def specialize(function: Any, **names: Any) -> FunctionType:
     code, scope = function.__code__, {**function.__globals__, **names}
     for name in code.co_names:
         if name not in names and _holds(scope.get(name), names):
-            scope[name] = _inline(specialize(scope[name], **names))
+            scope[name] = inlined(scope[name], **names)
     parts = [f"{name}={_told(value)}" for name, value in sorted(names.items())]
     modules = sources(function.__module__), sources(f"{KERNELS}simd.loops")
     unique = f"{function.__name__}_{checksum(code, *modules, *parts)}"
@@ -37,10 +37,19 @@ def _holds(function: Any, names: dict[str, Any]) -> bool:
     return any(name in names or _holds(scope.get(name), names) for name in used)
 
 
-def _inline(function: FunctionType) -> Any:
+_inlined: dict[tuple[Any, ...], Any] = {}
+
+
+def inlined(function: Any, **names: Any) -> Any:
+    """`specialize`, compiled into its callers: once in this process for all that ask for it."""
     from ..simd.loops import inline  # which imports Numba
 
-    return inline(function)
+    special = specialize(function, **names)
+    functions = tuple(value for _, value in sorted(names.items()) if callable(value))
+    key = function, special.__name__, functions  # the name tells the other values
+    if key not in _inlined:
+        _inlined[key] = inline(special)
+    return _inlined[key]
 
 
 def _told(value: Any) -> str:

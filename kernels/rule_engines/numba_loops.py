@@ -11,13 +11,13 @@ from numba import carray, types
 from ..compiling import python_text
 from ..compiling.jit import njit, once
 from ..compiling.python_text import indented
-from ..compiling.specialize import specialize
+from ..compiling.specialize import inlined
 from ..crew import atomics
 from ..rule import Rule, undecayed
 from ..simd import lanes
 from ..simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
 from ..simd.half import load, store
-from ..simd.loops import OPTIONS, c_function, inline
+from ..simd.loops import OPTIONS, c_function
 
 LINE = 64  # bytes of a cache line, and of the widest SIMD register
 FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
@@ -49,7 +49,7 @@ def loop(rule: Rule, half: bool) -> Any:
     text += "".join(f"            store({name}_, i, {name}_i)\n" for name in written)
     text += "    restore_denormals(before)\n"
     namespace = {
-        **formulas(rule, maximum=inline(python_text.maximum), sign=inline(python_text.sign)),
+        **formulas(rule, maximum=inlined(python_text.maximum), sign=inlined(python_text.sign)),
         "flush_denormals": flush_denormals,
         "flush_denormals_above": flush_denormals_above,
         "sqrt": np.sqrt,
@@ -65,15 +65,11 @@ def formulas(rule: Rule, **functions: Any) -> dict[str, Any]:
     """The rule's own functions, which call these in the place of NumPy's."""
     made = {"prelude": rule.prelude, "update": rule.update, "after": rule.after}
     return {
-        name: inline(
-            specialize(
-                each,
-                **{
-                    function: own
-                    for function, own in functions.items()
-                    if function in each.__globals__
-                },
-            )
+        name: inlined(
+            each,
+            **{
+                function: own for function, own in functions.items() if function in each.__globals__
+            },
         )
         for name, each in made.items()
         if each is not None
@@ -112,7 +108,7 @@ def _loop_of_lanes(rule: Rule) -> Any:
         text += indented(1, every) + indented(2, inner)
     text += "    restore_denormals(before)\n"
     namespace = {
-        "untouched": inline(_untouched),
+        "untouched": inlined(_untouched),
         **formulas(
             rule,
             sqrt=lanes.sqrt,
@@ -131,7 +127,7 @@ def _loop_of_lanes(rule: Rule) -> Any:
         "load_some": lanes.load_some,
         "store": lanes.store,
         "store_some": lanes.store_some,
-        "T": inline(_same),
+        "T": inlined(_same),
     }
     return njit(**OPTIONS)(python_text.build(rule, "lanes", text, namespace))
 

@@ -10,9 +10,9 @@ from numba.extending import overload
 
 from .. import normal_cdf as formulas
 from ..compiling.python_text import where
-from ..compiling.specialize import specialize
+from ..compiling.specialize import inlined, specialize
 from .exp import clamped_exp
-from .loops import OPTIONS, inline, loop
+from .loops import OPTIONS, loop
 
 
 def normal_cdf(z: Any) -> Any:
@@ -25,6 +25,6 @@ def _normal_cdf(z):
     number = np.float32 if z == types.float32 else np.float64
     terms, others = (tuple(map(number, half)) for half in formulas.terms_of(z == types.float64))
     zero, half, one, four = map(number, formulas.NUMBERS.values())
-    names = {"exp": clamped_exp, "absolute": abs, "where": inline(where)}
+    names = {"exp": clamped_exp, "absolute": abs, "where": inlined(where)}
     compiled = loop(specialize(formulas.formula, **names))  # long enough to stay a call otherwise
     return lambda z: compiled(z, terms, others, zero, half, one, four)

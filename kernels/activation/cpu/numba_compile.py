@@ -11,10 +11,10 @@ from numba import types
 from ...compiling.dtypes import COMPUTED, STORED
 from ...compiling.jit import njit, once
 from ...compiling.python_text import where
-from ...compiling.specialize import specialize
+from ...compiling.specialize import inlined, specialize
 from ...simd import exp, log1p, normal_cdf, tanh
 from ...simd.half import NUMBERS
-from ...simd.loops import OPTIONS, c_function, inline, loop
+from ...simd.loops import OPTIONS, c_function, loop
 from ..formula import KINDS
 from ..python_calls import with_places
 from . import numba_calls
@@ -80,4 +80,4 @@ _SCALARS = {
 
 
 def _compiled(formula: Callable[..., Any]) -> Any:
-    return loop(specialize(formula, **_SCALARS, where=inline(where)))
+    return loop(specialize(formula, **_SCALARS, where=inlined(where)))

@@ -10,10 +10,11 @@ from numba import carray, types
 from ...compiling import python_text
 from ...compiling.jit import once
 from ...compiling.python_text import assigned, indented
+from ...compiling.specialize import inlined
 from ...crew.atomics import pointer
 from ...rule_engines.numba_loops import flush_text, formulas
 from ...simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
-from ...simd.loops import c_function, inline
+from ...simd.loops import c_function
 from ..layout import Layout
 from .numba_words import NAMES
 
@@ -68,7 +69,7 @@ def block_loop(layout: Layout) -> Any:
     text += indented(2, body) + "    restore_denormals(before)\n"
     namespace = {
         **NAMES,
-        **formulas(rule, maximum=inline(python_text.maximum), sign=inline(python_text.sign)),
+        **formulas(rule, maximum=inlined(python_text.maximum), sign=inlined(python_text.sign)),
         "carray": carray,
         "empty": np.empty,
         "flush_denormals": flush_denormals,
