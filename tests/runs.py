@@ -175,13 +175,18 @@ def _takes_long(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """No garbage is looked for among 30,000 tests, which takes a second: not now, nor later."""
+    """No garbage is looked for among 30,000 tests, which takes a second: not now, nor later.
+
+    And seldom in what they leave: Numba makes so many objects that looking through them again and
+    again would be a tenth of compiling.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.enable()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.hookimpl(tryfirst=True)
