@@ -14,8 +14,12 @@ from tolerances import assert_close
 pytestmark = pytest.mark.skipif(bool(why_no_ranks()), reason=why_no_ranks())
 
 REST = tuple(name for name in CASES if name not in SHORT)
-RUNS = [(2, "short"), (3, "short"), (2, "rest"), (3, "rest"), (4, "short")]
-NAMES = {"short": SHORT, "rest": REST}
+UNEVEN = (
+    "Adam", "batches of 7, a last one of 1", "fewer samples than ranks", "accumulate uneven",
+    "weighted validation", "sync, 7",
+)  # fmt: skip
+RUNS = [(2, "short"), (3, "short"), (3, "rest"), (4, "uneven")]
+NAMES = {"short": SHORT, "rest": REST, "uneven": UNEVEN}
 PAIRS = [
     pytest.param(
         ranks, names, name, id=f"{ranks} ranks, {name}",
