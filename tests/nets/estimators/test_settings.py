@@ -31,11 +31,15 @@ from tolerances import ROWS_LIMIT
 BOTH = [
     {"hidden_layer_sizes": (), "learning_rate_init": 0.1},
     {"hidden_layer_sizes": (), "early_stopping": True, "learning_rate_init": 0.1},
-    {"early_stopping": True},
     {"batch_norm": True, "keep_prob": 0.8, "early_stopping": True},
-    {"solver": "sgd", "nesterovs_momentum": False, "clip_norm": 1.0},
+    {
+        "solver": "sgd",
+        "nesterovs_momentum": False,
+        "learning_rate": "adaptive",
+        "alpha": 0.01,
+        "clip_norm": 1.0,
+    },
     {"solver": "lbfgs"},
-    {"learning_rate": "adaptive", "solver": "sgd", "alpha": 0.01},
     {"dtype": "float32", "batch_norm": True, "learning_rate_init": 0.001},
     {
         "dtype": "float16",
@@ -45,16 +49,27 @@ BOTH = [
     {"batch_norm": True},
     {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 2},
     {"hidden_layer_sizes": (), "alpha": 0.1, "batch_size": 32},
-    {"hidden_layer_sizes": (16, 8), "activation": "tanh"},
-    {"solver": "rmsprop", "beta_2": 0.9, "epsilon": 1e-6, "weight_decay": 1e-4},
-    {"solver": "adamw", "weight_decay": 0.1, "beta_2": 0.99, "clip_norm": 5.0},
-    {"solver": "adamw", "no_decay": "1-D", "groups": {"0.*": {"lr": 0.003}}},
+    {
+        "solver": "rmsprop",
+        "beta_2": 0.9,
+        "epsilon": 1e-6,
+        "weight_decay": 1e-4,
+        "hidden_layer_sizes": (16, 8),
+        "activation": "tanh",
+    },
+    {
+        "solver": "adamw",
+        "weight_decay": 0.1,
+        "beta_2": 0.99,
+        "clip_norm": 5.0,
+        "no_decay": "1-D",
+        "groups": {"0.*": {"lr": 0.003}},
+    },
     {"normalize": False, "engine": "array"},
 ]
 OF_CLASSES = [
-    {"class_weight": "balanced", "early_stopping": True},
+    {"class_weight": "balanced", "early_stopping": True, "dtype": "float32"},
     {"hidden_layer_sizes": (), "class_weight": "balanced", "learning_rate_init": 0.1},
-    {"dtype": "float32", "early_stopping": True},
 ]
 
 
