@@ -164,7 +164,8 @@ def _takes_long(item: pytest.Item) -> bool:
     if "proving" in item.path.parts or item.get_closest_marker("hostcuda"):
         return True
     given = getattr(getattr(item, "callspec", None), "params", {})
-    if {one for one in given.values() if isinstance(one, str)} & _RARE:
+    told = [one.removeprefix("dense-") for one in given.values() if isinstance(one, str)]
+    if {one.replace("-", "_").partition("_without")[0] for one in told} & _RARE:
         return True
     rule = given.get("name", getattr(given.get("kind"), "rule", "sgd"))
     if given.get("dtype") == "float16" and f"{rule}".removesuffix("_step") in _LATER:
