@@ -99,7 +99,14 @@ def some(tmp_path_factory):
 # --- what it measures -----------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "section",
-    ["tensors", "beside-blas", "vectorize", "training", "step-parts", "estimators"],
+    [
+        "tensors",
+        "beside-blas",
+        "vectorize",
+        "training",
+        "step-parts",
+        pytest.param("estimators", marks=pytest.mark.slow),
+    ],
 )
 def test_every_path_of_a_section_is_measured(section, measured):
     report, _, _ = measured(section)
@@ -140,6 +147,7 @@ def assert_curves_by_us_and_by_pytorch(report):
     assert all(len(one.loss) == run.EPOCHS["small"] for one in report.curves)
 
 
+@pytest.mark.slow
 def test_estimators_are_judged_by_their_scores_and_written(measured):
     report, text, file = measured("estimators")
     works = workloads("estimators", Choice("small", "cpu"))

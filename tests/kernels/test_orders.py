@@ -146,7 +146,13 @@ def test_results_of_activations_lie_in_the_order_of_their_input(name, order):
 
 
 # --- dropout --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(dtype, marks=[] if dtype == "float32" else [pytest.mark.slow])
+        for dtype in DTYPES
+    ],
+)
 @pytest.mark.parametrize(("shape", "order"), ORDERS)
 def test_dropout_has_one_mask_whatever_the_order(engine, shape, order, dtype):
     """Elements are counted in C order: y in x's order, dy in another one, the same mask."""

@@ -77,7 +77,7 @@ def arrays_of(result, path, case):
 
 # --- numbers --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("activation", [None, "relu"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", OPERATIONS)
 @pytest.mark.parametrize("path", PATHS)
 def test_every_path_follows_the_oracle(case, path, what, dtype, activation):

@@ -99,6 +99,7 @@ def test_ranks_that_do_not_start_are_skipped_with_the_reason(monkeypatch):
     assert counted(groups, 1, False) is None
 
 
+@pytest.mark.slow
 def test_more_ranks_than_cores_are_not_timed(monkeypatch):
     groups = RankGroups()
     work = RankedStep(groups, 2, 1)

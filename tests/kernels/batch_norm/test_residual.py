@@ -52,6 +52,7 @@ def test_without_gamma_or_beta(engine, without):
     check(engine, bare)
 
 
+@pytest.mark.slow  # compiled for float16
 @pytest.mark.parametrize("parameters", ["float32", "float16"])
 def test_parameters_of_another_dtype(engine, parameters):
     case = make((9, 4, 5), dtype="float16", parameters=parameters, activation="relu", residual=True)
@@ -163,7 +164,13 @@ def test_no_channels(engine):
 
 # --- threads and ranks ----------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "name", ["many channels", "few channels, large slabs", "rows", "float16, channels last"]
+    "name",
+    [
+        "many channels",
+        "few channels, large slabs",
+        "rows",
+        pytest.param("float16, channels last", marks=pytest.mark.slow),
+    ],
 )
 def test_every_number_of_threads_gives_the_same_bits(set_threads, name):
     shape, axis, dtype = SHARED[name]

@@ -37,6 +37,7 @@ def test_without_gamma_or_beta_or_running_statistics(engine, without, axis):
     infer(engine, bare._replace(running_mean=case.running_mean, running_var=case.running_var))
 
 
+@pytest.mark.slow  # compiled for float16
 @pytest.mark.parametrize(("shape", "axis"), [((9, 4, 5), 1), ((9, 5, 4), -1)])
 def test_float32_parameters_of_float16_arrays(engine, shape, axis):
     case = make(shape, axis, dtype="float16", parameters="float32", activation="relu")

@@ -491,7 +491,7 @@ class Watched(AdamW):
 
 
 @pytest.mark.parametrize("more", [{}, {"clip_norm": 0.2}, {"frozen": "0.*"}])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_captured_steps_have_groups(reference, dtype, more):
     """As steps layer by layer have them; a bias before a batch norm has no gradient but rounding.
 

@@ -218,15 +218,24 @@ LAYERS = {
 NORMS = [name for name in LAYERS if name.startswith(("layer", "rms", "group", "norms"))]
 
 
+def each_name(names):
+    """Norms with an activation are compiled anew, each."""
+    rare = [name for name in NORMS if name.endswith(("gelu", "silu"))]
+    return pytest.mark.parametrize(
+        "name",
+        [pytest.param(name, marks=pytest.mark.slow if name in rare else ()) for name in names],
+    )
+
+
 @each_dtype
-@pytest.mark.parametrize("name", LAYERS)
+@each_name(LAYERS)
 def test_every_layer(by_layers, name, dtype):
     found, _ = check(Case(LAYERS[name]), by_layers, dtype)
     assert found.history.loss[-1] < found.history.loss[0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 23, 70])  # 23: a last batch of one row
-@pytest.mark.parametrize("name", NORMS)
+@each_name(NORMS)
 def test_norms_of_rows_take_batches_of_any_size(by_layers, name, batch_size):
     case = Case(LAYERS[name], optimizer=lambda p: SGD(p, lr=0.01))
     check(case, by_layers, batch_size=batch_size, epochs=2)

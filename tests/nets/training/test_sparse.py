@@ -106,7 +106,9 @@ def test_it_is_training_on_the_array(kind, case):
     assert found[0][1].stopped == found[1][1].stopped
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("float16", marks=pytest.mark.slow), "float32", "float64"]
+)
 @pytest.mark.parametrize("given", ["float32", "float64", "int8", "bool"])
 def test_dtypes_are_the_networks_a_batch_at_a_time(dtype, given):
     def values(x):
