@@ -37,18 +37,24 @@ def _holds(function: Any, names: dict[str, Any]) -> bool:
     return any(name in names or _holds(scope.get(name), names) for name in used)
 
 
+def _calls(function: Any, names: dict[str, Any]) -> bool:
+    """Whether it calls others that hold one of the names: it is no innermost loop then."""
+    scope = function.__globals__
+    return any(_holds(scope.get(name), names) for name in function.__code__.co_names)
+
+
 _inlined: dict[tuple[Any, ...], Any] = {}
 
 
 def inlined(function: Any, **names: Any) -> Any:
     """`specialize`, compiled into its callers: once in this process for all that ask for it."""
-    from ..simd.loops import inline  # which imports Numba
+    from ..simd.loops import inline, part  # which imports Numba
 
     special = specialize(function, **names)
     functions = tuple(value for _, value in sorted(names.items()) if callable(value))
     key = function, special.__name__, functions  # the name tells the other values
     if key not in _inlined:
-        _inlined[key] = inline(special)
+        _inlined[key] = (part if _calls(function, names) else inline)(special)
     return _inlined[key]
 
 
