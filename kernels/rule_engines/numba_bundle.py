@@ -3,6 +3,9 @@
 Small ones are stepped in the same call of compiled code. Where there is more to do, they are seen
 as one long run of elements: one compiled walk hands each piece of it to the same loop that a single
 large array has, so that threads share it however its elements are spread over arrays.
+
+Slices are copied by a loop, and searched by one: Numba takes two seconds to compile the assignment
+of a slice, whose error it words, and a third of one for `searchsorted`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from ...backend import Array
 from ..compiling.jit import cfunc, njit
 from ..crew.atomics import call, pointer
 from ..crew.crew import HELPED
+from ..simd.loops import copy, part
 from .base import Kept
 from .entry import (
     ARRAYS,
@@ -39,7 +43,7 @@ UNSORTED = 1 + max(DONE, UNFIT, UNCOMPILED, LARGE, MIXED)
 MOVES = 32  # of an array's place, on average, after which another way of sorting is quicker
 
 
-@njit()
+@part
 def _sort(order: Any, keys: Any) -> bool:
     """Sort `order` by its keys, moving few; False, and `order` in between, where that is long."""
     moves = MOVES * order.size
@@ -55,7 +59,7 @@ def _sort(order: Any, keys: Any) -> bool:
     return True
 
 
-@njit()
+@part
 def _all_apart(addresses: Any, ends: Any, itemsize: int, order: Any) -> bool:
     """Whether no array that is written shares memory with any other, of whichever call."""
     arguments = addresses.shape[1]
@@ -147,7 +151,7 @@ def step_each(
         for argument in range(words[ARRAYS]):
             words[JOB + argument] = addresses[k, argument]
         if groups.size:
-            own[:] = every[groups[k] * width : (groups[k] + 1) * width]
+            copy(every[groups[k] * width : (groups[k] + 1) * width], own)
         if ends[k] > done:
             call(words[LOOPS + kind], 0, ends[k] - done, plan + 8 * JOB)
         done = ends[k]
@@ -223,9 +227,15 @@ def walk(low: int, high: int, job: Any) -> None:
     ends = carray(pointer(head[4]), head[2], INT64)
     width = FIRST_SCALAR + head[5]
     own = np.empty(width, dtype=np.int64)
-    own[:] = carray(job, width, INT64)
+    copy(carray(job, width, INT64), own)
     groups = carray(pointer(head[6]), head[2], INT64)
-    k = np.searchsorted(ends, low, side="right")
+    k, after = 0, head[2]  # in between lies the first that ends behind low
+    while k < after:
+        middle = (k + after) // 2
+        if ends[middle] > low:
+            after = middle
+        else:
+            k = middle + 1
     while low < high:
         begin, end = (ends[k - 1] if k else 0), min(ends[k], high)
         for argument in range(head[3]):
@@ -233,7 +243,7 @@ def walk(low: int, high: int, job: Any) -> None:
         if head[6]:
             before = groups[k] * head[5]
             every = carray(job, width + before, INT64)
-            own[FIRST_SCALAR:] = every[FIRST_SCALAR + before :]
+            copy(every[FIRST_SCALAR + before :], own[FIRST_SCALAR:])
         call(head[0], low - begin, end - begin, own.ctypes.data)
         low = end
         k += 1

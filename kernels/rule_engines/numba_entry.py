@@ -9,6 +9,7 @@ from numba import carray, types
 from ..compiling.jit import njit
 from ..crew.atomics import call, pointer
 from ..crew.crew import HELPED
+from ..simd.loops import part
 from .entry import (
     ARRAYS,
     COEFFICIENTS,
@@ -28,7 +29,7 @@ from .numba_loops import FIRST_SCALAR
 INT64, FLOAT64 = types.int64, types.float64
 
 
-@njit()
+@part
 def _apart(addresses: Any, nbytes: int) -> bool:
     for a in range(addresses.size):
         for b in range(a):
@@ -37,7 +38,7 @@ def _apart(addresses: Any, nbytes: int) -> bool:
     return True
 
 
-@njit()
+@part
 def _fill(arrays: Any, coefficients: Any, plan: Any, job: Any) -> Any:
     """Look at the arrays of one call and write the job there; what `read_arrays` returns."""
     words = carray(pointer(plan), WORDS, INT64)

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from ..compiling.jit import njit
 from ..crew.atomics import pointer
+from ..simd.loops import part
 
 # Words of an array object, from the last of those that every Python object begins with.
 TYPE, DATA, NDIM, SHAPE, STRIDES, _, DTYPE, FLAGS = range(8)
@@ -89,13 +89,13 @@ TABLE = _table()
 TABLE_WORDS = TABLE.size
 
 
-@njit()
+@part
 def word(address: Any) -> Any:
     """The 8 bytes there."""
     return carray(pointer(address), 1, INT64)[0]
 
 
-@njit()
+@part
 def items(table: Any, address: Any, count: int) -> Any:
     """The addresses of the `count` items of a tuple; none where it is another object."""
     if word(address + table[START]) != table[TUPLE] or word(address + table[COUNT]) != count:
@@ -103,7 +103,7 @@ def items(table: Any, address: Any, count: int) -> Any:
     return carray(pointer(address + table[ITEMS]), count, INT64)
 
 
-@njit()
+@part
 def read_floats(table: Any, address: Any, values: Any) -> bool:
     """Write to `values` what a tuple of floats holds; False where it is something else."""
     numbers = items(table, address, values.size)
@@ -114,7 +114,7 @@ def read_floats(table: Any, address: Any, values: Any) -> bool:
     return numbers.size == values.size
 
 
-@njit()
+@part
 def _is_dense(shape: Any, strides: Any, itemsize: int, size: int) -> bool:
     """Whether the axes, in some order, fill memory without gaps."""
     reach = itemsize
@@ -125,7 +125,7 @@ def _is_dense(shape: Any, strides: Any, itemsize: int, size: int) -> bool:
     return reach == size * itemsize
 
 
-@njit()
+@part
 def _same_order(shape: Any, strides: Any, others: Any) -> bool:
     for axis in range(shape.size):
         if shape[axis] > 1 and strides[axis] != others[axis]:
@@ -133,7 +133,7 @@ def _same_order(shape: Any, strides: Any, others: Any) -> bool:
     return True
 
 
-@njit()
+@part
 def read_arrays(table: Any, objects: Any, addresses: Any) -> Any:
     """Look at the arrays of one call: the second is only read, every other is written.
 
