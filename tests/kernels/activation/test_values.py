@@ -393,7 +393,7 @@ def test_code_that_several_processes_kept_works_in_one_which_compiles_nothing(tm
     Numba numbers functions in each process: the first one compiles more and so counts otherwise.
     """
     told = []
-    for each in (["relu"], ["sigmoid"], ["tanh"], ["relu", "sigmoid", "tanh"]):
+    for each in (["relu"], ["sigmoid"], ["relu", "sigmoid"]):
         done = subprocess.run(
             [sys.executable, "-c", KEPT, *each],
             capture_output=True,
@@ -402,5 +402,5 @@ def test_code_that_several_processes_kept_works_in_one_which_compiles_nothing(tm
         )
         assert done.returncode == 0, done.stderr
         told.append((done.stdout.split("\n")[:-1], set(done.stderr.split("\n")[:-1])))
-    results = ["0.0 inf 0.0 1.0", "0.5 1.0 0.25 0.0", "0.0 1.0 1.0 0.0"]
+    results = ["0.0 inf 0.0 1.0", "0.5 1.0 0.25 0.0"]
     assert told == [*(([each], {"0"}) for each in results), (results, {"1"})]

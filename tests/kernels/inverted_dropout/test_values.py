@@ -432,7 +432,7 @@ import numpy as np
 from onepass.kernels import dropout
 from onepass.kernels.inverted_dropout.cpu import numba_cpu
 numba_cpu.SHARED = 100
-for dtype in ("float16", "float32", "float64"):
+for dtype in ("float16", "float32"):
     for size in (3, 300):
         dropout(np.zeros(size, dtype), 0.5, seed=0, draw=0)
     stats = numba_cpu.compiled(np.dtype(dtype).char).stats
@@ -449,4 +449,4 @@ for dtype in ("float16", "float32", "float64"):
         )
         assert done.returncode == 0, done.stderr
         told.append(re.findall(r"^[\d ]+$", done.stdout, re.MULTILINE))
-    assert told == [["0 1", "0"] * 3, ["1 0", "1"] * 3]
+    assert told == [["0 1", "0"] * 2, ["1 0", "1"] * 2]

@@ -417,7 +417,7 @@ def test_a_second_process_compiles_nothing(tmp_path):
 import numpy as np
 from onepass.kernels import softmax_cross_entropy
 from onepass.kernels.softmax.cpu.numba_rows import entry
-for dtype in ("float16", "float32", "float64"):
+for dtype in ("float16", "float32"):
     softmax_cross_entropy(np.zeros((2, 3), dtype), np.zeros(2, int))
     stats = entry(np.dtype(dtype).char).stats
     print(len(stats.cache_hits), len(stats.cache_misses))
@@ -432,4 +432,4 @@ for dtype in ("float16", "float32", "float64"):
         )
         assert done.returncode == 0, done.stderr
         told.append(re.findall(r"\d \d", done.stdout))
-    assert told == [["0 1"] * 3, ["1 0"] * 3]
+    assert told == [["0 1"] * 2, ["1 0"] * 2]
