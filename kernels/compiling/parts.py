@@ -1,8 +1,9 @@
 """Functions that are compiled only to be part of others, in half the time.
 
 Numba optimizes each function and makes machine code of it before it goes into its callers, where
-the same is done again, level by level. A part is left as it is, and optimized with its callers.
-An innermost loop should be no part: alone it is vectorized for sure, among others it may not be.
+the same is done again, level by level. No machine code is made of what Python never calls. What
+holds no innermost loop is not optimized alone, either; a loop is, since it is vectorized then for
+sure, which among others it may not be.
 """
 
 from __future__ import annotations
@@ -15,11 +16,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 
-class _Part(JITCodeLibrary):
+class _Loop(JITCodeLibrary):
     """The code of one function, which Numba never runs by itself."""
-
-    def _optimize_final_module(self) -> None:
-        pass
 
     def _finalize_final_module(self) -> None:
         """Load nothing but the variables for what such code takes from Python, which Numba sets."""
@@ -29,13 +27,31 @@ class _Part(JITCodeLibrary):
         self._finalized = True
 
 
-class _PartCompiler(Compiler):
+class _Part(_Loop):
+    def _optimize_final_module(self) -> None:
+        pass
+
+
+class _LoopCompiler(Compiler):
+    library = _Loop
+
     def compile_extra(self, function: Any) -> Any:
-        self.state.library = _Part(self.state.targetctx.codegen(), function.__qualname__)
+        self.state.library = self.library(self.state.targetctx.codegen(), function.__qualname__)
         return super().compile_extra(function)
 
 
+class _PartCompiler(_LoopCompiler):
+    library = _Part
+
+
+_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def inner_loop(**options: Any) -> Any:
+    """`numba.njit` of loops that compiled code calls, and Python never."""
+    return numba.njit(**options, **_WRAPPERS, pipeline_class=_LoopCompiler)
+
+
 def part(**options: Any) -> Any:
-    """`numba.njit` of functions that compiled code calls, and Python never."""
-    wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return numba.njit(**options, **wrappers, pipeline_class=_PartCompiler)
+    """The same of functions without an innermost loop, or with one that need not be quick."""
+    return numba.njit(**options, **_WRAPPERS, pipeline_class=_PartCompiler)

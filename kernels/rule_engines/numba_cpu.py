@@ -18,7 +18,7 @@ import numpy as np
 from ...backend import Array
 from ...backend.memory_pool import empty_like
 from ..compiling.dtypes import compute_dtype
-from ..compiling.python_text import array_names, scalar_names
+from ..compiling.python_text import scalar_names
 from ..crew.board import lead
 from ..crew.crew import ENDED, HELPED, REFUSED, SHARED, UNENDED, get_crew
 from ..groups import groups_of, of_group
@@ -27,7 +27,7 @@ from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
 from .base import Engine, Kept
 from .entry import DONE, LARGE, MIXED, UNCOMPILED, UNFIT, Plan, plan_of
-from .numba_loops import loop, shared_loop
+from .numba_loops import FIRST_SCALAR, shared_loop
 
 if TYPE_CHECKING:
     from .numba_bundle import Bundle
@@ -111,12 +111,14 @@ class NumbaEngine(Engine):
     ) -> None:
         plain = tuple(map(np.asarray, arrays))  # a subclass, such as of mapped files, is none
         if not self.quick(rule, plain, coefficients):
-            _run_pieces(loop(rule, False), arrays, coefficients)
+            with _pieces(arrays) as pieces:
+                for piece in pieces:
+                    if not self.quick(rule, piece, coefficients):
+                        _run_piece(rule, piece, coefficients)
 
     def warmup(self, rule: Rule, dtype: str) -> None:
-        arrays = tuple(np.zeros(1, compute_dtype(dtype)) for _ in array_names(rule))
-        loop(rule, False)(*arrays, *(1.0 for _ in scalar_names(rule)))
         plan_of(rule).compile(np.dtype(dtype))
+        shared_loop(rule, compute_dtype(dtype))  # for pieces of arrays in other layouts
         get_crew()
 
 
@@ -180,11 +182,11 @@ def _run_bundle(rule: Rule, bundle: Bundle, coefficients: tuple[float, ...]) -> 
         get_crew().alone(walk.address, bundle.size, job)
 
 
-def _run_pieces(compiled: Any, arrays: tuple[Array, ...], coefficients: tuple[float, ...]) -> None:
+def _pieces(arrays: tuple[Array, ...]) -> Any:
+    """The iterator over pieces of the arrays, each of which is contiguous and of a native dtype."""
     contiguous = ["contig", "aligned", "nbo"]
     written, read = ["readwrite", *contiguous], ["readonly", *contiguous]
-    iterate: Any = np.nditer
-    pieces = iterate(
+    return np.nditer(
         list(arrays),
         flags=["external_loop", "buffered", "grow_inner"],
         op_flags=[written, read, *[written] * (len(arrays) - 2)],
@@ -192,6 +194,11 @@ def _run_pieces(compiled: Any, arrays: tuple[Array, ...], coefficients: tuple[fl
         casting="same_kind",
         buffersize=PIECE,
     )
-    with pieces:
-        for piece in pieces:
-            compiled(*piece, *coefficients)
+
+
+def _run_piece(rule: Rule, piece: tuple[np.ndarray, ...], coefficients: tuple[float, ...]) -> None:
+    """The loop over arrays that compiled code can't look at: where Python's fields aren't known."""
+    first, job = piece[0], np.zeros(plan_of(rule).words, np.int64)
+    job[: len(piece)] = [each.ctypes.data for each in piece]
+    job.view(np.float64)[FIRST_SCALAR:] = coefficients
+    get_crew().alone(shared_loop(rule, first.dtype.name).address, first.size, job)

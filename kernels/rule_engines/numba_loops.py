@@ -9,7 +9,7 @@ import numpy as np
 from numba import carray, types
 
 from ..compiling import python_text
-from ..compiling.jit import njit, once
+from ..compiling.jit import once
 from ..compiling.python_text import indented
 from ..compiling.specialize import inlined
 from ..crew import atomics
@@ -17,15 +17,14 @@ from ..rule import Rule, undecayed
 from ..simd import lanes
 from ..simd.denormals import flush_denormals, flush_denormals_above, restore_denormals
 from ..simd.half import load, store
-from ..simd.loops import OPTIONS, c_function
+from ..simd.loops import c_function, inline
 
 LINE = 64  # bytes of a cache line, and of the widest SIMD register
 FIRST_SCALAR = 8  # words of a job before its coefficients; the arrays' addresses come first
 
 
-@once
 def loop(rule: Rule, half: bool) -> Any:
-    """The compiled loop(*arrays, *coefficients) over contiguous one-dimensional arrays.
+    """The loop(*arrays, *coefficients) over contiguous one-dimensional arrays, to be compiled.
 
     The elements before the first cache line that `p` begins go first, so that the rest is loaded
     and stored in whole lines: large NumPy arrays begin 16 bytes into one. With `half` the arrays
@@ -58,7 +57,7 @@ def loop(rule: Rule, half: bool) -> Any:
         "store": store,
         "float32": np.float32,
     }
-    return njit(**OPTIONS)(python_text.build(rule, "loop", text, namespace))
+    return python_text.build(rule, "loop", text, namespace)
 
 
 def formulas(rule: Rule, **functions: Any) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def _loop_of_lanes(rule: Rule) -> Any:
         "store_some": lanes.store_some,
         "T": inlined(_same),
     }
-    return njit(**OPTIONS)(python_text.build(rule, "lanes", text, namespace))
+    return python_text.build(rule, "lanes", text, namespace)
 
 
 def _stepped(names: tuple[str, ...], element: str, some: str = "", chosen: str = "") -> str:
@@ -161,7 +160,7 @@ def shared_loop(rule: Rule, dtype: str) -> Any:
     half = dtype == "float16"
     text += f"    loop({', '.join(names)}, {values})\n"
     namespace = {
-        "loop": loop(rule, half),
+        "loop": inline(loop(rule, half)),
         "carray": carray,
         "pointer": atomics.pointer,
         "int64": types.int64,

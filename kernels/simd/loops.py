@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 from numba import types
 
 from ..compiling.jit import cfunc
+from ..compiling.parts import inner_loop
 from ..compiling.parts import part as part_with
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+_SUMS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
 
-_INNER: dict[str, Any] = {
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}  # half the compiling
-inline = numba.njit(**OPTIONS, **_INNER)
-loop = numba.njit(**OPTIONS, **_INNER, forceinline=True)  # a call costs what a short loop does
 part = part_with(**OPTIONS)
-_SUMS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}, **_INNER}
-reduction = numba.njit(**_SUMS)
-reduction_loop = numba.njit(**_SUMS, forceinline=True)
+inline = inner_loop(**OPTIONS)
+loop = inner_loop(**OPTIONS, forceinline=True)  # a call costs what a short loop does
+reduction = inner_loop(**_SUMS)
+reduction_loop = inner_loop(**_SUMS, forceinline=True)
 
 _CALL = types.void(types.int64, types.int64, types.voidptr)
 

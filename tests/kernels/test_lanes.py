@@ -233,7 +233,7 @@ def test_nothing_is_written_beside_the_arrays(name):
 def blocks_of(name, dtype):
     """Runs of machine code between labels, of a rule's loop."""
     rule = RULES[name].without_decay
-    compiled = njit(**OPTIONS)(numba_loops.loop(rule, False).py_func)
+    compiled = njit(**OPTIONS)(numba_loops.loop(rule, False))
     compiled(*(np.zeros(4, dtype) for _ in array_names(rule)), *[1.0] * len(scalar_names(rule)))
     (text,) = compiled.inspect_asm().values()
     return re.split(r"^\.L\w+:", text, flags=re.MULTILINE)
@@ -258,7 +258,7 @@ def test_code_that_lies_on_disk_is_for_one_processor_only():
     """The name of the processor and its features are in the key of what Numba keeps."""
     from numba.core.registry import cpu_target
 
-    compiled = numba_loops.loop(RULES["adam"], False)
+    compiled = numba_loops.shared_loop(RULES["adam"], "float32")
     codegen = cpu_target.target_context.codegen()
     key = compiled._cache._index_key((), codegen)
     assert key[1] == codegen.magic_tuple()

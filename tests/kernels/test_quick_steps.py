@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def quick_only(monkeypatch):
     """No thorough check, no search for an engine, no iterator over pieces."""
     monkeypatch.setattr(launching, "check_arrays", never)
     monkeypatch.setattr(launching, "find_engine", never)
-    monkeypatch.setattr(numba_cpu, "_run_pieces", never)
+    monkeypatch.setattr(numba_cpu, "_pieces", never)
     monkeypatch.setattr(stepping.Optimizer, "_check", never)
 
 
@@ -175,7 +175,7 @@ def test_an_overlap_is_found_wherever_it_lies_in_memory():
 
 def test_float16_where_the_processor_can_not_convert_it(monkeypatch):
     monkeypatch.setattr(half, "conversions_missing", lambda: True)
-    monkeypatch.setattr(numba_cpu, "plan_of", entry.Plan)
+    monkeypatch.setattr(numba_cpu, "plan_of", cache(entry.Plan))
     rule = RULES["adam_step"]
     arrays = {key: drawn((4, 5), "float16", seed=k) for k, key in enumerate(rule.arrays)}
     assert_step(kernels.adam_step, rule, arrays, {"step": 3})
@@ -183,6 +183,17 @@ def test_float16_where_the_processor_can_not_convert_it(monkeypatch):
     before = params[0].copy()
     SGD(params, lr=1.0, clip_norm=1e3).step(grads)
     assert all((param == before - 1).all() for param in params)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(0,), (7,), (90, 100)])
+def test_where_python_s_fields_are_not_known(monkeypatch, shape, dtype):
+    monkeypatch.setattr(numba_cpu.NumbaEngine, "quick", lambda *_: False)
+    monkeypatch.setattr(numba_cpu.NumbaEngine, "quick_each", lambda *_: False)
+    rule = RULES["adam_step"]
+    arrays = {key: drawn(shape, dtype, seed=k) for k, key in enumerate(rule.arrays)}
+    assert_step(kernels.adam_step, rule, arrays, {"step": 3})
+    assert_step(kernels.adam_step, rule, {k: a[..., ::2] for k, a in arrays.items()}, {"step": 4})
 
 
 def test_what_is_no_tuple_of_floats_or_arrays_is_refused():

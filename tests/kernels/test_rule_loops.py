@@ -25,7 +25,7 @@ def code_of(function, rule, dtype):
 @pytest.mark.parametrize("name", RULES)
 def test_arithmetic_is_on_vectors_of_the_array_type(name, dtype):
     rule = RULES[name]
-    text = code_of(numba_loops.loop(rule, False).py_func, rule, dtype)
+    text = code_of(numba_loops.loop(rule, False), rule, dtype)
     widths = {int(width) for width in re.findall(VECTOR.format(LLVM_TYPE[dtype]), text)}
     assert widths, f"{name} {dtype}: no vector arithmetic"
     assert max(widths) * np.dtype(dtype).itemsize >= 16, widths
@@ -33,7 +33,7 @@ def test_arithmetic_is_on_vectors_of_the_array_type(name, dtype):
 
 def test_float32_code_computes_nothing_in_float64_inside_the_loop():
     rule = RULES["adam"]
-    text = code_of(numba_loops.loop(rule, False).py_func, rule, "float32")
+    text = code_of(numba_loops.loop(rule, False), rule, "float32")
     assert not re.search(r"= f(?:mul|add|sub|div)[a-z ]* (?:<\d+ x )?double", text)
 
 
