@@ -47,7 +47,7 @@ def njit(signature: Any = None, **options: Any) -> Callable[[Callable[..., Any]]
     def decorate(function: Callable[..., Any]) -> Any:
         _check_switched_on()
         with _compiling():  # numba.njit with a signature counts functions without the lock
-            compiled = numba.njit(**options)(function)
+            compiled = numba.njit(**options, no_cfunc_wrapper=True)(function)
             _keep_on_disk(compiled, function, options)
             if signature is not None:
                 compiled.compile(signature)
