@@ -1,4 +1,4 @@
-"""First calls from many threads at once: each function is compiled once, one at a time."""
+"""First calls: each function is compiled once, one at a time, and no more of it than is needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from numba.core.codegen import JITCodeLibrary
+from onepass.kernels.compiling.jit import njit
+from onepass.kernels.simd.loops import inline, part
 
 CHILD = '''
 """Four operations, each first called by several threads at once; prints what was compiled how."""
@@ -94,3 +98,35 @@ def test_threads_compile_one_at_a_time_and_nothing_twice():
     assert told["overlaps"] == 0
     assert len(told["names"]) >= 8, told["names"]
     assert len(set(told["names"])) == len(told["names"]), told["names"]
+
+
+@inline
+def doubled(a):
+    for i in range(a.size):
+        a[i] += a[i]
+
+
+@part
+def quadrupled(a):
+    doubled(a)
+    doubled(a)
+
+
+def entered(a):
+    quadrupled(a)
+
+
+def test_machine_code_is_made_of_what_python_calls_only(monkeypatch):
+    made, finish = [], JITCodeLibrary._finalize_final_module
+
+    def finished(library):
+        made.append(library.name)
+        finish(library)
+
+    monkeypatch.setattr(JITCodeLibrary, "_finalize_final_module", finished)
+    monkeypatch.setattr("onepass.kernels.compiling.jit._keep_on_disk", lambda *_: None)
+    a = np.ones(1000)
+    njit("void(float64[::1])")(entered)(a)
+    assert (a == 4).all()
+    assert sum(name == "entered" for name in made) == 1
+    assert not {"doubled", "quadrupled"} & set(made)
