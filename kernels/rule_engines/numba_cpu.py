@@ -186,7 +186,8 @@ def _pieces(arrays: tuple[Array, ...]) -> Any:
     """The iterator over pieces of the arrays, each of which is contiguous and of a native dtype."""
     contiguous = ["contig", "aligned", "nbo"]
     written, read = ["readwrite", *contiguous], ["readonly", *contiguous]
-    return np.nditer(
+    iterate: Any = np.nditer
+    return iterate(
         list(arrays),
         flags=["external_loop", "buffered", "grow_inner"],
         op_flags=[written, read, *[written] * (len(arrays) - 2)],
