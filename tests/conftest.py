@@ -11,6 +11,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # What JAX computes is compared, and never timed: it compiles in half the time.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# PyTorch would compile a file for each kind of SIMD that the processor has, to see whether it can.
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
