@@ -27,7 +27,7 @@ from .report.record import Curve, Fitted, Ranked, Report, Skipped, read_report
 from .report.terminal import print_report
 from .suite import EFFORTS, LONG, SECTIONS, Choice, estimator_tables, workloads
 from .workloads.estimators import PATHS, STARTS, scores, why_no_estimators
-from .workloads.ranks import COUNTED, counted
+from .workloads.ranks import COUNTED, OfRanks, counted
 from .workloads.training import train_curves, why_no_training
 
 EPOCHS = {"small": 1, "quick": 5, "default": 20, "full": 40}
@@ -77,7 +77,7 @@ def bench(
     works = [work for name in chosen for work in workloads(name, choice)]
     curves = list(_curves(choice)) if "training" in chosen else []
     fits = list(_fits(choice)) if "estimators" in chosen else []
-    counts = list(_counts(choice)) if "ranks" in chosen else []
+    counts = list(_counts(choice, works)) if "ranks" in chosen else []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("", total=len(works) + len(curves) + len(fits) + len(counts))
         for workload in works:
@@ -178,11 +178,13 @@ def _fits(choice: Choice) -> Iterator[tuple[str, Callable[[], Fitted]]]:
             yield f"{case.name} by {path}", partial(scores, case, path)
 
 
-def _counts(choice: Choice) -> Iterator[tuple[str, Callable[[], Ranked | None]]]:
-    """What ranks send and hold, to be counted later."""
+def _counts(
+    choice: Choice, works: Iterable[Workload]
+) -> Iterator[tuple[str, Callable[[], Ranked | None]]]:
+    """What ranks send and hold, to be counted later, by those that are timed."""
     if choice.on_a_gpu:
         return
-    groups = RankGroups()
+    groups = next((work.groups for work in works if isinstance(work, OfRanks)), RankGroups())
     for ranks, sharded in COUNTED:
         yield f"{ranks} ranks", partial(counted, groups, ranks, sharded)
 

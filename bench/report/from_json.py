@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -51,7 +52,7 @@ def _made(content: Any, kind: Any, name: str) -> Any:
 
 
 def _dataclass(content: dict[str, Any], kind: Any, name: str) -> Any:
-    hints, made = get_type_hints(kind), {}
+    hints, made = _hints(kind), {}
     for field in fields(kind):
         if field.name in content:
             made[field.name] = _made(content[field.name], hints[field.name], f"{name}.{field.name}")
@@ -60,6 +61,12 @@ def _dataclass(content: dict[str, Any], kind: Any, name: str) -> Any:
     if unknown := content.keys() - made.keys():
         raise ValueError(f"{name} has {min(unknown)!r}, which is unknown")
     return kind(**made)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of its fields: working them out takes longer than one entry of a list does."""
+    return get_type_hints(kind)
 
 
 def _checked(content: Any, kind: Any, name: str) -> Any:

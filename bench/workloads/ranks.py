@@ -59,7 +59,7 @@ class OfRanks(Workload):
     warm = False  # a request begins with what is not counted
 
     def __init__(self, groups: RankGroups) -> None:
-        self._groups = groups
+        self.groups = groups
 
     @property
     def bytes(self) -> int:
@@ -67,14 +67,14 @@ class OfRanks(Workload):
         return 0
 
     def missing(self, path: str) -> str:
-        return too_many(_ranks_of(path)) or self._groups.why_not(_ranks_of(path))
+        return too_many(_ranks_of(path)) or self.groups.why_not(_ranks_of(path))
 
     def effort(self, given: Effort) -> Effort:
         """All of the rounds: a block is a single request."""
         return given
 
     def _asking(self, ranks: int, what: str, **request: object) -> Candidate:
-        processes = self._groups.of(ranks)
+        processes = self.groups.of(ranks)
         return Candidate(partial(processes.ask, what, **request), told=True)
 
 
@@ -115,7 +115,7 @@ class RankedStep(OfRanks):
         """The parameters after some steps."""
         with tempfile.TemporaryDirectory(prefix="onepass-bench-") as folder:
             file = Path(folder) / "parameters.npy"
-            self._groups.of(way.ranks).ask(
+            self.groups.of(way.ranks).ask(
                 "train",
                 alone=way.alone,
                 sharded=way.sharded,
@@ -204,7 +204,7 @@ class Overlap(OfRanks):
         return (*APART, *OVERLAPPED)
 
     def missing(self, path: str) -> str:
-        return too_many(2) or self._groups.why_not(2)
+        return too_many(2) or self.groups.why_not(2)
 
     def prepare(self, paths: Iterable[str]) -> dict[str, Candidate]:
         return {path: self._asking(2, "overlap", way=path, elements=self._size) for path in paths}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 from cases.reports import measurement, small_report
 from onepass.backend import describe_devices
 from onepass.bench import command as run
+from onepass.bench import suite
 from onepass.bench.cases import data_sets as bench_data
 from onepass.bench.cases import tables
 from onepass.bench.cases.batch_norm import LARGE
@@ -34,12 +36,18 @@ pytestmark = pytest.mark.peers
 GPU = any(status.available for status in describe_devices() if status.device != "cpu")
 
 
+made_up, load_digits = cache(suite.made_up), cache(bench_data.load_digits)
+
+
 @pytest.fixture(autouse=True)
-def mnist(monkeypatch):
-    """MNIST is a few rows of nothing; load_mnist calls its data set "MNIST"."""
+def data(monkeypatch):
+    """MNIST is a few rows of nothing; load_mnist calls its data set "MNIST". Lists of workloads
+    are made hundreds of times here, and others' data once."""
     x, y = np.zeros((20, 784), "float32"), np.zeros(20, "int64")
     for module in (bench_data, tables):
         monkeypatch.setattr(module, "load_mnist", lambda folder: Dataset(x, y, x, y, 10, "MNIST"))
+    monkeypatch.setattr(suite, "made_up", made_up)
+    monkeypatch.setattr(bench_data, "load_digits", load_digits)
 
 
 def everything(mode="full", device="cpu"):
@@ -241,7 +249,12 @@ def ideal_seconds(work, path):
 
 def ideal():
     """A full run in which ours meets the limit and is far ahead of everything else."""
-    rows = [
+    return small_report(*ideal_rows())
+
+
+@cache
+def ideal_rows():
+    return [
         measurement(
             path,
             ideal_seconds(work, path),
@@ -255,7 +268,6 @@ def ideal():
         for work in everything(device=device)
         for path in work.paths
     ]
-    return small_report(*rows)
 
 
 def slowed(report, factor, section, operation, label, path, dtype="float32", device="cpu"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from onepass.bench.cases.ranks import LABEL, PARAMETERS
 from onepass.bench.measuring.measurement import Measurement
@@ -31,6 +33,7 @@ SHAPES = {
 }
 
 
+@cache
 def made_timing(median: float, noise: float = 0.02, blocks: int = 9, seed: int = 0) -> Timing:
     """`blocks` blocks of 5 calls around `median`, each block off by about `noise`."""
     draw = np.random.default_rng(seed)

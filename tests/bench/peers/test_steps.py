@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from onepass import get_backend
 from onepass.bench.cases.steps import CASES
+from onepass.bench.measuring.workload import measure
 from onepass.bench.peers import deepspeed_build
 from onepass.bench.peers import jax_steps as jax_peers
 from onepass.bench.peers import steps as peers
 from onepass.bench.peers import torch_steps as torch_peers
 from onepass.bench.peers.undisturbed import undisturbed
+from onepass.bench.suite import EFFORTS, SECTIONS, Choice, workloads
 from oracles.rules import RULES
 
 pytest.importorskip("torch")
@@ -37,6 +39,27 @@ PAIRS = [
     for rule in CASES
     if rule in HAS.get(path, CASES)
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_quickly(tmp_path_factory):
+    """DeepSpeed's kernels are compiled without optimizations, in half the time, into a folder of
+    their own: they are compared here, and never timed."""
+    folder, settings = tmp_path_factory.mktemp("extensions"), deepspeed_build._settings
+    compiler = folder / "c++"
+    compiler.write_text(f'#!/bin/sh\nexec {os.environ.get("CXX", "c++")} "$@" -O0\n')
+    compiler.chmod(0o755)
+    own = {"CXX": str(compiler), "TORCH_EXTENSIONS_DIR": str(folder)}
+    own, before = own if os.name == "posix" else {}, {name: os.environ.get(name) for name in own}
+
+    def with_own():
+        """But for what a test asks of the compiler."""
+        asked = [name for name in own if os.environ.get(name) != before[name]]
+        return settings() | own | {name: os.environ[name] for name in asked}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deepspeed_build, "_settings", with_own)
+        yield own
 
 
 def made(path, rule, arrays, options=None):
@@ -162,6 +185,36 @@ def test_compiling_has_a_time_limit(monkeypatch, tmp_path):
     assert "longer than 0.05 s" in deepspeed_build._compile("adam", limit=0.05)
 
 
+# --- as they are measured -------------------------------------------------------------------------
+MEASURED = {
+    "deepspeed": (
+        "steps-adagrad-1e3-float32-cpu",
+        "steps-adam-1e3-float32-cpu",
+        "steps-adamw-1e3-float32-cpu",
+        "steps-adam_2-D-20_x_50-float32-cpu",
+        "state-formats-adam-1e3-float32-cpu",
+    ),
+    "torch compile": ("steps-adam-1e3-float32-cpu", "steps-adam_2-D-20_x_50-float32-cpu"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SLOW)
+def test_what_compiles_for_long_is_measured_by_each_workload_that_has_it(path):
+    """test_command.py leaves it out of a run of the whole suite."""
+    if reason := peers.why_missing(path, "adam"):
+        pytest.skip(reason)
+    small = Choice("small", "cpu")
+    works = [
+        work for section in SECTIONS for work in workloads(section, small) if path in work.paths
+    ]
+    measured = [work for work in works if not work.missing(path)]
+    assert sorted(map(repr, measured)) == sorted(MEASURED[path])
+    for work in measured:
+        (found,) = measure(work, [path], EFFORTS["small"])
+        assert found.timing.median > 0
+
+
 # --- the process ----------------------------------------------------------------------------------
 def test_undisturbed_restores_and_prints_nothing(capfd):
     import torch
@@ -193,7 +246,7 @@ def test_undisturbed_restores_after_an_error(capfd):
 
 
 @pytest.mark.slow
-def test_deepspeed_leaves_the_process_as_it_was():
+def test_deepspeed_leaves_the_process_as_it_was(built_quickly):
     pytest.importorskip("deepspeed")
     program = """
 import json, logging, os, sys, warnings
@@ -216,7 +269,12 @@ if not reason:
     peers.peer_step("deepspeed", "adam", arrays)
 print(json.dumps({"reason": reason, "same": state() == before}))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=os.environ | built_quickly,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)  # nothing else was printed
     assert done.stderr == ""

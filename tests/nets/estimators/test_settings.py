@@ -81,7 +81,14 @@ def made(settings, *kinds):
     return [kind(**SHORT | options) for options in settings for kind in kinds]
 
 
+@pytest.fixture
+def one_thread(set_threads):
+    """For networks this small others have nothing to do, and wait at full speed for a while."""
+    set_threads(1)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @checks_of(made(BOTH, NetClassifier, NetRegressor) + made(OF_CLASSES, NetClassifier))
 def test_scikit_learns_checks(estimator, check):
     if estimator.dtype == "float32" and check.func is check_methods_subset_invariance:
