@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,20 @@ def computed(dtype: Any) -> str:
     return "float64" if np.dtype(dtype).char == "d" else "float32"
 
 
+def _right(function: Any, *arrays: Any, **options: Any) -> Any:
+    """What an oracle gives, which the next passes over the same numbers ask for again."""
+    given = tuple((array.tobytes(), array.dtype.str, array.shape) for array in arrays)
+    return _known(function, given, tuple(options.items()))
+
+
+@lru_cache(maxsize=6)
+def _known(function: Any, given: tuple[Any, ...], options: tuple[Any, ...]) -> Any:
+    arrays = [np.frombuffer(told, dtype).reshape(shape) for told, dtype, shape in given]
+    found = function(*arrays, **dict(options))
+    found.flags.writeable = False
+    return found
+
+
 def check_forward(engine: Any, case: Case, out: bool = False) -> Any:
     """Hold y to the oracle, and return it; `out`: in the place of x."""
     dtype, z = case.x.dtype.newbyteorder("=").name, case.z
@@ -88,9 +103,9 @@ def check_forward(engine: Any, case: Case, out: bool = False) -> Any:
     assert (y is x) == out
     assert_close(
         _plain(engine.to_numpy(y)),
-        oracle.forward(z, case.kind, **case.options),
+        _right(oracle.forward, z, kind=case.kind, **case.options),
         dtype,
-        scale=oracle.size(z, case.kind, computed(dtype), **case.options),
+        scale=_right(oracle.size, z, kind=case.kind, dtype=computed(dtype), **case.options),
         limit=LIMITS[dtype][0] * engine.factor,
         flushed=True,
         what=f"y of {case.kind}",
@@ -110,11 +125,10 @@ def check_backward(engine: Any, case: Case, y: Any, out: bool = False, summed: b
         y, bias = engine.asarray(case.x), None if case.bias is None else engine.asarray(case.bias)
     dy, before = engine.asarray(case.dy), _plain(engine.to_numpy(y)).copy()
     told = case.z if from_z else before
-    want = oracle.backward(case.dy, told, case.kind, **case.options)
+    want = _right(oracle.backward, case.dy, told, kind=case.kind, **case.options)
+    options = {"dtype": computed(dtype), "gradient": True, **case.options}
     size = np.abs(case.dy.astype("float64"))
-    size = np.maximum(
-        np.abs(want), size * oracle.size(told, case.kind, computed(dtype), True, **case.options)
-    )
+    size = np.maximum(np.abs(want), size * _right(oracle.size, told, kind=case.kind, **options))
     sums = None
     if summed and case.dy.ndim:
         sums = engine.asarray(np.full(case.dy.shape[-1], np.nan, case.dy.dtype))

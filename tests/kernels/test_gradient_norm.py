@@ -17,12 +17,12 @@ EPS = np.finfo(float).eps
 
 def exact(*arrays):
     """The root of the sum of squares in whole numbers, rounded once."""
-    total = sum(Fraction(float(x)) ** 2 for array in arrays for x in np.ravel(array))
-    if not total:
-        return 0.0
-    shift = 2 * ((total.numerator.bit_length() - total.denominator.bit_length()) // 2 - 64)
-    root = math.isqrt(int(total / Fraction(2) ** shift))
-    return float(root * Fraction(2) ** (shift // 2))
+    values = np.concatenate([np.ravel(array).astype(float) for array in arrays])
+    parts, exponents = np.frexp(values)  # whole numbers of 53 bits, and powers of two
+    least = int(exponents.min(initial=0))
+    numbers = zip((parts * 2.0**53).astype(int).tolist(), exponents.tolist(), strict=True)
+    total = sum((number << exponent - least) ** 2 for number, exponent in numbers)
+    return float(math.isqrt(total << 128) * Fraction(2) ** (least - 53 - 64))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from programs import PYTHONPATH, TESTS
+from programs import IDLE, PYTHONPATH, TESTS
 
 MPIEXEC = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
 
@@ -37,7 +37,7 @@ def start(ranks: int, program: str, *args: Any, **environ: str) -> subprocess.Po
     command = [MPIEXEC, "-n", ranks, sys.executable, TESTS / "programs" / f"{program}.py", *args]
     return subprocess.Popen(
         [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": PYTHONPATH, **environ}, start_new_session=True,
+        env={**os.environ, **IDLE, "PYTHONPATH": PYTHONPATH, **environ}, start_new_session=True,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from cases.ranks import Case, data, made, normed, plain, trained
 from mpi4py import MPI
 from onepass import kernels
 from onepass.nets import Adam, Callback, Checkpoint, DataParallel, Layer, SoftmaxCrossEntropy
+from onepass.nets.parallel import mpi_communicator
 from onepass.nets.parallel.shared_storage import SharedStorage
 
 COMM = MPI.COMM_WORLD
@@ -163,6 +164,7 @@ def sys_exit():
 
 
 def own_loop(act=lambda: None, sharded=False):
+    mpi_communicator.PATIENCE = 0.1  # for the others, who wait in vain on a core each
     net, optimizer = made(Case(optimizer=Adam))
     x, y = data()
     x, loss = x.astype("float32"), SoftmaxCrossEntropy()

@@ -16,6 +16,8 @@ pytestmark = [
 
 SECONDS = 100.0  # which a busy machine may take to start them; they would train for ever
 FAILED = "onepass: rank 1 of 2 failed, so all end: "
+QUICK = {"NUMBA_DISABLE_JIT": "1"}  # to load what is compiled is half of what a rank's start takes
+COMPILED = {"own_loop_raises_sharded", "layer_beside_sync", "uncaught_in_block"}
 
 
 def check_file(path):
@@ -41,7 +43,8 @@ def check_file(path):
 )
 def test_who_can_not_tell_the_others_ends_them(case, said, tmp_path):
     """And says which rank it is, and what it met."""
-    found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS)
+    quick = {} if case in COMPILED else QUICK
+    found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS, **quick)
     assert found.status not in (None, 0), found
     assert FAILED + said in found.errors
     assert "Traceback" in found.errors
@@ -52,7 +55,8 @@ def test_who_can_not_tell_the_others_ends_them(case, said, tmp_path):
 @pytest.mark.parametrize("case", ["uncaught", "uncaught_in_block"])
 def test_a_failure_that_all_know_of_ends_each_by_itself(case, tmp_path):
     """With its own error: nothing is aborted."""
-    found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS)
+    quick = {} if case in COMPILED else QUICK
+    found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS, **quick)
     assert found.status not in (None, 0), found
     assert "KeyError: 'boom'" in found.errors
     assert "RankFailedError: rank 1 of 2 failed: KeyError: 'boom'" in found.errors
@@ -62,7 +66,7 @@ def test_a_failure_that_all_know_of_ends_each_by_itself(case, tmp_path):
 
 @pytest.mark.parametrize("case", ["killed", "exits"])
 def test_a_rank_that_is_gone_takes_the_others_with_it(case, tmp_path):
-    found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS)
+    found = launched(2, "ranks_ended", case, tmp_path, seconds=SECONDS, **QUICK)
     assert found.status not in (None, 0), found
     assert "stopped=" not in found.out
     check_file(tmp_path / "file")
@@ -80,7 +84,7 @@ def test_ctrl_c_on_one_rank_stops_all_after_the_batch(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_ctrl_c_on_mpiexec_reaches_all(tmp_path):
     """It hands it on; other launchers may end them."""
-    program = start(2, "ranks_ended", "waits", tmp_path)
+    program = start(2, "ranks_ended", "waits", tmp_path, **QUICK)
     for line in program.stdout:
         if line == "ready\n":
             break

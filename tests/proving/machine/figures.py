@@ -30,8 +30,10 @@ from onepass.bench import command
 report, failures, seconds, mode, only, mark = sys.argv[1:]
 wrong = []
 only = json.loads(only)
-if mark:
+if mark:  # whose figures are nobody's
+    from onepass.bench.gpu import cupy_clocks
     command.hardware = lambda: [mark]
+    cupy_clocks._HOST, cupy_clocks._MOST, cupy_clocks._LONGEST = 3, 3, 1e-4
 command.bench(mode, "cuda", json=report, seconds=float(seconds), failures=wrong, only=only)
 with open(failures, "w", encoding="utf-8") as file:
     json.dump(wrong, file)

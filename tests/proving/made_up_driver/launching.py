@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from programs import IDLE
+
 TESTS = Path(__file__).resolve().parents[2]
 PATIENCE = 280  # seconds for all that ranks do, kernels compiled by g++ included
 _BESIDE = Path(sys.executable).with_name("mpiexec")
@@ -38,7 +40,7 @@ def started(folder: Path, *programs: Ranks) -> subprocess.CompletedProcess[str]:
         command += [sys.executable, *program, str(folder), *cases]
     paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": paths}, cwd=folder, text=True,
+        command, env={**os.environ, **IDLE, "PYTHONPATH": paths}, cwd=folder, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as ranks:  # fmt: skip
         try:
