@@ -118,9 +118,10 @@ def test_rows_of_every_length(engine, operation, activation):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_many_short_rows(engine, operation, dtype):
-    shape, cut = ((131_073, 5), {})
+    rows, cut = (131_073 if dtype == "float32" else 9_003), {}
+    shape = rows, 5
     if operation == "group_norm":
-        shape, cut = (43_691, 6, 2), {"groups": 3}
+        shape, cut = (rows // 3, 6, 2), {"groups": 3}
     check(engine, make(operation, shape, dtype=dtype, activation="gelu", residual=True, **cut))
     check(engine, make(operation, shape, dtype=dtype, **cut))
 
