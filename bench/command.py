@@ -26,9 +26,9 @@ from .promises.promises import judged
 from .report.record import Curve, Fitted, Ranked, Report, Skipped, read_report
 from .report.terminal import print_report
 from .suite import EFFORTS, LONG, SECTIONS, Choice, estimator_tables, workloads
-from .workloads.estimators import PATHS, STARTS, scores, why_no_estimators
-from .workloads.ranks import COUNTED, OfRanks, counted
-from .workloads.training import train_curves, why_no_training
+from .workloads.training.epochs import train_curves, why_no_training
+from .workloads.training.estimators import PATHS, STARTS, scores, why_no_estimators
+from .workloads.training.ranks import COUNTED, OfRanks, counted
 
 EPOCHS = {"small": 1, "quick": 5, "default": 20, "full": 40}
 """Of the training curves on digits; a quarter as many on MNIST."""

@@ -21,10 +21,10 @@ from .cases.steps import CASES
 from .measuring.candidate import Call, Candidate
 from .measuring.timing import Effort
 from .measuring.workload import Workload, measure
-from .workloads.batch_norm import Norm
-from .workloads.beside_blas import AFTER, ALONE, BesideProduct
 from .workloads.first_call import FirstCall
-from .workloads.steps import Step
+from .workloads.kernels.batch_norm import Norm
+from .workloads.kernels.beside_blas import AFTER, ALONE, BesideProduct
+from .workloads.kernels.steps import Step
 
 _EFFORT = Effort(rounds=5, block=4e-3, least=3)
 _TRIES = 3  # a bound that is missed in each of them is missed

@@ -20,22 +20,22 @@ from .gpu.training_step import TrainingStep
 from .measuring.rank_processes import RankGroups
 from .measuring.timing import Effort
 from .measuring.workload import Workload
-from .workloads.activations import ACTIVATION_SHAPES, Activation, activations
-from .workloads.batch_norm import DIRECTIONS, OPERATIONS, Norm
-from .workloads.beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
-from .workloads.busy import SITUATIONS, BusyEpoch
-from .workloads.dropout import SHAPES, Dropout, dropouts
-from .workloads.estimators import EstimatorEpoch
 from .workloads.first_call import PROGRAMS, FirstCall
-from .workloads.growth import growths
-from .workloads.optimizer_options import OptimizerOptions
-from .workloads.ranks import Exchange, Meeting, Overlap, RankedStep, Update
-from .workloads.row_norms import RowNorm
-from .workloads.state_formats import FormatStep
-from .workloads.step_parts import PARTS, WHOLE, StepPart
-from .workloads.steps import Step
-from .workloads.tensors import FewTensors, Tensors
-from .workloads.training import Epoch
+from .workloads.kernels.activations import ACTIVATION_SHAPES, Activation, activations
+from .workloads.kernels.batch_norm import DIRECTIONS, OPERATIONS, Norm
+from .workloads.kernels.beside_blas import AFTER, AFTER_ONE, ALONE, BesideProduct
+from .workloads.kernels.dropout import SHAPES, Dropout, dropouts
+from .workloads.kernels.growth import growths
+from .workloads.kernels.optimizer_options import OptimizerOptions
+from .workloads.kernels.row_norms import RowNorm
+from .workloads.kernels.state_formats import FormatStep
+from .workloads.kernels.steps import Step
+from .workloads.kernels.tensors import FewTensors, Tensors
+from .workloads.training.busy import SITUATIONS, BusyEpoch
+from .workloads.training.epochs import Epoch
+from .workloads.training.estimators import EstimatorEpoch
+from .workloads.training.ranks import Exchange, Meeting, Overlap, RankedStep, Update
+from .workloads.training.step_parts import PARTS, WHOLE, StepPart
 from .workloads.vectorize import Logistic
 
 MODES = ("small", "quick", "default", "full")

@@ -183,7 +183,7 @@ def _warm_activation(backend: Backend, kind: str, dtype: str, engine: str) -> No
 
 def _warm_captured(names: Iterable[str], dtype: str) -> None:
     """Compile what graphs launch beside rules and the operations of a step."""
-    from .compiling import cuda_squares
+    from .compiling.gpu import cuda_squares
     from .compiling.python_text import scalar_names
     from .graph.cupy_graph import decide_kernel, take_kernel
 

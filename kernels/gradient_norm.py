@@ -87,7 +87,7 @@ def _sums_of_squares(arrays: Sequence[Array], expressions: bool) -> list[float]:
         elif array.size:
             by_device.setdefault(device, []).append(array)
     for some in by_device.values():
-        from .compiling.cuda_squares import sum_of_squares as sum_on_gpu
+        from .compiling.gpu.cuda_squares import sum_of_squares as sum_on_gpu
 
         with Explained("global_norm", some[0], "cupy"):
             sums.append(float(sum_on_gpu(some)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import tomllib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -107,13 +108,19 @@ def test_every_package_is_packaged():
     assert sorted(settings["tool"]["setuptools"]["packages"]) == sorted(PACKAGES)
 
 
+def test_no_folder_holds_more_files_than_one_reads_at_a_glance():
+    in_folder = Counter(path.parent for path in FILES if path.name != "__init__.py")
+    full = {str(folder.relative_to(ROOT)): n for folder, n in in_folder.items() if n > 17}
+    assert not full, "a part of them wants a folder of its own"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_numba_and_cupy_are_imported_in_engines_and_backend_only(path):
     heavy = {"numba", "cupy", "llvmlite"} & {
         module.partition(".")[0] for module, _ in imports(path)
     }
     rooms = {"backend", "checks", "compiling", "crew", "rule_engines", "simd"}
-    compiled = path.parent.name in rooms
+    compiled = rooms & {*path.parent.relative_to(ROOT).parts}
     allowed = compiled or path.name in {"blas.py", "gradient_norm.py", "usable.py"}
     assert not heavy or allowed or path.name.startswith(("numba_", "cupy_")), heavy
     at_top = {m.partition(".")[0] for m, top in imports(path) if top} & {"cupy"}

@@ -14,7 +14,7 @@ from ..measuring.candidate import Candidate
 from ..measuring.results import assert_close, in_numpy
 from ..measuring.synchronized import waited
 from ..peers.torch_steps import tensor_of
-from ..workloads.elementwise import Elementwise
+from ..workloads.kernels.elementwise import Elementwise
 
 SOFTMAX_SHAPES = ((128, 10), (8192, 1000), (4096, 50_000))
 """Rows and classes: a small network's, an image network's, a language model's."""

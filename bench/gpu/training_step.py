@@ -15,8 +15,8 @@ from ..measuring.candidate import Candidate
 from ..measuring.timing import Effort
 from ..measuring.workload import Workload
 from ..peers.torch_trainer import Torch
-from ..workloads.onepass_trainer import Onepass
-from ..workloads.same_network import assert_alike
+from ..workloads.training.onepass_trainer import Onepass
+from ..workloads.training.same_network import assert_alike
 
 _PATHS = ("onepass", "torch fused")
 

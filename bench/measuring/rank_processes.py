@@ -16,7 +16,7 @@ from threading import Timer
 from typing import Any
 
 LAUNCHER = "mpiexec"
-SERVE = "from onepass.bench.workloads.rank_program import serve; serve()"
+SERVE = "from onepass.bench.workloads.training.rank_program import serve; serve()"
 _LIMIT = 120.0  # seconds that an answer may take; the first one compiles
 _OVERSUBSCRIBE = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",

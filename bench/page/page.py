@@ -10,8 +10,8 @@ from pathlib import Path
 from ...nets.saving.atomic_write import target_of, write_atomically
 from ..report.ratios import ratios
 from ..report.record import Report
-from ..report.sheet import Sheet, largest
-from ..report.sheets import sheets
+from ..report.sheets.all_sheets import sheets
+from ..report.sheets.sheet import Sheet, largest
 from ..report.words import headline, short_range, short_ratio
 from .css import CSS
 from .looks import style

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..measuring.measurement import Measurement
 from ..report.ratios import ratios
 from ..report.record import Report
-from ..report.sheet import largest
+from ..report.sheets.sheet import largest
 from ..report.words import short_range, short_ratio, short_size
 from .looks import SIZE_LOOKS, order
 from .plot import Plot, legend, panels, ticks

@@ -17,8 +17,8 @@ from ..cases.tables import SPARSE
 from ..measuring.measurement import Measurement
 from ..report.fits import last_score, pairs
 from ..report.record import Report
-from ..workloads.busy import SITUATIONS
-from ..workloads.estimators import ONE_THREAD
+from ..workloads.training.busy import SITUATIONS
+from ..workloads.training.estimators import ONE_THREAD
 from .gpu_promises import gpu_promises
 from .promise import Paths, Promise, between, ratio, row, seconds
 from .rank_promises import counted_promises, rank_promises

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .record import Report
-from .sheet import Sheet
-from .sheets import sheets
+from .sheets.all_sheets import sheets
+from .sheets.sheet import Sheet
 from .words import headline
 
 

@@ -9,7 +9,7 @@ from ...backend.failures import Explained
 from ...backend.foreign import taken_in
 from ...backend.memory_pool import empty_as
 from ..array_arguments import asks_for_cpu, check_out, check_overlap, same_memory
-from ..compiling.first_launch import remember
+from ..compiling.gpu.first_launch import remember
 from ..order import place_of, put_back, run_like
 from .arguments import check_pair
 from .channel_vectors import computed, readable

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...backend import Array, backend_of, device_of
 from ...backend.checks.arrays import check_writeable
-from ..compiling.first_launch import index_widths, is_new, remember
+from ..compiling.gpu.first_launch import index_widths, is_new, remember
 from .channel_vectors import computed, fits, gradient_dtype
 from .contract import NOWHERE, Places
 from .layout import Layout

@@ -10,18 +10,18 @@ from weakref import finalize
 import numpy as np
 
 from ...backend import Array, Backend, DeviceMemoryError
-from ..compiling import cuda_launch
-from ..compiling.cuda_chunks import Chunks, chunks_of
-from ..compiling.cuda_launch import (
+from ..compiling.dtypes import NAMES
+from ..compiling.gpu import cuda_launch
+from ..compiling.gpu.cuda_chunks import Chunks, chunks_of
+from ..compiling.gpu.cuda_launch import (
     NULL,
     RawKernel,
     forget_stream,
     made_once,
     zero_between_launches,
 )
-from ..compiling.cuda_packs import launch_chunks_with
-from ..compiling.cuda_squares import sum_of_squares
-from ..compiling.dtypes import NAMES
+from ..compiling.gpu.cuda_packs import launch_chunks_with
+from ..compiling.gpu.cuda_squares import sum_of_squares
 from ..compiling.python_text import scalar_names
 from ..groups import Runs
 from ..program.stops import NOT_FINITE

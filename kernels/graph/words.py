@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ...backend import Array
-from ..compiling.cuda_launch import NULL
+from ..compiling.gpu.cuda_launch import NULL
 
 
 class Words(NamedTuple):

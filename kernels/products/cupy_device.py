@@ -7,7 +7,7 @@ from ctypes import c_void_p as pointer
 from functools import cache
 from typing import Any
 
-from ..compiling.cuda_launch import by_stream, current_stream
+from ..compiling.gpu.cuda_launch import by_stream, current_stream
 from .cublaslt import load
 from .problem import ALIGNED, NoProductError
 

@@ -14,7 +14,7 @@ from ...backend.failures import Explained
 from ..activation import activation_forward
 from ..activation.arguments import check_options
 from ..array_arguments import check_input, check_overlap
-from ..compiling.cuda_columns import column_sums
+from ..compiling.gpu.cuda_columns import column_sums
 from . import cublaslt as lt
 from .cupy_device import NoRoomError
 from .cupy_plan import Plan

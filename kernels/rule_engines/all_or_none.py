@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 
 from ...backend import Array, device_of, get_backend
 from ...backend.failures import Explained
-from ..compiling.first_launch import index_widths, is_new, remember
+from ..compiling.gpu.first_launch import index_widths, is_new, remember
 from ..compiling.python_text import scalar_names
 from ..rule import Rule
 from .base import Engine

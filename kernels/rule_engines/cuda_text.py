@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..compiling.c_text import PREAMBLE, operation
-from ..compiling.cuda_packs import (
+from ..compiling.gpu.cuda_packs import (
     BOTH,
     FEWER,
     READ,

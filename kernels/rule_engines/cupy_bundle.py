@@ -15,7 +15,7 @@ from weakref import ref
 import numpy as np
 
 from ...backend import Array
-from ..compiling.cuda_chunks import Chunks, chunks_of
+from ..compiling.gpu.cuda_chunks import Chunks, chunks_of
 from .base import Kept
 from .cuda_clock import standing_clock
 

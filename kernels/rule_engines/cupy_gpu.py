@@ -9,11 +9,11 @@ from ...backend import Array
 from ...backend.devices import best_gpu
 from ...backend.failures import Explained
 from ..compiling.c_text import PREAMBLE, operation, sources_missing
-from ..compiling.cuda_chunks import Chunks
-from ..compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
-from ..compiling.cuda_packs import launch_chunks, launch_chunks_with, launch_packed
-from ..compiling.cuda_squares import sum_of_chunks
 from ..compiling.dtypes import C_TYPES, GPU_COMPUTED, NAMES, compute_dtype
+from ..compiling.gpu.cuda_chunks import Chunks
+from ..compiling.gpu.cuda_launch import ElementwiseKernel, RawKernel, made_once
+from ..compiling.gpu.cuda_packs import launch_chunks, launch_chunks_with, launch_packed
+from ..compiling.gpu.cuda_squares import sum_of_chunks
 from ..compiling.python_text import scalar_names
 from ..groups import groups_of, of_group
 from ..rule import Rule

@@ -16,11 +16,11 @@ import numpy as np
 
 from ...backend import Array, device_of
 from ...backend.failures import Explained
-from ..compiling.cuda_chunks import Chunks
-from ..compiling.cuda_launch import RawKernel, made_once
-from ..compiling.cuda_packs import launch_chunks_with
-from ..compiling.cuda_squares import sum_of_chunks
 from ..compiling.dtypes import GPU_COMPUTED, NAMES
+from ..compiling.gpu.cuda_chunks import Chunks
+from ..compiling.gpu.cuda_launch import RawKernel, made_once
+from ..compiling.gpu.cuda_packs import launch_chunks_with
+from ..compiling.gpu.cuda_squares import sum_of_chunks
 from ..groups import groups_of
 from ..rule import Prepared, Rule
 from . import cuda_scaling

@@ -10,10 +10,17 @@ import numpy as np
 from ...backend import Array, get_backend
 from ...backend.devices import best_gpu
 from ...backend.failures import NO_TOOLKIT, first_line
-from ..compiling import cuda_launch, python_text
-from ..compiling.cuda_launch import NumbaKernel, blocks_for, configured, device_functions, made_once
+from ..compiling import python_text
 from ..compiling.dtypes import compute_dtype
-from ..compiling.load_numba_cuda import load_numba_cuda
+from ..compiling.gpu import cuda_launch
+from ..compiling.gpu.cuda_launch import (
+    NumbaKernel,
+    blocks_for,
+    configured,
+    device_functions,
+    made_once,
+)
+from ..compiling.gpu.load_numba_cuda import load_numba_cuda
 from ..rule import Rule
 from .all_or_none import GpuEngine
 

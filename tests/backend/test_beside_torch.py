@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from onepass import kernels
 from onepass.backend.beside_torch import BesideTorch, beside_torch
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.nets import SGD
 
 pytestmark = [

@@ -24,7 +24,7 @@ from onepass import (
 from onepass.backend import Memory, why_device
 from onepass.backend.devices import DeviceStatus, probe_cuda
 from onepass.kernels.compiling import c_text as ctext
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 
 

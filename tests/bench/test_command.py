@@ -17,7 +17,8 @@ from onepass.bench import command as run
 from onepass.bench.peers import steps as peers
 from onepass.bench.report.record import read_report
 from onepass.bench.suite import ON_A_GPU, SECTIONS, Choice, workloads
-from onepass.bench.workloads import state_formats, training
+from onepass.bench.workloads.kernels import state_formats
+from onepass.bench.workloads.training import epochs as training
 from rich.console import Console
 
 pytest.importorskip("sklearn", reason="digits come from scikit-learn")

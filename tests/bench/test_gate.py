@@ -12,7 +12,7 @@ import pytest
 from onepass.bench import gate
 from onepass.bench.cases.batch_norm import NormCase
 from onepass.bench.cases.steps import CASES
-from onepass.bench.workloads.steps import Step
+from onepass.bench.workloads.kernels.steps import Step
 
 STEP = gate.Bound(Step(CASES["adam"], "1e5", 100_000, "float32"), "array", "numba", 3)
 OTHER = Step(CASES["adam"], "1e3", 1_000, "float32")

@@ -16,7 +16,7 @@ from onepass.bench.machine import hardware, versions
 from onepass.bench.measuring.candidate import Candidate
 from onepass.bench.measuring.workload import Workload
 from onepass.bench.suite import SECTIONS
-from onepass.bench.workloads.steps import Step
+from onepass.bench.workloads.kernels.steps import Step
 from onepass.bench.workloads.vectorize import Logistic
 
 ROOT = Path(onepass.__file__).parent

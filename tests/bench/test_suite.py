@@ -27,7 +27,7 @@ from onepass.bench.suite import (
     Choice,
     workloads,
 )
-from onepass.bench.workloads.step_parts import PARTS, WHOLE
+from onepass.bench.workloads.training.step_parts import PARTS, WHOLE
 from onepass.nets import Dataset
 
 pytest.importorskip("sklearn", reason="digits come from scikit-learn")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onepass.bench.report.record import Report, read_report
-from onepass.bench.report.sheet import Sheet, without_empty_columns
-from onepass.bench.report.sheets import sheets
+from onepass.bench.report.sheets.all_sheets import sheets
+from onepass.bench.report.sheets.sheet import Sheet, without_empty_columns
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onepass import get_backend
 from onepass.kernels import global_norm
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.nets import SGD
 
 EPS = np.finfo(float).eps

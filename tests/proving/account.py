@@ -51,8 +51,8 @@ def shipped() -> Iterator[Kernel]:
     """Every kernel of the library."""
     from onepass.kernels.activation.formula import FORMULAS
     from onepass.kernels.batch_norm.gpu import cuda_text, numba_cuda
-    from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
-    from onepass.kernels.compiling.cuda_squares import KERNELS as SQUARES
+    from onepass.kernels.compiling.gpu.cuda_columns import KERNEL as COLUMNS
+    from onepass.kernels.compiling.gpu.cuda_squares import KERNELS as SQUARES
     from onepass.kernels.graph.cuda_text import DECIDE, TAKE
     from onepass.kernels.rule_engines.cuda_scaling import KERNEL as SCALE_DECIDE
     from onepass.kernels.rules import RULES
@@ -108,7 +108,7 @@ def account() -> list[str]:
 
 def watch(rung: str = GPU) -> None:
     """Note every kernel that is launched from now on, as on this rung."""
-    from onepass.kernels.compiling import cuda_launch
+    from onepass.kernels.compiling.gpu import cuda_launch
 
     cuda_launch.observers.append(
         lambda engine, name, like, args: note(rung, engine, name, like.dtype.name)

@@ -11,14 +11,14 @@ from unittest import mock
 import numpy as np
 import onepass
 import pytest
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 
 from proving import account as proof
 from proving.host import device as host_device
 from proving.host import elementwise as hostcuda
 
 KERNELS = Path(onepass.__file__).parent / "kernels"
-DOORS = KERNELS / "compiling" / "cuda_launch.py"
+DOORS = KERNELS / "compiling" / "gpu" / "cuda_launch.py"
 PAST_THEM = re.compile(r"cupy\.(Raw|Elementwise|Reduction)(Kernel|Module)|cuda\.jit\((?!.*device=)")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ...compiling import c_text, cuda_normal_cdf
-from ...compiling.cuda_packs import READ, WRITTEN, packed
+from ...compiling import c_text
 from ...compiling.dtypes import C_TYPES, compute_dtype
+from ...compiling.gpu import cuda_normal_cdf
+from ...compiling.gpu.cuda_packs import READ, WRITTEN, packed
 from ..formula import CONSTANTS, FORMULAS, KINDS, PLACES, call
 
 

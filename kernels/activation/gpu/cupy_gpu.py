@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ....backend import Array
-from ...compiling.cuda_launch import ElementwiseKernel, RawKernel, made_once
-from ...compiling.cuda_packs import launch_packed
 from ...compiling.dtypes import NAMES
+from ...compiling.gpu.cuda_launch import ElementwiseKernel, RawKernel, made_once
+from ...compiling.gpu.cuda_packs import launch_packed
 from ..contract import Numbers
 from .cuda_text import elementwise, source, symbol
 from .cupy_sums import GpuActivation

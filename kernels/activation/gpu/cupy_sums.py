@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from ....backend import Array
-from ...compiling.cuda_columns import column_sums
+from ...compiling.gpu.cuda_columns import column_sums
 from ..contract import ActivationEngine, Numbers
 
 

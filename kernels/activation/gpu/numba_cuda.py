@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ....backend import Array
-from ...compiling import cuda_launch, cuda_normal_cdf
-from ...compiling.cuda_launch import NumbaKernel, blocks_for, made_once
 from ...compiling.dtypes import compute_dtype
+from ...compiling.gpu import cuda_launch, cuda_normal_cdf
+from ...compiling.gpu.cuda_launch import NumbaKernel, blocks_for, made_once
 from ...compiling.python_text import rebound
 from ..contract import Numbers
 from ..formula import KINDS

@@ -13,7 +13,7 @@ tile. Threads join in the same order at every run, and so do parts.
 
 from __future__ import annotations
 
-from ...compiling.cuda_reductions import WARPS
+from ...compiling.gpu.cuda_reductions import WARPS
 
 _SHAPE = "const Index outer, const Index channels, const Index inner, const Index share"
 SHAPE = f"{_SHAPE}, const int tile"

@@ -10,9 +10,9 @@ import numpy as np
 from ....backend import Array
 from ....backend.failures import Explained
 from ...array_arguments import start_of
-from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
-from ...compiling.cuda_packs import BYTES
 from ...compiling.dtypes import GPU_COMPUTED, NAMES
+from ...compiling.gpu.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
+from ...compiling.gpu.cuda_packs import BYTES
 from ...graph.words import words
 from ..arguments import options
 from ..contract import NOWHERE, BatchNormEngine, Gate, How, Places, Running, Saved

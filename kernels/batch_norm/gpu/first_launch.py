@@ -12,7 +12,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from ....backend import Array, device_of
-from ...compiling.first_launch import index_widths, is_new
+from ...compiling.gpu.first_launch import index_widths, is_new
 from ..channel_vectors import computed, fits
 from ..contract import BatchNormEngine, How
 

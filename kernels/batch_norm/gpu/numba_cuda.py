@@ -10,8 +10,14 @@ import numpy as np
 
 from ....backend import Array
 from ....backend.failures import Explained
-from ...compiling import cuda_launch
-from ...compiling.cuda_launch import Blocks, NumbaKernel, blocks_for, device_functions, made_once
+from ...compiling.gpu import cuda_launch
+from ...compiling.gpu.cuda_launch import (
+    Blocks,
+    NumbaKernel,
+    blocks_for,
+    device_functions,
+    made_once,
+)
 from ...compiling.numba_reductions import add, tree_of
 from ...compiling.python_text import rebound
 from .. import formula

@@ -16,7 +16,7 @@ from __future__ import annotations
 from math import gcd
 from typing import NamedTuple
 
-from ...compiling.cuda_packs import BYTES
+from ...compiling.gpu.cuda_packs import BYTES
 
 THREADS = 256  # of a block
 MORE = 512  # of one that has all of its channels' values

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ...compiling import c_text, cuda_launch
+from ...compiling import c_text
 from ...compiling.dtypes import C_TYPES
+from ...compiling.gpu import cuda_launch
 from .. import philox
 
 NAME = "dropout"

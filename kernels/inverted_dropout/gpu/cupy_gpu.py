@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ....backend import Array
-from ...compiling import cuda_launch
-from ...compiling.cuda_launch import RawKernel, blocks_for, made_once
 from ...compiling.dtypes import NAMES, compute_dtype
+from ...compiling.gpu import cuda_launch
+from ...compiling.gpu.cuda_launch import RawKernel, blocks_for, made_once
 from ...graph.words import words
 from ..contiguous import through_contiguous
 from ..contract import DropoutEngine, Mask

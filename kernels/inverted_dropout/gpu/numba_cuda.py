@@ -7,9 +7,9 @@ from types import FunctionType
 import numpy as np
 
 from ....backend import Array
-from ...compiling import cuda_launch
-from ...compiling.cuda_launch import NumbaKernel, blocks_for, made_once
 from ...compiling.dtypes import compute_dtype
+from ...compiling.gpu import cuda_launch
+from ...compiling.gpu.cuda_launch import NumbaKernel, blocks_for, made_once
 from ...compiling.python_text import rebound
 from ..contiguous import through_contiguous
 from ..contract import DropoutEngine, Mask

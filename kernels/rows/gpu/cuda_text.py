@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ...compiling import c_text, cuda_normal_cdf
-from ...compiling.cuda_reductions import WARPS
+from ...compiling import c_text
 from ...compiling.dtypes import C_TYPES, compute_dtype
+from ...compiling.gpu import cuda_normal_cdf
+from ...compiling.gpu.cuda_reductions import WARPS
 from ..skeleton import LEAD, Function, Rows, names
 from . import cuda_frame
 from . import plan as plans

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...array_arguments import start_of
-from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
-from ...compiling.cuda_packs import BYTES
 from ...compiling.dtypes import gpu_dtypes
+from ...compiling.gpu.cuda_launch import NULL, RawKernel, made_lately, made_once, processors
+from ...compiling.gpu.cuda_packs import BYTES
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
 from . import plan as plans

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ....backend import Array, device_of
-from ...compiling.cuda_launch import NumbaKernel, made_lately, made_once, processors
 from ...compiling.dtypes import gpu_dtypes
-from ...compiling.first_launch import is_new, remember
+from ...compiling.gpu.cuda_launch import NumbaKernel, made_lately, made_once, processors
+from ...compiling.gpu.first_launch import is_new, remember
 from ..contract import Arrays, RowsEngine
 from ..skeleton import Rows, Shape
 from . import numba_text

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ...compiling import cuda_normal_cdf, python_text
-from ...compiling.cuda_launch import device_functions
+from ...compiling import python_text
 from ...compiling.dtypes import compute_dtype
+from ...compiling.gpu import cuda_normal_cdf
+from ...compiling.gpu.cuda_launch import device_functions
 from ...compiling.numba_reductions import sum_across
 from ...compiling.python_text import indented, rebound
 from ...state_formats import bfloat16

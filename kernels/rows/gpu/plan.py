@@ -15,8 +15,8 @@ from __future__ import annotations
 from math import gcd
 from typing import NamedTuple
 
-from ...compiling.cuda_launch import MAX_BLOCKS
-from ...compiling.cuda_packs import BYTES
+from ...compiling.gpu.cuda_launch import MAX_BLOCKS
+from ...compiling.gpu.cuda_packs import BYTES
 from ..skeleton import Rows, Shape
 
 WARP = 32

@@ -12,8 +12,8 @@ from __future__ import annotations
 from functools import cache
 
 from ...compiling import c_text
-from ...compiling.cuda_reductions import TREE, WARPS
 from ...compiling.dtypes import C_TYPES, compute_dtype
+from ...compiling.gpu.cuda_reductions import TREE, WARPS
 from .. import formula
 from .plan import WARP
 

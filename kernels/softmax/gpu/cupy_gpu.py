@@ -9,8 +9,14 @@ import numpy as np
 
 from ....backend import Array
 from ....backend.failures import Explained
-from ...compiling.cuda_launch import NULL, RawKernel, made_lately, made_once, zero_between_launches
 from ...compiling.dtypes import GPU_COMPUTED, NAMES
+from ...compiling.gpu.cuda_launch import (
+    NULL,
+    RawKernel,
+    made_lately,
+    made_once,
+    zero_between_launches,
+)
 from .cuda_text import source
 from .launches import GpuSoftmax
 from .plan import CUDA_C, GpuPlan, gpu_plan

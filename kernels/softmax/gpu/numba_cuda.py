@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ....backend import Array, backend_of, device_of
-from ...compiling.cuda_launch import NumbaKernel, made_once
 from ...compiling.dtypes import compute_dtype
-from ...compiling.first_launch import is_new, remember
+from ...compiling.gpu.cuda_launch import NumbaKernel, made_once
+from ...compiling.gpu.first_launch import is_new, remember
 from ...compiling.numba_reductions import add, largest_across, sum_across, tree_of
 from ...compiling.python_text import rebound
 from .. import formula

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ....backend.failures import Explained
-from ...compiling import cuda_launch
-from ...compiling.cuda_launch import RawKernel, made_once
+from ...compiling.gpu import cuda_launch
+from ...compiling.gpu.cuda_launch import RawKernel, made_once
 from ..base import EncodedEngine, Step
 from ..layout import Layout
 from .cuda_text import EACH, source, symbol, threads_of

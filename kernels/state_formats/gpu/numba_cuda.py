@@ -9,9 +9,9 @@ import numpy as np
 
 from ....backend import device_of
 from ....backend.failures import Explained
-from ...compiling import cuda_launch
-from ...compiling.cuda_launch import NumbaKernel, made_once
-from ...compiling.first_launch import is_new, remember
+from ...compiling.gpu import cuda_launch
+from ...compiling.gpu.cuda_launch import NumbaKernel, made_once
+from ...compiling.gpu.first_launch import is_new, remember
 from ..base import EncodedEngine, Step
 from ..layout import Layout
 from ..state8bit import blocks_of

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...compiling import python_text
-from ...compiling.cuda_launch import device_functions, made_once
+from ...compiling.gpu.cuda_launch import device_functions, made_once
 from ...compiling.python_text import assigned, indented
 from .. import array, words
 from ..layout import Layout

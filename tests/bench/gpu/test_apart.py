@@ -17,7 +17,7 @@ from onepass.bench.measuring.candidate import Candidate
 from onepass.bench.measuring.synchronized import not_waited, waited
 from onepass.bench.measuring.timing import Effort
 from onepass.bench.measuring.workload import measure
-from onepass.bench.workloads.dropout import Dropout
+from onepass.bench.workloads.kernels.dropout import Dropout
 
 TORCH = ["torch"] if find_spec("torch") else []
 

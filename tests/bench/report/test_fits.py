@@ -9,7 +9,7 @@ from cases.reports import measurement, small_report
 from onepass.bench.promises.promises import judged
 from onepass.bench.report.fits import Mean, epochs_to, last_score, pairs, same_score
 from onepass.bench.report.record import Fitted
-from onepass.bench.report.sheets import sheets
+from onepass.bench.report.sheets.all_sheets import sheets
 
 
 def fitted(path, *scores, data="wine", score="accuracy"):

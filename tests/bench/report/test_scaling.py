@@ -11,7 +11,7 @@ from onepass.bench.limits.data_parallel import dense_flops
 from onepass.bench.promises.promises import judged
 from onepass.bench.report.record import read_report
 from onepass.bench.report.scaling import hidden, measured_link, measured_processor, on_paper
-from onepass.bench.report.sheets import sheets
+from onepass.bench.report.sheets.all_sheets import sheets
 
 
 def test_a_link_and_a_core_are_those_that_the_times_were_made_from():

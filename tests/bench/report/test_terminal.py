@@ -7,7 +7,7 @@ import io
 import pytest
 from cases.reports import full_report, measurement, small_report
 from onepass.bench.report.record import Skipped
-from onepass.bench.report.sheets import sheets
+from onepass.bench.report.sheets.all_sheets import sheets
 from onepass.bench.report.terminal import print_report
 from onepass.bench.report.words import short_bytes, short_seconds, short_size
 from rich.console import Console

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onepass import KernelError, kernels
 from onepass.backend.failures import Explained, Failure
-from onepass.kernels.compiling import cuda_launch, first_launch
+from onepass.kernels.compiling.gpu import cuda_launch, first_launch
 from onepass.kernels.softmax.gpu import cupy_gpu
 from onepass.kernels.softmax.gpu import plan as gpu_plan
 from onepass.kernels.softmax.gpu.cuda_text import KERNELS, source

@@ -377,11 +377,25 @@ def refusals():
     yield "name", (own(Tanh(1.0)),), {}, ValueError, "layer 1 Tanh.. has the name of another class"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "options", "error", "message"),
-    [pytest.param(*case, id=name) for name, *case in refusals()],
-)
-def test_what_does_not_fit_is_refused(arguments, options, error, message, path):
+@pytest.fixture(scope="module")
+def refused():
+    """The cases by name. They train, which is not to be waited for where tests are collected."""
+    return {name: case for name, *case in refusals()}
+
+
+REFUSED = [
+    "net", "optimizer", "other", "class", "run", "its net", "its optimizer", "its schedule",
+    "argument", "json", "name",
+]  # fmt: skip
+
+
+def test_every_refusal_is_tried(refused):
+    assert list(refused) == REFUSED
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused(case, refused, path):
+    arguments, options, error, message = refused[case]
     save(path, network(), mark="first")
     with pytest.raises(error, match=message):
         save(path, *arguments, **options)

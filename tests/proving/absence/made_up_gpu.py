@@ -22,7 +22,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from onepass.backend.devices import probe_cuda
 from onepass.kernels.batch_norm import engines as batchnorm_engines
 from onepass.kernels.batch_norm.gpu import numba_cuda_plan, plan
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.engine_table import _TABLE as ENGINES
 from onepass.kernels.engine_table import get_engine
 from onepass.kernels.rows import engines as rows_engines

@@ -18,8 +18,8 @@ from onepass.backend.failures import Explained, diagnose, first_line
 from onepass.kernels.batch_norm.gpu import cuda_text
 from onepass.kernels.batch_norm.gpu import cupy_gpu as batchnorm_cupy
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
-from onepass.kernels.compiling import cuda_launch, first_launch
-from onepass.kernels.compiling.cuda_launch import NumbaKernel, RawKernel
+from onepass.kernels.compiling.gpu import cuda_launch, first_launch
+from onepass.kernels.compiling.gpu.cuda_launch import NumbaKernel, RawKernel
 from onepass.kernels.rule_engines import cupy_gpu, numba_cuda
 from onepass.kernels.rule_engines.cuda_text import source, symbol
 from onepass.kernels.rules import RULES

@@ -13,7 +13,7 @@ from onepass.kernels.batch_norm import backward, forward, gradient_places
 from onepass.kernels.batch_norm import channel_vectors as vectors
 from onepass.kernels.batch_norm.contract import NOWHERE
 from onepass.kernels.batch_norm.gradient_places import PLACES
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.rule_engines import all_or_none as gpu
 from onepass.kernels.rule_engines import array
 from onepass.kernels.rule_engines.base import Engine

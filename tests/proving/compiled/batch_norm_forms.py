@@ -9,7 +9,7 @@ import numpy as np
 from onepass.kernels.batch_norm.gpu import cupy_gpu
 from onepass.kernels.batch_norm.gpu.cuda_text import ALWAYS_GATED, GATED, IN_REGISTERS
 from onepass.kernels.batch_norm.gpu.plan import MORE, THREADS
-from onepass.kernels.compiling.cuda_packs import BYTES
+from onepass.kernels.compiling.gpu.cuda_packs import BYTES
 
 from proving.compiled import nvrtc
 

@@ -19,9 +19,9 @@ from onepass.kernels.activation.gpu import cupy_gpu as activation_cupy
 from onepass.kernels.activation.gpu import numba_cuda as activation_numba
 from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
 from onepass.kernels.batch_norm.gpu import numba_cuda as batchnorm_numba
-from onepass.kernels.compiling import cuda_columns, cuda_launch, cuda_squares
 from onepass.kernels.compiling import python_text as source
 from onepass.kernels.compiling.dtypes import compute_dtype
+from onepass.kernels.compiling.gpu import cuda_columns, cuda_launch, cuda_squares
 from onepass.kernels.graph import cupy_graph
 from onepass.kernels.graph.cuda_text import DECIDE, TAKE
 from onepass.kernels.inverted_dropout.gpu import cupy_gpu as dropout_cupy

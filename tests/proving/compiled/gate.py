@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 from onepass.kernels.batch_norm.gpu import cuda_text as batchnorm_text
-from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
+from onepass.kernels.compiling.gpu.cuda_columns import KERNEL as COLUMNS
 from onepass.kernels.rules import RULES
 
 from proving.account import ARCHITECTURES, Kernel, shipped

@@ -8,8 +8,8 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType, Simpl
 from typing import Any
 from unittest import mock
 
-from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling.checksum import KERNELS, sources
+from onepass.kernels.compiling.gpu import cuda_launch
 
 
 class Lowered:

@@ -7,8 +7,8 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from onepass.kernels.compiling.cuda_packs import BYTES
 from onepass.kernels.compiling.dtypes import compute_dtype
+from onepass.kernels.compiling.gpu.cuda_packs import BYTES
 from onepass.kernels.rows.gpu import cuda_text, cupy_gpu, numba_cuda, numba_text
 from onepass.kernels.rows.gpu.plan import CUDA_C, EVERY_WIDTH, NUMBA, WIDE, Form, plan_of
 from onepass.kernels.rows.skeleton import Rows, Shape

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from onepass.kernels.batch_norm import formula
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.graph.cuda_text import TAKE
 from onepass.kernels.rule import Rule
 from onepass.kernels.rules import RULES

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 from onepass.kernels.batch_norm.gpu.cuda_text import IN_REGISTERS
 from onepass.kernels.batch_norm.gpu.plan import kept
-from onepass.kernels.compiling.cuda_columns import KERNEL as COLUMNS
-from onepass.kernels.compiling.cuda_packs import each
-from onepass.kernels.compiling.cuda_squares import AT_ONCE
+from onepass.kernels.compiling.gpu.cuda_columns import KERNEL as COLUMNS
+from onepass.kernels.compiling.gpu.cuda_packs import each
+from onepass.kernels.compiling.gpu.cuda_squares import AT_ONCE
 from onepass.kernels.compiling.python_text import array_names
 from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rules import RULES

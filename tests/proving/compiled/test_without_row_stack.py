@@ -17,7 +17,7 @@ import numpy as np
 if np.__dict__.pop("row_stack", None):
     np.__all__.remove("row_stack")
 if "lent" in sys.argv:
-    from onepass.kernels.compiling.load_numba_cuda import load_numba_cuda
+    from onepass.kernels.compiling.gpu.load_numba_cuda import load_numba_cuda
     load_numba_cuda()
     assert not hasattr(np, "row_stack")
 from proving.compiled.forms import lowered

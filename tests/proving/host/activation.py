@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from unittest import mock
 
-from onepass.kernels.compiling import cuda_columns
+from onepass.kernels.compiling.gpu import cuda_columns
 
 from proving.host import device as host_device
 

@@ -10,9 +10,9 @@ from unittest import mock
 
 import numpy as np
 from cases import lists
-from onepass.kernels.compiling import cuda_chunks, cuda_squares
-from onepass.kernels.compiling.cuda_chunks import Chunks, chunks_of
-from onepass.kernels.compiling.cuda_packs import launch_chunks
+from onepass.kernels.compiling.gpu import cuda_chunks, cuda_squares
+from onepass.kernels.compiling.gpu.cuda_chunks import Chunks, chunks_of
+from onepass.kernels.compiling.gpu.cuda_packs import launch_chunks
 from onepass.kernels.rule_engines import cupy_gpu
 from oracles.rules import RULES as ORACLES
 

@@ -18,7 +18,7 @@ from unittest import mock
 
 import numpy as np
 from onepass import kernels
-from onepass.kernels.compiling import cuda_launch, first_launch
+from onepass.kernels.compiling.gpu import cuda_launch, first_launch
 from onepass.kernels.engine_table import get_engine
 from tolerances import DTYPES, GPU_FACTOR
 

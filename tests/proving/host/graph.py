@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onepass.kernels.compiling.cuda_packs import launch_chunks_with
+from onepass.kernels.compiling.gpu.cuda_packs import launch_chunks_with
 from onepass.kernels.graph import cupy_graph
 from onepass.kernels.rule_engines import cupy_gpu
 from onepass.kernels.rule_engines.cuda_clock import CLOCK, FACTOR, ORDER, STEP, STOP

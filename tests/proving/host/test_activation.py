@@ -9,7 +9,7 @@ from cases.activation import KINDS, WAYS, check, check_backward, check_forward, 
 from onepass import kernels
 from onepass.kernels.activation.gpu.cuda_text import source
 from onepass.kernels.compiling import c_text as ctext
-from onepass.kernels.compiling.cuda_columns import KERNEL
+from onepass.kernels.compiling.gpu.cuda_columns import KERNEL
 from oracles import activation as oracle
 from tolerances import DTYPES, assert_close
 

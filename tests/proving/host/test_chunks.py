@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onepass.kernels.compiling import cuda_squares
+from onepass.kernels.compiling.gpu import cuda_squares
 from onepass.kernels.rules import RULES
 from tolerances import DTYPES, signed
 

@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 import pytest
-from onepass.kernels.compiling import cuda_columns
-from onepass.kernels.compiling.cuda_columns import KERNEL, column_sums, plan_of
+from onepass.kernels.compiling.gpu import cuda_columns
+from onepass.kernels.compiling.gpu.cuda_columns import KERNEL, column_sums, plan_of
 from tolerances import DTYPES, LIMITS, assert_close
 
 from proving.host import elementwise as hostcuda

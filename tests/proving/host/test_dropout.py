@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases.dropout import BIG, SEEDS, assert_right, example, halves
 from onepass import kernels
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.inverted_dropout.gpu import cuda_text
 from oracles import dropout as oracle
 from oracles.dropout import KNOWN

@@ -22,7 +22,7 @@ from onepass.kernels.batch_norm.gpu.cuda_text import (
     symbol,
 )
 from onepass.kernels.batch_norm.gpu.plan import WIDE
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.compiling.python_text import scalar_names
 from onepass.kernels.rule_engines import cuda_text, cupy_gpu
 from onepass.kernels.rules import RULES

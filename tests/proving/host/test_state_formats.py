@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from cases.state_formats import CASES, bits, same_bits
 from onepass import kernels
-from onepass.kernels.compiling import cuda_launch
 from onepass.kernels.compiling.c_text import typed_function
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.state_formats.words import Number, Word, plus
 from oracles.rules import RULES as ORACLES
 

@@ -1,1 +1,1 @@
-"""Runs of kernels on the host and under sanitizers, which are kept until something changes."""
+"""Runs of kernels on the host, the simulator and under sanitizers, kept until something changes."""

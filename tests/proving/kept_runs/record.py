@@ -6,8 +6,8 @@ nothing was skipped but, on the made-up driver, what CuPy hasn't. Its checksum i
 decides what comes out: every source of this checkout which that process has read (the tests,
 oracles, cases, and of the library whatever makes kernels, their texts and launches; C++ beside the
 tests), the versions of compiler and packages, and the warnings that are errors. Python counts as a
-syntax tree: comments may change. What starts Python itself is not kept, since nobody sees what is
-read there.
+syntax tree: comments may change. What starts Python itself is not kept unless that is seen, too
+(seen.py).
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ PROOFS = Kind(
     (
         "tests/proving/host/test_*.py",
         "tests/proving/absence/test_failures.py",
+        "tests/proving/compiled/test_bfloat16.py",
         "tests/proving/compiled/test_gate.py",
+        "tests/proving/simulator/test_*.py",
     ),
     (),
     _PACKAGES + _COMPILERS,

@@ -7,58 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-WHERE = "ONEPASS_RECORDING"  # the file that is written
-_SUFFIXES = (".py", ".json", ".h", ".cpp", ".c")
-_READ_MORE = ("python", "mpiexec", "sh", "bash", "env", "make", "taskset", "timeout")
-_OURS = "tests/proving/kept_runs/"
+from proving.kept_runs import seen
 
-_opened: set[str] = set()
 _passed: set[str] = set()
 _skipped: set[str] = set()
 _others: set[str] = set()
-_started: set[str] = set()
 
-
-def _see(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open" and isinstance(args[0], str):
-        _opened.add(args[0])
-    elif event == "subprocess.Popen":
-        words = args[1] if isinstance(args[1], str) else [*args[1], ""][0]
-        names = {os.fsdecode(each).rpartition("/")[2] for each in (args[0], words) if each}
-        _started.update(name for name in names if name.startswith(_READ_MORE))
-    elif event == "os.fork":
-        _started.add("a fork of itself")
-
-
-sys.addaudithook(_see)
-
-
-def _source(name: str) -> Path:
-    """The file itself, or the one that its bytecode was made of."""
-    file = Path(name).resolve()
-    if file.suffix == ".pyc" and file.parent.name == "__pycache__":
-        return file.parent.parent / f"{file.name.partition('.')[0]}.py"
-    return file
-
-
-def _sources(root: Path) -> list[str]:
-    root = root.resolve()
-    loaded = [getattr(module, "__file__", None) for module in [*sys.modules.values()]]
-    files = {_source(name) for name in {*_opened, *filter(None, loaded)}}
-    found = {
-        file.relative_to(root)
-        for file in files
-        if file.is_relative_to(root) and file.suffix in _SUFFIXES and file.is_file()
-    }
-    hidden = {each for each in found if any(part.startswith(".") for part in each.parts)}
-    names = {each.as_posix() for each in found - hidden if each.parts[0] != "build"}
-    return sorted(name for name in names if not name.startswith(_OURS))
+seen.watch()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -72,7 +31,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    if _started:
+    if seen.started:
         item.session.shouldstop = "a process of its own reads what is not seen here"
 
 
@@ -80,12 +39,13 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     from proving import account
 
+    read = seen.sources(session.config.rootpath)
     told = {
-        "read": _sources(session.config.rootpath),
+        "read": read,
         "passed": len(_passed),
         "skipped": sorted(_skipped),
         "others": sorted(_others),
-        "started": sorted(_started),
+        "started": sorted(seen.started),
         "proven": {rung: kernels for rung, kernels in account.told().items() if kernels},
     }
-    Path(os.environ[WHERE]).write_text(json.dumps(told), encoding="utf-8")
+    Path(os.environ[seen.WHERE]).write_text(json.dumps(told), encoding="utf-8")

@@ -203,6 +203,41 @@ def test_what_starts_python_is_never_kept(checkout):
     assert [*record.load(checkout)] == [SOME]
 
 
+STARTS_SEEN = """
+import subprocess, sys
+from proving.kept_runs import seen
+def test_other():
+    command = [sys.executable, *seen.command(), "tests/proving/host/program.py"]
+    assert subprocess.run(command, check=False).returncode == {status}
+"""
+PROGRAM = f"import sys\nsys.path.append({HOST!r})\nimport apart\n"
+
+
+def test_what_starts_python_that_is_seen_is_kept_until_that_changes(checkout):
+    (checkout / OTHER).write_text(STARTS_SEEN.format(status=0))
+    (checkout / HOST / "program.py").write_text(PROGRAM)
+    (checkout / HOST / "apart.py").write_text("x = 1\n")
+    assert update.update(checkout) == []
+    run = record.load(checkout)[OTHER]
+    assert {OTHER, f"{HOST}/program.py", f"{HOST}/apart.py"} <= run.read
+    assert [*record.valid(checkout)] == [OTHER, SOME]
+    (checkout / HOST / "apart.py").write_text("x = 2\n")
+    assert [*record.valid(checkout)] == [SOME]
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [("sys.exit(3)\n", 3), ("import subprocess\nsubprocess.run([sys.executable, '-c', ''])\n", 0)],
+)
+def test_what_ends_before_it_tells_or_starts_python_unseen_is_not_kept(checkout, more, status):
+    (checkout / OTHER).write_text(STARTS_SEEN.format(status=status))
+    (checkout / HOST / "program.py").write_text(PROGRAM + more)
+    (checkout / HOST / "apart.py").write_text("x = 1\n")
+    (refused,) = update.update(checkout)
+    assert refused.startswith(f"{OTHER} is not kept: it starts what ended untold")
+    assert [*record.load(checkout)] == [SOME]
+
+
 # --- tests of the GPU on the made-up driver -------------------------------------------------------
 GPU = "tests/kernels/test_gpu.py"
 ON_A_GPU = """
@@ -290,6 +325,16 @@ def test_the_record_of_this_checkout_has_texts_launches_and_oracles(name):
     run = record.load(update.ROOT).get(test)
     if run is None:
         pytest.skip(f"runs.json has no run of {test}; to keep one: {record.UPDATE}")
-    for each in (*DECIDE[name], test, f"{HOST}/cuda_on_host.h", "kernels/compiling/cuda_launch.py"):
+    doors = "kernels/compiling/gpu/cuda_launch.py"
+    for each in (*DECIDE[name], test, f"{HOST}/cuda_on_host.h", doors):
         assert each in run.read
         assert (update.ROOT / each).is_file()
+
+
+def test_of_the_simulator_it_has_what_its_programs_read():
+    test = "tests/proving/simulator/test_simulator.py"
+    run = record.load(update.ROOT).get(test)
+    if run is None:
+        pytest.skip(f"runs.json has no run of {test}; to keep one: {record.UPDATE}")
+    kernels = {"rule_engines/numba_cuda.py", "softmax/gpu/numba_cuda.py", "rows/gpu/numba_cuda.py"}
+    assert {f"kernels/{each}" for each in kernels} | {"tests/oracles/norms.py"} <= run.read

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from programs import PYTHONPATH
 
-from proving.kept_runs import record, recording
+from proving.kept_runs import record, recording, seen
 from proving.kept_runs.record import KINDS, PROOFS, Kind, Run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,7 +30,7 @@ def run(root: Path, test: str, kind: Kind) -> Run | str:
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder, "told.json")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-        environment |= {recording.WHERE: str(told), "PYTHONPATH": PYTHONPATH}
+        environment |= {seen.WHERE: str(told), "PYTHONPATH": PYTHONPATH}
         command = [sys.executable, "-m", "pytest", "-q", "-p", recording.__name__]
         command += ["-p", "no:cacheprovider", *kind.options, test]
         done = subprocess.run(

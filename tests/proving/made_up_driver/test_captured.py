@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from onepass import KernelError, kernels
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.products import cupy_device
 from onepass.nets import (
     L1,

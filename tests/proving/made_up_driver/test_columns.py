@@ -53,8 +53,8 @@ def test_what_has_gaps_takes_a_transfer_more():
 @pytest.mark.parametrize("rows", [4, 3000])
 def test_a_captured_sum_adds_up_what_is_there_then(rows):
     import cupy
-    from onepass.kernels.compiling import cuda_launch
-    from onepass.kernels.compiling.cuda_columns import column_sums
+    from onepass.kernels.compiling.gpu import cuda_launch
+    from onepass.kernels.compiling.gpu.cuda_columns import column_sums
 
     x, sums = cupy.ones((rows, 8), "float32"), cupy.zeros(8, "float32")
     stream = cupy.cuda.Stream(non_blocking=True)

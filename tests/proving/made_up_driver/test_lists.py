@@ -112,14 +112,14 @@ def test_zeros_are_read_once(cupy):
 
 # --- Python's part --------------------------------------------------------------------------------
 def test_a_step_of_a_network_s_parameters_runs_few_lines_of_python(cupy, monkeypatch):
-    monkeypatch.setattr("onepass.kernels.compiling.cuda_launch.observers", [])
+    monkeypatch.setattr("onepass.kernels.compiling.gpu.cuda_launch.observers", [])
     optimizer = Adam(Parameters({"weight": (20, 10), "bias": (10,)}, device="cuda"))
     optimizer.step()
     assert len(counting.python_calls(optimizer.step)) <= 28
 
 
 def test_a_step_of_many_arrays_runs_as_many_however_many_they_are(cupy, monkeypatch):
-    monkeypatch.setattr("onepass.kernels.compiling.cuda_launch.observers", [])
+    monkeypatch.setattr("onepass.kernels.compiling.gpu.cuda_launch.observers", [])
     found = []
     for tensors in (30, 300):
         params, grads = arrays(cupy, tensors=tensors), arrays(cupy, tensors=tensors)

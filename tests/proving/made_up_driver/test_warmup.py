@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onepass import kernels, nets
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("made_up_gpu")]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from onepass import kernels
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.compiling.python_text import array_names
 from onepass.kernels.rules import RULES
 

@@ -7,7 +7,7 @@ from unittest import mock
 
 import numpy as np
 from cases.lists import SIGNED
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 from onepass.kernels.rule_engines.numba_cuda import NumbaCudaEngine
 from onepass.kernels.rules import RULES
 from oracles.rules import RULES as ORACLES

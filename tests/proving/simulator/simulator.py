@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from unittest import mock
 
-from onepass.kernels.compiling import cuda_launch
+from onepass.kernels.compiling.gpu import cuda_launch
 
 from proving.host.device import STREAM, OnHost, poisoned
 from proving.simulator.tools import Outcome

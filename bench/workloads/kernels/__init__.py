@@ -1,0 +1,1 @@
+"""Sections that time calls of kernels: steps, norms, activations, dropout, state formats."""

@@ -1,0 +1,1 @@
+"""Sections that time training: epochs, their parts, estimators, ranks; and the network trained."""
