@@ -19,9 +19,6 @@ from numba.core.compiler import Compiler
 class _Loop(JITCodeLibrary):
     """The code of one function, which Numba never runs by itself."""
 
-    def _optimize_functions(self, module: Any) -> None:
-        module.data_layout = self._codegen._data_layout
-
     def _finalize_final_module(self) -> None:
         """Load nothing but the variables for what such code takes from Python, which Numba sets."""
         own = [v for v in self._final_module.global_variables if "NumbaEnv" in v.name]
@@ -31,8 +28,6 @@ class _Loop(JITCodeLibrary):
 
 
 class _Part(_Loop):
-    _optimize_functions = JITCodeLibrary._optimize_functions
-
     def _optimize_final_module(self) -> None:
         pass
 

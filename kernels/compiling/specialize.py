@@ -33,8 +33,7 @@ def _holds(function: Any, names: dict[str, Any]) -> bool:
     """Whether it is a plain function of kernels in which one of the names stands."""
     if not isinstance(function, FunctionType) or not function.__module__.startswith(KERNELS):
         return False
-    used, scope = function.__code__.co_names, function.__globals__
-    return any(name in names or _holds(scope.get(name), names) for name in used)
+    return any(name in names for name in function.__code__.co_names) or _calls(function, names)
 
 
 def _calls(function: Any, names: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from ..compiling import python_text
 from ..groups import Runs
 from ..rule import Rule
+from ..rule_engines.entry import job_of
 from ..rule_engines.numba_loops import FIRST_SCALAR, shared_loop
 from .numba_penalty import add_clip
 from .numba_words import Words, copy
@@ -44,15 +45,13 @@ def _calls(
     """The function that steps all of them, its job with room for so many coefficients, and what
     that holds the addresses of."""
     loop = shared_loop(rule, arrays[0].dtype.name).address
-    width, places = len(python_text.scalar_names(rule)), [each.ctypes.data for each in arrays]
+    width, job = len(python_text.scalar_names(rule)), job_of(rule, arrays)
     if runs.whole(arrays[0].size) and numbers == width:
-        job = np.zeros(FIRST_SCALAR + width, np.int64)
-        job[: len(arrays)] = places
         return loop, job, None
     from ..rule_engines.numba_bundle import Bundle, walk
 
     ends = runs.sizes.cumsum()
-    addresses = np.add.outer(runs.starts * arrays[0].itemsize, np.array(places))
+    addresses = np.add.outer(runs.starts * arrays[0].itemsize, job[: len(arrays)])
     columns = [[each] for each in arrays]
     bundle = Bundle(columns, arrays[0].dtype, addresses, ends, runs.groups)
     return walk.address, bundle.job(loop, width, [0.0] * numbers), bundle

@@ -9,6 +9,7 @@ arrays' elements, then the coefficients.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -57,3 +58,10 @@ class Plan:
 def plan_of(rule: Rule) -> Plan:
     """The plan of a rule, which lives as long as the process."""
     return Plan(rule)
+
+
+def job_of(rule: Rule, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """A job with these arrays, and with room for the coefficients: for whom knows that they fit."""
+    job = np.zeros(plan_of(rule).words, np.int64)
+    job[: len(arrays)] = [each.ctypes.data for each in arrays]
+    return job

@@ -26,7 +26,7 @@ from ..rule import Rule
 from ..simd.transpose import copy
 from ..usable import numba_missing, numba_usable
 from .base import Engine, Kept
-from .entry import DONE, LARGE, MIXED, UNCOMPILED, UNFIT, Plan, plan_of
+from .entry import DONE, LARGE, MIXED, UNCOMPILED, UNFIT, Plan, job_of, plan_of
 from .numba_loops import FIRST_SCALAR, shared_loop
 
 if TYPE_CHECKING:
@@ -199,7 +199,6 @@ def _pieces(arrays: tuple[Array, ...]) -> Any:
 
 def _run_piece(rule: Rule, piece: tuple[np.ndarray, ...], coefficients: tuple[float, ...]) -> None:
     """The loop over arrays that compiled code can't look at: where Python's fields aren't known."""
-    first, job = piece[0], np.zeros(plan_of(rule).words, np.int64)
-    job[: len(piece)] = [each.ctypes.data for each in piece]
+    first, job = piece[0], job_of(rule, piece)
     job.view(np.float64)[FIRST_SCALAR:] = coefficients
     get_crew().alone(shared_loop(rule, first.dtype.name).address, first.size, job)

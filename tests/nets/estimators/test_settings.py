@@ -40,7 +40,7 @@ BOTH = [
         "clip_norm": 1.0,
     },
     {"solver": "lbfgs"},
-    {"dtype": "float32", "batch_norm": True, "learning_rate_init": 0.001},
+    {"dtype": "float32", "batch_norm": True, "max_iter": 25, "learning_rate_init": 0.001},
     {
         "dtype": "float16",
         "hidden_layer_sizes": 16,
@@ -74,7 +74,7 @@ OF_CLASSES = [
 
 
 # Few and large updates, and the same ones each time: some checks don't seed.
-SHORT = {"device": "cpu", "max_iter": 25, "learning_rate_init": 0.01, "random_state": 0}
+SHORT = {"device": "cpu", "max_iter": 10, "learning_rate_init": 0.03, "random_state": 0}
 
 
 def made(settings, *kinds):
